@@ -1,0 +1,218 @@
+"""Time a training step of SSD300 beside torchvision's, in one run, in alternating pairs.
+
+    python benchmarks/training_step.py [--pairs 5] [--batch-size 8] [--json FILE]
+    python benchmarks/training_step.py --curves [--steps 30]
+
+A step is forward, loss, backward and SGD with momentum, on all cores. Each side lives in a process
+of its own and waits, without using a core, while the other is timed. See README.md.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+PEERS = Path(__file__).resolve().parent / "peers.py"
+SIDES = ("torchvision", "ssd_keras")
+PRECISIONS = ("float32", "bfloat16")
+MAX_OTHERS_SHARE = 0.05  # a busy core slows torch's threads tenfold: they spin at barriers
+FORWARD_GFLOP = 62.8  # of one 300 x 300 picture, SSD300 with VGG16, two a multiply-add
+STEP_GFLOP = 3 * FORWARD_GFLOP  # forward, gradients of the maps, gradients of the weights
+
+
+class Peer:
+    """One side in its own process."""
+
+    def __init__(self, name, precision, batch_size):
+        self.name = name
+        self.process = subprocess.Popen(
+            [sys.executable, str(PEERS), name, precision, str(batch_size)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=PEERS.parents[1],
+            env=environment(),
+        )
+
+    def ask(self, do, **options):
+        """Send one request and wait for its answer."""
+        try:
+            self.process.stdin.write(json.dumps({"do": do, **options}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the empty answer below says so
+        for line in self.process.stdout:
+            if line.startswith("@"):
+                return json.loads(line[1:])
+        raise SystemExit(
+            f"error: {self.name} ended with status {self.process.wait()} when asked to {do}, "
+            "expected an answer: its own message stands above; install "
+            "benchmarks/requirements.txt if a package is missing"
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def environment():
+    """This environment, with the checkout importable and TensorFlow quiet."""
+    paths = [str(PEERS.parents[1]), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+    }
+
+
+def measure(precision, pairs, batch_size, warm_up=2):
+    """Alternating pairs of one precision: peaks, seconds a step of both sides, encoding."""
+    with Peer("torchvision", precision, batch_size) as theirs:
+        description = {"torchvision": theirs.ask("describe")}
+        with Peer("ssd_keras", precision, batch_size) as ours:
+            description["ssd_keras"] = ours.ask("describe")
+            sides = {"torchvision": theirs, "ssd_keras": ours}
+            peaks = {name: peer.ask("matmul")["gflops"] for name, peer in sides.items()}
+            seconds = {name: [] for name in sides}
+            others = []
+            for pair in range(-warm_up, pairs):
+                for name, peer in sides.items():
+                    result = peer.ask("step")
+                    say(f"{precision} {name} {label(pair)}: {result['seconds']:.2f} s")
+                    if pair >= 0:
+                        seconds[name].append(result["seconds"])
+                        others.append(result.get("others_share", 0.0))
+            ours.ask("encode")
+            encoding = statistics.median(ours.ask("encode")["seconds"] for _ in range(5))
+    return {
+        "sides": description,
+        "matmul_gflops": peaks,
+        "seconds": seconds,
+        "encoding_seconds": encoding,
+        "others_share": max(others),
+    }
+
+
+def label(pair):
+    return f"pair {pair + 1}" if pair >= 0 else "warm-up"
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def summary(measured, batch_size):
+    """Medians, ratios of the pairs and shares of the peak, added to what was measured."""
+    theirs, ours = (measured["seconds"][name] for name in SIDES)
+    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
+    best = max(measured["matmul_gflops"].values())
+    return measured | {
+        "median_seconds": {name: statistics.median(s) for name, s in measured["seconds"].items()},
+        "ratios": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+        "share_of_peak": {
+            name: STEP_GFLOP * batch_size / statistics.median(s) / best
+            for name, s in measured["seconds"].items()
+        },
+    }
+
+
+def table(results, batch_size):
+    """The rows that are printed."""
+    rows = [("", "precision", "s a step", "least", "most", "share of peak")]
+    for precision, result in results.items():
+        for name in SIDES:
+            seconds = result["seconds"][name]
+            row = (result["median_seconds"][name], min(seconds), max(seconds))
+            share = f"{result['share_of_peak'][name]:.0%}"
+            rows.append((name, precision, *(f"{value:.2f}" for value in row), share))
+        ratios = result["ratios"]
+        row = (f"{ratios[key]:.2f}" for key in ("median", "min", "max"))
+        rows.append(("torchvision / ssd_keras", precision, *row, ""))
+        seconds = f"{result['encoding_seconds']:.3f}"
+        rows.append((f"ssd_keras, encoding of {batch_size}", precision, seconds, "", "", ""))
+        for name, gflops in result["matmul_gflops"].items():
+            rate = f"{gflops:.0f} GFLOP/s"
+            rows.append((f"{name}, matrix product", precision, rate, "", "", ""))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        aligned = [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(cells)]
+        lines.append("  ".join(aligned).rstrip())
+    return "\n".join(lines)
+
+
+def hardware():
+    """Processor, cores and Python; nothing that names the machine."""
+    sys.path.insert(0, str(PEERS.parent))
+    from peers import num_cores
+
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        lines = information.read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    return {"cpu": model, "cores": num_cores(), "python": platform.python_version()}
+
+
+def curves(steps, batch_size):
+    """Loss curves of ssd_keras in both precisions, same weights and batches."""
+    losses = {}
+    for precision in PRECISIONS:
+        with Peer("ssd_keras", precision, batch_size) as ours:
+            losses[precision] = ours.ask("curve", steps=steps)["losses"]
+    pairs = list(zip(*losses.values(), strict=True))
+    differences = [abs(half - full) / abs(full) for full, half in pairs]
+    print("step   float32  bfloat16  relative difference")
+    for step, ((full, half), difference) in enumerate(zip(pairs, differences, strict=True), 1):
+        print(f"{step:4d}  {full:8.4f}  {half:8.4f}  {difference:.4f}")
+    print(f"largest relative difference: {max(differences):.4f}")
+    return {"losses": losses, "largest_relative_difference": max(differences)}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--pairs", type=int, default=5, help="timed pairs a precision")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    parser.add_argument("--curves", action="store_true", help="compare losses instead of times")
+    parser.add_argument("--steps", type=int, default=30, help="steps of --curves")
+    parser.add_argument("--json", type=Path, help="write the results there")
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
+    result = {"hardware": hardware(), "batch_size": options.batch_size}
+    if options.curves:
+        result["curves"] = curves(options.steps, options.batch_size)
+    else:
+        result["precisions"] = {
+            precision: summary(
+                measure(precision, options.pairs, options.batch_size), options.batch_size
+            )
+            for precision in options.precisions
+        }
+        print(", ".join(f"{key} {value}" for key, value in result["hardware"].items()))
+        print(table(result["precisions"], options.batch_size))
+        others = max(measured["others_share"] for measured in result["precisions"].values())
+        if others > MAX_OTHERS_SHARE:
+            print(
+                f"warning: other processes used up to {others:.0%} of the cores during a step, "
+                f"expected at most {MAX_OTHERS_SHARE:.0%}: these times are not to be trusted, "
+                "run again on an idle machine"
+            )
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

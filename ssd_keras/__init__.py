@@ -1,0 +1,46 @@
+"""SSD object detection in Keras 3: train with `model.fit`, evaluate as the papers do."""
+
+import importlib
+
+from ssd_keras.version import __version__ as __version__
+
+_HOMES = {
+    "SSD": "ssd_keras.models",
+    "build_ssd": "ssd_keras.models",
+    "ExtraLayer": "ssd_keras.models",
+    "ConvStyle": "ssd_keras.models",
+    "PRESETS": "ssd_keras.presets",
+    "from_preset": "ssd_keras.presets",
+    "DefaultBoxes": "ssd_keras.default_boxes",
+    "DetectionSettings": "ssd_keras.detections",
+    "TargetEncoder": "ssd_keras.matching",
+    "BoxLoss": "ssd_keras.losses",
+    "ClassLoss": "ssd_keras.losses",
+    "Augmentation": "ssd_keras.data.augmentation",
+    "training_dataset": "ssd_keras.data.pipeline",
+    "inference_dataset": "ssd_keras.data.pipeline",
+    "load_data": "ssd_keras.data.sources",
+    "ValidationAP": "ssd_keras.engine.callbacks",
+    "load_detector": "ssd_keras.engine.detector",
+    "evaluate": "ssd_keras.engine.evaluate",
+    "train": "ssd_keras.engine.train",
+    "TrainRecipe": "ssd_keras.recipes",
+    "load_recipe": "ssd_keras.recipes",
+    "draw_boxes": "ssd_keras.visualize",
+    "contact_sheet": "ssd_keras.visualize",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str):
+    # Keras and TensorFlow take seconds to import: only for those who use them.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ssd_keras' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

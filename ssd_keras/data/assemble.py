@@ -1,0 +1,193 @@
+"""From what an annotation file says to examples: looks at pictures, fits boxes, finds labels."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from ssd_keras.data.examples import Box, DetectionData, Example, Problem, fit_box
+from ssd_keras.data.picture_files import find_orientation, read_picture_header
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class AnnotatedObject(NamedTuple):
+    """One object as a file has it; `item` is its place in the file, such as "object 3"."""
+
+    item: str
+    class_name: str
+    box: Box
+    area: float | None = None
+    is_difficult: bool = False
+    is_crowd: bool = False
+
+
+@dataclass(frozen=True)
+class AnnotatedPicture:
+    """One picture as a file has it; a size of 0 by 0 is to be taken from the picture itself."""
+
+    image_id: str | int
+    path: str
+    height: int
+    width: int
+    annotation_file: str
+    objects: list[AnnotatedObject]
+
+
+def map_in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], description: str, progress: bool
+) -> list[Result]:
+    """Calls the function on every item in a few threads.
+
+    Args:
+        function: takes one item.
+        items: what it is called on.
+        description: words in front of the bar.
+        progress: whether a bar is shown.
+
+    Returns:
+        The results in the order of the items.
+    """
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        results: Iterable[Result] = pool.map(function, items)
+        bar = tqdm(results, description, len(items), leave=False, disable=not progress)
+        return list(bar)
+
+
+def assemble(
+    pictures: Sequence[AnnotatedPicture],
+    class_names: Sequence[str],
+    *,
+    check_pictures: bool,
+    progress: bool,
+) -> tuple[tuple[Example, ...], list[Problem]]:
+    """Turns annotated pictures into examples.
+
+    Args:
+        pictures: as the annotation file has them.
+        class_names: names in label order; objects of other classes are left out.
+        check_pictures: whether every picture file is looked at.
+        progress: whether a bar is shown.
+
+    Returns:
+        The examples whose picture can be used, and everything that was wrong.
+    """
+
+    def make(picture: AnnotatedPicture) -> tuple[Example | None, list[Problem]]:
+        return _make_example(picture, label_of, check_pictures)
+
+    label_of = {name: label for label, name in enumerate(class_names)}
+    made = map_in_threads(make, pictures, "looking at pictures", progress)
+    examples = tuple(example for example, _ in made if example is not None)
+    return examples, [problem for _, problems in made for problem in problems]
+
+
+def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -> DetectionData:
+    """One data set out of several, joined by the names of the classes.
+
+    Args:
+        sources: at least one data set. The first keeps its picture ids; an id that is already
+            taken gets the number of its source in front ("1:000123").
+        class_names: names in label order; None takes the first source's, then what others add.
+
+    Returns:
+        The union, labels changed to match. Category ids of several sources are 1..C.
+    """
+    if len(sources) == 1:
+        return sources[0]
+    if class_names is None:
+        class_names = list(dict.fromkeys(name for data in sources for name in data.class_names))
+    united: list[DetectionData] = [relabel(data, class_names) for data in sources]
+    examples: list[Example] = []
+    taken: set[str] = set()
+    for number, data in enumerate(united):
+        for example in data.examples:
+            image_id = example.image_id
+            if str(image_id) in taken:
+                image_id = f"{number}:{image_id}"
+            taken.add(str(image_id))
+            examples.append(replace(example, image_id=image_id))
+    problems = tuple(problem for data in united for problem in data.problems)
+    return DetectionData(tuple(class_names), tuple(examples), problems)
+
+
+def relabel(data: DetectionData, class_names: Sequence[str]) -> DetectionData:
+    """The same pictures under other class names.
+
+    Args:
+        data: any data set.
+        class_names: the new names in label order.
+
+    Returns:
+        A data set with labels to match; objects of other classes are left out and become problems.
+    """
+    label_of = {name: label for label, name in enumerate(class_names)}
+    new_labels = np.array([label_of.get(name, -1) for name in data.class_names], np.int32)
+    examples, problems = [], list(data.problems)
+    for example in data.examples:
+        labels = new_labels[example.labels]
+        for index in np.flatnonzero(labels < 0):
+            name = data.class_names[example.labels[index]]
+            what = _unknown_class(name, class_names)
+            problems.append(Problem(f"{example.image_id}", f"object {index + 1} ({name})", what))
+        kept = labels >= 0
+        fields = ("boxes", "is_difficult", "is_crowd", "areas")
+        changes = {field: getattr(example, field)[kept] for field in fields}
+        examples.append(replace(example, labels=labels[kept], **changes))
+    return DetectionData(tuple(class_names), tuple(examples), tuple(problems))
+
+
+def _make_example(
+    picture: AnnotatedPicture, label_of: dict[str, int], check_pictures: bool
+) -> tuple[Example | None, list[Problem]]:
+    height, width, orientation = picture.height, picture.width, 1
+    has_size = height > 0 and width > 0
+    try:
+        if check_pictures or not has_size:
+            header = read_picture_header(picture.path)
+            if not has_size:
+                height, width = header.height, header.width
+            orientation = find_orientation(header, height, width)
+    except (OSError, ValueError) as error:
+        return None, [Problem(picture.path, "", str(error))]
+    kept: list[AnnotatedObject] = []
+    problems: list[Problem] = []
+    for found in picture.objects:
+        item = f"{found.item} ({found.class_name})"
+        if found.class_name not in label_of:
+            what = _unknown_class(found.class_name, list(label_of))
+            problems.append(Problem(picture.annotation_file, item, what))
+            continue
+        box, what = fit_box(found.box, height, width)
+        if what:
+            mended = "left out" if box is None else "clipped"
+            problems.append(Problem(picture.annotation_file, item, what, mended))
+        if box is not None:
+            kept.append(found._replace(box=box))
+    example = Example(
+        image_id=picture.image_id,
+        image=picture.path,
+        height=height,
+        width=width,
+        boxes=np.array([found.box for found in kept], np.float64).reshape(-1, 4),
+        labels=np.array([label_of[found.class_name] for found in kept], np.int32),
+        is_difficult=np.array([found.is_difficult for found in kept], bool),
+        is_crowd=np.array([found.is_crowd for found in kept], bool),
+        areas=np.array([_area(found) for found in kept], np.float64),
+        orientation=orientation,
+    )
+    return example, problems
+
+
+def _area(found: AnnotatedObject) -> float:
+    return found.box[2] * found.box[3] if found.area is None else found.area
+
+
+def _unknown_class(name: str, class_names: Sequence[str], limit: int = 10) -> str:
+    hidden = len(class_names) - limit
+    more = f" and {hidden} more" if hidden > 0 else ""
+    return f"unknown class '{name}'; expected one of {', '.join(class_names[:limit])}{more}"

@@ -1,0 +1,155 @@
+"""The records of a detection data set, and the one rule for boxes that no picture can hold."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Box = tuple[float, float, float, float]
+
+# Tools disagree on whether pixels start at 0 or at 1: one pixel beyond the edge is no mistake.
+EDGE_TOLERANCE = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One picture, still encoded, and the objects in it.
+
+    Args:
+        image_id: the file's stem (VOC), or the picture's id in the annotation file (COCO).
+        image: path of the encoded picture, or the encoded bytes themselves (generated pictures).
+        height: rows in pixels, as annotated.
+        width: columns in pixels, as annotated.
+        boxes: float64 [n, 4], x, y, width, height in pixels, 0-based and continuous. The numbers
+            are the file's own: up to one pixel of a box may lie outside the picture.
+        labels: int32 [n], 0-based, without background.
+        is_difficult: bool [n], VOC's `difficult` flag.
+        is_crowd: bool [n], COCO's `iscrowd` flag.
+        areas: float64 [n], square pixels; COCO's `area` where there is one, else width * height.
+        orientation: EXIF orientation (1 to 8, default 1: none) that turns the decoded pixels into
+            the annotated picture. It differs from 1 only where the annotated sides are those of
+            the turned picture.
+    """
+
+    image_id: str | int
+    image: str | bytes
+    height: int
+    width: int
+    boxes: np.ndarray
+    labels: np.ndarray
+    is_difficult: np.ndarray
+    is_crowd: np.ndarray
+    areas: np.ndarray
+    orientation: int = 1
+
+    def read(self) -> bytes:
+        """The encoded picture: the file's bytes, or the generated ones.
+
+        Returns:
+            JPEG, PNG, BMP or GIF bytes.
+
+        Raises:
+            FileNotFoundError: the picture has been moved since the data were loaded.
+        """
+        if isinstance(self.image, bytes):
+            return self.image
+        with open(self.image, "rb") as file:
+            return file.read()
+
+    def relative_boxes(self) -> np.ndarray:
+        """The boxes in the library's own form, with every edge inside the picture.
+
+        Returns:
+            float32 [n, 4], relative yxyx, clipped to 0..1.
+        """
+        x, y, width, height = self.boxes.reshape(-1, 4).T
+        corners = np.stack([y, x, y + height, x + width], axis=-1)
+        sides = np.array([self.height, self.width, self.height, self.width], np.float64)
+        return np.clip(corners / sides, 0.0, 1.0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in a data set, told in one line.
+
+    Args:
+        file: the picture, annotation or split file that is wrong.
+        item: the object in that file, such as "object 3 (RBC)"; empty for the whole file.
+        what: what is wrong and what was expected.
+        mended: what was done about it, default "left out".
+    """
+
+    file: str
+    item: str
+    what: str
+    mended: str = "left out"
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}; {self.mended}"
+
+    @property
+    def place(self) -> str:
+        """The file, and the object in it."""
+        return f"{self.file}: {self.item}" if self.item else self.file
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionData:
+    """A data set: its classes, its pictures and what had to be left out.
+
+    Args:
+        class_names: names in label order, without background.
+        examples: one record a picture.
+        problems: what was wrong, in the order it was found; default none.
+        category_ids: the annotation file's id of every class, aligned with `class_names`; default
+            1..C, which is also what VOC and generated data have.
+    """
+
+    class_names: tuple[str, ...]
+    examples: tuple[Example, ...]
+    problems: tuple[Problem, ...] = ()
+    category_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.category_ids:
+            object.__setattr__(self, "category_ids", tuple(range(1, len(self.class_names) + 1)))
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+
+def fit_box(box: Sequence[float], height: int, width: int) -> tuple[Box | None, str]:
+    """Judges one box against its picture.
+
+    A box that reaches up to one pixel over the edge is returned with its own numbers, because a
+    scorer needs them exactly; `Example.relative_boxes` clips it.
+
+    Args:
+        box: x, y, width, height in pixels, 0-based and continuous.
+        height: rows of the picture, in pixels.
+        width: columns of the picture, in pixels.
+
+    Returns:
+        The box to keep and what is wrong with it: (box, "") for a good one, (clipped box, words)
+        for one that reaches outside, (None, words) for one that cannot be kept.
+
+    Example:
+        >>> fit_box((10, 20, 30, 40), height=100, width=100)
+        ((10.0, 20.0, 30.0, 40.0), '')
+    """
+    x, y, box_width, box_height = (float(value) for value in box)
+    numbers = f"box x={x:g} y={y:g} width={box_width:g} height={box_height:g}"
+    if not all(map(math.isfinite, (x, y, box_width, box_height))):
+        return None, f"{numbers} is not four numbers; expected finite pixels"
+    if box_width <= 0 or box_height <= 0:
+        return None, f"{numbers} has no area; expected width and height above 0"
+    left, top = max(x, 0.0), max(y, 0.0)
+    right, bottom = min(x + box_width, width), min(y + box_height, height)
+    if right <= left or bottom <= top:
+        return None, f"{numbers} lies outside the picture of {width}x{height} pixels"
+    overshoot = max(left - x, top - y, x + box_width - right, y + box_height - bottom)
+    if overshoot <= EDGE_TOLERANCE:
+        return (x, y, box_width, box_height), ""
+    clipped = (left, top, float(right - left), float(bottom - top))
+    return clipped, f"{numbers} reaches outside the picture of {width}x{height} pixels"

@@ -1,0 +1,105 @@
+"""Pictures as tensors: decoding, turning upright, resizing. Everything runs inside graphs."""
+
+import tensorflow as tf
+
+
+def is_jpeg(data) -> tf.Tensor:
+    """Whether encoded bytes begin as a JPEG does.
+
+    Args:
+        data: scalar string.
+
+    Returns:
+        scalar bool.
+    """
+    return tf.strings.substr(data, 0, 3) == b"\xff\xd8\xff"
+
+
+def decode_image(data, orientation=1) -> tf.Tensor:
+    """Decodes a picture, whatever its colours, and turns it upright.
+
+    Args:
+        data: JPEG, PNG, BMP or GIF bytes, scalar string. Grey, CMYK and 16-bit pictures too.
+        orientation: EXIF orientation 1..8, scalar int. Default 1, as it is.
+
+    Returns:
+        RGB uint8 [H, W, 3].
+    """
+    image = tf.cond(
+        is_jpeg(data),
+        lambda: tf.io.decode_jpeg(data, channels=3),
+        lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
+    )
+    image.set_shape([None, None, 3])
+    return turn_upright(image, orientation)
+
+
+def turn_upright(image, orientation) -> tf.Tensor:
+    """Undoes an EXIF orientation.
+
+    Args:
+        image: [H, W, C] as stored.
+        orientation: 1..8 of the EXIF standard, scalar int.
+
+    Returns:
+        [H, W, C] or, for 5 to 8, [W, H, C].
+
+    Example:
+
+    >>> turn_upright(tf.constant([[[1], [2]]]), 6).numpy()[:, :, 0]
+    array([[1],
+           [2]], dtype=int32)
+    """
+    orientation = tf.convert_to_tensor(orientation)
+    swapped = orientation >= 5
+    # After a transpose, the mirrorings that remain are those of the upright picture's axes.
+    from_right = (orientation == 2) | (orientation == 3) | (orientation == 6) | (orientation == 7)
+    from_below = (orientation == 3) | (orientation == 4) | (orientation == 7) | (orientation == 8)
+
+    def turn():
+        turned = tf.cond(swapped, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+        turned = tf.cond(from_right, lambda: tf.reverse(turned, [1]), lambda: turned)
+        return tf.cond(from_below, lambda: tf.reverse(turned, [0]), lambda: turned)
+
+    return tf.cond(orientation == 1, lambda: image, turn)
+
+
+def decode_region(data, orientation, size, region) -> tf.Tensor:
+    """Decodes no more of a picture than a region of it, where its format allows.
+
+    Args:
+        data: encoded bytes, scalar string.
+        orientation: EXIF orientation 1..8, scalar int.
+        size: height and width of the upright picture, int32 [2].
+        region: top, left, height, width in pixels of the upright picture, int32 [4].
+
+    Returns:
+        RGB uint8 [region height, region width, 3].
+    """
+    # A header may disagree with its annotation by then; a decoder would fail, a slice does not.
+    can_crop = is_jpeg(data) & (tf.convert_to_tensor(orientation) == 1)
+    can_crop &= tf.reduce_any(region[2:] < size)
+
+    def crop_while_decoding():
+        return tf.io.decode_and_crop_jpeg(data, region, channels=3)
+
+    def decode_whole():
+        image = decode_image(data, orientation)
+        return image[region[0] : region[0] + region[2], region[1] : region[1] + region[3]]
+
+    image = tf.cond(can_crop, crop_while_decoding, decode_whole)
+    image.set_shape([None, None, 3])
+    return image
+
+
+def resize_image(image, image_size: tuple[int, int]) -> tf.Tensor:
+    """Resizes without keeping the aspect, bilinear at half-pixel centres (paper: WARP, LINEAR).
+
+    Args:
+        image: [H, W, 3] or [B, H, W, 3], uint8 or float.
+        image_size: height and width wanted, in pixels.
+
+    Returns:
+        float32 of that size, 0..255.
+    """
+    return tf.image.resize(image, image_size, method="bilinear", antialias=False)

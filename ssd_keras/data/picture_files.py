@@ -1,0 +1,103 @@
+"""A quick look at picture files: the head and the tail are read, no pixel is decoded."""
+
+import os
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from PIL import Image
+
+SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "BMP": b"BM", "GIF": b"GIF8"}
+KINDS = "JPEG, PNG, BMP or GIF"
+JPEG_START_OF_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+# Cameras and tools pad files after the end mark: where a short tail fails, a long one is read.
+TAIL_SIZES = (4096, 65536)
+EXIF_ORIENTATION = 0x0112
+TURNED_ORIENTATIONS = (5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class PictureHeader:
+    """Height and width of the stored pixels, and how EXIF (1 to 8) wants them turned."""
+
+    height: int
+    width: int
+    orientation: int
+
+
+def read_picture_header(path: str) -> PictureHeader:
+    """Looks at the two ends of a picture file.
+
+    Args:
+        path: a JPEG, PNG, BMP or GIF file, whatever its extension says.
+
+    Returns:
+        Its size and EXIF orientation.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty, not a picture, cut off, or its header cannot be read. The
+            message leaves the path to the caller.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError("the picture is missing; expected a file there")
+    with open(path, "rb") as file:
+        head = file.read(8)
+        if not head:
+            raise ValueError("the file is empty; expected a picture")
+        kind = next((kind for kind, mark in SIGNATURES.items() if head.startswith(mark)), "")
+        if not kind:
+            raise ValueError(f"not a picture (it starts with {head!r}); expected {KINDS}")
+        if not _ends_properly(file, kind):
+            raise ValueError(f"the {kind} file is cut off; expected its end mark, copy it again")
+        file.seek(0)
+        try:
+            with Image.open(file, formats=[kind]) as picture:
+                width, height = picture.size
+                # Only JPEG: Pillow decodes a whole PNG to look for EXIF data behind its pixels.
+                exif = picture.getexif() if kind == "JPEG" else {}
+                orientation = exif.get(EXIF_ORIENTATION, 1)
+        # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
+        except Exception as error:
+            raise ValueError(f"the {kind} header cannot be read ({error})") from error
+    return PictureHeader(height, width, orientation if orientation in range(1, 9) else 1)
+
+
+def find_orientation(header: PictureHeader, height: int, width: int) -> int:
+    """How the stored pixels must be turned to be the picture that was annotated.
+
+    Args:
+        header: what the file says.
+        height: annotated rows, in pixels.
+        width: annotated columns, in pixels.
+
+    Returns:
+        1 where the stored sides are the annotated ones; the EXIF orientation where the annotated
+        sides are those of the turned picture.
+
+    Raises:
+        ValueError: neither holds, and the boxes cannot be trusted.
+    """
+    if (header.height, header.width) == (height, width):
+        return 1
+    is_swapped = (header.width, header.height) == (height, width)
+    if is_swapped and header.orientation in TURNED_ORIENTATIONS:
+        return header.orientation
+    raise ValueError(
+        f"the picture has {header.width}x{header.height} pixels; expected {width}x{height} as "
+        "annotated (width x height)"
+    )
+
+
+def _ends_properly(file: BinaryIO, kind: str) -> bool:
+    size = os.fstat(file.fileno()).st_size
+    if kind not in ("JPEG", "PNG"):
+        return True
+    for tail_size in TAIL_SIZES:
+        file.seek(max(size - tail_size, 0))
+        tail = file.read(tail_size)
+        if kind == "PNG" and b"IEND" in tail:
+            return True
+        # An embedded thumbnail has an end mark too, but the picture's own scan starts after it.
+        if kind == "JPEG" and tail.rfind(JPEG_END) > tail.rfind(JPEG_START_OF_SCAN):
+            return True
+    return False

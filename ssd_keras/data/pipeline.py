@@ -1,0 +1,207 @@
+"""`tf.data` pipelines: from annotations and encoded pictures to batches for `fit` and `predict`.
+
+Every random choice is a function of the seed and of the position in the stream of pictures, so
+that a run can be continued at any step with the same data.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from ssd_keras.data.augmentation import Augmentation, augment
+from ssd_keras.data.examples import DetectionData
+from ssd_keras.data.images import decode_image, resize_image
+from ssd_keras.matching import TargetEncoder
+
+
+def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """A graph function from a picture's index to its dataset element.
+
+    Annotations live in flat constants; pictures are read from their files when they are asked
+    for.
+
+    Args:
+        data: the data set.
+
+    Returns:
+        a function of a scalar int64 index that gives the element: "image" encoded bytes,
+        "orientation" and "size" (upright height, width) of it, "boxes" relative yxyx float32
+        [n, 4], "labels" int32 [n], "is_difficult" and "is_crowd" bool [n], "image_id" string.
+    """
+    examples = data.examples
+    counts = [len(example.labels) for example in examples]
+    splits = tf.constant(np.concatenate([[0], np.cumsum(counts)]), tf.int64)
+    is_path = [isinstance(example.image, str) for example in examples]
+    paths = tf.constant([x.image if isinstance(x.image, str) else "" for x in examples])
+    encoded = tf.constant([b"" if isinstance(x.image, str) else x.image for x in examples])
+    per_picture = {
+        "orientation": tf.constant([x.orientation for x in examples], tf.int32),
+        "size": tf.constant([(x.height, x.width) for x in examples], tf.int32),
+        "image_id": tf.constant([str(x.image_id) for x in examples]),
+    }
+    per_object = {
+        "boxes": tf.constant(np.concatenate([x.relative_boxes() for x in examples]), tf.float32),
+        "labels": tf.constant(np.concatenate([x.labels for x in examples]), tf.int32),
+        "is_difficult": tf.constant(np.concatenate([x.is_difficult for x in examples]), tf.bool),
+        "is_crowd": tf.constant(np.concatenate([x.is_crowd for x in examples]), tf.bool),
+    }
+
+    def read(index):
+        if all(is_path):
+            return tf.io.read_file(paths[index])
+        if not any(is_path):
+            return encoded[index]
+        return tf.cond(
+            paths[index] != "", lambda: tf.io.read_file(paths[index]), lambda: encoded[index]
+        )
+
+    def lookup(index):
+        start, end = splits[index], splits[index + 1]
+        element = {name: values[start:end] for name, values in per_object.items()}
+        element.update({name: values[index] for name, values in per_picture.items()})
+        return {"image": read(index), **element}
+
+    return lookup
+
+
+def element_dataset(data: DetectionData) -> tf.data.Dataset:
+    """The pictures in their order as dataset elements; see `make_lookup`.
+
+    Args:
+        data: the data set.
+
+    Returns:
+        dataset of dictionaries, nothing decoded.
+    """
+    return tf.data.Dataset.range(len(data)).map(make_lookup(data))
+
+
+def training_dataset(
+    data: DetectionData,
+    encoder: TargetEncoder,
+    image_size: tuple[int, int],
+    batch_size: int,
+    *,
+    augmentation: Augmentation | None = None,
+    use_difficult: bool = True,
+    seed: int = 0,
+    start_step: int = 0,
+) -> tf.data.Dataset:
+    """An endless stream of augmented batches with their targets.
+
+    Each epoch is a new permutation. The stream that starts at step k equals the stream from
+    step 0 after k batches.
+
+    Args:
+        data: the data set.
+        encoder: makes the targets, `model.target_encoder()`.
+        image_size: height and width of the model's input.
+        batch_size: pictures of a batch.
+        augmentation: `Augmentation`. Default: the paper's.
+        use_difficult: learn from objects flagged as difficult, as the paper does on VOC.
+            Crowds are never learned from. Default True.
+        seed: number that decides every random choice. Default 0.
+        start_step: batches to skip. Default 0.
+
+    Returns:
+        dataset of (images uint8 [B, H, W, 3], targets of `TargetEncoder` with a batch axis).
+    """
+    examples = training_examples(
+        data,
+        image_size,
+        augmentation=augmentation,
+        use_difficult=use_difficult,
+        seed=seed,
+        start=start_step * batch_size,
+    )
+
+    def encode(element):
+        return element["image"], encoder(element["boxes"], element["labels"])
+
+    return (
+        examples.map(encode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(2)
+    )
+
+
+def training_examples(
+    data: DetectionData,
+    image_size: tuple[int, int],
+    *,
+    augmentation: Augmentation | None = None,
+    use_difficult: bool = True,
+    seed: int = 0,
+    start: int = 0,
+) -> tf.data.Dataset:
+    """An endless stream of single augmented pictures, before encoding.
+
+    Args:
+        data: the data set.
+        image_size: height and width of the model's input.
+        augmentation: `Augmentation`. Default: the paper's.
+        use_difficult: learn from objects flagged as difficult. Default True.
+        seed: number that decides every random choice. Default 0.
+        start: pictures to skip. Default 0.
+
+    Returns:
+        dataset of "image" uint8 [H, W, 3], "boxes" relative yxyx float32 [n, 4], "labels" int32
+        [n].
+    """
+    lookup = make_lookup(data)
+    options = augmentation or Augmentation()
+    num_pictures = len(data)
+
+    def load(position):
+        epoch, place = position // num_pictures, position % num_pictures
+        index = tf.random.experimental.index_shuffle(
+            place, seed=[seed, epoch], max_index=num_pictures - 1
+        )
+        element = lookup(index)
+        usable = ~element["is_crowd"]
+        if not use_difficult:
+            usable &= ~element["is_difficult"]
+        image, boxes, labels = augment(
+            element["image"],
+            element["orientation"],
+            element["size"],
+            tf.boolean_mask(element["boxes"], usable),
+            tf.boolean_mask(element["labels"], usable),
+            image_size,
+            # A picture's draws must not repeat those that shuffle: another second word.
+            tf.stack([tf.constant(seed, tf.int64), -1 - position]),
+            options,
+        )
+        return {"image": image, "boxes": boxes, "labels": labels}
+
+    positions = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
+    return positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def inference_dataset(
+    data: DetectionData, image_size: tuple[int, int], batch_size: int
+) -> tf.data.Dataset:
+    """Every picture once, in order, resized to the model's input.
+
+    Args:
+        data: the data set.
+        image_size: height and width of the model's input.
+        batch_size: pictures of a batch; the last may be smaller.
+
+    Returns:
+        dataset of float32 [B, H, W, 3] in 0..255.
+    """
+    lookup = make_lookup(data)
+
+    def load(index):
+        element = lookup(index)
+        image = decode_image(element["image"], element["orientation"])
+        return resize_image(image, image_size)
+
+    return (
+        tf.data.Dataset.range(len(data))
+        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size)
+        .prefetch(2)
+    )

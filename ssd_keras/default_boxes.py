@@ -1,0 +1,205 @@
+"""Default boxes (anchors, priors): where they stand and how large they are."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+CLIP_MODES = ("none", "size", "corners")
+
+
+def default_boxes(
+    image_size: tuple[int, int],
+    feature_sizes: Sequence[tuple[int, int]],
+    sizes: Sequence[float],
+    aspect_ratios: Sequence[Sequence[float]],
+    steps: Sequence[float] | None = None,
+    offset: float = 0.5,
+    clip: str = "none",
+) -> np.ndarray:
+    """Default boxes of all feature maps, in the order of the heads (paper section 2.2).
+
+    Within a cell: aspect ratio 1 at this map's size, aspect ratio 1 at the geometric mean of
+    this and the next map's size, then each aspect ratio followed by its reciprocal. Cells run
+    row by row, maps from the finest to the coarsest.
+
+    Args:
+        image_size: height and width of the model's input in pixels.
+        feature_sizes: height and width of each feature map in cells.
+        sizes: side of the square default box of each map in input pixels, and one more for the
+            map that would follow: one entry more than `feature_sizes`.
+        aspect_ratios: for each map the width-to-height ratios above 1; reciprocals are added.
+        steps: distance of neighbouring cells in input pixels for each map. Default: the image
+            size divided by the feature size. The paper's implementation gives 8, 16, 32, ...
+        offset: position of a box centre within its cell, 0..1. Default 0.5, the middle.
+        clip: "none" (default, as the paper's implementation), "size" (no box wider or higher
+            than the image, as torchvision) or "corners" (cut at the image's border).
+
+    Returns:
+        relative yxyx boxes float32 [N, 4].
+
+    Raises:
+        ValueError: when lengths disagree, or `clip` is not one of the three.
+
+    Example:
+
+    >>> default_boxes((300, 300), [(1, 1)], [264, 315], [(2,)])[0].round(2)
+    array([0.06, 0.06, 0.94, 0.94], dtype=float32)
+    """
+    if clip not in CLIP_MODES:
+        raise ValueError(f"clip={clip!r} is unknown; choose one of {', '.join(CLIP_MODES)}.")
+    if not len(feature_sizes) == len(aspect_ratios) == len(sizes) - 1:
+        raise ValueError(
+            f"{len(feature_sizes)} feature maps need as many aspect_ratios and one more size; "
+            f"got {len(aspect_ratios)} aspect_ratios and {len(sizes)} sizes."
+        )
+    if steps is not None and len(steps) != len(feature_sizes):
+        raise ValueError(
+            f"{len(feature_sizes)} feature maps need as many steps; got {len(steps)} steps."
+        )
+    height, width = image_size
+    maps = []
+    for index, (rows, columns) in enumerate(feature_sizes):
+        step_y, step_x = (steps[index],) * 2 if steps else (height / rows, width / columns)
+        center_y = (np.arange(rows) + offset) * step_y / height
+        center_x = (np.arange(columns) + offset) * step_x / width
+        shapes = _cell_shapes(sizes[index], sizes[index + 1], aspect_ratios[index])
+        box_size = shapes / np.array([height, width])
+        if clip == "size":
+            box_size = np.minimum(box_size, 1.0)
+        centers = np.stack(np.meshgrid(center_y, center_x, indexing="ij"), axis=-1)
+        centers = centers[:, :, None, :]
+        corners = np.concatenate([centers - box_size / 2, centers + box_size / 2], axis=-1)
+        maps.append(corners.reshape(-1, 4))
+    boxes = np.concatenate(maps)
+    return (np.clip(boxes, 0.0, 1.0) if clip == "corners" else boxes).astype("float32")
+
+
+def _cell_shapes(size: float, next_size: float, aspect_ratios: Sequence[float]) -> np.ndarray:
+    """Heights and widths in pixels of one cell's default boxes, [boxes, 2]."""
+    between = math.sqrt(size * next_size)
+    shapes = [(size, size), (between, between)]
+    for ratio in aspect_ratios:
+        root = math.sqrt(ratio)
+        shapes += [(size / root, size * root), (size * root, size / root)]
+    return np.array(shapes)
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+@dataclasses.dataclass(frozen=True)
+class DefaultBoxes:
+    """The choice of default boxes of a model: everything but the feature map sizes.
+
+    Args:
+        sizes: side of the square box of each map in input pixels, and one more.
+        aspect_ratios: for each map the ratios above 1; see `default_boxes`.
+        steps: distance of cells in input pixels for each map, or None for image / map.
+        offset: centre within the cell. Default 0.5.
+        clip: "none", "size" or "corners". Default "none".
+        variances: divisors of the four box deltas. Default (0.1, 0.1, 0.2, 0.2).
+
+    Example:
+
+    >>> spec = DefaultBoxes(sizes=(30, 60, 111), aspect_ratios=((2,), (2, 3)))
+    >>> spec.boxes_per_cell
+    (4, 6)
+    >>> spec.boxes((300, 300), [(38, 38), (19, 19)]).shape
+    (7942, 4)
+    """
+
+    sizes: tuple[float, ...]
+    aspect_ratios: tuple[tuple[float, ...], ...]
+    steps: tuple[float, ...] | None = None
+    offset: float = 0.5
+    clip: str = "none"
+    variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+
+    def __post_init__(self):
+        # Lists come back from JSON: frozen tuples keep the record hashable and comparable.
+        for name in ("sizes", "steps", "variances"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else tuple(value))
+        ratios = tuple(tuple(each) for each in self.aspect_ratios)
+        object.__setattr__(self, "aspect_ratios", ratios)
+        if self.clip not in CLIP_MODES:
+            raise ValueError(
+                f"clip={self.clip!r} is unknown; choose one of {', '.join(CLIP_MODES)}."
+            )
+        if len(self.sizes) != len(self.aspect_ratios) + 1:
+            raise ValueError(
+                f"{len(self.aspect_ratios)} feature maps need one more size than that; "
+                f"got {len(self.sizes)} sizes."
+            )
+
+    @property
+    def boxes_per_cell(self) -> tuple[int, ...]:
+        """Number of default boxes in a cell of each map."""
+        return tuple(2 + 2 * len(ratios) for ratios in self.aspect_ratios)
+
+    def boxes(
+        self, image_size: tuple[int, int], feature_sizes: Sequence[tuple[int, int]]
+    ) -> np.ndarray:
+        """The boxes for these sizes; see `default_boxes`.
+
+        Args:
+            image_size: height and width of the input in pixels.
+            feature_sizes: height and width of each map in cells.
+
+        Returns:
+            relative yxyx boxes float32 [N, 4].
+        """
+        return default_boxes(
+            image_size,
+            feature_sizes,
+            self.sizes,
+            self.aspect_ratios,
+            self.steps,
+            self.offset,
+            self.clip,
+        )
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "DefaultBoxes":
+        """Builds the record from `get_config`'s dictionary."""
+        return cls(**config)
+
+    @classmethod
+    def from_scales(
+        cls,
+        image_size: tuple[int, int],
+        num_maps: int,
+        *,
+        smallest: float = 0.2,
+        largest: float = 0.9,
+        aspect_ratios: Sequence[Sequence[float]] | None = None,
+        **options,
+    ) -> "DefaultBoxes":
+        """Evenly spaced sizes as in equation 4 of the paper, for any input size.
+
+        Args:
+            image_size: height and width of the input in pixels; the shorter side counts.
+            num_maps: number of feature maps, at least 1.
+            smallest: size on the first map as a share of the shorter side, 0..1.
+            largest: size on the last map as a share of the shorter side.
+            aspect_ratios: for each map the ratios above 1. Default (2, 3) on every map.
+            **options: other fields of `DefaultBoxes`.
+
+        Returns:
+            `DefaultBoxes` whose extra last size continues the row.
+
+        Example:
+
+        >>> DefaultBoxes.from_scales((200, 300), 3, smallest=0.1, largest=0.5).sizes
+        (20.0, 60.0, 100.0, 140.0)
+        """
+        step = (largest - smallest) / max(1, num_maps - 1)
+        scales = [smallest + step * index for index in range(num_maps + 1)]
+        sizes = tuple(round(scale * min(image_size), 6) for scale in scales)
+        ratios = aspect_ratios or ((2.0, 3.0),) * num_maps
+        return cls(sizes=sizes, aspect_ratios=tuple(tuple(r) for r in ratios), **options)

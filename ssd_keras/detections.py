@@ -1,0 +1,111 @@
+"""From raw outputs to detections: decode, score, per-class non-maximum suppression.
+
+One function serves `SSD.detect`, evaluation and the exported graphs.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from ssd_keras.boxes import VARIANCES, decode_boxes
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+@dataclasses.dataclass(frozen=True)
+class DetectionSettings:
+    """What is kept of a model's raw outputs. The defaults are the paper's (section 3).
+
+    Args:
+        score_threshold: a detection's score must be above it, 0..1. Default 0.01.
+        iou_threshold: of two boxes of one class that overlap by more, the lower-scored one is
+            dropped, 0..1. Default 0.45.
+        max_candidates: boxes of each class that enter suppression, best first. Default 400.
+        max_detections: detections of a picture over all classes. Default 200.
+        clip_boxes: cut boxes at the picture's border before suppression, as torchvision does.
+            Default False, as the paper's implementation.
+
+    Raises:
+        ValueError: for a value out of range.
+
+    Example:
+
+    >>> DetectionSettings(max_detections=100).score_threshold
+    0.01
+    """
+
+    score_threshold: float = 0.01
+    iou_threshold: float = 0.45
+    max_candidates: int = 400
+    max_detections: int = 200
+    clip_boxes: bool = False
+
+    def __post_init__(self):
+        for name in ("score_threshold", "iou_threshold"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1.")
+        for name in ("max_candidates", "max_detections"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be 1 or more.")
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "DetectionSettings":
+        """Builds the record from `get_config`'s dictionary."""
+        return cls(**config)
+
+
+def detections_from_outputs(
+    outputs: dict,
+    default_boxes,
+    settings: DetectionSettings | None = None,
+    variances=VARIANCES,
+) -> dict[str, tf.Tensor]:
+    """Decodes raw outputs and suppresses overlapping boxes class by class.
+
+    Args:
+        outputs: "box_deltas" float [B, N, 4] and "class_logits" float [B, N, 1 + classes].
+        default_boxes: relative yxyx float32 [N, 4].
+        settings: thresholds and counts. Default `DetectionSettings()`, the paper's.
+        variances: factors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
+
+    Returns:
+        "boxes" relative yxyx float32 [B, K, 4], "scores" float32 [B, K] falling, "labels"
+        int32 [B, K] 0-based without background, "num_detections" int32 [B]; K is
+        `settings.max_detections`, unused places are zero.
+
+    Example:
+
+    >>> logits = tf.constant([[[0., 3.], [0., 2.]]])
+    >>> boxes = tf.constant([[0., 0., .5, .5], [0., 0., .5, .45]])
+    >>> outputs = {"box_deltas": tf.zeros([1, 2, 4]), "class_logits": logits}
+    >>> int(detections_from_outputs(outputs, boxes)["num_detections"][0])  # one suppressed
+    1
+    """
+    settings = settings or DetectionSettings()
+    scores = tf.nn.softmax(tf.cast(outputs["class_logits"], tf.float32), axis=-1)[..., 1:]
+    boxes = decode_boxes(tf.cast(outputs["box_deltas"], tf.float32), default_boxes, variances)
+    if settings.clip_boxes:
+        boxes = tf.clip_by_value(boxes, 0.0, 1.0)
+    # Candidates are chosen class by class, so each class has a list of boxes of its own.
+    num_candidates = tf.minimum(settings.max_candidates, tf.shape(scores)[1])
+    scores, index = tf.math.top_k(tf.transpose(scores, [0, 2, 1]), num_candidates)
+    candidates = tf.gather(boxes, index, batch_dims=1)
+    kept = tf.image.combined_non_max_suppression(
+        tf.transpose(candidates, [0, 2, 1, 3]),
+        tf.transpose(scores, [0, 2, 1]),
+        max_output_size_per_class=settings.max_candidates,
+        max_total_size=settings.max_detections,
+        iou_threshold=settings.iou_threshold,
+        score_threshold=settings.score_threshold,
+        clip_boxes=False,
+    )
+    return {
+        "boxes": kept.nmsed_boxes,
+        "scores": kept.nmsed_scores,
+        "labels": tf.cast(kept.nmsed_classes, tf.int32),
+        "num_detections": kept.valid_detections,
+    }

@@ -1,0 +1,150 @@
+"""Keras callbacks of a training: validation AP, the RUN directory, TensorBoard, progress."""
+
+import keras
+import tensorflow as tf
+from tqdm import tqdm
+
+from ssd_keras.data.examples import DetectionData
+from ssd_keras.engine.detector import KerasDetector, detect_data
+from ssd_keras.engine.run import RunDirectory, TrainingState
+from ssd_keras.metrics import coco_metrics
+from ssd_keras.visualize import plot_history
+
+
+class ValidationAP(keras.callbacks.Callback):
+    """Adds val_AP and val_AP50 (COCO's) to the logs every few epochs and after the last.
+
+    Works with any `fit` of an `SSD`, not only with `ssd_keras.engine.train`.
+
+    Args:
+        data: validation pictures with the model's classes.
+        every: epochs between validations. Default 1.
+        last_epoch: the epoch after which to validate in any case. Default 0: none.
+        batch_size: pictures of one forward pass. Default 16.
+    """
+
+    def __init__(self, data: DetectionData, every: int = 1, last_epoch: int = 0, batch_size=16):
+        super().__init__()
+        self.data = data
+        self.every = every
+        self.last_epoch = last_epoch
+        self.batch_size = batch_size
+
+    def on_train_begin(self, logs=None):
+        self.detector = KerasDetector(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if is_due(epoch + 1, self.every, self.last_epoch):
+            detections, _ = detect_data(self.detector, self.data, self.batch_size)
+            metrics = coco_metrics(self.data, detections)
+            if logs is not None:
+                logs.update(val_AP=metrics["AP"], val_AP50=metrics["AP50"])
+
+
+class RunKeeper(keras.callbacks.Callback):
+    """Keeps the best model, the history, the curves and the state to resume from.
+
+    Args:
+        run: where to write.
+        state: the training's state, kept up to date.
+        every: epochs between states.
+        last_epoch: the epoch after which to save in any case.
+    """
+
+    def __init__(self, run: RunDirectory, state: TrainingState, every: int, last_epoch: int):
+        super().__init__()
+        self.run = run
+        self.state = state
+        self.every = every
+        self.last_epoch = last_epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        state, logs = self.state, dict(logs or {})
+        names = {"box_deltas_loss": "box_loss", "class_logits_loss": "class_loss"}
+        row = {names.get(name, name): value for name, value in logs.items()}
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        state.history.append({"epoch": epoch + 1, "learning_rate": rate, **row})
+        if not is_due(epoch + 1, self.every, self.last_epoch):
+            return
+        score = logs.get("val_AP")
+        # Without validation data the latest model is the best one known.
+        if score is None or state.best is None or score > state.best:
+            state.best = score
+            self.run.save_model(self.model)
+        state.epoch = epoch + 1
+        self.run.save_state(self.model, state)
+        self.run.write_history(state.history)
+        plot_history(state.history, self.run.file("curves.png"))
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Writes the logs of every epoch for TensorBoard, under any Keras backend.
+
+    Args:
+        directory: where the event files go.
+    """
+
+    def __init__(self, directory: str):
+        super().__init__()
+        self.directory = directory
+
+    def on_train_begin(self, logs=None):
+        self.writer = tf.summary.create_file_writer(self.directory)
+
+    def on_epoch_end(self, epoch, logs=None):
+        known = {name: value for name, value in (logs or {}).items() if value is not None}
+        # tf.summary.scalar needs the tensorboard package, which only the one who looks needs.
+        summary = tf.compat.v1.Summary(
+            value=[tf.compat.v1.Summary.Value(tag=k, simple_value=v) for k, v in known.items()]
+        )
+        with self.writer.as_default():
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=epoch + 1)
+        self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        self.writer.close()
+
+
+class Progress(keras.callbacks.Callback):
+    """One bar for the whole training, with the time left.
+
+    Args:
+        total_steps: steps of the whole training.
+        done_steps: steps done before this start.
+        show: False shows nothing.
+    """
+
+    def __init__(self, total_steps: int, done_steps: int, show: bool):
+        super().__init__()
+        self.options = {"total": total_steps, "initial": done_steps, "disable": not show}
+        self.scores: dict[str, str] = {}
+
+    def on_train_begin(self, logs=None):
+        self.bar = tqdm(desc="training", unit="step", smoothing=0.05, **self.options)
+
+    def on_train_batch_end(self, batch, logs=None):
+        losses = {name: f"{value:.2f}" for name, value in (logs or {}).items() if name == "loss"}
+        self.bar.set_postfix({**losses, **self.scores}, refresh=False)
+        self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name in ("val_AP", "val_AP50"):
+            if (logs or {}).get(name) is not None:
+                self.scores[name] = f"{logs[name]:.3f}"
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
+
+
+def is_due(epoch: int, every: int, last_epoch: int) -> bool:
+    """Whether something that happens every few epochs happens now.
+
+    Args:
+        epoch: finished epochs, from 1.
+        every: epochs between.
+        last_epoch: the epoch after which it happens in any case.
+
+    Returns:
+        true or false.
+    """
+    return epoch % every == 0 or epoch == last_epoch

@@ -1,0 +1,186 @@
+"""Detectors: a trained model with its post-processing, loaded from wherever it was saved."""
+
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from ssd_keras.data.examples import DetectionData
+from ssd_keras.data.images import resize_image
+from ssd_keras.data.pipeline import inference_dataset
+from ssd_keras.detections import DetectionSettings, detections_from_outputs
+from ssd_keras.models.ssd import SSD
+
+
+class KerasDetector:
+    """A Keras `SSD` and its post-processing as one callable.
+
+    Args:
+        model: `SSD`.
+        settings: `DetectionSettings`. Default: the model's own.
+
+    Call arguments:
+        images: RGB in 0..255, [B, H, W, 3] of the model's `image_size`.
+
+    Returns of a call:
+        NumPy arrays "boxes" [B, K, 4] relative yxyx, "scores" [B, K], "labels" int32 [B, K],
+        "num_detections" int32 [B].
+    """
+
+    def __init__(self, model: SSD, settings: DetectionSettings | None = None):
+        self.model = model
+        self.class_names = model.class_names
+        self.image_size = model.image_size
+        settings = settings or model.detection_settings
+        variances = model.default_box_spec.variances
+        self._suppress = tf.function(
+            lambda outputs: detections_from_outputs(
+                outputs, model.default_boxes, settings, variances
+            )
+        )
+
+    def __call__(self, images) -> dict[str, np.ndarray]:
+        # predict_on_batch is compiled by every Keras backend; its outputs are NumPy arrays.
+        outputs = self.model.predict_on_batch(images)
+        found = self._suppress({name: tf.constant(value) for name, value in outputs.items()})
+        return {name: value.numpy() for name, value in found.items()}
+
+
+def load_detector(path: str, settings: DetectionSettings | None = None) -> KerasDetector:
+    """Loads a trained detector.
+
+    Args:
+        path: a RUN directory of `ssd-keras train`, or a ``.keras`` file.
+        settings: `DetectionSettings`. Default: the model's own.
+
+    Returns:
+        the detector.
+
+    Raises:
+        FileNotFoundError: when there is nothing at the path.
+        ValueError: when it holds no SSD.
+    """
+    file = os.path.join(path, "model.keras") if os.path.isdir(path) else path
+    if not os.path.isfile(file):
+        raise FileNotFoundError(
+            f"{path!r} holds no model; pass the output directory of `ssd-keras train` (with "
+            "model.keras inside) or a .keras file."
+        )
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{file!r} cannot be read as a Keras model ({reason}); pass a file that "
+            "`ssd-keras train` or `model.save` wrote."
+        ) from error
+    if not isinstance(model, SSD):
+        raise ValueError(f"{file!r} holds a {type(model).__name__}, not an SSD.")
+    return KerasDetector(model, settings)
+
+
+def detect_images(model: SSD, images, batch_size: int = 8) -> dict[str, np.ndarray]:
+    """What `SSD.detect` does.
+
+    Args:
+        model: `SSD`.
+        images: array [B, H, W, 3], one picture [H, W, 3], or a list of pictures.
+        batch_size: pictures of one forward pass.
+
+    Returns:
+        see `SSD.detect`.
+
+    Raises:
+        ValueError: for anything that is not RGB.
+    """
+    single = hasattr(images, "ndim") and images.ndim == 3
+    pictures = [images] if single else list(images)
+    for index, picture in enumerate(pictures):
+        if np.ndim(picture) != 3 or np.shape(picture)[-1] != 3:
+            raise ValueError(
+                f"picture {index} has the shape {np.shape(picture)}; expected RGB [H, W, 3]."
+            )
+    if not pictures:
+        raise ValueError("there is no picture to look at; pass at least one [H, W, 3] array.")
+    detector = KerasDetector(model)
+    resized = [resize_image(picture, model.image_size).numpy() for picture in pictures]
+    batches = [
+        detector(np.stack(resized[start : start + batch_size]))
+        for start in range(0, len(resized), batch_size)
+    ]
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def detect_data(
+    detector: KerasDetector,
+    data: DetectionData,
+    batch_size: int = 8,
+    progress: bool = False,
+    resized_batches: Iterable[Any] | None = None,
+) -> tuple[list[dict], float]:
+    """Runs a detector over a data set.
+
+    Args:
+        detector: what `load_detector` gives.
+        data: the data set, with the detector's classes.
+        batch_size: pictures of one forward pass. Default 8.
+        progress: show a progress bar. Default False.
+        resized_batches: the pictures, where they are at hand already. Default: they are read.
+
+    Returns:
+        detections in COCO's results form with "category_name", and the seconds it took,
+        reading included.
+    """
+    batches = resized_batches or inference_dataset(data, detector.image_size, batch_size)
+    detections: list[dict] = []
+    start = time.perf_counter()
+    with tqdm(total=len(data), desc="detecting", unit="picture", disable=not progress) as bar:
+        for images in batches:
+            found = detector(images)
+            for row in range(len(found["num_detections"])):
+                example = data.examples[bar.n + row]
+                detections += to_coco_results(
+                    {name: values[row] for name, values in found.items()},
+                    example.image_id,
+                    (example.height, example.width),
+                    detector.class_names,
+                )
+            bar.n += len(found["num_detections"])
+            bar.refresh()
+    return detections, time.perf_counter() - start
+
+
+def to_coco_results(found: dict, image_id, size: tuple[int, int], class_names) -> list[dict]:
+    """One picture's detections in COCO's results form.
+
+    Args:
+        found: "boxes" relative yxyx [K, 4], "scores" [K], "labels" [K], "num_detections".
+        image_id: written into each result.
+        size: height and width of the picture in pixels.
+        class_names: names by label.
+
+    Returns:
+        list of "image_id", "category_name", "bbox" [x, y, width, height] in pixels, "score".
+    """
+    count = int(found["num_detections"])
+    height, width = size
+    edges = found["boxes"][:count].astype("float64") * [height, width, height, width]
+    return [
+        {
+            "image_id": image_id,
+            "category_name": class_names[label],
+            "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
+            "score": score,
+        }
+        for (ymin, xmin, ymax, xmax), score, label in zip(
+            edges.tolist(),
+            found["scores"][:count].tolist(),
+            found["labels"][:count].tolist(),
+            strict=True,
+        )
+    ]

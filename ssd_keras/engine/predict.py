@@ -1,0 +1,164 @@
+"""Prediction on picture files: annotated pictures and detections.json."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from ssd_keras.data.images import decode_image, resize_image
+from ssd_keras.data.picture_files import read_picture_header
+from ssd_keras.engine.detector import to_coco_results
+from ssd_keras.engine.evaluate import write_json
+from ssd_keras.visualize import draw_boxes, save_image
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+
+
+def find_pictures(paths: Sequence[str]) -> list[str]:
+    """The picture files among files and folders (a folder's own files, by name).
+
+    Args:
+        paths: files or folders.
+
+    Returns:
+        paths of files, without repetition.
+
+    Raises:
+        FileNotFoundError: when a path does not exist.
+        ValueError: when a folder holds no picture.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        if os.path.isdir(path):
+            names = sorted(n for n in os.listdir(path) if n.lower().endswith(EXTENSIONS))
+            if not names:
+                raise ValueError(
+                    f"directory {path!r} holds no picture; expected files that end in "
+                    f"{', '.join(EXTENSIONS)}."
+                )
+            found.update({os.path.join(path, name): None for name in names})
+        elif os.path.isfile(path):
+            found[path] = None
+        else:
+            raise FileNotFoundError(f"picture {path!r} does not exist; pass a file or a folder.")
+    return list(found)
+
+
+def predict(
+    detector,
+    paths: Sequence[str],
+    output: str,
+    *,
+    draw_above: float = 0.5,
+    batch_size: int = 8,
+    progress: bool = False,
+) -> tuple[list[dict], list[str]]:
+    """Detects objects in picture files; writes drawings and `detections.json`.
+
+    Pictures that cannot be read are left out and told.
+
+    Args:
+        detector: what `load_detector` gives.
+        paths: files or folders.
+        output: directory to write to; it is created.
+        draw_above: smallest score that is drawn, 0..1. Default 0.5. The JSON has all detections.
+        batch_size: pictures of one forward pass. Default 8.
+        progress: show a progress bar. Default False.
+
+    Returns:
+        detections in COCO's results form with class names, and a line for each picture that was
+        left out.
+
+    Raises:
+        ValueError: when no picture could be read.
+    """
+    files = find_pictures(paths)
+    os.makedirs(output, exist_ok=True)
+    image_ids = unique_stems(files)
+    detections: list[dict] = []
+    problems: list[str] = []
+    with tqdm(total=len(files), desc="predicting", unit="picture", disable=not progress) as bar:
+        for names, images in _batches(image_ids, batch_size, problems, bar):
+            resized = [resize_image(image, detector.image_size).numpy() for image in images]
+            found = detector(np.stack(resized))
+            for row, (name, image) in enumerate(zip(names, images, strict=True)):
+                one = {key: values[row] for key, values in found.items()}
+                detections += to_coco_results(one, name, image.shape[:2], detector.class_names)
+                shown = one["scores"] >= draw_above
+                drawing = draw_boxes(
+                    image,
+                    one["boxes"][shown],
+                    one["labels"][shown],
+                    one["scores"][shown],
+                    detector.class_names,
+                )
+                save_image(drawing, os.path.join(output, f"{name}.jpg"))
+    if len(problems) == len(files):
+        raise ValueError(f"none of {len(files)} pictures could be read; first: {problems[0]}")
+    write_json(detections, os.path.join(output, "detections.json"))
+    return detections, problems
+
+
+def unique_stems(files: Sequence[str]) -> dict[str, str]:
+    """Names for pictures: the file's stem, with a number where two files share it.
+
+    Args:
+        files: paths.
+
+    Returns:
+        path by name.
+
+    Example:
+
+    >>> list(unique_stems(["a/cat.jpg", "b/cat.png"]))
+    ['cat', 'cat_2']
+    """
+    names: dict[str, str] = {}
+    for path in files:
+        stem = name = os.path.splitext(os.path.basename(path))[0]
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{stem}_{number}"
+        names[name] = path
+    return names
+
+
+def read_picture(path: str) -> np.ndarray:
+    """Reads a picture file upright.
+
+    Args:
+        path: JPEG, PNG, BMP or GIF.
+
+    Returns:
+        RGB uint8 [H, W, 3].
+
+    Raises:
+        ValueError: when it is no picture or is damaged, naming the file.
+    """
+    try:
+        orientation = read_picture_header(path).orientation
+        return decode_image(tf.io.read_file(path), orientation).numpy()
+    except (ValueError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"{path}: cannot be read as a picture ({reason})") from error
+
+
+def _batches(image_ids, batch_size, problems, bar) -> Iterator[tuple[list, list]]:
+    """Readable pictures in batches; the others go to `problems`."""
+    names: list[str] = []
+    images: list[np.ndarray] = []
+    for name, path in image_ids.items():
+        try:
+            images.append(read_picture(path))
+            names.append(name)
+        except ValueError as error:
+            problems.append(f"{error}; left out")
+        bar.update()
+        if len(images) == batch_size:
+            yield names, images
+            names, images = [], []
+    if images:
+        yield names, images

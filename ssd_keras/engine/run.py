@@ -1,0 +1,195 @@
+"""The RUN directory: what a training leaves behind and resumes from.
+
+Every file is written beside its place and moved there when whole, and `state.json` is moved
+last, so that a kill at any moment leaves the previous state.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import glob
+import json
+import os
+from collections.abc import Iterator, Sequence
+
+import keras
+
+from ssd_keras.recipes import TrainRecipe
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """How far a training has come.
+
+    Args:
+        epoch: finished epochs that the state's model has seen. Default 0.
+        best: best validation AP so far, or None.
+        history: one dictionary a finished epoch.
+        model_file: name of the file with weights and optimizer.
+    """
+
+    epoch: int = 0
+    best: float | None = None
+    history: list[dict] = dataclasses.field(default_factory=list)
+    model_file: str = ""
+
+
+class RunDirectory:
+    """Reads and writes a RUN directory.
+
+    Args:
+        path: the directory; it need not exist.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def file(self, name: str) -> str:
+        """The path of a file of the run.
+
+        Args:
+            name: the file's name.
+
+        Returns:
+            its path.
+        """
+        return os.path.join(self.path, name)
+
+    def open(
+        self, recipe: TrainRecipe, class_names: Sequence[str], resume: bool
+    ) -> TrainingState:
+        """Starts a new run or finds where to resume.
+
+        Args:
+            recipe: all choices.
+            class_names: names of the classes.
+            resume: continue what is there.
+
+        Returns:
+            `TrainingState`; fresh for a new run, or one that was killed before its first state.
+
+        Raises:
+            ValueError: when the directory is taken, or the run in it is another one.
+        """
+        names = "\n".join(class_names) + "\n"
+        if not resume:
+            if os.path.exists(self.path) and (
+                not os.path.isdir(self.path) or os.listdir(self.path)
+            ):
+                raise ValueError(
+                    f"output {self.path!r} is not an empty directory; choose another, or pass "
+                    "--resume to continue the training in it."
+                )
+            os.makedirs(self.path, exist_ok=True)
+            self.write_text("recipe.json", recipe.to_json())
+            self.write_text("class_names.txt", names)
+            return TrainingState()
+        if not os.path.isfile(self.file("recipe.json")):
+            raise ValueError(
+                f"output {self.path!r} holds no training to resume; leave --resume away to start one."
+            )
+        if TrainRecipe.from_json(self.read_text("recipe.json")) != TrainRecipe.from_json(
+            recipe.to_json()
+        ):
+            raise ValueError(
+                f"the training in {self.path!r} was started with another recipe (see its "
+                "recipe.json); resume with the same one, or choose another output."
+            )
+        if os.path.isfile(self.file("class_names.txt")):
+            if self.read_text("class_names.txt") != names:
+                raise ValueError(
+                    f"the training in {self.path!r} has other classes (see its class_names.txt) "
+                    "than the training data; resume with the same data."
+                )
+        else:
+            self.write_text("class_names.txt", names)
+        if not os.path.isfile(self.file("state.json")):
+            return TrainingState()
+        return TrainingState(**json.loads(self.read_text("state.json")))
+
+    def load_state_model(self, state: TrainingState) -> keras.Model:
+        """The compiled model of a state, optimizer included.
+
+        Args:
+            state: from `open`.
+
+        Returns:
+            the model.
+        """
+        return keras.models.load_model(self.file(state.model_file))
+
+    def save_state(self, model: keras.Model, state: TrainingState) -> None:
+        """Makes the present moment the one to resume from.
+
+        Args:
+            model: compiled model.
+            state: `epoch`, `best` and `history` of this moment; `model_file` is set.
+        """
+        state.model_file = f"state-{state.epoch}.keras"
+        with self.replacing(state.model_file) as path:
+            model.save(path)
+        self.write_text("state.json", json.dumps(dataclasses.asdict(state)))
+        for old in glob.glob(self.file("state-*.keras")):
+            if os.path.basename(old) != state.model_file:
+                os.remove(old)
+
+    def save_model(self, model: keras.Model) -> None:
+        """Writes model.keras, the run's result.
+
+        Args:
+            model: the model.
+        """
+        with self.replacing("model.keras") as path:
+            model.save(path)
+
+    def write_history(self, history: list[dict]) -> None:
+        """Writes history.csv.
+
+        Args:
+            history: one dictionary an epoch.
+        """
+        columns = list(dict.fromkeys(name for row in history for name in row))
+        with self.replacing("history.csv") as path, open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(history)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file whole or not at all.
+
+        Args:
+            name: the file's name.
+            text: its content.
+        """
+        with self.replacing(name) as path, open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def read_text(self, name: str) -> str:
+        """Reads a text file.
+
+        Args:
+            name: the file's name.
+
+        Returns:
+            its content.
+        """
+        with open(self.file(name), encoding="utf-8") as file:
+            return file.read()
+
+    @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator[str]:
+        """Gives a path to write to; the file moves to its place when the block ends well.
+
+        Args:
+            name: the file's name.
+
+        Yields:
+            path of a file beside it, with the same extension.
+        """
+        beside = self.file(f".writing-{name}")
+        try:
+            yield beside
+            os.replace(beside, self.file(name))
+        finally:
+            if os.path.exists(beside):
+                os.remove(beside)

@@ -1,0 +1,182 @@
+"""Training: from a recipe and data to a RUN directory that can be resumed at any time."""
+
+import csv
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import keras
+
+from ssd_keras.data.augmentation import Augmentation
+from ssd_keras.data.examples import DetectionData
+from ssd_keras.data.pipeline import training_dataset
+from ssd_keras.engine.callbacks import Progress, RunKeeper, TensorBoardLog, ValidationAP
+from ssd_keras.engine.run import RunDirectory
+from ssd_keras.losses import BoxLoss, ClassLoss
+from ssd_keras.models.ssd import SSD
+from ssd_keras.optimizers import CaffeSGD, WarmUp
+from ssd_keras.presets import from_preset
+from ssd_keras.recipes import TrainRecipe
+
+
+def train(
+    recipe: TrainRecipe,
+    train_data: DetectionData,
+    validation_data: DetectionData | None,
+    output: str,
+    *,
+    resume: bool = False,
+    progress: bool = False,
+) -> list[dict]:
+    """Trains a model.
+
+    A training that was killed and resumed continues with the same weights, optimizer, schedule,
+    pictures and best AP as one that was never interrupted.
+
+    Args:
+        recipe: all choices.
+        train_data: pictures to learn from; its class names become the model's.
+        validation_data: pictures for AP, with the same class names, or None: then the last
+            model is kept instead of the best.
+        output: the RUN directory to write. It must be new or empty unless resuming.
+        resume: continue what `output` holds. Default False.
+        progress: show a progress bar. Default False.
+
+    Returns:
+        the history, one dictionary an epoch.
+
+    Raises:
+        ValueError: when `output` is taken, or holds another training than the one to resume.
+
+    Example:
+
+        recipe = load_recipe("training/recipes/own_data.py")
+        data = load_data("voc:blood_cells@train")
+        train(recipe, data, load_data("voc:blood_cells@val"), "runs/cells")
+    """
+    run = RunDirectory(output)
+    state = run.open(recipe, train_data.class_names, resume)
+    keras.config.set_dtype_policy("float32")
+    keras.utils.set_random_seed(recipe.seed)
+    steps_per_epoch = max(1, len(train_data) // recipe.batch_size)
+    epochs = recipe.epochs or -(-recipe.steps // steps_per_epoch)
+    if state.epoch >= epochs:
+        return state.history
+    if state.epoch:
+        model = run.load_state_model(state)
+    else:
+        model = build_model(recipe, train_data.class_names, total_steps=epochs * steps_per_epoch)
+    dataset = training_dataset(
+        train_data,
+        model.target_encoder(
+            threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
+        ),
+        model.image_size,
+        recipe.batch_size,
+        augmentation=augmentation_of(recipe),
+        use_difficult=recipe.use_difficult,
+        seed=recipe.seed,
+        start_step=state.epoch * steps_per_epoch,
+    )
+    callbacks: list[keras.callbacks.Callback] = []
+    if validation_data is not None:
+        callbacks.append(ValidationAP(validation_data, recipe.validate_every, epochs))
+    callbacks += [
+        RunKeeper(run, state, recipe.validate_every, epochs),
+        TensorBoardLog(os.path.join(output, "tensorboard")),
+        Progress(epochs * steps_per_epoch, state.epoch * steps_per_epoch, progress),
+    ]
+    model.fit(
+        dataset,
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
+        initial_epoch=state.epoch,
+        callbacks=callbacks,
+        shuffle=False,
+        verbose=0,
+    )
+    return state.history
+
+
+def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: int) -> SSD:
+    """Builds and compiles the model of a recipe.
+
+    Args:
+        recipe: all choices.
+        class_names: names of the classes without background.
+        total_steps: steps of the whole training, for the schedule.
+
+    Returns:
+        compiled `SSD`.
+    """
+    keras.config.set_dtype_policy(recipe.precision)
+    options = dict(recipe.model_options)
+    if recipe.trunk_weights:
+        options["trunk_weights"] = recipe.trunk_weights
+    model = from_preset(recipe.preset, class_names, **options)
+    keras.config.set_dtype_policy("float32")
+    model.compile(
+        optimizer=make_optimizer(recipe, total_steps),
+        loss={
+            "box_deltas": BoxLoss(),
+            "class_logits": ClassLoss(recipe.negatives_per_positive, recipe.min_negatives),
+        },
+        jit_compile=recipe.jit_compile,
+    )
+    return model
+
+
+def make_optimizer(recipe: TrainRecipe, total_steps: int) -> keras.optimizers.Optimizer:
+    """The optimizer of a recipe with its schedule.
+
+    Args:
+        recipe: all choices.
+        total_steps: steps of the whole training.
+
+    Returns:
+        Keras optimizer.
+    """
+    boundaries = [round(share * total_steps) for share in recipe.decay_steps]
+    learning_rate = WarmUp(
+        recipe.learning_rate,
+        total_steps,
+        recipe.warmup_steps,
+        (boundaries or [total_steps]) if recipe.schedule == "steps" else (),
+    )
+    clip = {"global_clipnorm": recipe.gradient_norm} if recipe.gradient_norm else {}
+    if recipe.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(
+            learning_rate, weight_decay=recipe.weight_decay, **clip
+        )
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "scale"])
+        return optimizer
+    return CaffeSGD(learning_rate, recipe.momentum, l2_decay=recipe.weight_decay, **clip)
+
+
+def augmentation_of(recipe: TrainRecipe) -> Augmentation:
+    """The augmentation fields of a recipe.
+
+    Args:
+        recipe: all choices.
+
+    Returns:
+        `Augmentation`.
+    """
+    names = [field.name for field in dataclasses.fields(Augmentation)]
+    return Augmentation(**{name: getattr(recipe, name) for name in names})
+
+
+def read_history(path: str) -> list[dict]:
+    """Reads a RUN's history.csv.
+
+    Args:
+        path: the file.
+
+    Returns:
+        one dictionary an epoch; numbers as floats, empty cells left out.
+    """
+    with open(path, newline="") as file:
+        return [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]

@@ -1,0 +1,209 @@
+"""Convolution blocks from which extra layers, heads and small trunks are made."""
+
+import dataclasses
+
+import keras
+from keras import layers
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+@dataclasses.dataclass(frozen=True)
+class ConvStyle:
+    """How extra layers and heads are built.
+
+    Args:
+        separable: depthwise 3x3 followed by 1x1 (SSDLite, MobileNetV2 paper section 6.2)
+            instead of full 3x3 convolutions. Default False.
+        batch_norm: batch normalisation instead of biases. Default False, as VGG's.
+        activation: Keras activation between convolutions. Default "relu".
+        initializer: Keras initializer of the kernels. Default "lecun_uniform", which is what
+            Caffe calls xavier.
+        epsilon: batch normalisation's epsilon. Default 1e-3.
+        momentum: share of the old running statistics, 0..1. Default 0.97.
+
+    Example:
+
+    >>> ConvStyle(separable=True, activation="relu6").separable
+    True
+    """
+
+    separable: bool = False
+    batch_norm: bool = False
+    activation: str = "relu"
+    initializer: str | dict = "lecun_uniform"
+    epsilon: float = 1e-3
+    momentum: float = 0.97
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "ConvStyle":
+        """Builds the record from `get_config`'s dictionary."""
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+@dataclasses.dataclass(frozen=True)
+class ExtraLayer:
+    """One coarser feature map: a 1x1 bottleneck, then a convolution that shrinks the map.
+
+    Args:
+        bottleneck: channels of the 1x1 convolution.
+        filters: channels of the new map.
+        kernel_size: side of the shrinking convolution. Default 3.
+        strides: its stride. Default 2.
+        padding: zeros added on each side. Default 1.
+
+    Example:
+
+    >>> ExtraLayer(128, 256, strides=1, padding=0).kernel_size
+    3
+    """
+
+    bottleneck: int
+    filters: int
+    kernel_size: int = 3
+    strides: int = 2
+    padding: int = 1
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "ExtraLayer":
+        """Builds the record from `get_config`'s dictionary."""
+        return cls(**config)
+
+
+def pad(x, amount: int, name: str):
+    """Adds zeros on all four sides.
+
+    Keras' "same" padding is uneven where a stride meets an even size; the implementations whose
+    weights we load pad evenly.
+
+    Args:
+        x: [B, H, W, C].
+        amount: rows and columns on each side, 0 for none.
+        name: name of the layer.
+
+    Returns:
+        [B, H + 2 amount, W + 2 amount, C].
+    """
+    return layers.ZeroPadding2D(amount, name=name)(x) if amount else x
+
+
+def conv(x, filters: int, kernel_size: int, name: str, style: ConvStyle, strides=1, padding=0):
+    """Convolution, then batch normalisation where the style has it, then activation.
+
+    Args:
+        x: [B, H, W, C].
+        filters: output channels.
+        kernel_size: side of the kernel.
+        name: name of the convolution; the other layers' names begin with it.
+        style: `ConvStyle`; its `separable` is not looked at.
+        strides: stride. Default 1.
+        padding: zeros on each side. Default 0.
+
+    Returns:
+        [B, H', W', filters].
+    """
+    x = layers.Conv2D(
+        filters,
+        kernel_size,
+        strides,
+        use_bias=not style.batch_norm,
+        kernel_initializer=style.initializer,
+        name=name,
+    )(pad(x, padding, f"{name}_pad"))
+    return finish(x, name, style)
+
+
+def depthwise_conv(x, kernel_size: int, name: str, style: ConvStyle, strides=1, padding=0):
+    """Depthwise convolution, then batch normalisation where the style has it, then activation.
+
+    Args:
+        x: [B, H, W, C].
+        kernel_size: side of the kernel.
+        name: name of the convolution; the other layers' names begin with it.
+        style: `ConvStyle`; its `separable` is not looked at.
+        strides: stride. Default 1.
+        padding: zeros on each side. Default 0.
+
+    Returns:
+        [B, H', W', C].
+    """
+    x = layers.DepthwiseConv2D(
+        kernel_size,
+        strides,
+        use_bias=not style.batch_norm,
+        depthwise_initializer=style.initializer,
+        name=name,
+    )(pad(x, padding, f"{name}_pad"))
+    return finish(x, name, style)
+
+
+def finish(x, name: str, style: ConvStyle):
+    """Batch normalisation where the style has it, then the activation.
+
+    Args:
+        x: [B, H, W, C].
+        name: beginning of the layers' names.
+        style: `ConvStyle`.
+
+    Returns:
+        same shape.
+    """
+    if style.batch_norm:
+        x = layers.BatchNormalization(
+            epsilon=style.epsilon, momentum=style.momentum, name=f"{name}_bn"
+        )(x)
+    return layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)
+
+
+def extra_layer(x, spec: ExtraLayer, name: str, style: ConvStyle):
+    """Builds one `ExtraLayer`.
+
+    Args:
+        x: [B, H, W, C].
+        spec: sizes.
+        name: beginning of the layers' names.
+        style: how the convolutions are built.
+
+    Returns:
+        [B, H', W', spec.filters].
+    """
+    x = conv(x, spec.bottleneck, 1, f"{name}_1", style)
+    if style.separable:
+        x = depthwise_conv(
+            x, spec.kernel_size, f"{name}_depthwise", style, spec.strides, spec.padding
+        )
+        return conv(x, spec.filters, 1, f"{name}_2", style)
+    return conv(
+        x, spec.filters, spec.kernel_size, f"{name}_2", style, spec.strides, spec.padding
+    )
+
+
+def head(x, channels: int, name: str, style: ConvStyle):
+    """Predicts `channels` numbers at each position from its 3x3 neighbourhood.
+
+    Args:
+        x: [B, H, W, C].
+        channels: numbers at each position.
+        name: name of the predicting convolution.
+        style: how it is built.
+
+    Returns:
+        [B, H, W, channels], without activation.
+    """
+    if style.separable:
+        x = depthwise_conv(x, 3, f"{name}_depthwise", style, padding=1)
+    return layers.Conv2D(
+        channels,
+        1 if style.separable else 3,
+        padding="same",
+        kernel_initializer=style.initializer,
+        name=name,
+    )(x)

@@ -1,0 +1,122 @@
+"""ResNet trunks: ResNet18 and 34 written out (`keras.applications` has none), ResNet50 cut."""
+
+import keras
+from keras import layers
+
+from ssd_keras.models.blocks import ConvStyle, conv, pad
+from ssd_keras.models.trunks import feature_extractor, load_trunk, load_weights, restride
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+STYLE = ConvStyle(batch_norm=True, initializer="he_normal", epsilon=1e-5, momentum=0.9)
+
+
+def resnet18(image_size: tuple[int, int], weights: str | None = None) -> keras.Model:
+    """ResNet18 up to its fourth stage, which keeps stride 8: one map of 38x38x256 at 300x300.
+
+    The fifth stage is dropped, as the SSD300-ResNet of the literature does.
+
+    Args:
+        image_size: height and width of the input in pixels.
+        weights: None or the path of a weights file saved from this trunk. Keras offers no
+            ImageNet weights of ResNet18.
+
+    Returns:
+        `keras.Model` with one output.
+
+    Raises:
+        ValueError: for "imagenet".
+
+    Example:
+
+    >>> resnet18((300, 300)).outputs[0].shape
+    (None, 38, 38, 256)
+    """
+    if weights == "imagenet":
+        raise ValueError(
+            "Keras has no ImageNet weights of ResNet18; pass the path of a weights file, or "
+            "None for random weights."
+        )
+    network = basic_resnet(image_size, 18, num_stages=3, strides=(1, 2, 1))
+    trunk = feature_extractor(network, ["conv4_block2_out"], name="resnet18")
+    if weights is not None:
+        load_weights(trunk, weights)
+    return trunk
+
+
+def resnet50(image_size: tuple[int, int], weights: str | None = None) -> keras.Model:
+    """Keras' ResNet50 up to its fourth stage at stride 8: one map of 38x38x1024 at 300x300.
+
+    Args:
+        image_size: height and width of the input in pixels.
+        weights: None, "imagenet" (fetched by Keras), or the path of a weights file saved from
+            this trunk.
+
+    Returns:
+        `keras.Model` with one output.
+
+    Example:
+
+    >>> resnet50((300, 300)).outputs[0].shape
+    (None, 38, 38, 1024)
+    """
+
+    def build(weights):
+        network = keras.applications.ResNet50(
+            include_top=False, weights=weights, input_shape=(*image_size, 3)
+        )
+        cut = feature_extractor(network, ["conv4_block6_out"], name="resnet50")
+        return restride(cut, {"conv4_block1_0_conv": 1, "conv4_block1_1_conv": 1})
+
+    return load_trunk(build, weights)
+
+
+def basic_resnet(
+    image_size: tuple[int, int],
+    depth: int = 18,
+    num_stages: int = 4,
+    strides: tuple[int, ...] = (1, 2, 2, 2),
+) -> keras.Model:
+    """ResNet of basic blocks (He et al. 2015, arXiv 1512.03385, table 1), without classifier.
+
+    Args:
+        image_size: height and width of the input in pixels.
+        depth: 18 or 34. Default 18.
+        num_stages: stages after the stem, 1 to 4. Default 4.
+        strides: stride of each stage's first block.
+
+    Returns:
+        `keras.Model`; its last layers are named as in `keras.applications`: "conv2_block2_out"
+        and so on.
+    """
+    image = keras.Input((*image_size, 3))
+    x = conv(image, 64, 7, "conv1", STYLE, strides=2, padding=3)
+    x = layers.MaxPooling2D(3, 2, name="pool1")(pad(x, 1, "pool1_pad"))
+    for stage in range(num_stages):
+        for block in range(BLOCKS[depth][stage]):
+            stride = strides[stage] if block == 0 else 1
+            x = _basic_block(x, 64 * 2**stage, stride, f"conv{stage + 2}_block{block + 1}")
+    return keras.Model(image, x, name=f"resnet{depth}")
+
+
+def _basic_block(x, filters: int, stride: int, name: str):
+    shortcut = x
+    if stride != 1 or x.shape[-1] != filters:
+        shortcut = _conv_bn(x, filters, 1, f"{name}_0", stride)
+    x = conv(x, filters, 3, f"{name}_1", STYLE, strides=stride, padding=1)
+    x = _conv_bn(pad(x, 1, f"{name}_2_pad"), filters, 3, f"{name}_2")
+    x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return layers.Activation("relu", name=f"{name}_out")(x)
+
+
+def _conv_bn(x, filters: int, kernel_size: int, name: str, strides: int = 1):
+    x = layers.Conv2D(
+        filters,
+        kernel_size,
+        strides,
+        use_bias=False,
+        kernel_initializer=STYLE.initializer,
+        name=f"{name}_conv",
+    )(x)
+    return layers.BatchNormalization(
+        epsilon=STYLE.epsilon, momentum=STYLE.momentum, name=f"{name}_bn"
+    )(x)

@@ -1,0 +1,219 @@
+"""The SSD model: trunk, extra layers, heads."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import layers
+
+from ssd_keras.default_boxes import DefaultBoxes
+from ssd_keras.detections import DetectionSettings
+from ssd_keras.layers import Preprocessor
+from ssd_keras.losses import BoxLoss, ClassLoss
+from ssd_keras.models.blocks import ConvStyle, ExtraLayer, extra_layer, head
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+class SSD(keras.Model):
+    """Single Shot MultiBox Detector, a functional Keras model made of parts.
+
+    Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, arXiv 1512.02325. The functions
+    of `ssd_keras.models.builders` fix the paper's numbers; this class takes any.
+
+    Args:
+        trunk: `keras.Model` whose outputs are feature maps [B, H, W, C], finest first.
+        default_boxes: `DefaultBoxes` with as many maps as there are sources.
+        class_names: names of the classes without background, in the order of the labels.
+        image_size: height and width of the input in pixels.
+        extra_layers: `ExtraLayer`s that continue the trunk's last map. Default none.
+        sources: which of trunk outputs and extra layers (counted from 0, finest first) get
+            heads. Default all of them.
+        style: `ConvStyle` of extra layers and heads.
+        preprocessor: arguments of `Preprocessor`: mean, scale, channel_order.
+        detection_settings: `DetectionSettings` that `detect` and exports use.
+        name: name of the model. Default "ssd".
+
+    Call arguments:
+        images: RGB in 0..255, uint8 or float, [B, H, W, 3].
+
+    Returns of a call:
+        "box_deltas" float32 [B, N, 4] and "class_logits" float32 [B, N, 1 + classes], background
+        first, for N default boxes.
+
+    Raises:
+        ValueError: when maps and default boxes disagree, or there is no class.
+
+    Example:
+
+    >>> image = keras.Input((64, 64, 3))
+    >>> x = layers.Conv2D(8, 3, 8, padding="same", activation="relu")(image)
+    >>> boxes = DefaultBoxes.from_scales((64, 64), 2)
+    >>> model = SSD(keras.Model(image, [x]), boxes, ["cat"], (64, 64), [ExtraLayer(8, 16)])
+    >>> {name: value.shape for name, value in model.output.items()}
+    {'box_deltas': (None, 480, 4), 'class_logits': (None, 480, 2)}
+    """
+
+    def __init__(
+        self,
+        trunk: keras.Model,
+        default_boxes: DefaultBoxes,
+        class_names: Sequence[str],
+        image_size: tuple[int, int],
+        extra_layers: Sequence[ExtraLayer] = (),
+        sources: Sequence[int] | None = None,
+        style: ConvStyle | None = None,
+        preprocessor: dict | None = None,
+        detection_settings: DetectionSettings | None = None,
+        name: str = "ssd",
+        **kwargs,
+    ):
+        style = style or ConvStyle()
+        if not class_names:
+            raise ValueError("class_names is empty; pass the name of at least one class.")
+
+        # 1. Layers
+        image = keras.Input((*image_size, 3), name="images")
+        x = Preprocessor(**(preprocessor or {}), name="preprocessor")(image)
+        maps = list(_as_list(trunk(x)))
+        for index, spec in enumerate(extra_layers, start=1):
+            maps.append(extra_layer(maps[-1], spec, f"extra{index}", style))
+
+        # 2. Functional model
+        chosen = _choose_sources(maps, sources, default_boxes)
+        num_outputs = 1 + len(class_names)
+        deltas, logits = [], []
+        for index, (x, count) in enumerate(
+            zip(chosen, default_boxes.boxes_per_cell, strict=True), start=1
+        ):
+            deltas.append(_flat_head(x, count, 4, f"box_head{index}", style))
+            logits.append(_flat_head(x, count, num_outputs, f"class_head{index}", style))
+        outputs = {
+            "box_deltas": _join(deltas, "box_deltas"),
+            "class_logits": _join(logits, "class_logits"),
+        }
+        super().__init__(inputs=image, outputs=outputs, name=name, **kwargs)
+
+        # 3. Config
+        self.trunk = trunk
+        self.default_box_spec = default_boxes
+        self.class_names = tuple(class_names)
+        self.image_size = tuple(image_size)
+        self.extra_layers = tuple(extra_layers)
+        self.sources = None if sources is None else tuple(sources)
+        self.style = style
+        self.preprocessor = preprocessor
+        self.detection_settings = detection_settings or DetectionSettings()
+        self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in chosen)
+        self.default_boxes = default_boxes.boxes(image_size, self.feature_sizes)
+
+    def compile(self, optimizer="sgd", loss=None, **kwargs):
+        """Configures training as in any Keras model; the loss is SSD's unless another is given.
+
+        Args:
+            optimizer: Keras optimizer or its name. Default "sgd".
+            loss: a dictionary for "box_deltas" and "class_logits". Default `BoxLoss()` and
+                `ClassLoss()`.
+            **kwargs: other arguments of `keras.Model.compile`.
+        """
+        loss = loss or {"box_deltas": BoxLoss(), "class_logits": ClassLoss()}
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def detect(self, images, batch_size: int = 8) -> dict[str, np.ndarray]:
+        """Detects objects in pictures.
+
+        Args:
+            images: RGB pictures in 0..255, uint8 or float: one array [B, H, W, 3], one picture
+                [H, W, 3], or a list of pictures of different sizes. They are resized to the
+                model's input.
+            batch_size: pictures of one forward pass. Default 8.
+
+        Returns:
+            "boxes" relative yxyx float32 [B, K, 4], "scores" [B, K] falling, "labels" int32
+            [B, K], "num_detections" int32 [B].
+        """
+        from ssd_keras.engine.detector import detect_images
+
+        return detect_images(self, images, batch_size)
+
+    def target_encoder(self, **options):
+        """The `TargetEncoder` for this model's default boxes.
+
+        Args:
+            **options: threshold and use_boundary_boxes of `TargetEncoder`.
+
+        Returns:
+            `TargetEncoder`.
+        """
+        from ssd_keras.matching import TargetEncoder
+
+        return TargetEncoder(self.default_boxes, self.default_box_spec.variances, **options)
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "trunk": serialize(self.trunk),
+            "default_boxes": serialize(self.default_box_spec),
+            "class_names": list(self.class_names),
+            "image_size": list(self.image_size),
+            "extra_layers": [serialize(spec) for spec in self.extra_layers],
+            "sources": None if self.sources is None else list(self.sources),
+            "style": serialize(self.style),
+            "preprocessor": self.preprocessor,
+            "detection_settings": serialize(self.detection_settings),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        def revive(value):
+            return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
+
+        config = dict(config)
+        for key in ("trunk", "default_boxes", "style", "detection_settings"):
+            config[key] = revive(config[key])
+        config["extra_layers"] = [revive(spec) for spec in config["extra_layers"]]
+        config["image_size"] = tuple(config["image_size"])
+        return cls(**config)
+
+
+def _as_list(value) -> list:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _choose_sources(maps, sources, default_boxes) -> list:
+    """The maps that get heads, checked against the default boxes."""
+    if sources is not None and not all(0 <= index < len(maps) for index in sources):
+        raise ValueError(
+            f"sources={tuple(sources)} must count from 0 to {len(maps) - 1}: "
+            f"there are {len(maps)} feature maps."
+        )
+    chosen = maps if sources is None else [maps[index] for index in sources]
+    expected = len(default_boxes.aspect_ratios)
+    if len(chosen) != expected:
+        sizes = ", ".join(f"{x.shape[1]}x{x.shape[2]}" for x in chosen)
+        raise ValueError(
+            f"default_boxes describes {expected} feature maps but the model has {len(chosen)} "
+            f"({sizes}); give one entry of aspect_ratios for each."
+        )
+    for x in chosen:
+        if None in x.shape[1:3] or min(x.shape[1:3]) < 1:
+            raise ValueError(
+                f"a feature map has the size {tuple(x.shape[1:3])}; use a larger image_size, "
+                "fewer extra layers, or a trunk built for this image_size."
+            )
+    return chosen
+
+
+def _flat_head(x, boxes_per_cell: int, numbers: int, name: str, style: ConvStyle):
+    """A head whose output stands in the order of the default boxes, [B, boxes, numbers]."""
+    rows, columns = x.shape[1:3]
+    x = head(x, boxes_per_cell * numbers, name, style)
+    shape = (rows * columns * boxes_per_cell, numbers)
+    return layers.Reshape(shape, name=f"{name}_flat")(x)
+
+
+def _join(parts: list, name: str):
+    """All maps' predictions in float32: loss, softmax and decoding need its digits."""
+    x = parts[0] if len(parts) == 1 else layers.Concatenate(axis=1, name=f"{name}_join")(parts)
+    return layers.Activation("linear", dtype="float32", name=name)(x)

@@ -1,0 +1,147 @@
+"""Presets: named models whose numbers are fixed, and how to build them."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
+    "train", "tvmonitor",
+)  # fmt: skip
+
+COCO_CLASSES = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",
+    "traffic light", "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat",
+    "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack",
+    "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "sports ball",
+    "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket",
+    "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple",
+    "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair",
+    "couch", "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse",
+    "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
+    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier",
+    "toothbrush",
+)  # fmt: skip
+
+VOC300_SIZES = (30, 60, 111, 162, 213, 264, 315)
+COCO300_SIZES = (21, 45, 99, 153, 207, 261, 315)
+VOC512_SIZES = (35.84, 76.8, 153.6, 230.4, 307.2, 384.0, 460.8, 537.6)
+COCO512_SIZES = (20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A named model.
+
+    Args:
+        name: as given to `from_preset` and on the command line.
+        builder: name of a function of `ssd_keras.models`.
+        image_size: height and width in pixels.
+        class_names: the classes of its data set.
+        num_default_boxes: how many default boxes it has.
+        options: arguments that fix the builder's numbers.
+        reported: what its paper or peers report, with the source.
+        recipe: file under ``training/recipes`` that trains it.
+    """
+
+    name: str
+    builder: str
+    image_size: tuple[int, int]
+    class_names: tuple[str, ...]
+    num_default_boxes: int
+    options: Mapping[str, Any]
+    reported: str
+    recipe: str
+
+
+_LIST = (
+    Preset(
+        "ssd300_vgg16_voc", "ssd_vgg16", (300, 300), VOC_CLASSES, 8732,
+        {"sizes": VOC300_SIZES},
+        "VOC07 test mAP 74.3 on 07+12, 77.2 with zoom-out (arXiv 1512.02325)",
+        "ssd300_voc0712.py",
+    ),
+    Preset(
+        "ssd300_vgg16_coco", "ssd_vgg16", (300, 300), COCO_CLASSES, 8732,
+        {"sizes": COCO300_SIZES},
+        "COCO test-dev AP 25.1 with zoom-out (arXiv 1512.02325)",
+        "ssd300_coco.py",
+    ),
+    Preset(
+        "ssd512_vgg16_voc", "ssd_vgg16", (512, 512), VOC_CLASSES, 24564,
+        {"sizes": VOC512_SIZES},
+        "VOC07 test mAP 76.8 on 07+12, 79.8 with zoom-out (arXiv 1512.02325)",
+        "ssd512_voc0712.py",
+    ),
+    Preset(
+        "ssd512_vgg16_coco", "ssd_vgg16", (512, 512), COCO_CLASSES, 24564,
+        {"sizes": COCO512_SIZES},
+        "COCO test-dev AP 28.8 with zoom-out (arXiv 1512.02325)",
+        "ssd512_coco.py",
+    ),
+    Preset(
+        "ssd300_resnet18_coco", "ssd_resnet", (300, 300), COCO_CLASSES, 8732,
+        {"sizes": COCO300_SIZES, "depth": 18},
+        "no comparable published figure",
+        "ssd300_resnet18_coco.py",
+    ),
+    Preset(
+        "ssd300_resnet50_coco", "ssd_resnet", (300, 300), COCO_CLASSES, 8732,
+        {"sizes": COCO300_SIZES, "depth": 50},
+        "COCO val AP about 27 (NVIDIA DeepLearningExamples, SSD300 v1.1)",
+        "ssd300_resnet50_coco.py",
+    ),
+    Preset(
+        "ssdlite320_mobilenet_v2_coco", "ssdlite_mobilenet_v2", (320, 320), COCO_CLASSES, 3234,
+        {},
+        "COCO val AP 21.3 (MMDetection 3.3)",
+        "ssdlite320_coco.py",
+    ),
+    Preset(
+        "ssdlite320_mobilenet_v3_large_coco", "ssdlite_mobilenet_v3_large", (320, 320),
+        COCO_CLASSES, 3234, {},
+        "COCO val AP 21.3 (torchvision)",
+        "ssdlite320_coco.py",
+    ),
+)  # fmt: skip
+
+PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _LIST}
+
+
+def from_preset(name: str, class_names: Sequence[str] | None = None, **options):
+    """Builds a preset's model with random weights, or on a trunk with `trunk_weights`.
+
+    Args:
+        name: one of `PRESETS`.
+        class_names: other classes than the preset's, without background.
+        **options: arguments of the preset's builder that replace the preset's: `image_size`,
+            `trunk_weights` ("imagenet" or a path), the ablations.
+
+    Returns:
+        `ssd_keras.models.SSD`.
+
+    Raises:
+        ValueError: for an unknown preset or option.
+
+    Example:
+
+    >>> model = from_preset("ssdlite320_mobilenet_v2_coco", class_names=["cat", "dog"])
+    >>> model.class_names
+    ('cat', 'dog')
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
+    from ssd_keras import models
+
+    preset = PRESETS[name]
+    builder = getattr(models, preset.builder)
+    known = builder.__kwdefaults__.keys() | {"image_size", "sizes"}
+    unknown = sorted(options.keys() - known)
+    if unknown:
+        raise ValueError(
+            f"preset {name!r} has no option {unknown[0]!r}; choose from "
+            f"{', '.join(sorted(known))}."
+        )
+    arguments = {"image_size": preset.image_size, "name": name, **preset.options, **options}
+    return builder(class_names=tuple(class_names or preset.class_names), **arguments)

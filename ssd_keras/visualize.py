@@ -1,0 +1,417 @@
+"""Pictures of boxes, of training examples and of training curves, readable on any background.
+
+Pictures go in and come out as uint8 arrays [height, width, 3]; boxes are relative yxyx in 0..1.
+"""
+
+import colorsys
+import functools
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+Color = tuple[int, int, int]
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; the last pixels belong to it
+
+
+def class_colors(num_classes: int) -> np.ndarray:
+    """Returns one colour a class; a class keeps its colour however many there are.
+
+    Args:
+        num_classes: how many colours, at least 0.
+
+    Returns:
+        uint8 [num_classes, 3], RGB.
+
+    Example:
+        >>> class_colors(2).shape
+        (2, 3)
+    """
+    colors = []
+    for label in range(num_classes):
+        # The golden ratio puts every new hue into the widest gap; three shades part neighbours.
+        hue = (0.02 + label * (math.sqrt(5) - 1) / 2) % 1.0
+        lightness = (0.52, 0.70, 0.36)[label % 3]
+        colors.append(colorsys.hls_to_rgb(hue, lightness, (0.95, 0.85, 0.80)[label % 3]))
+    return np.round(255 * np.array(colors).reshape(-1, 3)).astype(np.uint8)
+
+
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    min_score: float = 0.0,
+    line_width: int | None = None,
+    font_size: int | None = None,
+) -> np.ndarray:
+    """Returns a copy of the picture with boxes and tags such as "dog 0.87".
+
+    Lines carry the class's colour between a dark outer and a light inner casing. Tags stay inside
+    the picture and move aside for those of higher scores, which are also drawn last.
+
+    Args:
+        image: uint8 [height, width, 3], RGB.
+        boxes: [n, 4], relative yxyx; what lies outside 0..1 is cut off.
+        labels: int [n], 0-based; rows of label -1 (padding) are left out. Default None: one colour.
+        scores: [n], written into the tags. Default None: none.
+        class_names: names by label. Default None: the label's number.
+        min_score: boxes of lower scores are left out, default 0.
+        line_width: pixels; default None: by the size of the picture.
+        font_size: pixels; default None: by the size of the picture.
+
+    Returns:
+        uint8 [height, width, 3].
+
+    Raises:
+        ValueError: the arrays do not fit each other, or a label has no name.
+
+    Example:
+        >>> black = np.zeros((100, 100, 3), np.uint8)
+        >>> int(draw_boxes(black, np.array([[0.2, 0.2, 0.8, 0.8]]), [0], [0.9], ["dog"]).max())
+        255
+    """
+    picture = Image.fromarray(_checked_image(image))
+    boxes, labels, texts, order = _checked_boxes(boxes, labels, scores, class_names, min_score)
+    side = math.sqrt(picture.width * picture.height)
+    line = max(1, round(side / 250)) if line_width is None else line_width
+    font_size = max(10, round(side / 32)) if font_size is None else font_size
+    colors = class_colors(int(labels.max(initial=0)) + 1).tolist()
+    draw = ImageDraw.Draw(picture)
+    places = [_pixels(box, picture.size) for box in boxes]
+    tags = []
+    for index in order:  # rising scores
+        if place := places[index]:
+            _draw_outline(draw, place, tuple(colors[labels[index]]), line)
+    taken: list[Rectangle] = []
+    for index in reversed(order):
+        if (place := places[index]) and texts[index]:
+            if tag := _place_tag(texts[index], font_size, place, picture.size, taken):
+                taken.append(tag[0])
+                tags.append((*tag, tuple(colors[labels[index]])))
+    for place, text, font, color in reversed(tags):
+        _draw_tag(draw, place, text, font, color)
+    return np.array(picture)
+
+
+def draw_training_example(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    default_boxes: np.ndarray,
+    matched_mask: np.ndarray,
+    class_names: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Returns the picture with its ground truth and the default boxes that are matched to it.
+
+    Matched default boxes are thin, translucent lines in the colour of the object that they
+    overlap most.
+
+    Args:
+        image: uint8 [height, width, 3], RGB, as the model sees it.
+        boxes: [n, 4], ground truth, relative yxyx.
+        labels: int [n], 0-based, -1 for padding.
+        default_boxes: [N, 4], relative yxyx.
+        matched_mask: bool [N], true where a default box is matched.
+        class_names: names by label. Default None: the label's number.
+
+    Returns:
+        uint8 [height, width, 3].
+
+    Raises:
+        ValueError: the arrays do not fit each other, or a label has no name.
+    """
+    picture = Image.fromarray(_checked_image(image))
+    default_boxes, matched_mask = np.asarray(default_boxes), np.asarray(matched_mask, bool)
+    if default_boxes.shape != (*matched_mask.shape, 4):
+        raise ValueError(
+            f"default_boxes have shape {default_boxes.shape} and matched_mask "
+            f"{matched_mask.shape}; expected [N, 4] and [N]; give one flag for each default box"
+        )
+    truth, own_labels, _, rows = _checked_boxes(boxes, labels, None, class_names, 0.0)
+    if rows:
+        matched = default_boxes[matched_mask]
+        owner = np.asarray(rows)[np.argmax(_overlaps(matched, truth[rows]), axis=1)]
+        colors = class_colors(int(own_labels.max()) + 1).tolist()
+        draw = ImageDraw.Draw(picture, "RGBA")  # this mode blends by the fourth number
+        for box, index in zip(matched, owner, strict=True):
+            if place := _pixels(box, picture.size):
+                draw.rectangle(place, outline=(*colors[own_labels[index]], 150))
+    return draw_boxes(np.array(picture), boxes, labels, class_names=class_names)
+
+
+def contact_sheet(
+    images: Sequence[np.ndarray],
+    *,
+    columns: int = 4,
+    cell_size: int | tuple[int, int] = 320,
+    captions: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Returns one picture of many, row by row, each fitted into its cell with its own shape.
+
+    Args:
+        images: uint8 [height, width, 3] each, of any sizes; at least one.
+        columns: cells in a row, default 4; fewer pictures make a narrower sheet.
+        cell_size: pixels, a side or (height, width), default 320.
+        captions: a line below each picture, cut to its cell. Default None: no captions.
+
+    Returns:
+        uint8 [height, width, 3].
+
+    Raises:
+        ValueError: no pictures, sizes below 1, or another number of captions than of pictures.
+    """
+    height, width = (cell_size, cell_size) if isinstance(cell_size, int) else cell_size
+    if not len(images) or min(columns, height, width) < 1:
+        raise ValueError(
+            f"contact_sheet got {len(images)} pictures, columns={columns}, cell_size={cell_size}; "
+            "expected at least 1 of each; leave the sheet out where there are no pictures"
+        )
+    if captions is not None and len(captions) != len(images):
+        raise ValueError(
+            f"contact_sheet got {len(captions)} captions for {len(images)} pictures; expected one "
+            "each; write an empty one where there is nothing to say"
+        )
+    gap, font_size = max(2, min(height, width) // 40), max(10, height // 20)
+    strip = 0 if captions is None else sum(_font(font_size).getmetrics())
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    size = (columns * (width + gap) + gap, rows * (height + strip + gap) + gap)
+    sheet = Image.new("RGB", size, (40, 40, 40))
+    draw = ImageDraw.Draw(sheet)
+    for index, image in enumerate(images):
+        left = gap + index % columns * (width + gap)
+        top = gap + index // columns * (height + strip + gap)
+        picture = Image.fromarray(_checked_image(image))
+        scale = min(width / picture.width, height / picture.height)
+        fitted = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
+        corner = (left + (width - fitted[0]) // 2, top + (height - fitted[1]) // 2)
+        sheet.paste(picture.resize(fitted, Image.Resampling.LANCZOS), corner)
+        if captions is not None:
+            text = _shortened(captions[index], _font(font_size), width)
+            draw.text((left, top + height), text, fill=WHITE, font=_font(font_size))
+    return np.array(sheet)
+
+
+def save_image(image: np.ndarray, path: str | Path) -> None:
+    """Writes a picture beside its place and moves it there when whole.
+
+    Args:
+        image: uint8 [height, width, 3], RGB.
+        path: a file ending in .png, .jpg or .jpeg; missing folders are made.
+
+    Raises:
+        ValueError: another ending, or not such an array.
+
+    Example:
+        save_image(draw_boxes(image, boxes, labels), "picture.png")
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in (".png", ".jpg", ".jpeg"):
+        raise ValueError(
+            f"{path}: pictures cannot be written as {ending or 'a file without ending'!r}; "
+            "expected .png, .jpg or .jpeg; rename the file"
+        )
+    picture = Image.fromarray(_checked_image(image))
+    # Without chroma subsampling: it smears thin coloured lines.
+    options = {"format": "PNG"} if ending == ".png" else {"format": "JPEG", "subsampling": 0}
+    _write_whole(path, lambda file: picture.save(file, quality=92, **options))
+
+
+def plot_history(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Draws the curves of a training run as a PNG: loss, validation AP, learning rate.
+
+    Args:
+        rows: one mapping an epoch with "epoch", "loss", "box_loss", "class_loss",
+            "learning_rate", "val_AP" and "val_AP50": numbers or their text. What is missing,
+            empty or not finite is a gap.
+        path: where the PNG goes; written beside it and moved there when whole.
+
+    Example:
+        plot_history([{"epoch": 1, "loss": 7.5, "val_AP": 0.12}], "curves.png")
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    panels = (
+        ("Loss", ("loss", "box_loss", "class_loss")),
+        ("Validation AP", ("val_AP", "val_AP50")),
+        ("Learning rate", ("learning_rate",)),
+    )
+    figure = Figure(figsize=(8, 9), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    all_axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
+    for axes, (title, names) in zip(all_axes, panels, strict=True):
+        curves = {name: points for name in names if (points := _curve(rows, name))}
+        for name, points in curves.items():
+            axes.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix("val_"))
+        values = [y for points in curves.values() for _, y in points]
+        if values and min(values) > 0 and max(values) / min(values) > 20:
+            axes.set_yscale("log")  # else the first epochs flatten all that follows
+        if curves:
+            axes.legend(loc="best")
+        else:
+            axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center")
+        axes.set_title(title, loc="left")
+        axes.grid(alpha=0.3)
+    all_axes[-1].set_xlabel("epoch")
+    all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    _write_whole(path, lambda file: figure.savefig(file, format="png"))
+
+
+def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
+    points = ((_number(row.get("epoch", k)), _number(row.get(name))) for k, row in enumerate(rows))
+    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None or value == "" else float(value)
+
+
+def _write_whole(path: str | Path, write: Callable[[Any], Any]) -> None:
+    """Calls `write` with a file beside `path`, then moves it there; a failure leaves no trace."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(beside, "wb") as file:
+            write(file)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _checked_image(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ValueError(
+            f"image is {image.dtype} of shape {image.shape}; expected uint8 [height, width, 3] with "
+            "at least one pixel; convert it to RGB in 0..255"
+        )
+    return np.ascontiguousarray(image)
+
+
+def _checked_boxes(
+    boxes: Any, labels: Any, scores: Any, class_names: Sequence[str] | None, min_score: float
+) -> tuple[np.ndarray, np.ndarray, list[str], list[int]]:
+    """Returns boxes, labels, texts of tags, and the rows to draw by rising score."""
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4) if not np.size(boxes) else np.array(boxes)
+    shapes = {"labels": np.shape(labels), "scores": np.shape(scores)}
+    given = {"labels": labels is not None, "scores": scores is not None}
+    if boxes.shape != (len(boxes), 4) or not np.isfinite(boxes).all():
+        raise ValueError(
+            f"boxes have shape {boxes.shape}; expected finite [n, 4] in relative yxyx; "
+            "give one row for each box"
+        )
+    for name, shape in shapes.items():
+        if given[name] and shape != (len(boxes),):
+            raise ValueError(
+                f"{name} have shape {shape} beside {len(boxes)} boxes; expected ({len(boxes)},); "
+                "give one for each box"
+            )
+    numbers = np.zeros(len(boxes), int) if labels is None else np.asarray(labels).astype(int)
+    if class_names is not None and numbers.max(initial=-1) >= len(class_names):
+        raise ValueError(
+            f"label {numbers.max()} has no name among {len(class_names)} class_names; expected "
+            "labels from 0, without background; pass the names of the model's own classes"
+        )
+    texts = []
+    for index, label in enumerate(numbers):
+        name = "" if labels is None else class_names[label] if class_names else str(label)
+        score = "" if scores is None else f"{scores[index]:.2f}"
+        texts.append(" ".join(f"{name} {score}".split()))
+    ranks = np.zeros(len(boxes)) if scores is None else np.asarray(scores)
+    order = np.argsort(ranks, kind="stable")
+    return boxes, numbers, texts, [i for i in order if numbers[i] >= 0 and ranks[i] >= min_score]
+
+
+def _pixels(box: np.ndarray, size: tuple[int, int]) -> Rectangle | None:
+    """Returns the pixels of a relative yxyx box inside the picture; None where there are none."""
+    top, left, bottom, right = np.clip(box, 0.0, 1.0) * [size[1], size[0], size[1], size[0]]
+    if right <= left or bottom <= top:
+        return None
+    x, y = min(int(left), size[0] - 1), min(int(top), size[1] - 1)
+    return x, y, max(x, math.ceil(right) - 1), max(y, math.ceil(bottom) - 1)
+
+
+def _draw_outline(draw: ImageDraw.ImageDraw, place: Rectangle, color: Color, line: int) -> None:
+    casing = max(1, line // 3)
+    # From the dark ring outside to the light ring inside: one of the two stands out anywhere.
+    for inset, width, ring in ((-casing, casing, BLACK), (line, casing, WHITE), (0, line, color)):
+        x0, y0, x1, y1 = place[0] + inset, place[1] + inset, place[2] - inset, place[3] - inset
+        if x0 <= x1 and y0 <= y1:
+            draw.rectangle((x0, y0, x1, y1), outline=ring, width=width)
+
+
+@functools.lru_cache(maxsize=32)
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
+
+
+def _shortened(text: str, font: Any, width: int) -> str:
+    """Returns as much of the text as fits into so many pixels."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…" if text else ""
+
+
+def _place_tag(
+    text: str, font_size: int, box: Rectangle, size: tuple[int, int], taken: Sequence[Rectangle]
+) -> tuple[Rectangle, str, Any] | None:
+    """Returns where a box's tag goes inside the picture, its text and its font; None: no room."""
+    font = _font(font_size)
+    pad = max(2, font_size // 6)
+    text = _shortened(text, font, size[0] - 2 * pad)
+    width = math.ceil(font.getlength(text)) + 2 * pad
+    height = sum(font.getmetrics()) + pad
+    if not text or width > size[0] or height > size[1]:
+        return None
+    x0, y0, x1, y1 = box
+    corners = [(x0, y0 - height), (x0, y0), (x0, y1 + 1), (x1 - width, y0 - height)]
+    corners += [(x0, y1 - height), (x1 + 1, y0), (x1 - width, y1 + 1)]
+    places = []
+    for x, y in corners:
+        x, y = min(max(x, 0), size[0] - width), min(max(y, 0), size[1] - height)
+        places.append((x, y, x + width - 1, y + height - 1))
+    return min(places, key=lambda p: sum(_shared(p, other) for other in taken)), text, font
+
+
+def _shared(a: Rectangle, b: Rectangle) -> int:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]) + 1, min(a[3], b[3]) - max(a[1], b[1]) + 1
+    return max(0, width) * max(0, height)
+
+
+def _draw_tag(
+    draw: ImageDraw.ImageDraw, place: Rectangle, text: str, font: Any, color: Color
+) -> None:
+    ink = _text_color(color)
+    draw.rectangle(place, fill=color, outline=ink)
+    pad = max(2, round(font.size) // 6)
+    draw.text((place[0] + pad, place[1] + pad // 2), text, fill=ink, font=font)
+
+
+def _text_color(color: Sequence[int]) -> Color:
+    """Returns black or white, whichever has the higher contrast: at least 4.58 on any colour."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
+              for v in (c / 255 for c in color)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # WCAG 2
+    return BLACK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else WHITE
+
+
+def _overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns the IoU [n, m] of relative yxyx boxes."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    shared = np.prod(np.maximum(np.minimum(first[:, None, 2:], second[None, :, 2:]) - low, 0), -1)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (first, second)]
+    return shared / np.maximum(areas[0][:, None] + areas[1] - shared, 1e-12)

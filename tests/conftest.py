@@ -1,0 +1,35 @@
+"""What every test shares: a quiet environment, a fixed seed and the way to the shared data."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# Set before anything imports TensorFlow or matplotlib; subprocesses inherit both.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["MPLBACKEND"] = "Agg"
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of shared data and weights; a test that needs it is skipped where it is absent."""
+    named = os.environ.get("SSD_KERAS_SHARED")
+    if named and not Path(named).is_dir():
+        pytest.fail(f"SSD_KERAS_SHARED={named} is not a directory: correct it, or unset it")
+    folder = Path(named) if named else REPOSITORY.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(
+            "NOT TESTED: the shared data are missing: put the folder `shared` (data/, weights/) "
+            "beside the checkout, or name it in SSD_KERAS_SHARED"
+        )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    """Seed Python, NumPy and the backend, for tests of modules that have imported Keras."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)

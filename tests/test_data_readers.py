@@ -1,0 +1,570 @@
+"""Readers of VOC and COCO: the numbers they give, and what they say of bad data."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssd_keras.data import DetectionData, Example, Problem, load_data
+from ssd_keras.data.examples import fit_box
+from ssd_keras.data.voc import VOC_CLASS_NAMES
+
+SIZE = (100, 80)  # width, height of the pictures in these tests
+
+
+def picture_bytes(kind="JPEG", mode="RGB", size=SIZE, **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size, 90 if mode in "L" else None).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def turned_picture(size) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    return picture_bytes(size=size, exif=exif.tobytes())
+
+
+def voc_object(name="dog", corners=(11, 21, 40, 60), difficult=0) -> str:
+    tags = "".join(
+        f"<{tag}>{value}</{tag}>"
+        for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)
+    )
+    difficult_tag = f"<difficult>{difficult}</difficult>"
+    return f"<object><name>{name}</name>{difficult_tag}<bndbox>{tags}</bndbox></object>"
+
+
+def write_voc(root: Path, pictures: dict, split="train", size=SIZE, listed=None) -> str:
+    """Writes {stem: [object, ...] or whole XML text} and returns the words for the data set."""
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for stem, objects in pictures.items():
+        width, height = size
+        sides = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+        text = objects
+        if not isinstance(objects, str):
+            text = f"<annotation>{sides if size != (0, 0) else ''}{''.join(objects)}</annotation>"
+        (root / "Annotations" / f"{stem}.xml").write_text(text)
+        (root / "JPEGImages" / f"{stem}.jpg").write_bytes(picture_bytes())
+    lines = list(pictures) if listed is None else listed
+    (root / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(lines) + "\n\n")
+    return f"voc:{root}@{split}"
+
+
+def write_coco(root: Path, images=None, annotations=(), categories=None) -> str:
+    (root / "pictures").mkdir(parents=True, exist_ok=True)
+    if images is None:
+        images = [coco_image(7)]
+    for image in images:
+        name = image.get("file_name")
+        if isinstance(name, str) and "missing" not in name and ".." not in name:
+            (root / "pictures" / name).write_bytes(picture_bytes())
+    if categories is None:
+        categories = [{"id": 18, "name": "dog"}, {"id": 3, "name": "car"}]
+    content = {"images": images, "annotations": list(annotations), "categories": categories}
+    (root / "instances.json").write_text(json.dumps(content))
+    return f"coco:{root}/instances.json@{root}/pictures"
+
+
+def coco_image(image_id, **changes) -> dict:
+    width, height = SIZE
+    name = f"{image_id}.jpg"
+    return {"id": image_id, "file_name": name, "width": width, "height": height} | changes
+
+
+def coco_object(annotation_id=1, **changes) -> dict:
+    record = {"id": annotation_id, "image_id": 7, "category_id": 18, "iscrowd": 0}
+    return record | {"bbox": [10.25, 20.5, 30.125, 40.0], "area": 700.5} | changes
+
+
+def only_problem(data: DetectionData) -> str:
+    (problem,) = data.problems
+    assert "\n" not in str(problem)
+    return str(problem)
+
+
+# --- numbers ---
+
+
+def test_voc_pixels_start_at_one_and_both_corners_belong_to_the_box(tmp_path):
+    objects = [
+        voc_object("dog", (11, 21, 40, 60)),
+        voc_object("cat", (1, 1, 100, 80), difficult=1),
+        voc_object("dog", ("1.5", "2.25", "31.5", "42.25")),
+    ]
+    data = load_data(write_voc(tmp_path, {"000012": objects}))
+    (example,) = data.examples
+    assert data.class_names == VOC_CLASS_NAMES
+    assert data.category_ids == tuple(range(1, 21))
+    assert (example.image_id, example.height, example.width) == ("000012", 80, 100)
+    # x = 11 - 1, y = 21 - 1, width = 40 - 11 + 1, height = 60 - 21 + 1
+    expected = [[10, 20, 30, 40], [0, 0, 100, 80], [0.5, 1.25, 31, 41]]
+    np.testing.assert_array_equal(example.boxes, np.array(expected, np.float64))
+    assert example.labels.tolist() == [11, 7, 11]  # dog is the 12th, cat the 8th of the twenty
+    assert example.is_difficult.tolist() == [False, True, False]
+    assert example.is_crowd.tolist() == [False, False, False]
+    assert example.areas.tolist() == [1200, 8000, 1271]
+    # y 20/80, x 10/100, y 60/80, x 40/100
+    np.testing.assert_allclose(example.relative_boxes()[0], [0.25, 0.1, 0.75, 0.4], rtol=1e-6)
+    assert example.relative_boxes().dtype == np.float32
+    assert data.problems == ()
+
+
+def test_coco_keeps_its_own_doubles_and_closes_gaps_between_ids(tmp_path):
+    annotations = [
+        coco_object(1, bbox=[10.1, 20.2, 30.3, 40.4], area=0.1 + 0.2),
+        coco_object(2, category_id=3, iscrowd=1, bbox=[0, 0, 100, 80], area=123.0),
+        coco_object(3, bbox=[1, 2, 3, 4], area=None),
+    ]
+    data = load_data(write_coco(tmp_path, [coco_image(7), coco_image(9)], annotations))
+    first, second = data.examples
+    assert data.class_names == ("car", "dog")
+    assert data.category_ids == (3, 18)
+    assert first.image_id == 7
+    assert first.boxes.dtype == np.float64
+    assert first.boxes.tolist() == [[10.1, 20.2, 30.3, 40.4], [0, 0, 100, 80], [1, 2, 3, 4]]
+    assert first.areas.tolist() == [0.1 + 0.2, 123.0, 12.0]
+    assert first.labels.tolist() == [1, 0, 1]
+    assert first.is_crowd.tolist() == [False, True, False]
+    assert (second.image_id, second.boxes.shape) == (9, (0, 4))
+    assert second.relative_boxes().shape == (0, 4)
+    assert data.problems == ()
+
+
+def test_read_gives_the_bytes_of_file_and_memory(tmp_path):
+    (example,) = load_data(write_voc(tmp_path, {"a": []})).examples
+    assert example.read() == picture_bytes()
+    empty = np.zeros((0, 4))
+    flags = np.zeros(0, bool)
+    held = Example("a", b"bytes", 8, 9, empty, np.zeros(0, np.int32), flags, flags, np.zeros(0))
+    assert held.read() == b"bytes"
+
+
+def test_relative_boxes_end_at_the_edge(tmp_path):
+    objects = [voc_object(corners=(0, 0, 101, 81))]  # a tool that counts pixels its own way
+    data = load_data(write_voc(tmp_path, {"a": objects}))
+    assert data.examples[0].boxes.tolist() == [[-1, -1, 102, 82]]
+    assert data.examples[0].relative_boxes().tolist() == [[0, 0, 1, 1]]
+    assert data.problems == ()
+
+
+# --- classes and splits ---
+
+
+def test_other_classes_than_voc_are_sorted(tmp_path):
+    objects = [voc_object("zebra"), voc_object("dog"), voc_object("ant")]
+    data = load_data(write_voc(tmp_path, {"a": objects}))
+    assert data.class_names == ("ant", "dog", "zebra")
+    assert data.examples[0].labels.tolist() == [2, 1, 0]
+
+
+def test_given_class_names_set_the_labels(tmp_path):
+    objects = [voc_object("zebra"), voc_object("dog"), voc_object("ant")]
+    data = load_data(write_voc(tmp_path, {"a": objects}), class_names=["zebra", "ant"])
+    assert data.class_names == ("zebra", "ant")
+    assert data.examples[0].labels.tolist() == [0, 1]
+    assert re.fullmatch(
+        r".*a\.xml: object 2 \(dog\): unknown class 'dog'; expected one of zebra, ant; left out",
+        only_problem(data),
+    )
+
+
+def test_given_class_names_keep_the_category_ids_of_the_file(tmp_path):
+    spec = write_coco(tmp_path, annotations=[coco_object()])
+    data = load_data(spec, class_names=["dog", "bus", "car"])
+    assert data.category_ids == (18, 19, 3)  # the file has no bus: above all of its ids
+    assert data.examples[0].labels.tolist() == [0]
+
+
+def test_a_split_of_one_class_lists_an_id_and_a_flag(tmp_path):
+    listed = ["000001 -1", "000002  1", "my photo 1", "000003  0"]
+    stems = ["000001", "000002", "my photo 1", "000003"]
+    spec = write_voc(tmp_path, dict.fromkeys(stems, []), split="dog_train", listed=listed)
+    assert [example.image_id for example in load_data(spec).examples] == stems
+
+
+def test_sources_are_united_by_class_name(tmp_path):
+    first = write_voc(tmp_path / "a@b", {"000001": [voc_object("zebra"), voc_object("dog")]})
+    second = write_voc(tmp_path / "c", {"000001": [voc_object("ant"), voc_object("dog")]})
+    third = write_coco(tmp_path / "d", annotations=[coco_object(), coco_object(2, category_id=3)])
+    data = load_data([first, second, third])
+    assert data.class_names == ("dog", "zebra", "ant", "car")
+    assert data.category_ids == (1, 2, 3, 4)
+    assert [example.image_id for example in data.examples] == ["000001", "1:000001", 7]
+    assert [example.labels.tolist() for example in data.examples] == [[1, 0], [2, 0], [0, 3]]
+
+
+# --- pictures that are as they should be ---
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jpg", picture_bytes(mode="L")),
+        ("a.jpeg", picture_bytes(mode="CMYK")),
+        ("a.JPG", picture_bytes(progressive=True)),
+        ("a.png", picture_bytes("PNG", mode="RGBA")),
+        ("a.PNG", picture_bytes("PNG", mode="L")),
+        ("a.bmp", picture_bytes("BMP")),
+        ("a.jpg", picture_bytes("PNG")),  # the extension lies
+        ("a.jpg", picture_bytes("GIF")),
+        ("a.jpg", picture_bytes() + b"\0" * 9000),  # padded by a camera
+    ],
+)
+def test_every_kind_of_picture_is_accepted(tmp_path, name, content):
+    spec = write_voc(tmp_path, {"a": [voc_object()]})
+    (tmp_path / "JPEGImages" / "a.jpg").unlink()
+    (tmp_path / "JPEGImages" / name).write_bytes(content)
+    data = load_data(spec, bad_data="refuse")
+    assert data.examples[0].read() == content
+    assert data.examples[0].orientation == 1
+
+
+def test_a_picture_that_exif_turns_has_its_orientation(tmp_path):
+    spec = write_voc(tmp_path, {"a": [voc_object()], "b": [voc_object()]})
+    width, height = SIZE
+    # a: the annotation is of the turned picture; b: of the pixels as they are stored
+    (tmp_path / "JPEGImages" / "a.jpg").write_bytes(turned_picture((height, width)))
+    (tmp_path / "JPEGImages" / "b.jpg").write_bytes(turned_picture((width, height)))
+    turned, stored = load_data(spec, bad_data="refuse").examples
+    assert (turned.height, turned.width, turned.orientation) == (height, width, 6)
+    assert (stored.height, stored.width, stored.orientation) == (height, width, 1)
+
+
+@pytest.mark.parametrize("check_pictures", [True, False])
+def test_a_missing_size_is_taken_from_the_picture(tmp_path, check_pictures):
+    spec = write_voc(tmp_path, {"a": [voc_object(corners=(1, 1, 100, 80))]}, size=(0, 0))
+    data = load_data(spec, check_pictures=check_pictures)
+    assert (data.examples[0].width, data.examples[0].height) == SIZE
+    assert data.examples[0].relative_boxes().tolist() == [[0, 0, 1, 1]]
+    images = [{"id": 7, "file_name": "7.jpg"}]
+    data = load_data(write_coco(tmp_path, images), check_pictures=check_pictures)
+    assert (data.examples[0].width, data.examples[0].height) == SIZE
+
+
+def test_scoring_needs_no_picture(tmp_path):
+    voc = write_voc(tmp_path, {"a": [voc_object()]})
+    coco = write_coco(tmp_path, annotations=[coco_object()])
+    for folder in ("JPEGImages", "pictures"):
+        for path in (tmp_path / folder).iterdir():
+            path.unlink()
+        (tmp_path / folder).rmdir()
+    data = load_data([voc, coco], check_pictures=False, bad_data="refuse")
+    assert [len(example.boxes) for example in data.examples] == [1, 1]
+
+
+# --- pictures that are not ---
+
+BROKEN_PICTURES = {
+    "empty": (b"", r"the file is empty; expected a picture; left out"),
+    "text": (b"<html>not found", r"not a picture \(it starts with b'<html>no'\); expected JPEG, "),
+    "cut JPEG": (picture_bytes()[:-300], r"the JPEG file is cut off; expected its end mark"),
+    "cut PNG": (picture_bytes("PNG")[:-9], r"the PNG file is cut off; expected its end mark"),
+    "no header": (b"\xff\xd8\xff\xe0\x00\x02\xff\xd9", r"the JPEG header cannot be read \("),
+    "size": (picture_bytes(size=(90, 80)), r"has 90x80 pixels; expected 100x80 as annotated"),
+    "swapped": (picture_bytes(size=(80, 100)), r"has 80x100 pixels; expected 100x80 as annotated"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), BROKEN_PICTURES.values(), ids=BROKEN_PICTURES)
+def test_a_broken_picture_is_left_out(tmp_path, content, words):
+    spec = write_voc(tmp_path, {"good": [voc_object()], "bad": [voc_object()]})
+    (tmp_path / "JPEGImages" / "bad.jpg").write_bytes(content)
+    data = load_data(spec)
+    assert [example.image_id for example in data.examples] == ["good"]
+    assert re.search(r"bad\.jpg: .*" + words, only_problem(data))
+    with pytest.raises(ValueError, match=words.removesuffix("; left out")):
+        load_data(spec, bad_data="refuse")
+
+
+def test_a_thumbnail_does_not_hide_that_a_picture_is_cut_off(tmp_path):
+    thumbnail = picture_bytes(size=(16, 12))
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    whole = picture_bytes()
+    spec = write_voc(tmp_path, {"good": [], "bad": []})
+    for stem, end in (("good", None), ("bad", -2)):
+        content = whole[:2] + segment + whole[2:end]
+        (tmp_path / "JPEGImages" / f"{stem}.jpg").write_bytes(content)
+    assert re.search(r"bad\.jpg: the JPEG file is cut off", only_problem(load_data(spec)))
+
+
+def test_missing_files_are_told(tmp_path):
+    listed = ["good", "no_picture", "no_annotation", "../outside"]
+    spec = write_voc(tmp_path, {"good": [], "no_picture": []}, listed=listed)
+    (tmp_path / "outside.xml").write_text("<annotation/>")
+    (tmp_path / "JPEGImages" / "no_picture.jpg").unlink()
+    data = load_data(spec)
+    assert [example.image_id for example in data.examples] == ["good"]
+    first, second, third = map(str, data.problems)
+    assert re.search(r"no_annotation\.xml: the annotation file is missing; expected", first)
+    assert re.search(r"outside\.xml: the annotation file is missing; expected", second)
+    assert re.search(r"no_picture\.jpg: the picture is missing; expected .*; left out$", third)
+
+
+def test_filename_in_the_annotation_is_not_trusted(tmp_path):
+    text = "<annotation><filename>../../secret.png</filename></annotation>"
+    spec = write_voc(tmp_path / "voc", {"a": text})
+    assert load_data(spec).examples[0].image == str(tmp_path / "voc/JPEGImages/a.jpg")
+
+
+# --- annotations that are not as they should be ---
+
+BAD_XML = {
+    "cut": ("<annotation><object>", r"the XML cannot be parsed \(no element found"),
+    "empty": ("", r"the XML cannot be parsed \(no element found"),
+    "entities": (
+        '<!DOCTYPE a [<!ENTITY b "cccc">]><annotation>&b;</annotation>',
+        r"the XML declares a document type, which is refused; expected plain VOC",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD_XML.values(), ids=BAD_XML)
+def test_bad_xml_is_left_out(tmp_path, text, words):
+    data = load_data(write_voc(tmp_path, {"good": [], "bad": text}))
+    assert [example.image_id for example in data.examples] == ["good"]
+    assert re.search(r"bad\.xml: " + words + ".*; left out$", only_problem(data))
+
+
+BAD_VOC_OBJECTS = {
+    "one pixel": ((50, 20, 50, 20), r"box xmin=50 ymin=20 xmax=50 ymax=20 has no area; expected"),
+    "no height": ((50, 20, 60, 20), r"has no area; expected xmin < xmax and ymin < ymax"),
+    "swapped": ((60, 20, 50, 30), r"box xmin=60 .* has swapped corners; expected xmin < xmax"),
+    "word": (("left", 20, 50, 30), r"box xmin=left .* is not four numbers; expected finite pixels"),
+    "empty": (("", 20, 50, 30), r"is not four numbers; expected finite pixels"),
+    "nan": (("nan", 20, 50, 30), r"is not four numbers; expected finite pixels"),
+    "infinite": ((10, 20, "inf", 30), r"is not four numbers; expected finite pixels"),
+    "outside": ((101, 20, 120, 30), r"lies outside the picture of 100x80 pixels"),
+}
+
+
+@pytest.mark.parametrize(("corners", "words"), BAD_VOC_OBJECTS.values(), ids=BAD_VOC_OBJECTS)
+def test_a_bad_object_is_left_out_and_its_neighbours_stay(tmp_path, corners, words):
+    objects = [voc_object("cat"), voc_object("dog", corners), voc_object("cow")]
+    data = load_data(write_voc(tmp_path, {"a": objects}))
+    assert [data.class_names[label] for label in data.examples[0].labels] == ["cat", "cow"]
+    assert re.search(r"a\.xml: object 2 \(dog\): .*" + words, only_problem(data))
+    assert data.problems[0].mended == "left out"
+
+
+def test_an_object_without_a_name_is_left_out(tmp_path):
+    data = load_data(write_voc(tmp_path, {"a": [voc_object(" ")]}))
+    assert re.search(r"a\.xml: object 1: the object has no class name; exp", only_problem(data))
+
+
+def test_a_box_that_reaches_outside_is_clipped(tmp_path):
+    data = load_data(write_voc(tmp_path, {"a": [voc_object(corners=(-9, 21, 103, 60))]}))
+    assert data.examples[0].boxes.tolist() == [[0, 20, 100, 40]]
+    assert re.search(
+        r"object 1 \(dog\): box x=-10 y=20 width=113 height=40 reaches outside the picture of "
+        r"100x80 pixels; clipped$",
+        only_problem(data),
+    )
+
+
+@pytest.mark.parametrize(
+    ("box", "expected", "words"),
+    [
+        ((10, 20, 30, 40), (10, 20, 30, 40), ""),
+        ((-1, -1, 102, 82), (-1, -1, 102, 82), ""),  # one pixel over each edge: as it is
+        ((-1.5, 0, 50, 50), (0, 0, 48.5, 50), "reaches outside"),
+        ((90, 70, 11.5, 10), (90, 70, 10, 10), "reaches outside"),
+        ((-5, 10, 5, 10), None, "lies outside"),  # touches the edge from outside
+        ((10, 10, 0, 10), None, "has no area"),
+        ((10, 10, 5, -3), None, "has no area"),
+        ((float("nan"), 10, 5, 3), None, "is not four numbers"),
+    ],
+)
+def test_fit_box(box, expected, words):
+    kept, what = fit_box(box, height=80, width=100)
+    assert kept == expected
+    assert bool(what) == bool(words) and words in what
+
+
+BAD_COCO = {
+    "image": ({"image_id": 8}, r"annotation 1: unknown image_id 8; expected the id of one of"),
+    "list": ({"image_id": [7]}, r"annotation 1: unknown image_id \[7\]; expected"),
+    "category": ({"category_id": 4}, r"annotation 1: unknown category_id 4; expected one of the"),
+    "three": ({"bbox": [1, 2, 3]}, r"annotation 1: bbox \[1, 2, 3\] is not four numbers; expected"),
+    "nan": (
+        {"bbox": [1, 2, 3, float("nan")]},
+        r".* is not four numbers; expected finite \[x, y, w",
+    ),
+    "words": ({"bbox": ["1", "2", "3", "4"]}, r".* is not four numbers; expected finite \[x, y, w"),
+    "none": ({"bbox": None}, r".*bbox None is not four numbers; expected finite \[x, y, w, h\]"),
+    "area": ({"bbox": [1, 2, 0, 4]}, r"annotation 1 \(dog\): box x=1 .* has no area; expected"),
+    "outside": ({"bbox": [100, 2, 9, 4]}, r"annotation 1 \(dog\): box .* lies outside the picture"),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), BAD_COCO.values(), ids=BAD_COCO)
+def test_a_bad_coco_annotation_is_left_out(tmp_path, changes, words):
+    good = coco_object(2, category_id=3)
+    data = load_data(write_coco(tmp_path, annotations=[coco_object(**changes), good]))
+    assert data.examples[0].labels.tolist() == [0]
+    assert re.search(r"instances\.json: " + words + r".*; left out$", only_problem(data))
+
+
+BAD_COCO_IMAGES = {
+    "twice": (coco_image(7, file_name="8.jpg"), r"image 2: image id 7 is already .*7\.jpg"),
+    "missing": (coco_image(8, file_name="missing.jpg"), r"missing\.jpg: the picture is missing"),
+    "outside": (coco_image(8, file_name="../x.jpg"), r"image 2: file_name \.\./x\.jpg leaves the"),
+    "no name": (coco_image(8, file_name=None), r"image 2: the image has no file_name; expected"),
+    "no id": (coco_image(None, file_name="8.jpg"), r"image 2: the image has no id; expected"),
+}
+
+
+@pytest.mark.parametrize(("image", "words"), BAD_COCO_IMAGES.values(), ids=BAD_COCO_IMAGES)
+def test_a_bad_coco_image_is_left_out(tmp_path, image, words):
+    data = load_data(write_coco(tmp_path, [coco_image(7), image]))
+    assert [example.image_id for example in data.examples] == [7]
+    assert re.search(words, only_problem(data))
+
+
+def test_bad_coco_categories_are_told(tmp_path):
+    categories = [{"id": 1, "name": "dog"}, {"id": 1, "name": "cat"}, {"name": "cow"}]
+    data = load_data(write_coco(tmp_path, categories=categories))
+    assert data.class_names == ("dog",)
+    first, second = map(str, data.problems)
+    assert re.search(r"category 2: category id 1 is already 'dog'", first)
+    assert re.search(r"category 3: a category needs a whole number as id and a name", second)
+
+
+def test_an_id_that_is_listed_twice_counts_once(tmp_path):
+    spec = write_voc(tmp_path, {"a": [], "b": []}, listed=["a", "b", "a"])
+    data = load_data(spec)
+    assert [example.image_id for example in data.examples] == ["a", "b"]
+    assert re.search(r"train\.txt: a: the picture id is listed twice", only_problem(data))
+
+
+# --- policies and words ---
+
+
+def test_refuse_names_the_first_problem_and_counts_the_others(tmp_path):
+    bad = voc_object(corners=(9, 9, 9, 9))
+    spec = write_voc(tmp_path, {"a": [voc_object(), bad], "b": [bad, bad, bad]})
+    assert len(load_data(spec).problems) == 4
+    with pytest.raises(
+        ValueError,
+        match=r"a\.xml: object 2 \(dog\): box .* has no area; expected .* \.\.\. and 3 more; "
+        r"mend the data, or pass bad_data='drop' to leave them out$",
+    ):
+        load_data(spec, bad_data="refuse")
+
+
+def test_refuse_of_a_single_problem(tmp_path):
+    spec = write_voc(tmp_path, {"a": [voc_object(corners=(9, 9, 9, 9))]})
+    with pytest.raises(ValueError, match=r"ymin < ymax; mend .* bad_data='drop' to leave it out$"):
+        load_data(spec, bad_data="refuse")
+
+
+def test_a_problem_is_one_line():
+    assert str(Problem("a.xml", "object 3 (RBC)", "it is bad")) == (
+        "a.xml: object 3 (RBC): it is bad; left out"
+    )
+    assert str(Problem("a.jpg", "", "it is bad", "clipped")) == "a.jpg: it is bad; clipped"
+
+
+WRONG_WORDS = {
+    "kind": (
+        "pascal:x@y",
+        ValueError,
+        r"data 'pascal:x@y': unknown kind 'pascal'; expected .*voc:",
+    ),
+    "no kind": ("some/folder", ValueError, r"data 'some/folder': unknown kind 'some/folder'; exp"),
+    "no split": ("voc:{root}", ValueError, r"a part is missing around '@'; expected voc:ROOT@SPL"),
+    "no folder": ("coco:a.json@", ValueError, r"missing around '@'; expected coco:ANNOTATIONS"),
+    "root": ("voc:{root}/no@train", FileNotFoundError, r"no folder Annotations in .*no; expected"),
+    "split": (
+        "voc:{root}@tset",
+        FileNotFoundError,
+        r"data 'voc:.*@tset': no split file .*tset\.txt; expected one of the splits there: "
+        r"empty, train$",
+    ),
+    "empty split": ("voc:{root}@empty", ValueError, r"split file .*empty\.txt is empty; expected"),
+    "file": ("coco:{root}/no.json@{root}", FileNotFoundError, r"no annotation file .*no\.json; e"),
+    "pictures": ("coco:{root}/instances.json@{root}/no", FileNotFoundError, r"no folder .*no; exp"),
+    "not JSON": ("coco:{root}/text.json@{root}", ValueError, r"text\.json is not JSON \(.*; exp"),
+    "not COCO": ("coco:{root}/list.json@{root}", ValueError, r"has no list of records 'images'; e"),
+    "set": ("synthetic:faces@train", ValueError, r"unknown generated set 'faces'; expected 'shap"),
+    "part": ("synthetic:shapes@all", ValueError, r"unknown split 'all'; expected train, val, test"),
+    "count": (
+        "synthetic:shapes@val[:201]",
+        ValueError,
+        r"asks for 201 pictures; expected 1 to 200",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "error", "words"), WRONG_WORDS.values(), ids=WRONG_WORDS)
+def test_wrong_words_for_data_are_told_in_one_line(tmp_path, spec, error, words):
+    write_voc(tmp_path, {"a": []})
+    write_voc(tmp_path, {}, split="empty")
+    write_coco(tmp_path)
+    (tmp_path / "text.json").write_text("{ no")
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(error, match=words) as caught:
+        load_data(spec.format(root=tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"bad_data": "keep"}, r"unknown bad_data 'keep'; expected 'drop' or 'refuse'"),
+        ({"class_names": "dog"}, r"class_names is 'dog'; expected a list of at least one name"),
+        ({"class_names": []}, r"class_names is \[\]; expected a list of at least one name"),
+        ({"class_names": ["a", "b", "a"]}, r"class_names repeats a; expected each name once"),
+    ],
+)
+def test_wrong_options_are_told(options, words):
+    with pytest.raises(ValueError, match=words):
+        load_data("synthetic:shapes@val[:1]", **options)
+
+
+def test_no_data_and_no_picture_are_errors(tmp_path):
+    with pytest.raises(ValueError, match=r"no data given; expected at least one of voc:"):
+        load_data([])
+    spec = write_voc(tmp_path, {"a": []})
+    (tmp_path / "JPEGImages" / "a.jpg").unlink()
+    words = r"no picture is left; expected at .*; the first problem: .*a\.jpg: the picture"
+    with pytest.raises(ValueError, match=words):
+        load_data([spec, "synthetic:shapes@val[:1]"])
+
+
+def test_progress_shows_a_bar(tmp_path, capsys):
+    spec = write_voc(tmp_path, {"a": []})
+    load_data(spec)
+    assert capsys.readouterr().err == ""
+    load_data(spec, progress=True)
+    assert "reading annotations" in capsys.readouterr().err
+
+
+# --- real data ---
+
+
+@pytest.mark.parametrize(
+    ("split", "num_pictures", "num_objects", "bad_object"),
+    [
+        ("train", 205, 2804, r"BloodImage_00343\.xml: object 4 \(RBC\): box xmin=181 .* no area"),
+        ("val", 87, 1137, r"BloodImage_00338\.xml: object 13 \(RBC\): box xmin=504 .* no area"),
+    ],
+)
+def test_blood_cells(shared, split, num_pictures, num_objects, bad_object):
+    data = load_data(f"voc:{shared}/data/bccd@{split}")
+    assert data.class_names == ("Platelets", "RBC", "WBC")
+    assert len(data) == num_pictures
+    assert sum(len(example.boxes) for example in data.examples) == num_objects
+    assert re.search(bad_object, only_problem(data))
+
+
+def test_voc2012_sample(shared):
+    data = load_data(f"voc:{shared}/data/voc2012_sample@val", bad_data="refuse")
+    assert data.class_names == VOC_CLASS_NAMES
+    assert len(data) == 100
+    counts = np.bincount(np.concatenate([example.labels for example in data.examples]))
+    assert counts.sum() == 273
+    assert counts[VOC_CLASS_NAMES.index("person")] == 91

@@ -1,0 +1,65 @@
+"""The built wheel holds the package, all of it and nothing else."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ssd_keras.version import __version__
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+METADATA = f"ssd_keras-{__version__}.dist-info"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built from a copy, so that an old build/ in the checkout cannot leak into it."""
+    source = tmp_path_factory.mktemp("wheel") / "source"
+    unwanted = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__")
+    shutil.copytree(REPOSITORY, source, ignore=unwanted)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist"]
+    built = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = (source / "dist").glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def test_wheel_has_the_package_and_its_metadata_only(wheel):
+    assert {name.split("/")[0] for name in wheel.namelist()} == {"ssd_keras", METADATA}
+
+
+def test_wheel_has_every_module(wheel):
+    modules = (REPOSITORY / "ssd_keras").rglob("*.py")
+    wanted = {path.relative_to(REPOSITORY).as_posix() for path in modules}
+    assert {name for name in wheel.namelist() if name.endswith(".py")} == wanted
+
+
+def test_wheel_has_no_recipes_or_tests(wheel):
+    folders = {folder for name in wheel.namelist() for folder in name.split("/")[:-1]}
+    assert folders.isdisjoint({"training", "export", "tests"})
+
+
+def test_wheel_is_typed(wheel):
+    assert "ssd_keras/py.typed" in wheel.namelist()
+
+
+def test_wheel_has_the_console_script(wheel):
+    entry_points = wheel.read(f"{METADATA}/entry_points.txt").decode()
+    assert entry_points.split() == ["[console_scripts]", "ssd-keras", "=", "ssd_keras.cli:main"]
+
+
+def test_wheel_states_version_and_licence(wheel):
+    metadata = wheel.read(f"{METADATA}/METADATA").decode().splitlines()
+    assert f"Version: {__version__}" in metadata
+    assert "Requires-Python: >=3.11" in metadata
+    assert any(re.fullmatch(r"License(-Expression)?: Apache-2\.0", line) for line in metadata)
+
+
+def test_changelog_begins_with_this_version():
+    headings = re.findall(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == __version__
