@@ -1,10 +1,13 @@
 """The command line: parse, call one function, print. Heavy imports stay inside the commands."""
 
 import argparse
-import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssd_keras.data.examples import DetectionData
 
 DATA_HELP = (
     "synthetic:shapes@train, voc:ROOT@SPLIT or coco:ANNOTATIONS.json@IMAGES_DIR; several are "
@@ -25,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = build_parser().parse_args(arguments)
     try:
-        with _quiet_tensorflow():
-            parsed.run(parsed)
+        parsed.run(parsed)
     except KeyboardInterrupt:
         return _fail("interrupted; a training goes on with `ssd-keras train ... --resume`")
     except Exception as error:
@@ -51,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_train(commands) -> None:
+def _add_train(commands: Any) -> None:
     command = commands.add_parser("train", help="train a model from a recipe or a preset")
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("--recipe", help="a recipe file, see training/recipes")
@@ -67,7 +69,7 @@ def _add_train(commands) -> None:
     command.set_defaults(run=_train)
 
 
-def _add_evaluate(commands) -> None:
+def _add_evaluate(commands: Any) -> None:
     command = commands.add_parser("evaluate", help="measure a model as the papers do")
     command.add_argument("model", help=MODEL_HELP)
     command.add_argument("--data", nargs="+", action="extend", required=True, help=DATA_HELP)
@@ -77,7 +79,7 @@ def _add_evaluate(commands) -> None:
     command.set_defaults(run=_evaluate)
 
 
-def _add_predict(commands) -> None:
+def _add_predict(commands: Any) -> None:
     command = commands.add_parser("predict", help="draw and list what a model detects")
     command.add_argument("model", help=MODEL_HELP)
     command.add_argument("pictures", nargs="+", help="picture files or folders")
@@ -89,7 +91,7 @@ def _add_predict(commands) -> None:
     command.set_defaults(run=_predict)
 
 
-def _add_score(commands) -> None:
+def _add_score(commands: Any) -> None:
     command = commands.add_parser("score", help="measure detections that were made elsewhere")
     command.add_argument("--detections", required=True, help="COCO results JSON")
     command.add_argument("--data", nargs="+", action="extend", required=True, help=DATA_HELP)
@@ -98,7 +100,7 @@ def _add_score(commands) -> None:
     command.set_defaults(run=_score)
 
 
-def _add_data(commands) -> None:
+def _add_data(commands: Any) -> None:
     command = commands.add_parser("data", help="look at a data set")
     actions = command.add_subparsers(metavar="action", required=True)
     show = actions.add_parser("show", help="draw pictures as training sees them")
@@ -114,13 +116,13 @@ def _add_data(commands) -> None:
     show.set_defaults(run=_show_data)
 
 
-def _add_info(commands) -> None:
+def _add_info(commands: Any) -> None:
     command = commands.add_parser("info", help="describe a model, or list the presets")
     command.add_argument("model", help=f"{MODEL_HELP}, a preset's name, or the word presets")
     command.set_defaults(run=_info)
 
 
-def _add_bad_data(command) -> None:
+def _add_bad_data(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--bad-data",
         choices=("drop", "refuse"),
@@ -129,7 +131,8 @@ def _add_bad_data(command) -> None:
     )
 
 
-def _train(parsed) -> None:
+def _train(parsed: argparse.Namespace) -> None:
+    _import_tensorflow()
     from ssd_keras.engine.train import train
     from ssd_keras.recipes import TrainRecipe, load_recipe, override
 
@@ -156,7 +159,8 @@ def _train(parsed) -> None:
     print(f"wrote {os.path.join(parsed.output, 'model.keras')}")
 
 
-def _evaluate(parsed) -> None:
+def _evaluate(parsed: argparse.Namespace) -> None:
+    _import_tensorflow()
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.evaluate import evaluate, write_json
     from ssd_keras.metrics import metrics_table
@@ -170,7 +174,8 @@ def _evaluate(parsed) -> None:
         write_json(metrics, parsed.json)
 
 
-def _predict(parsed) -> None:
+def _predict(parsed: argparse.Namespace) -> None:
+    _import_tensorflow()
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.predict import find_pictures, predict
 
@@ -192,7 +197,7 @@ def _predict(parsed) -> None:
     )
 
 
-def _score(parsed) -> None:
+def _score(parsed: argparse.Namespace) -> None:
     from ssd_keras.engine.evaluate import score, write_json
     from ssd_keras.metrics import metrics_table
 
@@ -203,7 +208,8 @@ def _score(parsed) -> None:
         write_json(metrics, parsed.json)
 
 
-def _show_data(parsed) -> None:
+def _show_data(parsed: argparse.Namespace) -> None:
+    _import_tensorflow()
     from ssd_keras.engine.show import training_sheet
     from ssd_keras.recipes import TrainRecipe, load_recipe
     from ssd_keras.visualize import save_image
@@ -216,7 +222,7 @@ def _show_data(parsed) -> None:
     print(f"wrote {parsed.output}")
 
 
-def _info(parsed) -> None:
+def _info(parsed: argparse.Namespace) -> None:
     from ssd_keras.presets import PRESETS, from_preset
 
     if parsed.model == "presets":
@@ -227,6 +233,7 @@ def _info(parsed) -> None:
                 f"reported: {preset.reported}"
             )
         return
+    _import_tensorflow()
     if parsed.model in PRESETS:
         model = from_preset(parsed.model)
     else:
@@ -240,7 +247,12 @@ def _info(parsed) -> None:
     print(f"post-processing: {model.detection_settings}")
 
 
-def _load(specs, bad_data, class_names=None, check_pictures=True):
+def _load(
+    specs: Sequence[str],
+    bad_data: str,
+    class_names: Sequence[str] | None = None,
+    check_pictures: bool = True,
+) -> "DetectionData":
     from ssd_keras.data.sources import load_data
 
     data = load_data(
@@ -262,16 +274,18 @@ def _print_problems(lines: Sequence[str]) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of 1 or more")
+    return int(text)
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text} must be between 0 and 1")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number between 0 and 1")
     return value
 
 
@@ -284,10 +298,11 @@ def _fail(message: str) -> int:
     return 2
 
 
-@contextlib.contextmanager
-def _quiet_tensorflow() -> Iterator[None]:
+def _import_tensorflow() -> None:
     """Imports TensorFlow without its greeting, which no log level silences."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # What TensorFlow reports as errors is what the machine lacks (a GPU, some instructions);
+    # real failures are raised.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     saved = os.dup(2)
     try:
@@ -297,4 +312,3 @@ def _quiet_tensorflow() -> Iterator[None]:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-    yield

@@ -62,7 +62,9 @@ def default_boxes(
     height, width = image_size
     maps = []
     for index, (rows, columns) in enumerate(feature_sizes):
-        step_y, step_x = (steps[index],) * 2 if steps else (height / rows, width / columns)
+        step_y, step_x = height / rows, width / columns
+        if steps is not None:
+            step_y = step_x = steps[index]
         center_y = (np.arange(rows) + offset) * step_y / height
         center_x = (np.arange(columns) + offset) * step_x / width
         shapes = _cell_shapes(sizes[index], sizes[index + 1], aspect_ratios[index])

@@ -32,11 +32,9 @@ class Preprocessor(keras.layers.Layer):
 
     def __init__(self, mean=(0.0, 0.0, 0.0), scale=1.0, channel_order="rgb", **kwargs):
         # uint8 pictures must reach `call` as they are: Keras would only cast floats.
-        super().__init__(trainable=False, autocast=False, **kwargs)
+        super().__init__(autocast=False, **kwargs)
         if channel_order not in CHANNEL_ORDERS:
-            raise ValueError(
-                f"channel_order={channel_order!r} is unknown; choose 'rgb' or 'bgr'."
-            )
+            raise ValueError(f"channel_order={channel_order!r} is unknown; choose 'rgb' or 'bgr'.")
         self.mean = tuple(float(value) for value in mean)
         self.scale = scale
         self.channel_order = channel_order

@@ -36,7 +36,8 @@ def mine_hard_negatives(
         background_loss: float [B, N], cross-entropy of each default box against background.
         is_negative: bool [B, N], the default boxes that may be selected.
         num_positives: int [B], matched default boxes of each picture.
-        negatives_per_positive: how many negatives for one positive, 3 in the paper.
+        negatives_per_positive: how many negatives for one positive, 3 in the paper. A picture's
+            product with its positives is rounded down.
         min_negatives: at least so many, even for a picture without objects. Default 0, as in
             the paper's implementation.
 
@@ -53,7 +54,8 @@ def mine_hard_negatives(
     # The rank of each entry is the inverse permutation of the sort, which is a sort again.
     rank = ops.argsort(ops.argsort(-background_loss, axis=-1), axis=-1)
     wanted = ops.maximum(
-        ops.cast(num_positives, "float32") * negatives_per_positive, float(min_negatives)
+        ops.floor(ops.cast(num_positives, "float32") * negatives_per_positive),
+        float(min_negatives),
     )
     return ops.logical_and(is_negative, ops.cast(rank, "float32") < wanted[:, None])
 
@@ -70,8 +72,8 @@ class _MatchNormalizedLoss(keras.losses.Loss):
 
     @staticmethod
     def _normalize(sum_per_picture, num_matches):
-        batch = ops.cast(ops.shape(sum_per_picture)[0], "float32")
-        return sum_per_picture * (batch / ops.maximum(1.0, num_matches))
+        batch = ops.cast(ops.shape(sum_per_picture)[0], sum_per_picture.dtype)
+        return sum_per_picture * (batch / ops.maximum(num_matches, 1))
 
 
 @keras.saving.register_keras_serializable("ssd_keras")

@@ -18,6 +18,7 @@ class CaffeSGD(keras.optimizers.SGD):
         momentum: 0..1. Default 0.9.
         l2_decay: added to a kernel's gradient for each unit of the kernel. Default 5e-4.
         bias_factor: learning rate of biases relative to the rest. Default 2.
+        name: name of the optimizer. Default "caffe_sgd".
         **kwargs: other arguments of `keras.optimizers.SGD`.
 
     Example:
@@ -40,11 +41,13 @@ class CaffeSGD(keras.optimizers.SGD):
         self.bias_factor = bias_factor
 
     def update_step(self, gradient, variable, learning_rate):
+        # On TensorFlow `variable` is a tf.Variable with another name, such as "bias:0".
+        name = self._trainable_variables[self._get_variable_index(variable)].name
         # Biases, batch normalisation's offsets and scales, and L2Normalize's scale are vectors.
         if len(variable.shape) > 1:
             decay = ops.cast(self.l2_decay, variable.dtype)
             gradient = ops.cast(gradient, variable.dtype) + decay * ops.convert_to_tensor(variable)
-        elif variable.name == "bias":
+        elif name == "bias":
             learning_rate = ops.cast(learning_rate, variable.dtype) * self.bias_factor
         super().update_step(gradient, variable, learning_rate)
 
@@ -54,6 +57,29 @@ class CaffeSGD(keras.optimizers.SGD):
             "l2_decay": self.l2_decay,
             "bias_factor": self.bias_factor,
         }
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+class AdamW(keras.optimizers.AdamW):
+    """Keras' AdamW that decays kernels alone: no biases, and nothing of batch normalisation.
+
+    Keras forgets `exclude_from_weight_decay` when a model is saved; this class does not.
+
+    Args:
+        learning_rate: number or Keras schedule. Default 1e-3.
+        weight_decay: share of a kernel taken off in each step, times the rate. Default 0.004.
+        name: name of the optimizer. Default "adamw".
+        **kwargs: other arguments of `keras.optimizers.AdamW`.
+
+    Example:
+
+    >>> AdamW(learning_rate=0.003, weight_decay=1e-4).weight_decay
+    0.0001
+    """
+
+    def __init__(self, learning_rate=1e-3, weight_decay=0.004, name="adamw", **kwargs):
+        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "scale"])
 
 
 @keras.saving.register_keras_serializable("ssd_keras")

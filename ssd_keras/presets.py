@@ -2,7 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssd_keras.models import SSD
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -23,6 +26,8 @@ COCO_CLASSES = (
     "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier",
     "toothbrush",
 )  # fmt: skip
+
+SHAPE_CLASSES = ("circle", "square", "triangle", "star", "cross")
 
 VOC300_SIZES = (30, 60, 111, 162, 213, 264, 315)
 COCO300_SIZES = (21, 45, 99, 153, 207, 261, 315)
@@ -104,12 +109,17 @@ _LIST = (
         "COCO val AP 21.3 (torchvision)",
         "ssdlite320_coco.py",
     ),
+    Preset(
+        "ssd160_small_shapes", "ssd_small", (160, 160), SHAPE_CLASSES, 2136, {},
+        "none: made for demonstrations and tests",
+        "shapes.py",
+    ),
 )  # fmt: skip
 
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _LIST}
 
 
-def from_preset(name: str, class_names: Sequence[str] | None = None, **options):
+def from_preset(name: str, class_names: Sequence[str] | None = None, **options: Any) -> "SSD":
     """Builds a preset's model with random weights, or on a trunk with `trunk_weights`.
 
     Args:
@@ -133,15 +143,19 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options):
     if name not in PRESETS:
         raise ValueError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
     from ssd_keras import models
+    from ssd_keras.detections import DetectionSettings
 
     preset = PRESETS[name]
     builder = getattr(models, preset.builder)
-    known = builder.__kwdefaults__.keys() | {"image_size", "sizes"}
+    known = builder.__kwdefaults__.keys() - {"name"} | {"image_size", "sizes"}
     unknown = sorted(options.keys() - known)
     if unknown:
         raise ValueError(
-            f"preset {name!r} has no option {unknown[0]!r}; choose from "
-            f"{', '.join(sorted(known))}."
+            f"preset {name!r} has no option {unknown[0]!r}; choose from {', '.join(sorted(known))}."
         )
+    settings = options.get("detection_settings")
+    if isinstance(settings, Mapping):  # as a recipe's JSON has it
+        options["detection_settings"] = DetectionSettings(**settings)
     arguments = {"image_size": preset.image_size, "name": name, **preset.options, **options}
-    return builder(class_names=tuple(class_names or preset.class_names), **arguments)
+    chosen = preset.class_names if class_names is None else class_names
+    return builder(class_names=chosen, **arguments)

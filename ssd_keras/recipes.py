@@ -17,6 +17,11 @@ CHOICES = {
     "color_space": ("matrix", "hsv"),
 }
 POSITIVE = ("batch_size", "learning_rate", "validate_every", "zoom_out_max")
+NOT_NEGATIVE = (
+    "epochs", "steps", "weight_decay", "gradient_norm", "warmup_steps",
+    "negatives_per_positive", "min_negatives",
+)  # fmt: skip
+SHARES = ("momentum", "match_threshold", "zoom_out_probability")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +51,9 @@ class TrainRecipe:
         match_threshold: overlap from which default boxes match. Default 0.5.
         use_boundary_boxes: learn with default boxes that cross the border. Default True.
         use_difficult: learn from objects flagged as difficult. Default True.
-        photometric, color_space, zoom_out, zoom_out_probability, zoom_out_max, crop, flip,
-            flip_vertical, random_resize: see `ssd_keras.data.augmentation.Augmentation`.
+        photometric, color_space: see `ssd_keras.data.augmentation.Augmentation`.
+        zoom_out, zoom_out_probability, zoom_out_max: see there.
+        crop, flip, flip_vertical, random_resize: see there.
         validate_every: epochs between validations, which are also the points from which a
             killed training resumes. Default 1.
         seed: decides every random choice. Default 0.
@@ -101,15 +107,26 @@ class TrainRecipe:
                     f"{name}={getattr(self, name)!r} is unknown; choose one of "
                     f"{', '.join(choices)}."
                 )
-        for name in POSITIVE:
-            if getattr(self, name) <= 0:
+        for name in POSITIVE:  # `not >` because NaN must not pass
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0.")
+        for name in NOT_NEGATIVE:
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be 0 or more.")
+        for name in SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1.")
+        if not all(0 < share < 1 for share in self.decay_steps):
+            raise ValueError(
+                f"decay_steps={self.decay_steps} must be shares of the training between 0 and 1, "
+                "for example 2/3, not numbers of steps."
+            )
         if (self.epochs > 0) == (self.steps > 0):
             raise ValueError(
                 f"epochs={self.epochs} and steps={self.steps}: exactly one must be above 0."
             )
 
-    def replace(self, **changes) -> "TrainRecipe":
+    def replace(self, **changes: Any) -> "TrainRecipe":
         """A copy with other values.
 
         Args:
@@ -180,13 +197,14 @@ def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
     changes: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
-        owner, dot, option = name.partition(".")
-        if not equals or owner not in fields or bool(dot) != (owner == "model_options"):
+        owner, _, option = name.partition(".")
+        names_option = owner == "model_options" and option
+        if not equals or not (names_option or name in fields.keys() - {"model_options"}):
             raise ValueError(
                 f"--set {assignment!r} is not understood; write name=value with one of "
                 f"{', '.join(fields)} (model_options.NAME=JSON)."
             )
-        if dot:
+        if names_option:
             options = dict(changes.get(owner, recipe.model_options))
             changes[owner] = {**options, option: _parse(assignment, text, "JSON", json.loads)}
         else:
@@ -194,7 +212,7 @@ def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
     return recipe.replace(**changes)
 
 
-def _parse_field(assignment: str, text: str, current):
+def _parse_field(assignment, text, current):
     """The text as a value of the same type as the present one."""
     if isinstance(current, bool):
         values = {"true": True, "false": False}
@@ -209,7 +227,7 @@ def _parse_field(assignment: str, text: str, current):
     return text
 
 
-def _parse(assignment: str, text: str, expected: str, convert):
+def _parse(assignment, text, expected, convert):
     try:
         return convert(text)
     except (ValueError, KeyError) as error:

@@ -36,8 +36,8 @@ def class_colors(num_classes: int) -> np.ndarray:
     for label in range(num_classes):
         # The golden ratio puts every new hue into the widest gap; three shades part neighbours.
         hue = (0.02 + label * (math.sqrt(5) - 1) / 2) % 1.0
-        lightness = (0.52, 0.70, 0.36)[label % 3]
-        colors.append(colorsys.hls_to_rgb(hue, lightness, (0.95, 0.85, 0.80)[label % 3]))
+        lightness, saturation = ((0.52, 0.95), (0.70, 0.85), (0.36, 0.80))[label % 3]
+        colors.append(colorsys.hls_to_rgb(hue, lightness, saturation))
     return np.round(255 * np.array(colors).reshape(-1, 3)).astype(np.uint8)
 
 
@@ -81,23 +81,24 @@ def draw_boxes(
     picture = Image.fromarray(_checked_image(image))
     boxes, labels, texts, order = _checked_boxes(boxes, labels, scores, class_names, min_score)
     side = math.sqrt(picture.width * picture.height)
-    line = max(1, round(side / 250)) if line_width is None else line_width
-    font_size = max(10, round(side / 32)) if font_size is None else font_size
-    colors = class_colors(int(labels.max(initial=0)) + 1).tolist()
+    line = max(2, round(side / 250)) if line_width is None else line_width
+    font = _font(max(12, round(side / 32)) if font_size is None else font_size)
+    colors = [tuple(color) for color in class_colors(labels.max(initial=0) + 1).tolist()]
+    places = {index: place for index in order if (place := _pixels(boxes[index], picture.size))}
     draw = ImageDraw.Draw(picture)
-    places = [_pixels(box, picture.size) for box in boxes]
-    tags = []
-    for index in order:  # rising scores
-        if place := places[index]:
-            _draw_outline(draw, place, tuple(colors[labels[index]]), line)
-    taken: list[Rectangle] = []
-    for index in reversed(order):
-        if (place := places[index]) and texts[index]:
-            if tag := _place_tag(texts[index], font_size, place, picture.size, taken):
-                taken.append(tag[0])
-                tags.append((*tag, tuple(colors[labels[index]])))
-    for place, text, font, color in reversed(tags):
-        _draw_tag(draw, place, text, font, color)
+    for index, place in places.items():
+        _draw_outline(draw, place, colors[labels[index]], line)
+    tags: dict[int, tuple[Rectangle, str]] = {}
+    for index in reversed(places):  # by falling score
+        taken = [tag for tag, _ in tags.values()]
+        if tag := _place_tag(texts[index], font, places[index], picture.size, taken):
+            tags[index] = tag
+    for index in reversed(tags):
+        (left, top, right, bottom), text = tags[index]
+        ink = _text_color(colors[labels[index]])
+        draw.rectangle((left, top, right, bottom), fill=colors[labels[index]], outline=ink)
+        middle = ((left + right) / 2, (top + bottom) / 2)
+        draw.text(middle, text, fill=ink, font=font, anchor="mm")
     return np.array(picture)
 
 
@@ -209,9 +210,6 @@ def save_image(image: np.ndarray, path: str | Path) -> None:
 
     Raises:
         ValueError: another ending, or not such an array.
-
-    Example:
-        save_image(draw_boxes(image, boxes, labels), "picture.png")
     """
     ending = Path(path).suffix.lower()
     if ending not in (".png", ".jpg", ".jpeg"):
@@ -263,17 +261,14 @@ def plot_history(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         axes.set_title(title, loc="left")
         axes.grid(alpha=0.3)
     all_axes[-1].set_xlabel("epoch")
-    all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _write_whole(path, lambda file: figure.savefig(file, format="png"))
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
-    points = ((_number(row.get("epoch", k)), _number(row.get(name))) for k, row in enumerate(rows))
-    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None or value == "" else float(value)
+    texts = [(row.get("epoch", number), row.get(name, "")) for number, row in enumerate(rows, 1)]
+    points = [(float(x), float(y)) for x, y in texts if x not in (None, "") and y not in (None, "")]
+    return [point for point in points if all(map(math.isfinite, point))]
 
 
 def _write_whole(path: str | Path, write: Callable[[Any], Any]) -> None:
@@ -293,8 +288,8 @@ def _checked_image(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise ValueError(
-            f"image is {image.dtype} of shape {image.shape}; expected uint8 [height, width, 3] with "
-            "at least one pixel; convert it to RGB in 0..255"
+            f"image is {image.dtype} of shape {image.shape}; expected uint8 [height, width, 3], "
+            "not empty; convert it to RGB in 0..255"
         )
     return np.ascontiguousarray(image)
 
@@ -303,19 +298,17 @@ def _checked_boxes(
     boxes: Any, labels: Any, scores: Any, class_names: Sequence[str] | None, min_score: float
 ) -> tuple[np.ndarray, np.ndarray, list[str], list[int]]:
     """Returns boxes, labels, texts of tags, and the rows to draw by rising score."""
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4) if not np.size(boxes) else np.array(boxes)
-    shapes = {"labels": np.shape(labels), "scores": np.shape(scores)}
-    given = {"labels": labels is not None, "scores": scores is not None}
-    if boxes.shape != (len(boxes), 4) or not np.isfinite(boxes).all():
+    boxes = np.asarray(boxes, np.float64)
+    boxes = boxes if boxes.size else boxes.reshape(-1, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
         raise ValueError(
-            f"boxes have shape {boxes.shape}; expected finite [n, 4] in relative yxyx; "
-            "give one row for each box"
+            f"boxes have shape {boxes.shape}; expected finite relative yxyx [n, 4]; correct them"
         )
-    for name, shape in shapes.items():
-        if given[name] and shape != (len(boxes),):
+    for name, values in (("labels", labels), ("scores", scores)):
+        if values is not None and np.shape(values) != (len(boxes),):
             raise ValueError(
-                f"{name} have shape {shape} beside {len(boxes)} boxes; expected ({len(boxes)},); "
-                "give one for each box"
+                f"{name} have shape {np.shape(values)} beside {len(boxes)} boxes; expected "
+                f"({len(boxes)},); give one for each box"
             )
     numbers = np.zeros(len(boxes), int) if labels is None else np.asarray(labels).astype(int)
     if class_names is not None and numbers.max(initial=-1) >= len(class_names):
@@ -367,14 +360,12 @@ def _shortened(text: str, font: Any, width: int) -> str:
 
 
 def _place_tag(
-    text: str, font_size: int, box: Rectangle, size: tuple[int, int], taken: Sequence[Rectangle]
-) -> tuple[Rectangle, str, Any] | None:
-    """Returns where a box's tag goes inside the picture, its text and its font; None: no room."""
-    font = _font(font_size)
-    pad = max(2, font_size // 6)
+    text: str, font: Any, box: Rectangle, size: tuple[int, int], taken: Sequence[Rectangle]
+) -> tuple[Rectangle, str] | None:
+    """Returns where a box's tag goes inside the picture, and its text; None: no room."""
+    pad = max(2, round(font.size) // 6)
     text = _shortened(text, font, size[0] - 2 * pad)
-    width = math.ceil(font.getlength(text)) + 2 * pad
-    height = sum(font.getmetrics()) + pad
+    width, height = math.ceil(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad
     if not text or width > size[0] or height > size[1]:
         return None
     x0, y0, x1, y1 = box
@@ -384,7 +375,7 @@ def _place_tag(
     for x, y in corners:
         x, y = min(max(x, 0), size[0] - width), min(max(y, 0), size[1] - height)
         places.append((x, y, x + width - 1, y + height - 1))
-    return min(places, key=lambda p: sum(_shared(p, other) for other in taken)), text, font
+    return min(places, key=lambda p: sum(_shared(p, other) for other in taken)), text
 
 
 def _shared(a: Rectangle, b: Rectangle) -> int:
@@ -392,19 +383,10 @@ def _shared(a: Rectangle, b: Rectangle) -> int:
     return max(0, width) * max(0, height)
 
 
-def _draw_tag(
-    draw: ImageDraw.ImageDraw, place: Rectangle, text: str, font: Any, color: Color
-) -> None:
-    ink = _text_color(color)
-    draw.rectangle(place, fill=color, outline=ink)
-    pad = max(2, round(font.size) // 6)
-    draw.text((place[0] + pad, place[1] + pad // 2), text, fill=ink, font=font)
-
-
 def _text_color(color: Sequence[int]) -> Color:
     """Returns black or white, whichever has the higher contrast: at least 4.58 on any colour."""
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
-              for v in (c / 255 for c in color)]
+    parts = [channel / 255 for channel in color]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # WCAG 2
     return BLACK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else WHITE
 

@@ -7,6 +7,7 @@ The boxes, windows and probabilities are those of the plain sequence.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -83,7 +84,14 @@ class Geometry(NamedTuple):
 
 
 def augment(
-    data, orientation, size, boxes, labels, image_size, seed, options: Augmentation
+    data: tf.Tensor,
+    orientation: int | tf.Tensor,
+    size: tf.Tensor,
+    boxes: tf.Tensor,
+    labels: tf.Tensor,
+    image_size: tuple[int, int],
+    seed: tf.Tensor,
+    options: Augmentation,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Augments one encoded picture.
 
@@ -111,7 +119,7 @@ def augment(
     return image, boxes, labels
 
 
-def choose_geometry(boxes, seed, options: Augmentation) -> Geometry:
+def choose_geometry(boxes: tf.Tensor, seed: tf.Tensor, options: Augmentation) -> Geometry:
     """Draws zoom-out, crop and mirroring for one picture.
 
     Args:
@@ -134,7 +142,7 @@ def choose_geometry(boxes, seed, options: Augmentation) -> Geometry:
     return Geometry(window, flips[0] & options.flip, flips[1] & options.flip_vertical)
 
 
-def choose_canvas(seed, probability: float = 0.5, largest: float = 4.0) -> tf.Tensor:
+def choose_canvas(seed: tf.Tensor, probability: float = 0.5, largest: float = 4.0) -> tf.Tensor:
     """Draws the zoom-out: where the canvas lies around the picture.
 
     Args:
@@ -151,7 +159,7 @@ def choose_canvas(seed, probability: float = 0.5, largest: float = 4.0) -> tf.Te
     return tf.concat([top_left, top_left + ratio], axis=0)
 
 
-def choose_crop(boxes, seed) -> tf.Tensor:
+def choose_crop(boxes: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws a crop: each sampler tries up to 50 windows, one of the successes is drawn.
 
     Args:
@@ -179,7 +187,7 @@ def choose_crop(boxes, seed) -> tf.Tensor:
     return candidates[choice]
 
 
-def _draw_windows(seed, count: int) -> tf.Tensor:
+def _draw_windows(seed: tf.Tensor, count: int) -> tf.Tensor:
     """Windows of scale 0.3 to 1 and aspect ratio 1/2 to 2, [count, 4] relative yxyx."""
     draws = tf.random.stateless_uniform([4, count], seed)
     scale = 0.3 + 0.7 * draws[0]
@@ -191,7 +199,9 @@ def _draw_windows(seed, count: int) -> tf.Tensor:
     return tf.stack([top, left, top + height, left + width], axis=-1)
 
 
-def move_boxes(boxes, labels, geometry: Geometry) -> tuple[tf.Tensor, tf.Tensor]:
+def move_boxes(
+    boxes: tf.Tensor, labels: tf.Tensor, geometry: Geometry
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Expresses boxes in the window; those whose centre lies outside are dropped.
 
     Args:
@@ -218,7 +228,13 @@ def move_boxes(boxes, labels, geometry: Geometry) -> tuple[tf.Tensor, tf.Tensor]
 
 
 def render(
-    data, orientation, size, geometry: Geometry, image_size, seed, options: Augmentation
+    data: tf.Tensor,
+    orientation: int | tf.Tensor,
+    size: tf.Tensor,
+    geometry: Geometry,
+    image_size: tuple[int, int],
+    seed: tf.Tensor,
+    options: Augmentation,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes the visible part of the window and resamples it once.
 
@@ -260,16 +276,23 @@ def render(
     return image, inside
 
 
-def _shows(start, end, length, cells: int) -> tf.Tensor:
+def _shows(start: tf.Tensor, end: tf.Tensor, length: tf.Tensor, cells: int) -> tf.Tensor:
     """Which output rows (or columns) have their centre in the picture, bool [cells]."""
     center = start + (tf.range(cells, dtype=tf.float32) + 0.5) * (end - start) / cells
     return (center >= 0.0) & (center < length)
 
 
-def _resample(pixels, image_size, scale, translation, seed, options: Augmentation) -> tf.Tensor:
+def _resample(
+    pixels: tf.Tensor,
+    image_size: tuple[int, int],
+    scale: tf.Tensor,
+    translation: tf.Tensor,
+    seed: tf.Tensor,
+    options: Augmentation,
+) -> tf.Tensor:
     """One resample: output = scale * input + translation, black outside the input."""
 
-    def with_kernel(kernel: str, antialias: bool):
+    def with_kernel(kernel: str, antialias: bool) -> Callable[[], tf.Tensor]:
         return lambda: tf.raw_ops.ScaleAndTranslate(
             images=pixels[None],
             size=list(image_size),
@@ -288,7 +311,7 @@ def _resample(pixels, image_size, scale, translation, seed, options: Augmentatio
     return image
 
 
-def distort_colors(image, seed, color_space: str = "matrix") -> tf.Tensor:
+def distort_colors(image: tf.Tensor, seed: tf.Tensor, color_space: str = "matrix") -> tf.Tensor:
     """Brightness, contrast, saturation and hue, each with probability 0.5.
 
     Brightness adds up to 32, contrast and saturation multiply by 0.5 to 1.5, hue turns by up to
@@ -317,7 +340,7 @@ def distort_colors(image, seed, color_space: str = "matrix") -> tf.Tensor:
     return tf.tensordot(image + brightness, matrix, [[2], [1]])
 
 
-def _color_matrix(saturation, angle) -> tf.Tensor:
+def _color_matrix(saturation: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
     """Scales the distance from the grey axis and turns about it, [3, 3]."""
     along = saturation * tf.cos(angle)
     around = saturation * tf.sin(angle) / 3.0**0.5
@@ -325,16 +348,16 @@ def _color_matrix(saturation, angle) -> tf.Tensor:
     return along * tf.eye(3) + (1.0 - along) / 3.0 + around * turn
 
 
-def _relative_to(boxes, window) -> tf.Tensor:
+def _relative_to(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """Boxes of the picture, expressed in a window of it."""
     size = window[2:] - window[:2]
     return (boxes - tf.tile(window[:2], [2])) / tf.tile(size, [2])
 
 
-def _from_relative(boxes, window) -> tf.Tensor:
+def _from_relative(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """The inverse of `_relative_to`."""
     return boxes * tf.tile(window[2:] - window[:2], [2]) + tf.tile(window[:2], [2])
 
 
-def _split(seed, count: int) -> tf.Tensor:
+def _split(seed: tf.Tensor, count: int) -> tf.Tensor:
     return tf.random.experimental.stateless_split(seed, count)

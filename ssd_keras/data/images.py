@@ -2,8 +2,12 @@
 
 import tensorflow as tf
 
+# TensorFlow's own default is a fast approximation, one grey level off on average and up to 20;
+# this one gives the pixels of Pillow and OpenCV, for 5 to 20 % more time.
+DCT_METHOD = "INTEGER_ACCURATE"
 
-def is_jpeg(data) -> tf.Tensor:
+
+def is_jpeg(data: tf.Tensor) -> tf.Tensor:
     """Whether encoded bytes begin as a JPEG does.
 
     Args:
@@ -15,11 +19,13 @@ def is_jpeg(data) -> tf.Tensor:
     return tf.strings.substr(data, 0, 3) == b"\xff\xd8\xff"
 
 
-def decode_image(data, orientation=1) -> tf.Tensor:
+def decode_image(data: tf.Tensor, orientation: int | tf.Tensor = 1) -> tf.Tensor:
     """Decodes a picture, whatever its colours, and turns it upright.
 
     Args:
-        data: JPEG, PNG, BMP or GIF bytes, scalar string. Grey, CMYK and 16-bit pictures too.
+        data: JPEG, PNG, BMP or GIF bytes, scalar string. Grey, CMYK and 16-bit pictures too, but
+            no BMP with a palette of colours, whose indices TensorFlow takes for grey. Of a GIF,
+            the first picture.
         orientation: EXIF orientation 1..8, scalar int. Default 1, as it is.
 
     Returns:
@@ -27,14 +33,14 @@ def decode_image(data, orientation=1) -> tf.Tensor:
     """
     image = tf.cond(
         is_jpeg(data),
-        lambda: tf.io.decode_jpeg(data, channels=3),
+        lambda: tf.io.decode_jpeg(data, channels=3, dct_method=DCT_METHOD),
         lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
     )
     image.set_shape([None, None, 3])
     return turn_upright(image, orientation)
 
 
-def turn_upright(image, orientation) -> tf.Tensor:
+def turn_upright(image: tf.Tensor, orientation: int | tf.Tensor) -> tf.Tensor:
     """Undoes an EXIF orientation.
 
     Args:
@@ -64,7 +70,9 @@ def turn_upright(image, orientation) -> tf.Tensor:
     return tf.cond(orientation == 1, lambda: image, turn)
 
 
-def decode_region(data, orientation, size, region) -> tf.Tensor:
+def decode_region(
+    data: tf.Tensor, orientation: int | tf.Tensor, size: tf.Tensor, region: tf.Tensor
+) -> tf.Tensor:
     """Decodes no more of a picture than a region of it, where its format allows.
 
     Args:
@@ -81,7 +89,7 @@ def decode_region(data, orientation, size, region) -> tf.Tensor:
     can_crop &= tf.reduce_any(region[2:] < size)
 
     def crop_while_decoding():
-        return tf.io.decode_and_crop_jpeg(data, region, channels=3)
+        return tf.io.decode_and_crop_jpeg(data, region, channels=3, dct_method=DCT_METHOD)
 
     def decode_whole():
         image = decode_image(data, orientation)
@@ -92,7 +100,7 @@ def decode_region(data, orientation, size, region) -> tf.Tensor:
     return image
 
 
-def resize_image(image, image_size: tuple[int, int]) -> tf.Tensor:
+def resize_image(image: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     """Resizes without keeping the aspect, bilinear at half-pixel centres (paper: WARP, LINEAR).
 
     Args:

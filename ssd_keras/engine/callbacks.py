@@ -23,7 +23,9 @@ class ValidationAP(keras.callbacks.Callback):
         batch_size: pictures of one forward pass. Default 16.
     """
 
-    def __init__(self, data: DetectionData, every: int = 1, last_epoch: int = 0, batch_size=16):
+    def __init__(
+        self, data: DetectionData, every: int = 1, last_epoch: int = 0, batch_size: int = 16
+    ):
         super().__init__()
         self.data = data
         self.every = every
@@ -71,10 +73,11 @@ class RunKeeper(keras.callbacks.Callback):
         if score is None or state.best is None or score > state.best:
             state.best = score
             self.run.save_model(self.model)
-        state.epoch = epoch + 1
-        self.run.save_state(self.model, state)
         self.run.write_history(state.history)
         plot_history(state.history, self.run.file("curves.png"))
+        # Last: whatever a kill before this moment left undone, the epochs that follow repeat.
+        state.epoch = epoch + 1
+        self.run.save_state(self.model, state)
 
 
 class TensorBoardLog(keras.callbacks.Callback):

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -15,6 +15,21 @@ from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import inference_dataset
 from ssd_keras.detections import DetectionSettings, detections_from_outputs
 from ssd_keras.models.ssd import SSD
+
+
+class Detector(Protocol):
+    """What `evaluate` and `predict` need: any model whose detections come in this form.
+
+    Attributes:
+        class_names: names by label, without background.
+        image_size: height and width of the pictures of a call.
+    """
+
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int]
+
+    def __call__(self, images: Any) -> dict[str, np.ndarray]:
+        """Detects objects; arguments and results as of `KerasDetector`."""
 
 
 class KerasDetector:
@@ -38,13 +53,15 @@ class KerasDetector:
         self.image_size = model.image_size
         settings = settings or model.detection_settings
         variances = model.default_box_spec.variances
+        # The last batch of a data set is smaller than the others: no new graph for that.
         self._suppress = tf.function(
             lambda outputs: detections_from_outputs(
                 outputs, model.default_boxes, settings, variances
-            )
+            ),
+            reduce_retracing=True,
         )
 
-    def __call__(self, images) -> dict[str, np.ndarray]:
+    def __call__(self, images: Any) -> dict[str, np.ndarray]:
         # predict_on_batch is compiled by every Keras backend; its outputs are NumPy arrays.
         outputs = self.model.predict_on_batch(images)
         found = self._suppress({name: tf.constant(value) for name, value in outputs.items()})
@@ -80,11 +97,14 @@ def load_detector(path: str, settings: DetectionSettings | None = None) -> Keras
             "`ssd-keras train` or `model.save` wrote."
         ) from error
     if not isinstance(model, SSD):
-        raise ValueError(f"{file!r} holds a {type(model).__name__}, not an SSD.")
+        raise ValueError(
+            f"{file!r} holds a {type(model).__name__}, not an SSD; pass a file that "
+            "`ssd-keras train` wrote."
+        )
     return KerasDetector(model, settings)
 
 
-def detect_images(model: SSD, images, batch_size: int = 8) -> dict[str, np.ndarray]:
+def detect_images(model: SSD, images: Any, batch_size: int = 8) -> dict[str, np.ndarray]:
     """What `SSD.detect` does.
 
     Args:
@@ -117,7 +137,7 @@ def detect_images(model: SSD, images, batch_size: int = 8) -> dict[str, np.ndarr
 
 
 def detect_data(
-    detector: KerasDetector,
+    detector: Detector,
     data: DetectionData,
     batch_size: int = 8,
     progress: bool = False,
@@ -137,25 +157,30 @@ def detect_data(
         reading included.
     """
     batches = resized_batches or inference_dataset(data, detector.image_size, batch_size)
+    examples = iter(data.examples)
     detections: list[dict] = []
     start = time.perf_counter()
     with tqdm(total=len(data), desc="detecting", unit="picture", disable=not progress) as bar:
         for images in batches:
             found = detector(images)
-            for row in range(len(found["num_detections"])):
-                example = data.examples[bar.n + row]
+            for row in range(len(images)):
+                example = next(examples)
                 detections += to_coco_results(
                     {name: values[row] for name, values in found.items()},
                     example.image_id,
                     (example.height, example.width),
                     detector.class_names,
                 )
-            bar.n += len(found["num_detections"])
-            bar.refresh()
+            bar.update(len(images))
     return detections, time.perf_counter() - start
 
 
-def to_coco_results(found: dict, image_id, size: tuple[int, int], class_names) -> list[dict]:
+def to_coco_results(
+    found: dict[str, np.ndarray],
+    image_id: str | int,
+    size: tuple[int, int],
+    class_names: Sequence[str],
+) -> list[dict]:
     """One picture's detections in COCO's results form.
 
     Args:

@@ -2,14 +2,17 @@
 
 import json
 import os
+from typing import TYPE_CHECKING, Any
 
 from ssd_keras.data.examples import DetectionData
-from ssd_keras.engine.detector import detect_data
 from ssd_keras.metrics import detection_metrics, read_detections
+
+if TYPE_CHECKING:
+    from ssd_keras.engine.detector import Detector
 
 
 def evaluate(
-    detector, data: DetectionData, batch_size: int = 8, progress: bool = False
+    detector: "Detector", data: DetectionData, batch_size: int = 8, progress: bool = False
 ) -> dict:
     """Detects on a data set and measures it as the papers do.
 
@@ -22,6 +25,8 @@ def evaluate(
     Returns:
         `detection_metrics`' dictionary and "pictures_per_second", reading included.
     """
+    from ssd_keras.engine.detector import detect_data  # `score` needs no TensorFlow
+
     detections, seconds = detect_data(detector, data, batch_size, progress)
     metrics = detection_metrics(data, detections)
     return {**metrics, "pictures_per_second": round(len(data) / seconds, 2)}
@@ -40,7 +45,7 @@ def score(detections_path: str, data: DetectionData) -> dict:
     return detection_metrics(data, read_detections(detections_path, data))
 
 
-def write_json(value, path: str) -> None:
+def write_json(value: Any, path: str) -> None:
     """Writes JSON beside its place and moves it there.
 
     Args:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.data.picture_files import read_picture_header
-from ssd_keras.engine.detector import to_coco_results
+from ssd_keras.engine.detector import Detector, to_coco_results
 from ssd_keras.engine.evaluate import write_json
 from ssd_keras.visualize import draw_boxes, save_image
 
@@ -47,7 +47,7 @@ def find_pictures(paths: Sequence[str]) -> list[str]:
 
 
 def predict(
-    detector,
+    detector: Detector,
     paths: Sequence[str],
     output: str,
     *,
@@ -72,9 +72,15 @@ def predict(
         left out.
 
     Raises:
-        ValueError: when no picture could be read.
+        ValueError: when no picture could be read, or `output` would overwrite the pictures.
     """
     files = find_pictures(paths)
+    for path in files:
+        if os.path.realpath(output) == os.path.realpath(os.path.dirname(path)):
+            raise ValueError(
+                f"output {output!r} is where {os.path.basename(path)!r} lies, and a drawing might "
+                "overwrite it; choose another directory."
+            )
     os.makedirs(output, exist_ok=True)
     image_ids = unique_stems(files)
     detections: list[dict] = []
@@ -86,13 +92,14 @@ def predict(
             for row, (name, image) in enumerate(zip(names, images, strict=True)):
                 one = {key: values[row] for key, values in found.items()}
                 detections += to_coco_results(one, name, image.shape[:2], detector.class_names)
-                shown = one["scores"] >= draw_above
+                count = int(one["num_detections"])
                 drawing = draw_boxes(
                     image,
-                    one["boxes"][shown],
-                    one["labels"][shown],
-                    one["scores"][shown],
+                    one["boxes"][:count],
+                    one["labels"][:count],
+                    one["scores"][:count],
                     detector.class_names,
+                    min_score=draw_above,
                 )
                 save_image(drawing, os.path.join(output, f"{name}.jpg"))
     if len(problems) == len(files):
@@ -141,12 +148,14 @@ def read_picture(path: str) -> np.ndarray:
     try:
         orientation = read_picture_header(path).orientation
         return decode_image(tf.io.read_file(path), orientation).numpy()
-    except (ValueError, tf.errors.OpError) as error:
+    except (ValueError, OSError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{path}: cannot be read as a picture ({reason})") from error
 
 
-def _batches(image_ids, batch_size, problems, bar) -> Iterator[tuple[list, list]]:
+def _batches(
+    image_ids: dict[str, str], batch_size: int, problems: list[str], bar: tqdm
+) -> Iterator[tuple[list[str], list[np.ndarray]]]:
     """Readable pictures in batches; the others go to `problems`."""
     names: list[str] = []
     images: list[np.ndarray] = []

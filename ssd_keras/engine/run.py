@@ -16,6 +16,8 @@ import keras
 
 from ssd_keras.recipes import TrainRecipe
 
+WRITING = ".writing-"  # begins the name of a file that is not whole yet
+
 
 @dataclasses.dataclass
 class TrainingState:
@@ -58,7 +60,7 @@ class RunDirectory:
     def open(
         self, recipe: TrainRecipe, class_names: Sequence[str], resume: bool
     ) -> TrainingState:
-        """Starts a new run or finds where to resume.
+        """Checks that a new run may start here, or finds where to resume; `start` comes next.
 
         Args:
             recipe: all choices.
@@ -71,41 +73,67 @@ class RunDirectory:
         Raises:
             ValueError: when the directory is taken, or the run in it is another one.
         """
-        names = "\n".join(class_names) + "\n"
         if not resume:
-            if os.path.exists(self.path) and (
-                not os.path.isdir(self.path) or os.listdir(self.path)
-            ):
+            if self._is_taken():
                 raise ValueError(
                     f"output {self.path!r} is not an empty directory; choose another, or pass "
                     "--resume to continue the training in it."
                 )
-            os.makedirs(self.path, exist_ok=True)
-            self.write_text("recipe.json", recipe.to_json())
-            self.write_text("class_names.txt", names)
             return TrainingState()
         if not os.path.isfile(self.file("recipe.json")):
             raise ValueError(
-                f"output {self.path!r} holds no training to resume; leave --resume away to start one."
+                f"output {self.path!r} holds no training to resume; leave --resume away to start "
+                "one."
             )
-        if TrainRecipe.from_json(self.read_text("recipe.json")) != TrainRecipe.from_json(
-            recipe.to_json()
-        ):
+        if self._read_recipe() != TrainRecipe.from_json(recipe.to_json()):
             raise ValueError(
                 f"the training in {self.path!r} was started with another recipe (see its "
                 "recipe.json); resume with the same one, or choose another output."
             )
-        if os.path.isfile(self.file("class_names.txt")):
-            if self.read_text("class_names.txt") != names:
-                raise ValueError(
-                    f"the training in {self.path!r} has other classes (see its class_names.txt) "
-                    "than the training data; resume with the same data."
-                )
-        else:
-            self.write_text("class_names.txt", names)
-        if not os.path.isfile(self.file("state.json")):
-            return TrainingState()
-        return TrainingState(**json.loads(self.read_text("state.json")))
+        names_file = self.file("class_names.txt")
+        if os.path.isfile(names_file) and self.read_text("class_names.txt") != _lines(class_names):
+            raise ValueError(
+                f"the training in {self.path!r} has other classes (see its class_names.txt) "
+                "than the training data; resume with the same data."
+            )
+        state = TrainingState()
+        if os.path.isfile(self.file("state.json")):
+            state = TrainingState(**json.loads(self.read_text("state.json")))
+        self._remove_leftovers(state)
+        return state
+
+    def start(self, recipe: TrainRecipe, class_names: Sequence[str]) -> None:
+        """Makes the directory and writes down what is trained in it.
+
+        Args:
+            recipe: all choices.
+            class_names: names of the classes.
+        """
+        os.makedirs(self.path, exist_ok=True)
+        self.write_text("recipe.json", recipe.to_json())
+        self.write_text("class_names.txt", _lines(class_names))
+
+    def _is_taken(self) -> bool:
+        """Whether there is anything but what a kill during the first file leaves behind."""
+        if not os.path.isdir(self.path):
+            return os.path.exists(self.path)
+        return not all(name.startswith(WRITING) for name in os.listdir(self.path))
+
+    def _read_recipe(self) -> TrainRecipe:
+        try:
+            return TrainRecipe.from_json(self.read_text("recipe.json"))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{self.file('recipe.json')!r} is no recipe of this version ({error}); choose "
+                "another output."
+            ) from error
+
+    def _remove_leftovers(self, state: TrainingState) -> None:
+        """Removes what kills left behind, and states before this one."""
+        for pattern in (f"{WRITING}*", ".*.part", "state-*.keras"):
+            for path in glob.glob(os.path.join(glob.escape(self.path), pattern)):
+                if os.path.basename(path) != state.model_file:
+                    os.remove(path)
 
     def load_state_model(self, state: TrainingState) -> keras.Model:
         """The compiled model of a state, optimizer included.
@@ -129,9 +157,7 @@ class RunDirectory:
         with self.replacing(state.model_file) as path:
             model.save(path)
         self.write_text("state.json", json.dumps(dataclasses.asdict(state)))
-        for old in glob.glob(self.file("state-*.keras")):
-            if os.path.basename(old) != state.model_file:
-                os.remove(old)
+        self._remove_leftovers(state)
 
     def save_model(self, model: keras.Model) -> None:
         """Writes model.keras, the run's result.
@@ -186,10 +212,14 @@ class RunDirectory:
         Yields:
             path of a file beside it, with the same extension.
         """
-        beside = self.file(f".writing-{name}")
+        beside = self.file(f"{WRITING}{name}")
         try:
             yield beside
             os.replace(beside, self.file(name))
         finally:
             if os.path.exists(beside):
                 os.remove(beside)
+
+
+def _lines(class_names: Sequence[str]) -> str:
+    return "".join(f"{name}\n" for name in class_names)

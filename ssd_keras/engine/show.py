@@ -32,7 +32,11 @@ def training_sheet(
         threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
     )
     examples = training_examples(
-        data, model.image_size, augmentation=augmentation_of(recipe), seed=seed
+        data,
+        model.image_size,
+        augmentation=augmentation_of(recipe),
+        use_difficult=recipe.use_difficult,
+        seed=seed,
     )
     drawings = []
     for example in examples.take(count):

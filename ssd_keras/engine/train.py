@@ -14,7 +14,7 @@ from ssd_keras.engine.callbacks import Progress, RunKeeper, TensorBoardLog, Vali
 from ssd_keras.engine.run import RunDirectory
 from ssd_keras.losses import BoxLoss, ClassLoss
 from ssd_keras.models.ssd import SSD
-from ssd_keras.optimizers import CaffeSGD, WarmUp
+from ssd_keras.optimizers import AdamW, CaffeSGD, WarmUp
 from ssd_keras.presets import from_preset
 from ssd_keras.recipes import TrainRecipe
 
@@ -46,7 +46,8 @@ def train(
         the history, one dictionary an epoch.
 
     Raises:
-        ValueError: when `output` is taken, or holds another training than the one to resume.
+        ValueError: when `output` is taken, or holds another training than the one to resume, or
+            when the two data sets have different classes.
 
     Example:
 
@@ -54,6 +55,12 @@ def train(
         data = load_data("voc:blood_cells@train")
         train(recipe, data, load_data("voc:blood_cells@val"), "runs/cells")
     """
+    if validation_data is not None and validation_data.class_names != train_data.class_names:
+        raise ValueError(
+            f"the validation data have the classes {', '.join(validation_data.class_names)} but "
+            f"the training data {', '.join(train_data.class_names)}; load the validation data "
+            "with class_names=train_data.class_names."
+        )
     run = RunDirectory(output)
     state = run.open(recipe, train_data.class_names, resume)
     keras.config.set_dtype_policy("float32")
@@ -78,6 +85,7 @@ def train(
         seed=recipe.seed,
         start_step=state.epoch * steps_per_epoch,
     )
+    run.start(recipe, train_data.class_names)
     callbacks: list[keras.callbacks.Callback] = []
     if validation_data is not None:
         callbacks.append(ValidationAP(validation_data, recipe.validate_every, epochs))
@@ -109,12 +117,14 @@ def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: in
     Returns:
         compiled `SSD`.
     """
-    keras.config.set_dtype_policy(recipe.precision)
     options = dict(recipe.model_options)
     if recipe.trunk_weights:
         options["trunk_weights"] = recipe.trunk_weights
-    model = from_preset(recipe.preset, class_names, **options)
-    keras.config.set_dtype_policy("float32")
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        model = from_preset(recipe.preset, class_names, **options)
+    finally:
+        keras.config.set_dtype_policy("float32")
     model.compile(
         optimizer=make_optimizer(recipe, total_steps),
         loss={
@@ -145,11 +155,7 @@ def make_optimizer(recipe: TrainRecipe, total_steps: int) -> keras.optimizers.Op
     )
     clip = {"global_clipnorm": recipe.gradient_norm} if recipe.gradient_norm else {}
     if recipe.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(
-            learning_rate, weight_decay=recipe.weight_decay, **clip
-        )
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "scale"])
-        return optimizer
+        return AdamW(learning_rate, recipe.weight_decay, **clip)
     return CaffeSGD(learning_rate, recipe.momentum, l2_decay=recipe.weight_decay, **clip)
 
 

@@ -78,7 +78,7 @@ class ExtraLayer:
         return cls(**config)
 
 
-def pad(x, amount: int, name: str):
+def pad(x: keras.KerasTensor, amount: int, name: str) -> keras.KerasTensor:
     """Adds zeros on all four sides.
 
     Keras' "same" padding is uneven where a stride meets an even size; the implementations whose
@@ -95,7 +95,15 @@ def pad(x, amount: int, name: str):
     return layers.ZeroPadding2D(amount, name=name)(x) if amount else x
 
 
-def conv(x, filters: int, kernel_size: int, name: str, style: ConvStyle, strides=1, padding=0):
+def conv(
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    name: str,
+    style: ConvStyle,
+    strides: int = 1,
+    padding: int = 0,
+) -> keras.KerasTensor:
     """Convolution, then batch normalisation where the style has it, then activation.
 
     Args:
@@ -121,7 +129,14 @@ def conv(x, filters: int, kernel_size: int, name: str, style: ConvStyle, strides
     return finish(x, name, style)
 
 
-def depthwise_conv(x, kernel_size: int, name: str, style: ConvStyle, strides=1, padding=0):
+def depthwise_conv(
+    x: keras.KerasTensor,
+    kernel_size: int,
+    name: str,
+    style: ConvStyle,
+    strides: int = 1,
+    padding: int = 0,
+) -> keras.KerasTensor:
     """Depthwise convolution, then batch normalisation where the style has it, then activation.
 
     Args:
@@ -145,7 +160,7 @@ def depthwise_conv(x, kernel_size: int, name: str, style: ConvStyle, strides=1, 
     return finish(x, name, style)
 
 
-def finish(x, name: str, style: ConvStyle):
+def finish(x: keras.KerasTensor, name: str, style: ConvStyle) -> keras.KerasTensor:
     """Batch normalisation where the style has it, then the activation.
 
     Args:
@@ -163,7 +178,9 @@ def finish(x, name: str, style: ConvStyle):
     return layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)
 
 
-def extra_layer(x, spec: ExtraLayer, name: str, style: ConvStyle):
+def extra_layer(
+    x: keras.KerasTensor, spec: ExtraLayer, name: str, style: ConvStyle
+) -> keras.KerasTensor:
     """Builds one `ExtraLayer`.
 
     Args:
@@ -174,19 +191,26 @@ def extra_layer(x, spec: ExtraLayer, name: str, style: ConvStyle):
 
     Returns:
         [B, H', W', spec.filters].
+
+    Raises:
+        ValueError: when the map is too small for the kernel.
     """
+    least = spec.kernel_size - 2 * spec.padding
+    if min(x.shape[1:3]) < least:
+        raise ValueError(
+            f"{name} needs a feature map of {least}x{least} or more but gets "
+            f"{x.shape[1]}x{x.shape[2]}; use a larger image_size or fewer extra layers."
+        )
     x = conv(x, spec.bottleneck, 1, f"{name}_1", style)
     if style.separable:
         x = depthwise_conv(
             x, spec.kernel_size, f"{name}_depthwise", style, spec.strides, spec.padding
         )
         return conv(x, spec.filters, 1, f"{name}_2", style)
-    return conv(
-        x, spec.filters, spec.kernel_size, f"{name}_2", style, spec.strides, spec.padding
-    )
+    return conv(x, spec.filters, spec.kernel_size, f"{name}_2", style, spec.strides, spec.padding)
 
 
-def head(x, channels: int, name: str, style: ConvStyle):
+def head(x: keras.KerasTensor, channels: int, name: str, style: ConvStyle) -> keras.KerasTensor:
     """Predicts `channels` numbers at each position from its 3x3 neighbourhood.
 
     Args:

@@ -120,14 +120,14 @@ def ssd_vgg16(
     8732
     """
     large = min(image_size) >= 500
-    extras = VGG512_EXTRAS if large else VGG300_EXTRAS
+    extras: tuple[ExtraLayer, ...] = VGG512_EXTRAS if large else VGG300_EXTRAS
     if not atrous:  # the unpooled fc7 has half the size, so one shrinking layer less is needed
         extras = extras[:-1] if large else (VGG300_EXTRAS[0], SHRINK, SHRINK)
     native = tuple(image_size) == ((512, 512) if large else (300, 300))
-    if steps is None and native and sources is None and atrous:
+    if steps is None and native and sources is None:
         steps = SSD512_STEPS if large else SSD300_STEPS
     ratios = aspect_ratios or (SSD512_RATIOS if large else SSD300_RATIOS)
-    boxes = DefaultBoxes(tuple(sizes), tuple(map(tuple, ratios)), steps, clip=clip)
+    boxes = _chosen_boxes(sizes, ratios, steps, clip)
     return SSD(
         vgg.vgg16(image_size, atrous, normalize, trunk_weights),
         boxes,
@@ -172,13 +172,16 @@ def ssd_resnet(
 
     Returns:
         `SSD`.
+
+    Raises:
+        ValueError: for another depth.
     """
     if depth not in (18, 50):
         raise ValueError(f"depth={depth} is unknown; choose 18 or 50.")
     build = resnet.resnet18 if depth == 18 else resnet.resnet50
     return SSD(
         build(image_size, trunk_weights),
-        DefaultBoxes(tuple(sizes), tuple(map(tuple, aspect_ratios)), steps, clip=clip),
+        _chosen_boxes(sizes, aspect_ratios, steps, clip),
         class_names,
         image_size,
         RESNET18_EXTRAS if depth == 18 else RESNET50_EXTRAS,
@@ -269,17 +272,16 @@ def ssdlite_mobilenet_v3_large(
 
 def _ssdlite(
     trunk, image_size, class_names, extra_layers, style, sizes, aspect_ratios, settings, name
-) -> SSD:
+):
     extras = [x if isinstance(x, ExtraLayer) else ExtraLayer(*x) for x in extra_layers]
     num_maps = len(trunk.outputs) + len(extras)
     if sizes is None:
         spread = DefaultBoxes.from_scales(image_size, num_maps, smallest=0.2, largest=0.95)
         # torchvision lets the last between-size end at the whole picture.
         sizes = (*spread.sizes[:-1], float(min(image_size)))
-    ratios = tuple(map(tuple, aspect_ratios or ((2.0, 3.0),) * num_maps))
     return SSD(
         trunk,
-        DefaultBoxes(tuple(sizes), ratios, clip="size"),
+        _chosen_boxes(sizes, aspect_ratios or ((2.0, 3.0),) * num_maps, None, "size"),
         class_names,
         image_size,
         extras,
@@ -288,6 +290,11 @@ def _ssdlite(
         detection_settings=settings or SSDLITE_SETTINGS,
         name=name,
     )
+
+
+def _chosen_boxes(sizes, aspect_ratios, steps, clip):
+    ratios = tuple(tuple(each) for each in aspect_ratios)
+    return DefaultBoxes(tuple(sizes), ratios, steps and tuple(steps), clip=clip)
 
 
 def build_ssd(

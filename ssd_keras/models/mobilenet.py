@@ -116,9 +116,7 @@ def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) 
 
 
 def _style(activation: str) -> ConvStyle:
-    return ConvStyle(
-        batch_norm=True, activation=activation, initializer="he_normal", epsilon=1e-3
-    )
+    return ConvStyle(batch_norm=True, activation=activation, initializer="he_normal")
 
 
 def _inverted_residual(x, kernel, expanded, filters, squeeze, activation, stride, name):
@@ -134,7 +132,7 @@ def _inverted_residual(x, kernel, expanded, filters, squeeze, activation, stride
     return x
 
 
-def _squeeze_excite(x, name: str):
+def _squeeze_excite(x, name):
     channels = x.shape[-1]
     squeezed = _round_to_eight(channels / 4)
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)

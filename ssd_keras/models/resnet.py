@@ -98,7 +98,7 @@ def basic_resnet(
     return keras.Model(image, x, name=f"resnet{depth}")
 
 
-def _basic_block(x, filters: int, stride: int, name: str):
+def _basic_block(x, filters, stride, name):
     shortcut = x
     if stride != 1 or x.shape[-1] != filters:
         shortcut = _conv_bn(x, filters, 1, f"{name}_0", stride)
@@ -108,7 +108,7 @@ def _basic_block(x, filters: int, stride: int, name: str):
     return layers.Activation("relu", name=f"{name}_out")(x)
 
 
-def _conv_bn(x, filters: int, kernel_size: int, name: str, strides: int = 1):
+def _conv_bn(x, filters, kernel_size, name, strides=1):
     x = layers.Conv2D(
         filters,
         kernel_size,

@@ -1,6 +1,7 @@
 """The SSD model: trunk, extra layers, heads."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from ssd_keras.default_boxes import DefaultBoxes
 from ssd_keras.detections import DetectionSettings
 from ssd_keras.layers import Preprocessor
 from ssd_keras.losses import BoxLoss, ClassLoss
+from ssd_keras.matching import TargetEncoder
 from ssd_keras.models.blocks import ConvStyle, ExtraLayer, extra_layer, head
 
 
@@ -65,16 +67,18 @@ class SSD(keras.Model):
         preprocessor: dict | None = None,
         detection_settings: DetectionSettings | None = None,
         name: str = "ssd",
-        **kwargs,
+        **kwargs: Any,
     ):
         style = style or ConvStyle()
+        if isinstance(class_names, str):
+            raise ValueError(f"class_names={class_names!r} is a text; pass a list of names.")
         if not class_names:
             raise ValueError("class_names is empty; pass the name of at least one class.")
 
         # 1. Layers
         image = keras.Input((*image_size, 3), name="images")
         x = Preprocessor(**(preprocessor or {}), name="preprocessor")(image)
-        maps = list(_as_list(trunk(x)))
+        maps = _trunk_maps(trunk, x)
         for index, spec in enumerate(extra_layers, start=1):
             maps.append(extra_layer(maps[-1], spec, f"extra{index}", style))
 
@@ -118,7 +122,13 @@ class SSD(keras.Model):
         loss = loss or {"box_deltas": BoxLoss(), "class_logits": ClassLoss()}
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
-    def detect(self, images, batch_size: int = 8) -> dict[str, np.ndarray]:
+    def compile_from_config(self, config):
+        # Keras leaves this to models that override `compile`: without it, a loaded model would
+        # not be compiled.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def detect(self, images: Any, batch_size: int = 8) -> dict[str, np.ndarray]:
         """Detects objects in pictures.
 
         Args:
@@ -135,7 +145,7 @@ class SSD(keras.Model):
 
         return detect_images(self, images, batch_size)
 
-    def target_encoder(self, **options):
+    def target_encoder(self, **options: Any) -> TargetEncoder:
         """The `TargetEncoder` for this model's default boxes.
 
         Args:
@@ -144,8 +154,6 @@ class SSD(keras.Model):
         Returns:
             `TargetEncoder`.
         """
-        from ssd_keras.matching import TargetEncoder
-
         return TargetEncoder(self.default_boxes, self.default_box_spec.variances, **options)
 
     def get_config(self):
@@ -153,6 +161,7 @@ class SSD(keras.Model):
         return {
             "name": self.name,
             "trainable": self.trainable,
+            "dtype": serialize(self.dtype_policy),
             "trunk": serialize(self.trunk),
             "default_boxes": serialize(self.default_box_spec),
             "class_names": list(self.class_names),
@@ -173,15 +182,30 @@ class SSD(keras.Model):
         for key in ("trunk", "default_boxes", "style", "detection_settings"):
             config[key] = revive(config[key])
         config["extra_layers"] = [revive(spec) for spec in config["extra_layers"]]
-        config["image_size"] = tuple(config["image_size"])
-        return cls(**config)
+        # Extra layers and heads get the precision that they were built with, like the trunk.
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(revive(config.pop("dtype")))
+        try:
+            return cls(**config)
+        finally:
+            keras.config.set_dtype_policy(policy)
 
 
-def _as_list(value) -> list:
-    return list(value) if isinstance(value, list | tuple) else [value]
+def _trunk_maps(trunk, x):
+    """The trunk's outputs as a list, checked to be feature maps of a fixed size."""
+    outputs = trunk(x)
+    maps = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    for index, feature_map in enumerate(maps):
+        if len(feature_map.shape) != 4 or None in feature_map.shape[1:]:
+            raise ValueError(
+                f"output {index} of the trunk {trunk.name!r} has the shape {feature_map.shape}; "
+                "expected a feature map [B, H, W, C] of fixed size: choose other layers with "
+                "`feature_extractor`."
+            )
+    return maps
 
 
-def _choose_sources(maps, sources, default_boxes) -> list:
+def _choose_sources(maps, sources, default_boxes):
     """The maps that get heads, checked against the default boxes."""
     if sources is not None and not all(0 <= index < len(maps) for index in sources):
         raise ValueError(
@@ -196,16 +220,10 @@ def _choose_sources(maps, sources, default_boxes) -> list:
             f"default_boxes describes {expected} feature maps but the model has {len(chosen)} "
             f"({sizes}); give one entry of aspect_ratios for each."
         )
-    for x in chosen:
-        if None in x.shape[1:3] or min(x.shape[1:3]) < 1:
-            raise ValueError(
-                f"a feature map has the size {tuple(x.shape[1:3])}; use a larger image_size, "
-                "fewer extra layers, or a trunk built for this image_size."
-            )
     return chosen
 
 
-def _flat_head(x, boxes_per_cell: int, numbers: int, name: str, style: ConvStyle):
+def _flat_head(x, boxes_per_cell, numbers, name, style):
     """A head whose output stands in the order of the default boxes, [B, boxes, numbers]."""
     rows, columns = x.shape[1:3]
     x = head(x, boxes_per_cell * numbers, name, style)
@@ -213,7 +231,7 @@ def _flat_head(x, boxes_per_cell: int, numbers: int, name: str, style: ConvStyle
     return layers.Reshape(shape, name=f"{name}_flat")(x)
 
 
-def _join(parts: list, name: str):
+def _join(parts, name):
     """All maps' predictions in float32: loss, softmax and decoding need its digits."""
     x = parts[0] if len(parts) == 1 else layers.Concatenate(axis=1, name=f"{name}_join")(parts)
     return layers.Activation("linear", dtype="float32", name=name)(x)

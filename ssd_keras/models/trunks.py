@@ -126,7 +126,8 @@ def fold_batch_norm(network: keras.Model) -> keras.Model:
         normalisations, under the same names.
 
     Raises:
-        ValueError: when a batch normalisation does not follow a convolution.
+        ValueError: when a batch normalisation does not follow a convolution, or follows one with
+            an activation of its own.
     """
     folded = {_convolution_before(layer).name: layer for layer in _batch_norms(network)}
 
@@ -157,15 +158,16 @@ def _batch_norms(network: keras.Model) -> list:
 def _convolution_before(layer):
     """The convolution whose output this batch normalisation takes."""
     source = layer.input._keras_history.operation
-    if not isinstance(source, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+    is_convolution = isinstance(source, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+    if not is_convolution or source.activation is not keras.activations.linear:
         raise ValueError(
-            f"batch normalisation {layer.name!r} follows {source.name!r}, which is no "
-            "convolution; it cannot be folded."
+            f"batch normalisation {layer.name!r} cannot be folded into {source.name!r}: expected "
+            "a convolution without activation right before it; use a trunk that has one."
         )
     return source
 
 
-def _fold(convolution, batch_norm) -> list:
+def _fold(convolution, batch_norm):
     """Kernel and bias of the convolution with the batch normalisation inside."""
     ops = keras.ops
     kernel, *bias = (ops.convert_to_numpy(weight) for weight in convolution.weights)
@@ -192,6 +194,9 @@ def restride(network: keras.Model, strides: dict[str, int]) -> keras.Model:
     Returns:
         a new model with the same weights and layer names.
 
+    Raises:
+        ValueError: when a named layer does not exist.
+
     Example:
 
     >>> image = keras.Input((8, 8, 3))
@@ -199,6 +204,13 @@ def restride(network: keras.Model, strides: dict[str, int]) -> keras.Model:
     >>> restride(keras.Model(image, x), {"half": 1}).output.shape
     (None, 8, 8, 2)
     """
+
+    missing = sorted(strides.keys() - {layer.name for layer in network.layers})
+    if missing:
+        raise ValueError(
+            f"the trunk {network.name!r} has no layer {missing[0]!r} to change the stride of; "
+            "name one of its layers."
+        )
 
     def clone(layer):
         config = layer.get_config()

@@ -95,7 +95,7 @@ def _copy_imagenet(network: keras.Model) -> None:
     fc7.set_weights(_decimate(kernel.reshape(1, 1, 4096, 4096), bias, fc7.kernel.shape))
 
 
-def _decimate(kernel: np.ndarray, bias: np.ndarray, shape) -> list[np.ndarray]:
+def _decimate(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
     """Every n-th entry along each axis, so that the result has `shape` (DeepLab's recipe)."""
     steps = [-(-have // want) for have, want in zip(kernel.shape, shape, strict=True)]
     slices = tuple(slice(None, None, step) for step in steps)

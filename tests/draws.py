@@ -1,0 +1,45 @@
+"""What the tests of the augmentation share: many draws, their comparison, a picture."""
+
+import numpy as np
+import tensorflow as tf
+
+ALPHA = 1e-3
+
+
+def draw_many(function, count: int, seed: int = 11) -> np.ndarray:
+    """The results of `function` for `count` seeds."""
+
+    @tf.function
+    def draw(numbers):
+        return tf.map_fn(
+            lambda number: function(tf.stack([tf.constant(seed, tf.int64), number])),
+            numbers,
+            fn_output_signature=tf.float32,
+        )
+
+    return draw(tf.range(count, dtype=tf.int64)).numpy()
+
+
+def ks_ratio(first, second) -> float:
+    """Kolmogorov and Smirnov's statistic of two samples, in units of its limit at ALPHA.
+
+    Above 1 the samples come from different distributions, but for a chance of ALPHA; where values
+    repeat, the chance is smaller still.
+    """
+    first, second = np.sort(first), np.sort(second)
+    values = np.concatenate([first, second])
+    below_first = np.searchsorted(first, values, side="right") / len(first)
+    below_second = np.searchsorted(second, values, side="right") / len(second)
+    limit = np.sqrt(-np.log(ALPHA / 2) / 2 * (1 / len(first) + 1 / len(second)))
+    return float(np.abs(below_first - below_second).max() / limit)
+
+
+def smooth_picture() -> np.ndarray:
+    """A colourful picture of 160 x 220 with detail of all sizes."""
+    y, x = np.mgrid[:160, :220] / 220
+    waves = [
+        np.sin(2 * np.pi * (a * x + b * y) + c) for a, b, c in ((2, 5, 0), (9, 3, 1), (1, 1, 2))
+    ]
+    noise = np.random.default_rng(7).normal(0, 12, [160, 220, 3])
+    image = np.array([128, 110, 90]) + 50 * np.stack(waves, axis=-1) + noise
+    return image.clip(0, 255).astype(np.uint8)

@@ -1,0 +1,114 @@
+"""Boxes: IoU, encoding and decoding, against numbers worked by hand and the oracle."""
+
+import math
+
+import numpy as np
+import oracle
+import pytest
+import tensorflow as tf
+
+from ssd_keras.boxes import VARIANCES, decode_boxes, encode_boxes, pairwise_iou
+
+ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)  # one number for each coordinate, so that a swap shows
+
+
+def random_boxes(generator, count):
+    """Relative yxyx boxes float32 [count, 4] inside the picture, sides of 0.02 to 0.9."""
+    size = np.exp(generator.uniform(math.log(0.02), math.log(0.9), (count, 2)))
+    corner = generator.uniform(0.0, 1.0, (count, 2)) * (1 - size)
+    return np.concatenate([corner, corner + size], axis=1).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("box", "other", "expected"),
+    [
+        # half over the other: .5 * .25 = .125; union .25 + .25 - .125 = .375
+        ((0.0, 0.0, 0.5, 0.5), (0.0, 0.25, 0.5, 0.75), 1 / 3),
+        # inside the other: .2 * .4 = .08 of .8 * .8 = .64
+        ((0.1, 0.1, 0.9, 0.9), (0.3, 0.5, 0.5, 0.9), 0.125),
+        # across the picture's border: .2 * .2 = .04; union .16 + .08 - .04 = .2
+        ((-0.1, -0.1, 0.3, 0.3), (0.1, 0.1, 0.3, 0.5), 0.2),
+        ((0.2, 0.3, 0.4, 0.8), (0.2, 0.3, 0.4, 0.8), 1.0),  # itself
+        ((0.0, 0.0, 0.5, 0.5), (0.0, 0.5, 0.5, 1.0), 0.0),  # a common edge
+        ((0.0, 0.0, 0.2, 0.2), (0.0, 0.7, 0.2, 0.9), 0.0),  # apart in x alone
+        ((0.0, 0.0, 0.2, 0.2), (0.6, 0.7, 0.9, 0.9), 0.0),  # apart in both: minus times minus
+        ((0.5, 0.5, 0.5, 0.5), (0.5, 0.5, 0.5, 0.5), 0.0),  # two points: 0 / 0
+        ((0.5, 0.2, 0.5, 0.8), (0.5, 0.2, 0.5, 0.8), 0.0),  # two lines
+        ((0.5, 0.2, 0.5, 0.8), (0.1, 0.1, 0.9, 0.9), 0.0),  # a line inside a box
+    ],
+)
+def test_iou_by_hand(box, other, expected):
+    for one, two in ((box, other), (other, box)):
+        iou = pairwise_iou(np.array([one], "float32"), np.array([two], "float32")).numpy()
+        np.testing.assert_allclose(iou, [[expected]], atol=1e-6)
+
+
+def test_iou_has_a_row_for_each_box_and_a_column_for_each_default_box():
+    boxes, default_boxes = np.split(random_boxes(np.random.default_rng(1), 57), [17])
+    expected = oracle.iou_matrix(boxes, default_boxes)
+    assert expected.shape == (17, 40) and (expected > 0.3).sum() > 5
+    # Largest difference seen: 5e-8.
+    np.testing.assert_allclose(pairwise_iou(boxes, default_boxes), expected, atol=3e-7)
+    as_tensors = pairwise_iou(tf.constant(boxes), tf.constant(default_boxes))
+    np.testing.assert_array_equal(as_tensors, pairwise_iou(boxes, default_boxes))
+
+
+def test_iou_of_no_boxes_is_empty():
+    default_boxes = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5]], "float32")
+    assert pairwise_iou(np.zeros((0, 4), "float32"), default_boxes).shape == (0, 2)
+
+
+def test_encode_and_decode_by_hand():
+    # Default box: centre (y, x) = (.4, .2), .4 high, .2 wide.
+    default_box = np.array([[0.2, 0.1, 0.6, 0.3]], "float32")
+    # Box: centre (.6, .25), .6 high, .1 wide.
+    box = np.array([[0.3, 0.2, 0.9, 0.3]], "float32")
+    expected = [
+        [
+            5.0,  # (.6 - .4) / .4 / .1
+            1.25,  # (.25 - .2) / .2 / .2
+            math.log(1.5) * 4,  # log(.6 / .4) / .25
+            math.log(0.5) * 2,  # log(.1 / .2) / .5
+        ]
+    ]
+    deltas = encode_boxes(box, default_box, ODD_VARIANCES)
+    np.testing.assert_allclose(deltas, expected, atol=2e-6)
+    decoded = decode_boxes(tf.constant(expected, tf.float32), default_box, ODD_VARIANCES)
+    np.testing.assert_allclose(decoded, box, atol=1e-7)
+
+
+def test_default_variances_are_the_reciprocals_of_torchvisions_weights():
+    boxes, default_boxes = np.split(random_boxes(np.random.default_rng(2), 40), 2)
+    weights = np.array([10.0, 10.0, 5.0, 5.0], "float32")
+    np.testing.assert_allclose(VARIANCES, 1 / weights)
+    unweighted = encode_boxes(boxes, default_boxes, (1.0, 1.0, 1.0, 1.0))
+    deltas = encode_boxes(boxes, default_boxes)
+    assert np.abs(deltas).max() > 10
+    np.testing.assert_allclose(deltas, weights * unweighted, rtol=1e-6)
+
+
+def test_thousand_boxes_against_the_oracle_and_back():
+    generator = np.random.default_rng(3)
+    boxes, default_boxes = random_boxes(generator, 1000), random_boxes(generator, 1000)
+    deltas = encode_boxes(boxes, default_boxes, ODD_VARIANCES).numpy()
+    expected = oracle.encode(boxes, default_boxes, ODD_VARIANCES)
+    # Deltas reach 350 here, a far box over a small default box; seen: 4e-7 relative, 3e-6 absolute.
+    np.testing.assert_allclose(deltas, expected, rtol=2e-6, atol=1e-5)
+    # Seen: 3e-7, of which half is the size of the numbers: float32 has steps of 6e-8 near 1.
+    decoded = decode_boxes(deltas, default_boxes, ODD_VARIANCES)
+    np.testing.assert_allclose(decoded, boxes, atol=1e-6)
+    decoded = decode_boxes(expected.astype("float32"), default_boxes, ODD_VARIANCES)
+    expected = oracle.decode(expected.astype("float32"), default_boxes, ODD_VARIANCES)
+    np.testing.assert_allclose(decoded, expected, atol=1e-6)
+
+
+def test_decode_takes_leading_axes_and_leaves_the_picture():
+    generator = np.random.default_rng(4)
+    default_boxes = random_boxes(generator, 30)
+    deltas = generator.normal(0, 2, (2, 3, 30, 4)).astype("float32")
+    decoded = decode_boxes(deltas, default_boxes, ODD_VARIANCES).numpy()
+    expected = [[oracle.decode(each, default_boxes, ODD_VARIANCES) for each in b] for b in deltas]
+    np.testing.assert_allclose(decoded, expected, atol=2e-6)  # seen: 4e-7
+    assert decoded.min() < -0.1 and decoded.max() > 1.1
+    as_tensors = decode_boxes(tf.constant(deltas), tf.constant(default_boxes), ODD_VARIANCES)
+    np.testing.assert_array_equal(as_tensors, decoded)

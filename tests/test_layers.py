@@ -1,0 +1,101 @@
+"""Layers against numbers worked by hand and plain NumPy."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from ssd_keras.layers import L2Normalize, Preprocessor
+
+pytestmark = pytest.mark.backends
+
+
+def numbers(tensor) -> np.ndarray:
+    return ops.convert_to_numpy(ops.cast(tensor, "float32"))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_preprocessor_subtracts_scales_and_turns_to_bgr(dtype):
+    layer = Preprocessor(mean=(10, 120, 30), scale=(0.5, 2.0, 0.1), channel_order="bgr")
+    images = np.array([[[[200, 100, 50], [0, 255, 30]]]], dtype)
+    # (200 - 10) * 0.5 = 95, (100 - 120) * 2 = -40 (no wrap below 0), (50 - 30) * 0.1 = 2;
+    # (0 - 10) * 0.5 = -5, (255 - 120) * 2 = 270, 0; each with blue first
+    expected = [[[[2.0, -40.0, 95.0], [0.0, 270.0, -5.0]]]]
+    np.testing.assert_allclose(numbers(layer(images)), expected, rtol=1e-6)
+
+
+def test_preprocessor_keeps_rgb_and_values_by_default():
+    images = np.array([[[[200.25, 100.5, 50.0]]]], "float32")
+    np.testing.assert_array_equal(numbers(Preprocessor()(images)), images)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_preprocessor_subtracts_in_float32_under_mixed_precision(policy):
+    layer = Preprocessor(mean=(200.5, 100.25, 0.0), dtype=policy)
+    result = layer(np.array([[[[201, 100, 255]]]], "uint8"))
+    assert keras.backend.standardize_dtype(result.dtype) == policy.removeprefix("mixed_")
+    # bfloat16 has neither 200.5 nor 100.25: it would give 1 or 0, and 0
+    np.testing.assert_array_equal(numbers(result), [[[[0.5, -0.25, 255.0]]]])
+
+
+def test_preprocessor_config_is_its_arguments():
+    arguments = {"mean": (1.0, 2.5, 3.0), "scale": (0.1, 0.2, 0.3), "channel_order": "bgr"}
+    layer = Preprocessor(**arguments, name="mine")
+    config = layer.get_config()
+    assert {name: config[name] for name in arguments} == arguments
+    images = np.array([[[[9.0, 8.0, 7.0]]]], "float32")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert again.name == "mine"
+    # (7 - 3) * 0.3, (8 - 2.5) * 0.2, (9 - 1) * 0.1
+    np.testing.assert_allclose(numbers(again(images)), [[[[1.2, 1.1, 0.8]]]], rtol=1e-6)
+
+
+def test_preprocessor_names_the_channel_orders():
+    with pytest.raises(ValueError, match=r"channel_order='BGR' is unknown; choose 'rgb' or 'bgr'"):
+        Preprocessor(channel_order="BGR")
+
+
+def test_l2_normalize_equals_its_formula():
+    generator = np.random.default_rng(3)
+    features = generator.normal(scale=50.0, size=(2, 3, 4, 5)).astype("float32")
+    scale = generator.uniform(1.0, 30.0, size=5).astype("float32")
+    layer = L2Normalize()
+    layer.build(features.shape)
+    layer.scale.assign(scale)
+    expected = features / np.sqrt((features**2).sum(axis=-1, keepdims=True)) * scale
+    np.testing.assert_allclose(numbers(layer(features)), expected, rtol=1e-5)
+
+
+def test_l2_normalize_starts_from_the_initial_scale_in_every_channel():
+    layer = L2Normalize(initial_scale=7.0)
+    # 3, 4 and 0: length 5
+    np.testing.assert_allclose(
+        numbers(layer(np.array([[[[3.0, 4.0, 0.0]]]], "float32"))), [[[[4.2, 5.6, 0.0]]]], rtol=1e-6
+    )
+    np.testing.assert_array_equal(
+        numbers(L2Normalize()(np.eye(2)[None, None])), 20 * np.eye(2)[None, None]
+    )
+    assert [weight.name for weight in layer.trainable_weights] == ["scale"]
+
+
+def test_l2_normalize_of_nothing_is_nothing():
+    np.testing.assert_array_equal(
+        numbers(L2Normalize()(np.zeros((1, 2, 2, 3), "float32"))), np.zeros((1, 2, 2, 3))
+    )
+
+
+def test_l2_normalize_sums_squares_in_float32_under_mixed_precision():
+    layer = L2Normalize(dtype="mixed_float16")
+    result = layer(np.full((1, 1, 1, 512), 300.0, "float16"))
+    assert keras.backend.standardize_dtype(result.dtype) == "float16"
+    # 512 * 300^2 is far above float16's 65504; 20 / sqrt(512) = 0.88388
+    np.testing.assert_allclose(numbers(result), np.full((1, 1, 1, 512), 0.88388), rtol=1e-3)
+
+
+def test_l2_normalize_config_is_its_arguments():
+    layer = L2Normalize(initial_scale=11.0, name="conv4_3_norm")
+    assert layer.get_config()["initial_scale"] == 11.0
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    result = numbers(again(np.array([[[[0.6, 0.8]]]], "float32")))
+    np.testing.assert_allclose(result, [[[[6.6, 8.8]]]], rtol=1e-6)
+    assert again.name == "conv4_3_norm"

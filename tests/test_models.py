@@ -1,0 +1,473 @@
+"""SSD on a tiny trunk: the order of its outputs, saving, training, detecting, errors."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+from ssd_keras.default_boxes import DefaultBoxes
+from ssd_keras.detections import DetectionSettings
+from ssd_keras.losses import BoxLoss, ClassLoss
+from ssd_keras.models import SSD, ConvStyle, ExtraLayer, ssd_vgg16
+from ssd_keras.optimizers import CaffeSGD, WarmUp
+
+pytestmark = pytest.mark.backends
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+HEIGHT, WIDTH = 64, 96
+OUTPUTS = ("box_deltas", "class_logits")
+
+
+def pooling_trunk(image_size=(HEIGHT, WIDTH)) -> keras.Model:
+    """Maps of strides 8 and 16 whose three channels are the mean colour of each cell."""
+    image = keras.Input((*image_size, 3))
+    fine = layers.AveragePooling2D(8, name="fine")(image)
+    return keras.Model(image, [fine, layers.AveragePooling2D(2, name="coarse")(fine)], name="pool")
+
+
+def small_trunk(image_size=(HEIGHT, WIDTH)) -> keras.Model:
+    image = keras.Input((*image_size, 3))
+    x = layers.Conv2D(8, 3, 4, padding="same", activation="relu", name="conv1")(image)
+    x = layers.Conv2D(12, 3, 2, padding="same", activation="relu", name="conv2")(x)
+    return keras.Model(image, x, name="small")
+
+
+RATIOS = ((2.0,), (2.0, 3.0), ())
+BOXES = DefaultBoxes((10, 20, 40, 60), RATIOS, offset=0.4, variances=(0.2, 0.1, 0.3, 0.4))
+
+
+def arguments(**changes) -> dict:
+    """Arguments of `SSD`, none of them its default."""
+    return {
+        "trunk": small_trunk(),
+        "default_boxes": DefaultBoxes((9, 25, 50), ((2.0,), (3.0,))),
+        "class_names": ["cat", "dog", "cow"],
+        "image_size": (HEIGHT, WIDTH),
+        "extra_layers": (ExtraLayer(6, 10), ExtraLayer(5, 7, kernel_size=2, padding=0)),
+        "sources": (0, 2),
+        "style": ConvStyle(separable=True, batch_norm=True, activation="relu6", momentum=0.8),
+        "preprocessor": {"mean": (120.0, 110.0, 100.0), "scale": 0.02, "channel_order": "bgr"},
+        "detection_settings": DetectionSettings(0.2, 0.6, 50, 20, clip_boxes=True),
+        "name": "mine",
+        **changes,
+    }
+
+
+def pictures(count=2, image_size=(HEIGHT, WIDTH)) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 256, (count, *image_size, 3)).astype("float32")
+
+
+def assert_same_outputs(found, wanted, **tolerance):
+    for name in OUTPUTS:
+        np.testing.assert_allclose(found[name], wanted[name], **tolerance)
+        assert np.ptp(wanted[name]) > 0
+
+
+def targets(model) -> tuple[np.ndarray, dict]:
+    """Two pictures with one object each, and their targets."""
+    encoder = model.target_encoder()
+    boxes = [[[0.1, 0.2, 0.4, 0.5]], [[0.5, 0.3, 0.9, 0.7]]]
+    encoded = [encoder(tf.constant(boxes[i]), tf.constant([i])) for i in range(2)]
+    stacked = {name: np.stack([each[name].numpy() for each in encoded]) for name in OUTPUTS}
+    return pictures(), stacked
+
+
+# Order of the outputs
+
+
+def coded_model(num_classes: int, sources=None) -> SSD:
+    """A model whose outputs tell their place.
+
+    Deltas: map, box of the cell, and the cell's mean of the input's channels 0 and 1. Logits:
+    the class's index plus 1000 times the box of the cell.
+    """
+    ratios = RATIOS if sources is None else [RATIOS[index] for index in sources]
+    model = SSD(
+        pooling_trunk(),
+        DefaultBoxes((10, 20, 40, 60)[: len(ratios) + 1], ratios),
+        [f"class {index}" for index in range(num_classes)],
+        (HEIGHT, WIDTH),
+        [ExtraLayer(3, 3, kernel_size=2, strides=2, padding=0)],
+        sources,
+    )
+    eye = np.eye(3, dtype="float32")
+    model.get_layer("extra1_1").set_weights([eye[None, None], np.zeros(3, "float32")])
+    mean_of_four = np.tile(eye / 4, (2, 2, 1, 1))
+    model.get_layer("extra1_2").set_weights([mean_of_four, np.zeros(3, "float32")])
+    for index, count in enumerate(model.default_box_spec.boxes_per_cell):
+        kernel = np.zeros((3, 3, 3, count, 4), "float32")
+        kernel[1, 1, 0, :, 2] = kernel[1, 1, 1, :, 3] = 1
+        bias = np.zeros((count, 4), "float32")
+        bias[:, 0], bias[:, 1] = index, np.arange(count)
+        model.get_layer(f"box_head{index + 1}").set_weights(
+            [kernel.reshape(3, 3, 3, count * 4), bias.ravel()]
+        )
+        class_head = model.get_layer(f"class_head{index + 1}")
+        bias = 1000 * np.arange(count)[:, None] + np.arange(1 + num_classes)
+        class_head.set_weights([np.zeros(class_head.kernel.shape), bias.ravel()])
+    return model
+
+
+def shape_in_pixels(sizes, ratios, box) -> tuple[float, float]:
+    """Height and width of a cell's box, as paper_constants' order has them."""
+    shapes = [(sizes[0], sizes[0]), ((sizes[0] * sizes[1]) ** 0.5,) * 2]
+    for ratio in ratios:
+        wide = sizes[0] / ratio**0.5, sizes[0] * ratio**0.5
+        shapes += [wide, wide[::-1]]
+    return shapes[box]
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "sources", "feature_sizes"),
+    [
+        (1, None, ((8, 12), (4, 6), (2, 3))),
+        (90, None, ((8, 12), (4, 6), (2, 3))),
+        (2, (0, 2), ((8, 12), (2, 3))),
+        (2, (1,), ((4, 6),)),
+    ],
+)
+def test_outputs_stand_in_the_order_of_the_default_boxes(num_classes, sources, feature_sizes):
+    model = coded_model(num_classes, sources)
+    spec = model.default_box_spec
+    assert model.feature_sizes == feature_sizes
+    y, x = np.meshgrid(np.arange(HEIGHT) + 0.5, np.arange(WIDTH) + 0.5, indexing="ij")
+    image = np.stack([y, x, np.zeros_like(y)], axis=-1).astype("float32")
+    outputs = {name: ops.convert_to_numpy(value)[0] for name, value in model(image[None]).items()}
+    deltas, logits = outputs["box_deltas"], outputs["class_logits"]
+    assert len(deltas) == len(logits) == len(model.default_boxes)
+
+    edges = model.default_boxes * [HEIGHT, WIDTH, HEIGHT, WIDTH]
+    np.testing.assert_allclose(deltas[:, 2:], (edges[:, :2] + edges[:, 2:]) / 2, atol=1e-3)
+    shapes = [
+        shape_in_pixels(spec.sizes[level : level + 2], spec.aspect_ratios[level], box)
+        for level, box in deltas[:, :2].round().astype(int)
+    ]
+    np.testing.assert_allclose(edges[:, 2:] - edges[:, :2], shapes, atol=1e-3)
+    expected = 1000 * deltas[:, 1:2] + np.arange(1 + num_classes)
+    np.testing.assert_array_equal(logits, expected)
+
+
+# Parts
+
+
+def count(weights) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in weights)
+
+
+def test_separable_style_has_the_weights_of_ssdlite():
+    model = SSD(**arguments(extra_layers=(ExtraLayer(6, 10),), sources=None))
+    own = count(model.trainable_weights) - count(model.trunk.trainable_weights)
+    # Extra: 1x1 12 * 6, depthwise 9 * 6, 1x1 6 * 10, each with offset and scale for each channel.
+    extra = 12 * 6 + 2 * 6 + 9 * 6 + 2 * 6 + 6 * 10 + 2 * 10
+    # Each head: depthwise 9 * C + 2 * C, then 1x1 with a bias: 4 boxes of 4 deltas and 4 logits.
+    heads = sum(2 * (11 * channels + channels * 16 + 16) for channels in (12, 10))
+    assert own == extra + heads == 1482
+
+
+def test_plain_style_has_the_weights_of_the_paper():
+    model = SSD(**arguments(extra_layers=(ExtraLayer(6, 10),), sources=None, style=None))
+    own = count(model.trainable_weights) - count(model.trunk.trainable_weights)
+    heads = sum(2 * (9 * channels * 16 + 16) for channels in (12, 10))
+    assert own == (12 * 6 + 6) + (9 * 6 * 10 + 10) + heads == 7028
+
+
+def test_kernels_start_as_caffes_xavier():
+    model = ssd_vgg16((300, 300), ["cat"], (30, 60, 111, 162, 213, 264, 315))
+    # Uniform in +-sqrt(3 / fan_in); among so many the largest is close to that.
+    for name, fan_in in (("class_head1", 9 * 512), ("extra1_1", 1024), ("extra4_2", 9 * 128)):
+        kernel, bias = model.get_layer(name).get_weights()
+        limit = (3 / fan_in) ** 0.5
+        assert 0.99 * limit < np.abs(kernel).max() <= limit
+        assert kernel.std() == pytest.approx(limit / 3**0.5, rel=0.02)
+        assert not bias.any()
+
+
+def test_config_is_the_arguments():
+    wanted = arguments()
+    config = SSD(**wanted).get_config()
+    again = SSD.from_config(config)
+    for model in (SSD(**wanted), again):
+        assert model.default_box_spec == wanted["default_boxes"]
+        assert model.class_names == tuple(wanted["class_names"])
+        assert model.image_size == wanted["image_size"]
+        assert model.extra_layers == wanted["extra_layers"]
+        assert model.sources == wanted["sources"]
+        assert model.style == wanted["style"]
+        assert model.preprocessor == wanted["preprocessor"]
+        assert model.detection_settings == wanted["detection_settings"]
+        assert model.name == wanted["name"]
+    revived = keras.saving.deserialize_keras_object
+    assert revived(config["default_boxes"]) == wanted["default_boxes"]
+    assert tuple(map(revived, config["extra_layers"])) == wanted["extra_layers"]
+    assert [layer.name for layer in again.trunk.layers][1:] == ["conv1", "conv2"]
+
+
+def test_preprocessing_is_inside():
+    changes = {"style": ConvStyle(activation="linear"), "extra_layers": (), "sources": None}
+    changes["default_boxes"] = DefaultBoxes((9, 25), ((2.0,),))
+    inside = SSD(**arguments(**changes))
+    outside = SSD(**arguments(**changes, preprocessor=None))
+    outside.set_weights(inside.get_weights())
+    images = pictures()
+    by_hand = (images[..., ::-1] - [100.0, 110.0, 120.0]) * 0.02
+    wanted = outside.predict(by_hand, verbose=0)
+    assert_same_outputs(inside.predict(images, verbose=0), wanted, atol=1e-5)
+    assert_same_outputs(inside.predict(images.astype("uint8"), verbose=0), wanted, atol=1e-5)
+
+
+# Saving
+
+
+def randomize(model) -> None:
+    """Weights and running statistics that no initialiser gives."""
+    generator = np.random.default_rng(11)
+    model.set_weights([generator.uniform(0.05, 0.4, w.shape) for w in model.weights])
+
+
+@pytest.mark.parametrize("separable", [True, False])
+def test_saved_model_loads_without_custom_objects(tmp_path, separable):
+    style = ConvStyle(separable, batch_norm=separable, epsilon=0.01)
+    model = SSD(**arguments(style=style))
+    randomize(model)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    loaded = keras.models.load_model(path)
+    assert isinstance(loaded, SSD)
+    assert_same_outputs(
+        loaded.predict(pictures(), verbose=0), model.predict(pictures(), verbose=0), atol=0
+    )
+    np.testing.assert_array_equal(loaded.default_boxes, model.default_boxes)
+    assert loaded.detection_settings == DetectionSettings(0.2, 0.6, 50, 20, clip_boxes=True)
+    assert loaded.class_names == ("cat", "dog", "cow")
+
+
+def test_training_continues_where_a_saved_model_stopped(tmp_path):
+    model = SSD(**arguments())
+    optimizer = CaffeSGD(WarmUp(0.01, 9, 2), momentum=0.5, l2_decay=0.01)
+    losses = {"box_deltas": BoxLoss(), "class_logits": ClassLoss(2.0, 5)}
+    model.compile(optimizer, losses, loss_weights={"box_deltas": 2.0, "class_logits": 0.5})
+    x, y = targets(model)
+    model.fit(x, y, batch_size=2, epochs=2, verbose=0)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    loaded = keras.models.load_model(path)
+    assert loaded.optimizer.l2_decay == 0.01
+    assert int(loaded.optimizer.iterations) == 2
+    for each in (model, loaded):
+        each.fit(x, y, batch_size=2, verbose=0)
+    for found, wanted in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    numbers = [each.evaluate(x, y, verbose=0, return_dict=True) for each in (model, loaded)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-5)
+    weighted = 2 * numbers[0]["box_deltas_loss"] + 0.5 * numbers[0]["class_logits_loss"]
+    assert numbers[0]["loss"] == pytest.approx(weighted, rel=1e-5)
+
+
+def test_model_moves_between_backends(tmp_path):
+    other = "jax" if keras.backend.backend() == "tensorflow" else "tensorflow"
+    model = SSD(**arguments())
+    randomize(model)
+    model.compile(CaffeSGD(0.1), {"box_deltas": BoxLoss(), "class_logits": ClassLoss(2.0)})
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", pictures())
+    code = (
+        "import keras, numpy, ssd_keras.models\n"
+        f"assert keras.backend.backend() == {other!r}\n"
+        "model = keras.models.load_model('model.keras')\n"
+        "assert model.compiled\n"
+        "numpy.savez('outputs.npz', **model.predict(numpy.load('images.npy'), verbose=0))\n"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": other, "PYTHONPATH": str(REPOSITORY)}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    found = np.load(tmp_path / "outputs.npz")
+    assert_same_outputs(found, model.predict(pictures(), verbose=0), rtol=1e-4, atol=1e-5)
+
+
+# Precision
+
+
+def test_mixed_precision_gives_float32_and_survives_saving(tmp_path):
+    plain = SSD(**arguments())
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = SSD(**arguments())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.set_weights(plain.get_weights())
+    dtypes = {layer.compute_dtype for layer in model.layers if layer.name.endswith("_flat")}
+    assert dtypes == {"bfloat16"}
+    outputs = model.predict(pictures(), verbose=0)
+    assert {value.dtype.name for value in outputs.values()} == {"float32"}
+    wanted = plain.predict(pictures(), verbose=0)
+    for name in OUTPUTS:
+        error = np.abs(outputs[name] - wanted[name]).max()
+        assert 0 < error < 0.05 * np.abs(wanted[name]).max()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_same_outputs(loaded.predict(pictures(), verbose=0), outputs, atol=0)
+    assert keras.config.dtype_policy().name == "float32"
+
+
+# Training
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_fit_learns_and_logs_both_losses(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = SSD(**arguments(style=ConvStyle()))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x, y = targets(model)
+    dataset = tf.data.Dataset.from_tensors((x.astype("uint8"), y)).repeat()
+    model.compile(keras.optimizers.Adam(3e-3))
+    history = model.fit(dataset, epochs=3, steps_per_epoch=8, shuffle=False, verbose=0).history
+    assert set(history) == {"loss", "box_deltas_loss", "class_logits_loss"}
+    for name, values in history.items():
+        assert values[-1] < 0.7 * values[0], name
+    parts = np.add(history["box_deltas_loss"], history["class_logits_loss"])
+    np.testing.assert_allclose(history["loss"], parts, rtol=1e-4)
+    # The same numbers as the losses themselves give.
+    outputs = model.predict(x, verbose=0)
+    logs = model.evaluate(x, y, batch_size=2, verbose=0, return_dict=True)
+    alone = float(BoxLoss()(y["box_deltas"], outputs["box_deltas"]))
+    assert logs["box_deltas_loss"] == pytest.approx(alone, rel=1e-4)
+    alone = float(ClassLoss()(y["class_logits"], outputs["class_logits"]))
+    assert logs["class_logits_loss"] == pytest.approx(alone, rel=1e-4)
+
+
+def test_predict_takes_a_dataset():
+    model = SSD(**arguments())
+    images = pictures(5).astype("uint8")
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(2)
+    wanted = {name: ops.convert_to_numpy(value) for name, value in model(images).items()}
+    assert_same_outputs(model.predict(dataset, verbose=0), wanted, atol=1e-5)
+
+
+# Detecting
+
+
+@pytest.fixture(scope="module")
+def colour_detector() -> SSD:
+    """Finds red (label 1) and blue (label 0) quarters of a picture."""
+    image = keras.Input((64, 64, 3))
+    model = SSD(
+        keras.Model(image, layers.AveragePooling2D(32)(image)),
+        DefaultBoxes((32, 60), ((),)),
+        ["blue", "red"],
+        (64, 64),
+        detection_settings=DetectionSettings(max_detections=4),
+    )
+    kernel = np.zeros((3, 3, 3, 2, 3), "float32")
+    kernel[1, 1, 0, 0, 2] = kernel[1, 1, 2, 0, 1] = 0.2  # the first box of each cell alone
+    bias = np.tile([10.0, 0.0, 0.0], 2)
+    model.get_layer("class_head1").set_weights([kernel.reshape(3, 3, 3, 6), bias])
+    model.get_layer("box_head1").set_weights([np.zeros((3, 3, 3, 8)), np.zeros(8)])
+    return model
+
+
+def quarter(size, place, colour, dtype="uint8") -> np.ndarray:
+    """A dark picture of this size with one bright quarter."""
+    picture = np.zeros((*size, 3), dtype)
+    rows, columns = size[0] // 2, size[1] // 2
+    top, left = place[0] * rows, place[1] * columns
+    picture[top : top + rows, left : left + columns, {"red": 0, "blue": 2}[colour]] = 255
+    return picture
+
+
+def test_detect_on_pictures_of_different_sizes(colour_detector):
+    found = colour_detector.detect(
+        [quarter((40, 80), (1, 0), "red"), quarter((120, 30), (0, 1), "blue", "float32")],
+        batch_size=1,
+    )
+    assert found["num_detections"].tolist() == [1, 1]
+    assert found["labels"][:, 0].tolist() == [1, 0]
+    wanted = [[0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1]]
+    np.testing.assert_allclose(found["boxes"][:, 0], wanted, atol=1e-6)
+    assert (found["scores"][:, 0] > 0.99).all()
+    assert not found["scores"][:, 1:].any() and not found["boxes"][:, 1:].any()
+
+
+def test_detect_on_one_picture_or_an_array(colour_detector):
+    picture = quarter((64, 64), (1, 1), "blue")
+    alone = colour_detector.detect(picture)
+    assert alone["num_detections"].tolist() == [1] and alone["labels"][0, 0] == 0
+    np.testing.assert_allclose(alone["boxes"][0, 0], [0.5, 0.5, 1, 1], atol=1e-6)
+    other = quarter((64, 64), (0, 0), "red")
+    both = colour_detector.detect(np.stack([other, picture]))
+    assert both["labels"][:, 0].tolist() == [1, 0]
+    np.testing.assert_array_equal(both["boxes"][1], alone["boxes"][0])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((20, 30)), r"picture 0 has the shape \(30,\); expected RGB \[H, W, 3\]"),
+        (np.zeros((20, 30, 4)), r"picture 0 has the shape \(20, 30, 4\); expected RGB"),
+        (
+            [np.zeros((20, 30, 3)), np.zeros((8, 9, 1))],
+            r"picture 1 has the shape \(8, 9, 1\); expected RGB",
+        ),
+        ([], r"there is no picture to look at; pass at least one"),
+    ],
+)
+def test_detect_names_what_is_no_picture(colour_detector, images, message):
+    with pytest.raises(ValueError, match=message):
+        colour_detector.detect(images)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"sources": None},
+            r"default_boxes describes 2 feature maps but the model has 3 "
+            r"\(8x12, 4x6, 2x3\); give one entry of aspect_ratios for each",
+        ),
+        ({"sources": (0, 3)}, r"sources=\(0, 3\) must count from 0 to 2: there are 3 feature maps"),
+        ({"sources": (-1, 0)}, r"sources=\(-1, 0\) must count from 0 to 2"),
+        ({"class_names": []}, r"class_names is empty; pass the name of at least one class"),
+        ({"class_names": "cat"}, r"class_names='cat' is a text; pass a list of names"),
+        (
+            {"extra_layers": [ExtraLayer(6, 10, kernel_size=9, padding=0)]},
+            r"extra1 needs a feature map of 9x9 or more but gets 8x12; use a larger image_size or "
+            r"fewer extra layers",
+        ),
+        (
+            {"trunk": keras.Sequential([keras.Input((HEIGHT, WIDTH, 3)), layers.Flatten()])},
+            r"output 0 of the trunk 'sequential\w*' has the shape \(None, 18432\); expected a "
+            r"feature map \[B, H, W, C\] of fixed size",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        SSD(**arguments(**changes))
+
+
+def test_too_small_pictures_are_refused():
+    with pytest.raises(
+        ValueError, match=r"extra4 needs a feature map of 3x3 or more but gets 2x2; use a larger"
+    ):
+        ssd_vgg16((200, 240), ["cat"], (30, 60, 111, 162, 213, 264, 315))
+
+
+def test_wrong_number_of_sizes_is_refused():
+    with pytest.raises(ValueError, match=r"6 feature maps need one more size than that; got 6"):
+        ssd_vgg16((300, 300), ["cat"], (30, 60, 111, 162, 213, 264))

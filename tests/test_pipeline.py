@@ -1,0 +1,332 @@
+"""The streams of pictures: what comes, in which order, and that a seed and a step decide it."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from ssd_keras.data import DetectionData, Example, load_data
+from ssd_keras.data.augmentation import Augmentation
+from ssd_keras.data.images import resize_image
+from ssd_keras.data.pipeline import (
+    element_dataset,
+    inference_dataset,
+    training_dataset,
+    training_examples,
+)
+from ssd_keras.engine.show import training_sheet
+from ssd_keras.matching import TargetEncoder
+from ssd_keras.recipes import TrainRecipe
+
+STILL = Augmentation(photometric=False, zoom_out=False, crop=False, flip=False)
+HEIGHT, WIDTH = 40, 60
+
+
+def encode(image: np.ndarray, kind: str = "PNG", **options) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, kind, **options)
+    return file.getvalue()
+
+
+def plain_picture(number: int) -> np.ndarray:
+    """Of one colour, whose red is the picture's number."""
+    return np.full([HEIGHT, WIDTH, 3], (number, 100, 200), np.uint8)
+
+
+def make_example(number: int, image: str | bytes | None = None, **changes) -> Example:
+    """A plain picture with a number of boxes that depends on its own: 0, 1 or 2."""
+    count = number % 3
+    boxes = np.array([[6, 4, 30, 16], [12, 20, 36, 10]], np.float64)[:count]
+    values = {
+        "image_id": f"picture_{number}",
+        "image": encode(plain_picture(number)) if image is None else image,
+        "height": HEIGHT,
+        "width": WIDTH,
+        "boxes": boxes,
+        "labels": np.arange(count, dtype=np.int32),
+        "is_difficult": np.zeros(count, bool),
+        "is_crowd": np.zeros(count, bool),
+        "areas": boxes[:, 2] * boxes[:, 3],
+    }
+    return Example(**{**values, **changes})
+
+
+def make_data(count: int) -> DetectionData:
+    return DetectionData(("cup", "bowl"), tuple(make_example(number) for number in range(count)))
+
+
+@pytest.fixture(scope="module")
+def encoder() -> TargetEncoder:
+    """A grid of 6 x 6 default boxes of half the picture's side, and one large."""
+    places = (np.arange(6) + 0.5) / 6
+    y, x = (axis.ravel() for axis in np.meshgrid(places, places, indexing="ij"))
+    grid = np.stack([y - 0.25, x - 0.25, y + 0.25, x + 0.25], axis=-1)
+    return TargetEncoder(np.concatenate([grid, [[0.0, 0.0, 1.0, 1.0]]]).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def shapes() -> DetectionData:
+    return load_data("synthetic:shapes@train[:12]")
+
+
+def take(dataset: tf.data.Dataset, count: int) -> list:
+    return [tf.nest.map_structure(lambda value: value.numpy(), x) for x in dataset.take(count)]
+
+
+def equal(first, second) -> bool:
+    """Whether two structures of arrays hold the same numbers."""
+    pairs = zip(tf.nest.flatten(first), tf.nest.flatten(second), strict=True)
+    return all(np.array_equal(one, other) for one, other in pairs)
+
+
+def numbers_of(examples: list) -> list[int]:
+    return [int(example["image"][0, 0, 0]) for example in examples]
+
+
+# -------------------------------------------------------------------------------- elements
+
+
+def test_elements_hold_what_the_examples_say():
+    data = make_data(5)
+    boxes = [[4 / 40, 6 / 60, 20 / 40, 36 / 60], [20 / 40, 12 / 60, 30 / 40, 48 / 60]]
+    for number, element in enumerate(take(element_dataset(data), 10)):
+        assert element["image"] == data.examples[number].image
+        assert element["image_id"] == f"picture_{number}".encode()
+        assert element["size"].tolist() == [HEIGHT, WIDTH] and element["orientation"] == 1
+        assert element["boxes"].dtype == np.float32 and element["boxes"].shape == (number % 3, 4)
+        np.testing.assert_allclose(element["boxes"], np.reshape(boxes[: number % 3], [-1, 4]))
+        assert element["labels"].tolist() == [0, 1][: number % 3]
+        assert element["labels"].dtype == np.int32
+    assert number == 4  # five, and no more
+
+
+def test_files_and_pictures_in_memory_mix(tmp_path):
+    examples = []
+    for number in range(6):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(encode(plain_picture(number)))
+        examples.append(make_example(number, str(path) if number % 2 else None))
+    for chosen in (examples, examples[::2], examples[1::2]):  # mixed, in memory, files
+        data = DetectionData(("cup", "bowl"), tuple(chosen))
+        found = inference_dataset(data, (HEIGHT, WIDTH), 6)
+        expected = [int(example.image_id[-1]) for example in chosen]
+        (batch,) = take(found, 2)
+        assert batch[:, 0, 0, 0].tolist() == expected
+
+
+def test_pictures_are_read_when_they_are_asked_for(tmp_path, encoder):
+    path = tmp_path / "picture.png"
+    data = DetectionData(("cup", "bowl"), (make_example(1, str(path)),))
+    dataset = training_dataset(data, encoder, (20, 20), 1, augmentation=STILL)
+    for red in (30, 60):  # nothing of the first reading remains
+        path.write_bytes(encode(plain_picture(red)))
+        ((images, _),) = take(dataset, 1)
+        assert images[0, 5, 5].tolist() == [red, 100, 200]
+
+
+def test_missing_files_are_met_only_on_the_way(encoder):
+    example = make_example(1, "nowhere/picture_1.jpg")
+    data = DetectionData(("cup", "bowl"), (example,) * 2000)
+    assert all(isinstance(example.image, str) for example in data.examples)
+    for dataset in (
+        training_dataset(data, encoder, (20, 20), 4),
+        inference_dataset(data, (20, 20), 4),
+        element_dataset(data),
+    ):
+        with pytest.raises(tf.errors.NotFoundError, match=r"nowhere/picture_1\.jpg"):
+            next(iter(dataset))
+
+
+# ------------------------------------------------------------------------ order and seeds
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 50])
+def test_each_epoch_is_a_permutation_of_its_own(count):
+    stream = training_examples(make_data(count), (8, 8), augmentation=STILL, seed=3)
+    epochs = np.reshape(numbers_of(take(stream, 4 * count)), [4, count])
+    assert np.sort(epochs, axis=1).tolist() == [list(range(count))] * 4
+    if count >= 7:
+        assert len({tuple(epoch) for epoch in epochs.tolist()}) == 4
+        assert sorted(epochs[0].tolist()) != epochs[0].tolist()
+
+
+def test_every_picture_comes_at_every_place():
+    # Over 300 epochs of 4 pictures each has its 75 turns at each place, within four deviations.
+    stream = training_examples(make_data(4), (1, 1), augmentation=STILL, seed=1)
+    epochs = np.reshape(numbers_of(take(stream, 1200)), [300, 4])
+    counts = np.array([np.bincount(place, minlength=4) for place in epochs.T])
+    assert np.abs(counts - 75).max() < 4 * np.sqrt(300 * 3 / 16)
+
+
+def test_same_seed_same_batches_other_seed_others(shapes, encoder):
+    def batches(seed):
+        return take(training_dataset(shapes, encoder, (64, 48), 4, seed=seed), 4)
+
+    first = batches(5)
+    assert first[0][0].shape == (4, 64, 48, 3) and first[0][0].dtype == np.uint8
+    assert equal(first, batches(5))
+    others = batches(6)
+    assert not any(
+        np.array_equal(one[0], other[0]) for one, other in zip(first, others, strict=True)
+    )
+
+
+def test_a_picture_is_augmented_anew_in_each_epoch():
+    data = load_data("synthetic:shapes@train[:1]")
+    found = take(training_examples(data, (32, 32), seed=2), 8)
+    assert len({example["image"].tobytes() for example in found}) == 8
+
+
+def test_two_pictures_of_an_epoch_have_draws_of_their_own():
+    data = load_data("synthetic:shapes@train[:1]")
+    twice = DetectionData(data.class_names, data.examples * 2)
+    first, second = take(training_examples(twice, (32, 32), seed=2), 2)
+    assert not equal(first["image"], second["image"])
+
+
+def test_stream_continues_at_any_step(shapes, encoder):
+    arguments = {"image_size": (48, 48), "batch_size": 5, "seed": 9}
+    whole = take(training_dataset(shapes, encoder, **arguments), 6)
+    for start_step in (1, 3):  # 12 pictures: the second begins in the next epoch
+        rest = training_dataset(shapes, encoder, start_step=start_step, **arguments)
+        assert equal(whole[start_step:], take(rest, 6 - start_step))
+    assert not equal(whole[0], whole[3])
+
+
+def test_examples_continue_at_any_place(shapes):
+    whole = take(training_examples(shapes, (32, 32), seed=9), 15)
+    assert equal(whole[13:], take(training_examples(shapes, (32, 32), seed=9, start=13), 2))
+
+
+# ---------------------------------------------------------------------- objects and targets
+
+
+def test_crowds_never_and_difficult_objects_by_choice_reach_training():
+    boxes = np.array([[6, 4, 30, 16], [12, 20, 36, 10], [3, 3, 20, 20]], np.float64)
+    example = make_example(
+        1,
+        boxes=boxes,
+        labels=np.array([1, 0, 1], np.int32),
+        is_difficult=np.array([False, True, False]),
+        is_crowd=np.array([False, False, True]),
+        areas=boxes[:, 2] * boxes[:, 3],
+    )
+    data = DetectionData(("cup", "bowl"), (example,))
+    for use_difficult, kept in ((True, [0, 1]), (False, [0])):
+        stream = training_examples(data, (20, 20), augmentation=STILL, use_difficult=use_difficult)
+        (found,) = take(stream, 1)
+        np.testing.assert_array_equal(found["boxes"], example.relative_boxes()[kept])
+        assert found["labels"].tolist() == [[1, 0][index] for index in kept]
+
+
+def test_targets_of_a_batch_are_those_of_its_examples(shapes, encoder):
+    arguments = {"image_size": (48, 64), "seed": 4, "use_difficult": False}
+    examples = take(training_examples(shapes, **arguments), 8)
+    batches = take(training_dataset(shapes, encoder, batch_size=4, **arguments), 2)
+    positives = 0
+    for number, example in enumerate(examples):
+        images, targets = batches[number // 4]
+        alone = encoder(example["boxes"], example["labels"])
+        np.testing.assert_array_equal(images[number % 4], example["image"])
+        assert set(targets) == set(alone) == {"box_deltas", "class_logits"}
+        for name, expected in alone.items():
+            np.testing.assert_array_equal(targets[name][number % 4], expected)
+        positives += int(targets["box_deltas"][number % 4, :, 4].sum())
+        assert max(example["labels"], default=0) < len(shapes.class_names)
+    assert positives > 8
+
+
+def test_pictures_without_boxes_do_not_break_a_batch(encoder):
+    data = DetectionData(("cup", "bowl"), tuple(make_example(3 * k) for k in range(3)))
+    assert not any(len(example.labels) for example in data.examples)
+    ((images, targets),) = take(training_dataset(data, encoder, (24, 24), 3), 1)
+    assert images.shape == (3, 24, 24, 3)
+    assert not targets["class_logits"].any() and not targets["box_deltas"].any()
+    mixed = training_dataset(make_data(6), encoder, (24, 24), 6, augmentation=STILL)
+    ((images, targets),) = take(mixed, 1)
+    has_positives = (targets["class_logits"] > 0).any(axis=1)
+    assert has_positives.tolist() == [bool(image[0, 0, 0] % 3) for image in images]
+
+
+# ------------------------------------------------------------------------------- inference
+
+
+def test_inference_keeps_the_order_and_the_smaller_last_batch():
+    batches = take(inference_dataset(make_data(7), (10, 12), 3), 10)
+    assert [batch.shape for batch in batches] == [(3, 10, 12, 3), (3, 10, 12, 3), (1, 10, 12, 3)]
+    assert batches[0].dtype == np.float32
+    assert np.concatenate(batches)[:, 4, 5, 0].tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_pictures_stand_upright_for_inference_and_training(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    y, x = np.mgrid[:WIDTH, :HEIGHT]  # stored on its side
+    stored = np.stack([y * 4, x * 6, 0 * x], axis=-1).astype(np.uint8)
+    data = encode(stored, "JPEG", exif=exif, quality=100, subsampling=0)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    height, width = upright.shape[:2]
+    example = make_example(1, data, orientation=orientation, height=height, width=width)
+    one = DetectionData(("cup", "bowl"), (example,))
+    (batch,) = take(inference_dataset(one, (30, 30), 1), 1)
+    np.testing.assert_allclose(batch[0], resize_image(upright, (30, 30)), atol=1e-3)
+    (found,) = take(training_examples(one, (height, width), augmentation=STILL), 1)
+    np.testing.assert_array_equal(found["image"], upright)
+
+
+# --------------------------------------------------------------------------- training sheet
+
+
+@pytest.fixture(scope="module")
+def recipe() -> TrainRecipe:
+    return TrainRecipe(
+        preset="ssdlite320_mobilenet_v2_coco", steps=10, use_difficult=False, photometric=False
+    )
+
+
+def test_training_sheet_shows_pictures_with_boxes(shapes, recipe):
+    sheet = training_sheet(recipe, shapes, count=5, seed=2)
+    gap = 320 // 40
+    assert sheet.dtype == np.uint8
+    assert sheet.shape == (2 * (320 + gap) + gap, 4 * (320 + gap) + gap, 3)
+    cells = [
+        sheet[gap + row * 328 :, gap + column * 328 :][:320, :320]
+        for row, column in ((0, 0), (0, 1), (0, 2), (0, 3), (1, 0))
+    ]
+    options = Augmentation(photometric=False)
+    examples = take(training_examples(shapes, (320, 320), augmentation=options, seed=2), 5)
+    assert sum(len(example["boxes"]) for example in examples) > 4
+    for cell, example in zip(cells, examples, strict=True):
+        drawn = np.abs(cell.astype(int) - example["image"]).max(axis=-1) > 8
+        assert drawn.mean() < 0.6  # the picture itself, with lines on it
+        assert drawn.any() == bool(len(example["boxes"]))
+        for ymin, xmin, _, xmax in example["boxes"] * 320:
+            rows = slice(max(0, int(ymin) - 3), int(ymin) + 4)
+            assert drawn[rows, int(xmin) : int(xmax) + 1].any(axis=0).mean() > 0.9
+    assert np.ptp(sheet[gap + 328 :, 2 * 328 :]) < 2  # no sixth picture
+
+
+def test_training_sheet_leaves_out_what_training_leaves_out(recipe):
+    boxes = np.array([[12, 8, 30, 24]], np.float64)
+    pictures = [
+        make_example(
+            7,
+            boxes=boxes,
+            labels=np.array([1], np.int32),
+            is_difficult=np.array([flag]),
+            is_crowd=np.array([False]),
+            areas=np.array([720.0]),
+        )
+        for flag in (False, True)
+    ]
+    still = {"photometric": False, "zoom_out": False, "crop": False, "flip": False}
+    easy, hard = (
+        training_sheet(recipe.replace(**still), DetectionData(("cup", "bowl"), (one,)), count=1)
+        for one in pictures
+    )
+    assert easy.shape == hard.shape == (336, 336, 3)
+    assert (hard[8:-8, 8:-8] == (7, 100, 200)).all()
+    assert (easy[8:-8, 8:-8] != (7, 100, 200)).any()

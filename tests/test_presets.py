@@ -1,0 +1,127 @@
+"""Presets: their numbers, recounted."""
+
+from pathlib import Path
+
+import pytest
+
+from ssd_keras.presets import (
+    COCO300_SIZES,
+    COCO512_SIZES,
+    COCO_CLASSES,
+    PRESETS,
+    VOC300_SIZES,
+    VOC512_SIZES,
+    VOC_CLASSES,
+    from_preset,
+)
+from ssd_keras.recipes import load_recipe
+
+RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
+
+# cells of each map's side, default boxes of a cell
+SSD300 = [(38, 4), (19, 6), (10, 6), (5, 6), (3, 4), (1, 4)]
+SSD512 = [(64, 4), (32, 6), (16, 6), (8, 6), (4, 6), (2, 4), (1, 4)]
+SSDLITE320 = [(20, 6), (10, 6), (5, 6), (3, 6), (2, 6), (1, 6)]
+MAPS = {
+    "ssd300_vgg16_voc": SSD300,
+    "ssd300_vgg16_coco": SSD300,
+    "ssd512_vgg16_voc": SSD512,
+    "ssd512_vgg16_coco": SSD512,
+    "ssd300_resnet18_coco": SSD300,
+    "ssd300_resnet50_coco": SSD300,
+    "ssdlite320_mobilenet_v2_coco": SSDLITE320,
+    "ssdlite320_mobilenet_v3_large_coco": SSDLITE320,
+    "ssd160_small_shapes": [(20, 4), (10, 4), (5, 4), (3, 4)],
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_is_what_its_record_says(name):
+    preset = PRESETS[name]
+    model = from_preset(name)
+    assert model.name == preset.name == name
+    assert model.class_names == preset.class_names
+    assert model.image_size == preset.image_size
+    assert model.feature_sizes == tuple((side, side) for side, _ in MAPS[name])
+    count = sum(side * side * boxes for side, boxes in MAPS[name])
+    assert preset.num_default_boxes == len(model.default_boxes) == count
+    assert model.output["box_deltas"].shape == (None, count, 4)
+    assert model.output["class_logits"].shape == (None, count, 1 + len(preset.class_names))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_recipe_of_a_preset_trains_its_builder(name):
+    recipe = load_recipe(str(RECIPES / PRESETS[name].recipe))
+    assert PRESETS[recipe.preset].builder.split("_")[0] == PRESETS[name].builder.split("_")[0]
+    assert PRESETS[recipe.preset].image_size == PRESETS[name].image_size
+    assert PRESETS[recipe.preset].class_names == PRESETS[name].class_names
+
+
+def test_class_names_are_complete():
+    assert len(VOC_CLASSES) == len(set(VOC_CLASSES)) == 20
+    assert len(COCO_CLASSES) == len(set(COCO_CLASSES)) == 80
+    # VOC's labels are alphabetic; COCO's follow its category ids, where 1, 44, 90 have these names
+    assert sorted(VOC_CLASSES) == list(VOC_CLASSES)
+    assert (COCO_CLASSES[0], COCO_CLASSES[39], COCO_CLASSES[79]) == (
+        "person", "bottle", "toothbrush",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sizes", "first", "lowest", "step"),
+    [(VOC300_SIZES, 10, 20, 17), (COCO300_SIZES, 7, 15, 18)],
+)
+def test_sizes_of_ssd300_follow_the_papers_rule(sizes, first, lowest, step):
+    # Per cent of 300 pixels: the first map's own, then from the lowest in equal steps
+    # (floor((90 - 20) / 4) = 17 and floor((90 - 15) / 4) = 18).
+    assert sizes == tuple(3 * share for share in (first, *(lowest + step * i for i in range(6))))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "scales"),
+    [
+        (VOC512_SIZES, (0.07, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05)),
+        (COCO512_SIZES, (0.04, 0.1, 0.26, 0.42, 0.58, 0.74, 0.9, 1.06)),
+    ],
+)
+def test_sizes_of_ssd512_are_scales_of_512(sizes, scales):
+    assert sizes == pytest.approx([512 * scale for scale in scales], rel=1e-12)
+
+
+def test_default_boxes_of_a_voc_preset():
+    model = from_preset("ssd300_vgg16_voc", ["cat"])
+    # Steps are 8, 16, ... and not 300 / 38: the last cell of the first row has its centre at
+    # 37.5 * 8 = 300, and its first box is 30 pixels wide.
+    assert model.default_boxes[37 * 4] * 300 == pytest.approx([-11, 285, 19, 315], abs=1e-4)
+    # The last map's second box: sqrt(264 * 315) = 288.3748 pixels about 150.
+    edges = [5.8126, 5.8126, 294.1874, 294.1874]
+    assert model.default_boxes[8729] * 300 == pytest.approx(edges, abs=1e-3)
+
+
+def test_options_replace_the_presets():
+    model = from_preset(
+        "ssdlite320_mobilenet_v2_coco",
+        ["cat", "dog"],
+        image_size=(96, 128),
+        alpha=0.35,
+        sizes=(10, 20, 30, 40, 50, 60, 70),
+    )
+    assert (model.image_size, model.class_names) == ((96, 128), ("cat", "dog"))
+    assert model.default_box_spec.sizes == (10, 20, 30, 40, 50, 60, 70)
+    assert model.feature_sizes[:2] == ((6, 8), (3, 4))
+    # The width multiplier 0.35: 96 * 0.35 = 33.6 becomes 32 channels, six times expanded.
+    assert model.trunk.outputs[0].shape[-1] == 192
+
+
+def test_unknown_presets_and_options_are_named():
+    with pytest.raises(
+        ValueError, match=r"preset 'ssd300' is unknown; choose one of ssd300_vgg16_voc, "
+    ):
+        from_preset("ssd300")
+    with pytest.raises(
+        ValueError,
+        match=r"preset 'ssd300_vgg16_voc' has no option 'atrus'; choose from aspect_ratios, a",
+    ):
+        from_preset("ssd300_vgg16_voc", atrus=False)
+    with pytest.raises(ValueError, match=r"class_names is empty; pass the name of at least one"):
+        from_preset("ssd160_small_shapes", [])

@@ -1,0 +1,55 @@
+"""The README's example runs, its commands parse, and its table of presets is true."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ssd_keras.cli import build_parser
+from ssd_keras.presets import PRESETS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_notebook_example_runs_and_detects(tmp_path, monkeypatch):
+    """The example as it stands, on fewer pictures and steps."""
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    for old, new in (
+        ("@train", "@train[:32]"),
+        ("@val", "@val[:8]"),
+        ("=50, epochs=8", "=2, epochs=1"),
+    ):
+        assert old in code
+        code = code.replace(old, new)
+    names: dict = {}
+    exec(code, names)
+    assert (tmp_path / "shapes.keras").stat().st_size > 100_000
+    assert names["found"]["boxes"].shape == (16, 200, 4)
+    assert set(names["found"]) == {"boxes", "scores", "labels", "num_detections"}
+
+
+def _commands(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    return re.findall(r"^\s*(ssd-keras (?:train|evaluate|predict|score|info|data) .*)$", text, re.M)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "README.md", *sorted((ROOT / "training/recipes").glob("*.py"))],
+    ids=lambda p: p.name,
+)
+def test_documented_commands_parse(path):
+    commands = _commands(path)
+    assert commands
+    for command in commands:
+        words = [word for word in shlex.split(command)[1:] if word != "..."]
+        assert callable(build_parser().parse_args(words).run)
+
+
+def test_preset_table_names_every_preset_with_its_default_boxes():
+    rows = re.findall(r"^\| `(\w+)` \| (\d+)x(\d+) \| (\d+) \|", README, re.M)
+    stated = {name: ((int(h), int(w)), int(boxes)) for name, h, w, boxes in rows}
+    assert stated == {p.name: (p.image_size, p.num_default_boxes) for p in PRESETS.values()}

@@ -1,0 +1,85 @@
+"""The main job in one go, on generated pictures: look, train, evaluate, predict, draw.
+
+    make demo
+
+Everything that is written goes to ``runs/demo``; the numbers are printed at the end. The steps
+are the commands that a user would type.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+
+from ssd_keras.cli import main as ssd_keras
+
+OUTPUT = os.path.join("runs", "demo")
+RECIPE = os.path.join(os.path.dirname(__file__), "recipes", "shapes.py")
+GALLERY_PICTURES = 16
+EXPECTED_AP50 = 0.90
+
+
+def main() -> int:
+    os.environ.setdefault("SSD_KERAS_PROGRESS", "1")
+    started = time.perf_counter()
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    run, numbers = os.path.join(OUTPUT, "run"), os.path.join(OUTPUT, "metrics.json")
+    pictures, drawn = os.path.join(OUTPUT, "pictures"), os.path.join(OUTPUT, "detections")
+
+    sheet = os.path.join(OUTPUT, "training_pictures.png")
+    step("pictures as training sees them", "data", "show", "synthetic:shapes@train[:40]",
+         "--recipe", RECIPE, "--output", sheet)  # fmt: skip
+    step("training", "train", "--recipe", RECIPE, "--train-data", "synthetic:shapes@train",
+         "--validation-data", "synthetic:shapes@val", "--output", run)  # fmt: skip
+    step("evaluation on pictures that no choice was made on", "evaluate", run,
+         "--data", "synthetic:shapes@test", "--json", numbers)  # fmt: skip
+    write_pictures(pictures)
+    step("prediction", "predict", run, pictures, "--output", drawn)
+    gallery = write_gallery(drawn)
+
+    with open(numbers, encoding="utf-8") as file:
+        coco = json.load(file)["coco"]
+    minutes = (time.perf_counter() - started) / 60
+    print(f"\ntest pictures: AP {coco['AP']:.3f}, AP50 {coco['AP50']:.3f}; {minutes:.1f} minutes")
+    print(f"look at {sheet}, {os.path.join(run, 'curves.png')} and {gallery}")
+    if coco["AP50"] < EXPECTED_AP50:
+        print(f"AP50 is below the expected {EXPECTED_AP50}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def step(title: str, *arguments: str) -> None:
+    """Shows a command and runs it; the demo ends where one fails."""
+    print(f"\n== {title}\n$ ssd-keras {' '.join(arguments)}", flush=True)
+    status = ssd_keras(arguments)
+    if status:
+        sys.exit(status)
+
+
+def write_pictures(directory: str) -> None:
+    """Writes generated test pictures as files, as a user has them."""
+    from ssd_keras import load_data
+
+    os.makedirs(directory, exist_ok=True)
+    for example in load_data(f"synthetic:shapes@test[:{GALLERY_PICTURES}]").examples:
+        data = example.read()
+        extension = "jpg" if data.startswith(b"\xff\xd8") else "png"
+        with open(os.path.join(directory, f"{example.image_id}.{extension}"), "wb") as file:
+            file.write(data)
+
+
+def write_gallery(directory: str) -> str:
+    """One sheet of all annotated pictures."""
+    from ssd_keras import contact_sheet
+    from ssd_keras.engine.predict import find_pictures, read_picture
+    from ssd_keras.visualize import save_image
+
+    path = os.path.join(OUTPUT, "gallery.png")
+    images = [read_picture(file) for file in find_pictures([directory])]
+    save_image(contact_sheet(images, columns=4, cell_size=(280, 280)), path)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

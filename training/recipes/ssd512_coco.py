@@ -1,0 +1,23 @@
+"""SSD512-VGG16 on COCO 2017 with zoom-out.
+
+Paper: arXiv 1512.02325, section 3.6 and table 5. 280k steps at 1e-3, 80k at 1e-4, 40k at 1e-5.
+
+    ssd-keras train --recipe training/recipes/ssd512_coco.py \
+        --train-data coco:annotations/instances_train2017.json@train2017 \
+        --validation-data coco:annotations/instances_val2017.json@val2017 \
+        --output runs/ssd512_coco
+
+Reported: AP 28.8 (test-dev). Measured here: not yet, it wants a GPU.
+"""
+
+from ssd_keras.recipes import TrainRecipe
+
+RECIPE = TrainRecipe(
+    preset="ssd512_vgg16_coco",
+    trunk_weights="imagenet",
+    steps=400_000,
+    decay_steps=(280 / 400, 360 / 400),
+    color_space="hsv",
+    random_resize=True,
+    validate_every=5,
+)
