@@ -4,10 +4,13 @@ Everything here speaks relative ``yxyx`` boxes in 0..1 (TensorFlow's order) and 
 tensors, because it runs inside ``tf.data`` pipelines and exported graphs.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+
+Array: TypeAlias = np.ndarray | tf.Tensor
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 
@@ -40,7 +43,7 @@ class Coordinates(NamedTuple):
         return (self.xmin + self.xmax) / 2
 
 
-def split_coordinates(boxes) -> Coordinates:
+def split_coordinates(boxes: Array) -> Coordinates:
     """Splits ``[N, 4]`` boxes into four rows.
 
     Args:
@@ -54,7 +57,7 @@ def split_coordinates(boxes) -> Coordinates:
     return Coordinates(*tf.unstack(boxes, axis=-1))
 
 
-def pairwise_iou(boxes, default_boxes) -> tf.Tensor:
+def pairwise_iou(boxes: Array, default_boxes: Array) -> tf.Tensor:
     """Intersection over union of every box with every default box.
 
     Laid out as one contiguous row of default boxes for each box: no ``[N, n, 2]`` tensors.
@@ -80,7 +83,9 @@ def pairwise_iou(boxes, default_boxes) -> tf.Tensor:
     return tf.math.divide_no_nan(intersection, union)
 
 
-def encode_boxes(boxes, default_boxes, variances=VARIANCES) -> tf.Tensor:
+def encode_boxes(
+    boxes: Array, default_boxes: Array, variances: Sequence[float] = VARIANCES
+) -> tf.Tensor:
     """Encodes each box as its offset from the default box of the same row (paper section 2.2).
 
     ``decode_boxes`` inverts it for boxes with an area. The variances are the reciprocals of
@@ -113,7 +118,9 @@ def encode_boxes(boxes, default_boxes, variances=VARIANCES) -> tf.Tensor:
     )
 
 
-def decode_boxes(box_deltas, default_boxes, variances=VARIANCES) -> tf.Tensor:
+def decode_boxes(
+    box_deltas: Array, default_boxes: Array, variances: Sequence[float] = VARIANCES
+) -> tf.Tensor:
     """Turns box deltas back into boxes; the inverse of `encode_boxes`.
 
     Args:

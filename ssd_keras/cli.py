@@ -132,8 +132,6 @@ def _add_bad_data(command: argparse.ArgumentParser) -> None:
 
 
 def _train(parsed: argparse.Namespace) -> None:
-    _import_tensorflow()
-    from ssd_keras.engine.train import train
     from ssd_keras.recipes import TrainRecipe, load_recipe, override
 
     if parsed.recipe:
@@ -146,6 +144,9 @@ def _train(parsed: argparse.Namespace) -> None:
     if parsed.validation_data:
         validation = _load(parsed.validation_data, parsed.bad_data, data.class_names)
     print(f"{len(data)} pictures, {len(data.class_names)} classes, preset {recipe.preset}")
+    _import_tensorflow()
+    from ssd_keras.engine.train import train
+
     history = train(
         recipe, data, validation, parsed.output, resume=parsed.resume, progress=_is_terminal()
     )
@@ -209,8 +210,6 @@ def _score(parsed: argparse.Namespace) -> None:
 
 
 def _show_data(parsed: argparse.Namespace) -> None:
-    _import_tensorflow()
-    from ssd_keras.engine.show import training_sheet
     from ssd_keras.recipes import TrainRecipe, load_recipe
     from ssd_keras.visualize import save_image
 
@@ -218,6 +217,9 @@ def _show_data(parsed: argparse.Namespace) -> None:
     if parsed.recipe:
         recipe = load_recipe(parsed.recipe)
     data = _load(parsed.data, parsed.bad_data)
+    _import_tensorflow()
+    from ssd_keras.engine.show import training_sheet
+
     save_image(training_sheet(recipe, data, parsed.count, parsed.seed), parsed.output)
     print(f"wrote {parsed.output}")
 
@@ -233,6 +235,11 @@ def _info(parsed: argparse.Namespace) -> None:
                 f"reported: {preset.reported}"
             )
         return
+    if parsed.model not in PRESETS and not os.path.exists(parsed.model):
+        raise FileNotFoundError(
+            f"{parsed.model!r} is neither a model nor a preset; pass {MODEL_HELP}, or a "
+            "preset that `ssd-keras info presets` lists."
+        )
     _import_tensorflow()
     if parsed.model in PRESETS:
         model = from_preset(parsed.model)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -180,7 +181,7 @@ class DefaultBoxes:
         smallest: float = 0.2,
         largest: float = 0.9,
         aspect_ratios: Sequence[Sequence[float]] | None = None,
-        **options,
+        **options: Any,
     ) -> "DefaultBoxes":
         """Evenly spaced sizes as in equation 4 of the paper, for any input size.
 

@@ -4,11 +4,12 @@ One function serves `SSD.detect`, evaluation and the exported graphs.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
-from ssd_keras.boxes import VARIANCES, decode_boxes
+from ssd_keras.boxes import VARIANCES, Array, decode_boxes
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -59,10 +60,10 @@ class DetectionSettings:
 
 
 def detections_from_outputs(
-    outputs: dict,
-    default_boxes,
+    outputs: Mapping[str, Array],
+    default_boxes: Array,
     settings: DetectionSettings | None = None,
-    variances=VARIANCES,
+    variances: Sequence[float] = VARIANCES,
 ) -> dict[str, tf.Tensor]:
     """Decodes raw outputs and suppresses overlapping boxes class by class.
 

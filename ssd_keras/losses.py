@@ -4,11 +4,16 @@ Both are normalised by the number of matched default boxes of the whole batch, a
 implementation does, and both are 0 with finite gradients when nothing is matched.
 """
 
+from typing import Any, TypeAlias
+
 import keras
 from keras import ops
 
+Tensor: TypeAlias = Any
+"""An array or a tensor of the backend in use."""
 
-def smooth_l1(target, prediction):
+
+def smooth_l1(target: Tensor, prediction: Tensor) -> Tensor:
     """Smooth L1 with its bend at 1 (paper equation 2, after Fast R-CNN).
 
     Args:
@@ -28,8 +33,12 @@ def smooth_l1(target, prediction):
 
 
 def mine_hard_negatives(
-    background_loss, is_negative, num_positives, negatives_per_positive, min_negatives=0
-):
+    background_loss: Tensor,
+    is_negative: Tensor,
+    num_positives: Tensor,
+    negatives_per_positive: float,
+    min_negatives: int = 0,
+) -> Tensor:
     """Selects each picture's negatives of the highest loss (paper section 2.2).
 
     Args:
@@ -67,11 +76,11 @@ class _MatchNormalizedLoss(keras.losses.Loss):
     batch / matches: the average is then the sum over the batch divided by its matches.
     """
 
-    def __init__(self, name, **kwargs):
-        super().__init__(name=name, reduction="sum_over_batch_size", **kwargs)
+    def __init__(self, name: str, dtype: str | None) -> None:
+        super().__init__(name=name, reduction="sum_over_batch_size", dtype=dtype)
 
     @staticmethod
-    def _normalize(sum_per_picture, num_matches):
+    def _normalize(sum_per_picture: Tensor, num_matches: Tensor) -> Tensor:
         batch = ops.cast(ops.shape(sum_per_picture)[0], sum_per_picture.dtype)
         return sum_per_picture * (batch / ops.maximum(num_matches, 1))
 
@@ -97,15 +106,15 @@ class BoxLoss(_MatchNormalizedLoss):
     0.5
     """
 
-    def __init__(self, name="box_loss", dtype=None):
+    def __init__(self, name: str = "box_loss", dtype: str | None = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         is_positive = y_true[..., 4]
         per_box = ops.sum(smooth_l1(y_true[..., :4], y_pred), axis=-1)
         return self._normalize(ops.sum(per_box * is_positive, axis=-1), ops.sum(is_positive))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"name": self.name, "dtype": self.dtype}
 
 
@@ -138,8 +147,12 @@ class ClassLoss(_MatchNormalizedLoss):
     """
 
     def __init__(
-        self, negatives_per_positive=3.0, min_negatives=0, name="class_loss", dtype=None
-    ):
+        self,
+        negatives_per_positive: float = 3.0,
+        min_negatives: int = 0,
+        name: str = "class_loss",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name=name, dtype=dtype)
         if negatives_per_positive < 0 or min_negatives < 0:
             raise ValueError(
@@ -149,7 +162,7 @@ class ClassLoss(_MatchNormalizedLoss):
         self.negatives_per_positive = negatives_per_positive
         self.min_negatives = min_negatives
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         classes = ops.cast(y_true, "int32")
         is_positive = classes > 0
         log_sum = ops.logsumexp(y_pred, axis=-1)
@@ -170,7 +183,7 @@ class ClassLoss(_MatchNormalizedLoss):
             sum_per_picture, ops.cast(ops.sum(num_positives), sum_per_picture.dtype)
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "negatives_per_positive": self.negatives_per_positive,
             "min_negatives": self.min_negatives,

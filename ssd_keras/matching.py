@@ -1,15 +1,17 @@
 """Matching ground truth to default boxes, and the training targets that follow."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.boxes import VARIANCES, encode_boxes, pairwise_iou
+from ssd_keras.boxes import VARIANCES, Array, encode_boxes, pairwise_iou
 
 SMALLEST_OVERLAP = 1e-6
 """A ground truth that overlaps no default box by more than this stays unmatched."""
 
 
-def match_bipartite(iou) -> tf.Tensor:
+def match_bipartite(iou: Array) -> tf.Tensor:
     """Gives every ground truth a default box of its own: greedy over all pairs, best first.
 
     Each round settles every pair that is the best one left for both of its sides, which is
@@ -50,7 +52,7 @@ def match_bipartite(iou) -> tf.Tensor:
     return owned
 
 
-def match_boxes(iou, threshold: float = 0.5) -> tuple[tf.Tensor, tf.Tensor]:
+def match_boxes(iou: Array, threshold: float = 0.5) -> tuple[tf.Tensor, tf.Tensor]:
     """Matches default boxes to ground truth as the paper does (section 2.2, "Matching").
 
     First each ground truth gets the default box of its own (`match_bipartite`), whatever their
@@ -115,10 +117,10 @@ class TargetEncoder:
     def __init__(
         self,
         default_boxes: np.ndarray,
-        variances=VARIANCES,
+        variances: Sequence[float] = VARIANCES,
         threshold: float = 0.5,
         use_boundary_boxes: bool = True,
-    ):
+    ) -> None:
         if not 0.0 < threshold <= 1.0:
             raise ValueError(f"threshold={threshold} is out of range; pass a value in (0, 1].")
         self.default_boxes = np.asarray(default_boxes, "float32")
@@ -127,7 +129,7 @@ class TargetEncoder:
         crosses = (self.default_boxes < 0).any(axis=1) | (self.default_boxes > 1).any(axis=1)
         self.is_ignored = crosses & (not use_boundary_boxes)
 
-    def match(self, boxes, labels):
+    def match(self, boxes: Array, labels: Array) -> tuple[tf.Tensor, tf.Tensor]:
         """The matching alone, for pictures of it.
 
         Args:
@@ -146,15 +148,13 @@ class TargetEncoder:
             iou = tf.where(self.is_ignored, 0.0, iou)
         return match_boxes(iou, self.threshold)
 
-    def __call__(self, boxes, labels) -> dict[str, tf.Tensor]:
+    def __call__(self, boxes: Array, labels: Array) -> dict[str, tf.Tensor]:
         boxes = tf.reshape(tf.cast(boxes, tf.float32), [-1, 4])
         matched_index, is_positive = self.match(boxes, labels)
         # The unit box keeps index 0 in range when there is no ground truth at all.
         boxes = tf.concat([boxes, [[0.0, 0.0, 1.0, 1.0]]], axis=0)
         labels = tf.concat([tf.cast(labels, tf.int32), [-1]], axis=0)
-        deltas = encode_boxes(
-            tf.gather(boxes, matched_index), self.default_boxes, self.variances
-        )
+        deltas = encode_boxes(tf.gather(boxes, matched_index), self.default_boxes, self.variances)
         mask = is_positive[:, None]
         classes = tf.where(is_positive, tf.gather(labels, matched_index) + 1, 0)
         if self.is_ignored.any():

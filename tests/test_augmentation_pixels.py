@@ -112,9 +112,10 @@ def check_canvas(image: np.ndarray, shows: np.ndarray) -> None:
     rows, columns = np.nonzero(shows)
     if len(rows):
         assert shows[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()
-        # In background, colours and their mixtures at most one channel is above 40; where two
-        # colours meet or a sharp kernel overshoots, the second stays below those of the fill.
-        assert np.sort(image[shows], axis=-1)[:, 1].max() < 60
+        # In background, colours and their mixtures at most one channel is above 40. Compression
+        # and sharp kernels move that a little, but not to the fill's 117, nor to a missing 0.
+        middle = np.sort(image[shows], axis=-1)[:, 1]
+        assert middle.min() > 20 and middle.max() < 60
 
 
 def test_a_window_on_the_canvas_alone_shows_fill_and_nothing_else():
@@ -178,9 +179,25 @@ def test_one_resample_equals_crop_then_resize(smooth, pixels):
     assert used == {0, 1} and apart > 2
 
 
+def test_an_enlarged_window_knows_its_neighbours(smooth):
+    """At the window's border too, the result is that part of the enlarged whole picture."""
+    whole = tf.image.resize(smooth.astype(np.float32), (640, 880))
+    window = tf.constant([30 / 160, 55 / 220, 60 / 160, 95 / 220])
+    image, _ = render(
+        encode(smooth),
+        1,
+        tf.constant([160, 220]),
+        Geometry(window, tf.constant(False), tf.constant(False)),
+        (120, 160),
+        tf.constant([1, 1]),
+        Augmentation(),
+    )
+    assert np.abs(image - whole[120:240, 220:380]).max() < 0.05
+
+
 def test_kernels_are_drawn_with_equal_chances(smooth):
     geometry = Geometry(tf.constant(WHOLE), tf.constant(False), tf.constant(False))
-    for options, kernels in ((Augmentation(), 2), (Augmentation(random_resize=True), 4)):
+    for options, kernels in ((Augmentation(), 2), (Augmentation(random_resize=True), 5)):
         found = draw_many(
             lambda seed, options=options: render(
                 encode(smooth), 1, tf.constant([160, 220]), geometry, (8, 8), seed, options

@@ -168,9 +168,13 @@ def test_every_ground_truth_owns_a_default_box(ssd300_boxes):
     ("file", "settings", "outputs"),
     [
         ("torchvision_ssd300_vgg16.npz", scene.SSD300, scene.SSD300_OUTPUTS),
-        ("torchvision_ssdlite320_mobilenet_v3_large.npz", scene.SSDLITE320, scene.SSDLITE320_OUTPUTS),
+        (
+            "torchvision_ssdlite320_mobilenet_v3_large.npz",
+            scene.SSDLITE320,
+            scene.SSDLITE320_OUTPUTS,
+        ),
     ],
-)  # fmt: skip
+)
 def test_torchvision_gold(file, settings, outputs):
     gold = np.load(GOLD / file)
     encoder = TargetEncoder(oracle.default_boxes(**settings), outputs["variances"])
@@ -217,7 +221,7 @@ def test_targets_against_the_oracle(ssd300_boxes, same_overlaps, threshold):
         targets = encoder(tf.constant(boxes), tf.constant(labels))
         deltas, classes = expected_targets(boxes, labels, default_boxes, ODD_VARIANCES, threshold)
         np.testing.assert_array_equal(targets["class_logits"], classes)
-        # Largest difference seen: 5e-6.
+        # Largest difference seen: 9e-6.
         np.testing.assert_allclose(targets["box_deltas"], deltas, atol=2e-5)
 
 

@@ -63,6 +63,10 @@ def pictures(count=2, image_size=(HEIGHT, WIDTH)) -> np.ndarray:
     return np.random.default_rng(7).integers(0, 256, (count, *image_size, 3)).astype("float32")
 
 
+def outputs_of(model, images) -> dict[str, np.ndarray]:
+    return {name: ops.convert_to_numpy(value) for name, value in model(images).items()}
+
+
 def assert_same_outputs(found, wanted, **tolerance):
     for name in OUTPUTS:
         np.testing.assert_allclose(found[name], wanted[name], **tolerance)
@@ -96,10 +100,10 @@ def coded_model(num_classes: int, sources=None) -> SSD:
         [ExtraLayer(3, 3, kernel_size=2, strides=2, padding=0)],
         sources,
     )
-    eye = np.eye(3, dtype="float32")
-    model.get_layer("extra1_1").set_weights([eye[None, None], np.zeros(3, "float32")])
-    mean_of_four = np.tile(eye / 4, (2, 2, 1, 1))
-    model.get_layer("extra1_2").set_weights([mean_of_four, np.zeros(3, "float32")])
+    if sources is None or 2 in sources:
+        mean_of_four = np.tile(np.eye(3) / 4, (2, 2, 1, 1))
+        model.get_layer("extra1_1").set_weights([np.eye(3)[None, None], np.zeros(3)])
+        model.get_layer("extra1_2").set_weights([mean_of_four, np.zeros(3)])
     for index, count in enumerate(model.default_box_spec.boxes_per_cell):
         kernel = np.zeros((3, 3, 3, count, 4), "float32")
         kernel[1, 1, 0, :, 2] = kernel[1, 1, 1, :, 3] = 1
@@ -138,8 +142,8 @@ def test_outputs_stand_in_the_order_of_the_default_boxes(num_classes, sources, f
     assert model.feature_sizes == feature_sizes
     y, x = np.meshgrid(np.arange(HEIGHT) + 0.5, np.arange(WIDTH) + 0.5, indexing="ij")
     image = np.stack([y, x, np.zeros_like(y)], axis=-1).astype("float32")
-    outputs = {name: ops.convert_to_numpy(value)[0] for name, value in model(image[None]).items()}
-    deltas, logits = outputs["box_deltas"], outputs["class_logits"]
+    outputs = outputs_of(model, image[None])
+    deltas, logits = outputs["box_deltas"][0], outputs["class_logits"][0]
     assert len(deltas) == len(logits) == len(model.default_boxes)
 
     edges = model.default_boxes * [HEIGHT, WIDTH, HEIGHT, WIDTH]
@@ -216,9 +220,9 @@ def test_preprocessing_is_inside():
     outside.set_weights(inside.get_weights())
     images = pictures()
     by_hand = (images[..., ::-1] - [100.0, 110.0, 120.0]) * 0.02
-    wanted = outside.predict(by_hand, verbose=0)
-    assert_same_outputs(inside.predict(images, verbose=0), wanted, atol=1e-5)
-    assert_same_outputs(inside.predict(images.astype("uint8"), verbose=0), wanted, atol=1e-5)
+    wanted = outputs_of(outside, by_hand)
+    assert_same_outputs(outputs_of(inside, images), wanted, atol=1e-5)
+    assert_same_outputs(outputs_of(inside, images.astype("uint8")), wanted, atol=1e-5)
 
 
 # Saving
@@ -239,9 +243,7 @@ def test_saved_model_loads_without_custom_objects(tmp_path, separable):
     model.save(path)
     loaded = keras.models.load_model(path)
     assert isinstance(loaded, SSD)
-    assert_same_outputs(
-        loaded.predict(pictures(), verbose=0), model.predict(pictures(), verbose=0), atol=0
-    )
+    assert_same_outputs(outputs_of(loaded, pictures()), outputs_of(model, pictures()), atol=0)
     np.testing.assert_array_equal(loaded.default_boxes, model.default_boxes)
     assert loaded.detection_settings == DetectionSettings(0.2, 0.6, 50, 20, clip_boxes=True)
     assert loaded.class_names == ("cat", "dog", "cow")
@@ -253,27 +255,30 @@ def test_training_continues_where_a_saved_model_stopped(tmp_path):
     losses = {"box_deltas": BoxLoss(), "class_logits": ClassLoss(2.0, 5)}
     model.compile(optimizer, losses, loss_weights={"box_deltas": 2.0, "class_logits": 0.5})
     x, y = targets(model)
-    model.fit(x, y, batch_size=2, epochs=2, verbose=0)
+    for _ in range(2):
+        model.train_on_batch(x, y)
     path = tmp_path / "model.keras"
     model.save(path)
     loaded = keras.models.load_model(path)
     assert loaded.optimizer.l2_decay == 0.01
     assert int(loaded.optimizer.iterations) == 2
-    for each in (model, loaded):
-        each.fit(x, y, batch_size=2, verbose=0)
-    for found, wanted in zip(loaded.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
-    numbers = [each.evaluate(x, y, verbose=0, return_dict=True) for each in (model, loaded)]
-    assert numbers[0] == pytest.approx(numbers[1], rel=1e-5)
-    weighted = 2 * numbers[0]["box_deltas_loss"] + 0.5 * numbers[0]["class_logits_loss"]
-    assert numbers[0]["loss"] == pytest.approx(weighted, rel=1e-5)
+    model.reset_metrics()
+    logs, wanted = (each.train_on_batch(x, y, return_dict=True) for each in (loaded, model))
+    assert logs == pytest.approx(wanted, rel=1e-5)
+    weighted = 2 * logs["box_deltas_loss"] + 0.5 * logs["class_logits_loss"]
+    assert logs["loss"] == pytest.approx(weighted, rel=1e-5)
+    for mine, its in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, its, atol=1e-6)
 
 
-def test_model_moves_between_backends(tmp_path):
+@pytest.mark.slow
+def test_model_moves_between_backends_and_back(tmp_path):
     other = "jax" if keras.backend.backend() == "tensorflow" else "tensorflow"
     model = SSD(**arguments())
     randomize(model)
-    model.compile(CaffeSGD(0.1), {"box_deltas": BoxLoss(), "class_logits": ClassLoss(2.0)})
+    model.compile(
+        CaffeSGD(0.1, momentum=0.6), {"box_deltas": BoxLoss(), "class_logits": ClassLoss(2.0)}
+    )
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", pictures())
     code = (
@@ -281,6 +286,7 @@ def test_model_moves_between_backends(tmp_path):
         f"assert keras.backend.backend() == {other!r}\n"
         "model = keras.models.load_model('model.keras')\n"
         "assert model.compiled\n"
+        "model.save('back.keras')\n"
         "numpy.savez('outputs.npz', **model.predict(numpy.load('images.npy'), verbose=0))\n"
     )
     environment = {**os.environ, "KERAS_BACKEND": other, "PYTHONPATH": str(REPOSITORY)}
@@ -293,7 +299,11 @@ def test_model_moves_between_backends(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     found = np.load(tmp_path / "outputs.npz")
-    assert_same_outputs(found, model.predict(pictures(), verbose=0), rtol=1e-4, atol=1e-5)
+    wanted = outputs_of(model, pictures())
+    assert_same_outputs(found, wanted, rtol=1e-4, atol=1e-5)
+    back = keras.models.load_model(tmp_path / "back.keras")
+    assert back.optimizer.momentum == 0.6
+    assert_same_outputs(outputs_of(back, pictures()), wanted, rtol=1e-5, atol=1e-6)
 
 
 # Precision
@@ -309,15 +319,15 @@ def test_mixed_precision_gives_float32_and_survives_saving(tmp_path):
     model.set_weights(plain.get_weights())
     dtypes = {layer.compute_dtype for layer in model.layers if layer.name.endswith("_flat")}
     assert dtypes == {"bfloat16"}
-    outputs = model.predict(pictures(), verbose=0)
+    outputs = outputs_of(model, pictures())
     assert {value.dtype.name for value in outputs.values()} == {"float32"}
-    wanted = plain.predict(pictures(), verbose=0)
+    wanted = outputs_of(plain, pictures())
     for name in OUTPUTS:
         error = np.abs(outputs[name] - wanted[name]).max()
         assert 0 < error < 0.05 * np.abs(wanted[name]).max()
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert_same_outputs(loaded.predict(pictures(), verbose=0), outputs, atol=0)
+    assert_same_outputs(outputs_of(loaded, pictures()), outputs, atol=0)
     assert keras.config.dtype_policy().name == "float32"
 
 
@@ -333,27 +343,28 @@ def test_fit_learns_and_logs_both_losses(policy):
         keras.config.set_dtype_policy("float32")
     x, y = targets(model)
     dataset = tf.data.Dataset.from_tensors((x.astype("uint8"), y)).repeat()
-    model.compile(keras.optimizers.Adam(3e-3))
+    model.compile(keras.optimizers.Adam(5e-3))
     history = model.fit(dataset, epochs=3, steps_per_epoch=8, shuffle=False, verbose=0).history
     assert set(history) == {"loss", "box_deltas_loss", "class_logits_loss"}
     for name, values in history.items():
-        assert values[-1] < 0.7 * values[0], name
+        assert values[-1] < 0.8 * values[0], name
     parts = np.add(history["box_deltas_loss"], history["class_logits_loss"])
     np.testing.assert_allclose(history["loss"], parts, rtol=1e-4)
-    # The same numbers as the losses themselves give.
-    outputs = model.predict(x, verbose=0)
+    # The same numbers as the losses themselves give; bfloat16 rounds otherwise in a graph.
+    rel = 1e-4 if policy == "float32" else 0.05
+    outputs = outputs_of(model, x)
     logs = model.evaluate(x, y, batch_size=2, verbose=0, return_dict=True)
     alone = float(BoxLoss()(y["box_deltas"], outputs["box_deltas"]))
-    assert logs["box_deltas_loss"] == pytest.approx(alone, rel=1e-4)
+    assert logs["box_deltas_loss"] == pytest.approx(alone, rel=rel)
     alone = float(ClassLoss()(y["class_logits"], outputs["class_logits"]))
-    assert logs["class_logits_loss"] == pytest.approx(alone, rel=1e-4)
+    assert logs["class_logits_loss"] == pytest.approx(alone, rel=rel)
 
 
 def test_predict_takes_a_dataset():
     model = SSD(**arguments())
     images = pictures(5).astype("uint8")
     dataset = tf.data.Dataset.from_tensor_slices(images).batch(2)
-    wanted = {name: ops.convert_to_numpy(value) for name, value in model(images).items()}
+    wanted = outputs_of(model, images)
     assert_same_outputs(model.predict(dataset, verbose=0), wanted, atol=1e-5)
 
 

@@ -39,7 +39,7 @@ class Augmentation:
         flip: mirror left and right with probability 0.5.
         flip_vertical: mirror top and bottom with probability 0.5, for pictures that have no
             upside, such as those of a microscope. Default False.
-        random_resize: draw the resampling kernel for each picture (linear, area, cubic,
+        random_resize: draw the resampling kernel for each picture (linear, area, nearest, cubic,
             Lanczos), as the paper's implementation does. Default False: linear and area, which
             are those that users' own resizing resembles, with equal chances.
 
@@ -260,7 +260,7 @@ def render(
     pixels = decode_region(data, orientation, tf.cast(size, tf.int32), region)
     scale = tf.constant(image_size, tf.float32) / (window[2:] - window[:2])
     image = _resample(
-        tf.cast(pixels, tf.float32),
+        pixels,
         image_size,
         scale,
         (top_left - window[:2]) * scale,
@@ -304,7 +304,8 @@ def _resample(
 
     choices = [with_kernel("triangle", True), with_kernel("triangle", False)]
     if options.random_resize:
-        choices += [with_kernel("keyscubic", False), with_kernel("lanczos3", False)]
+        kernels = ("box", "keyscubic", "lanczos3")  # nearest, cubic and Lanczos
+        choices += [with_kernel(kernel, False) for kernel in kernels]
     choice = tf.random.stateless_uniform([], seed, maxval=len(choices), dtype=tf.int32)
     image = tf.switch_case(choice, choices)
     image.set_shape([*image_size, 3])

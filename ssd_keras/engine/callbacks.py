@@ -62,10 +62,8 @@ class RunKeeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         state, logs = self.state, dict(logs or {})
-        names = {"box_deltas_loss": "box_loss", "class_logits_loss": "class_loss"}
-        row = {names.get(name, name): value for name, value in logs.items()}
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        state.history.append({"epoch": epoch + 1, "learning_rate": rate, **row})
+        state.history.append({"epoch": epoch + 1, "learning_rate": rate, **readable(logs)})
         if not is_due(epoch + 1, self.every, self.last_epoch):
             return
         score = logs.get("val_AP")
@@ -95,7 +93,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         self.writer = tf.summary.create_file_writer(self.directory)
 
     def on_epoch_end(self, epoch, logs=None):
-        known = {name: value for name, value in (logs or {}).items() if value is not None}
+        known = {k: value for k, value in readable(logs or {}).items() if value is not None}
         # tf.summary.scalar needs the tensorboard package, which only the one who looks needs.
         summary = tf.compat.v1.Summary(
             value=[tf.compat.v1.Summary.Value(tag=k, simple_value=v) for k, v in known.items()]
@@ -137,6 +135,19 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.bar.close()
+
+
+def readable(logs: dict) -> dict:
+    """The logs of `fit` with the losses under shorter names.
+
+    Args:
+        logs: values by Keras' names.
+
+    Returns:
+        values by the names of history.csv.
+    """
+    names = {"box_deltas_loss": "box_loss", "class_logits_loss": "class_loss"}
+    return {names.get(name, name): value for name, value in logs.items()}
 
 
 def is_due(epoch: int, every: int, last_epoch: int) -> bool:

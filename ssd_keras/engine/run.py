@@ -57,9 +57,7 @@ class RunDirectory:
         """
         return os.path.join(self.path, name)
 
-    def open(
-        self, recipe: TrainRecipe, class_names: Sequence[str], resume: bool
-    ) -> TrainingState:
+    def open(self, recipe: TrainRecipe, class_names: Sequence[str], resume: bool) -> TrainingState:
         """Checks that a new run may start here, or finds where to resume; `start` comes next.
 
         Args:

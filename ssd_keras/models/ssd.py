@@ -13,6 +13,7 @@ from ssd_keras.layers import Preprocessor
 from ssd_keras.losses import BoxLoss, ClassLoss
 from ssd_keras.matching import TargetEncoder
 from ssd_keras.models.blocks import ConvStyle, ExtraLayer, extra_layer, head
+from ssd_keras.optimizers import CaffeSGD
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -101,7 +102,7 @@ class SSD(keras.Model):
         self.trunk = trunk
         self.default_box_spec = default_boxes
         self.class_names = tuple(class_names)
-        self.image_size = tuple(image_size)
+        self.image_size = (image_size[0], image_size[1])
         self.extra_layers = tuple(extra_layers)
         self.sources = None if sources is None else tuple(sources)
         self.style = style
@@ -110,17 +111,17 @@ class SSD(keras.Model):
         self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in chosen)
         self.default_boxes = default_boxes.boxes(image_size, self.feature_sizes)
 
-    def compile(self, optimizer="sgd", loss=None, **kwargs):
-        """Configures training as in any Keras model; the loss is SSD's unless another is given.
+    def compile(self, optimizer=None, loss=None, **kwargs):
+        """Configures training as in any Keras model, with SSD's losses unless others are given.
 
         Args:
-            optimizer: Keras optimizer or its name. Default "sgd".
+            optimizer: Keras optimizer or its name. Default `CaffeSGD()`, the paper's.
             loss: a dictionary for "box_deltas" and "class_logits". Default `BoxLoss()` and
                 `ClassLoss()`.
             **kwargs: other arguments of `keras.Model.compile`.
         """
         loss = loss or {"box_deltas": BoxLoss(), "class_logits": ClassLoss()}
-        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        super().compile(optimizer=optimizer or CaffeSGD(), loss=loss, **kwargs)
 
     def compile_from_config(self, config):
         # Keras leaves this to models that override `compile`: without it, a loaded model would

@@ -41,7 +41,8 @@ def feature_extractor(
                 f"[B, H, W, C] but {network.get_layer(layer_name).output.shape}; name another."
             )
     outputs = [network.get_layer(layer_name).output for layer_name in layer_names]
-    return keras.Model(network.inputs, outputs, name=name or network.name)
+    # A list of one input would make Keras warn at every call with a plain picture batch.
+    return keras.Model(network.inputs[0], outputs, name=name or network.name)
 
 
 def _suggest(network: keras.Model) -> list[str]:
@@ -49,7 +50,8 @@ def _suggest(network: keras.Model) -> list[str]:
     last = {}
     for layer in network.layers:
         shape = getattr(layer.output, "shape", ())
-        if len(shape) == 4:
+        # Padding gives maps of odd sizes that nobody wants.
+        if len(shape) == 4 and not isinstance(layer, keras.layers.ZeroPadding2D):
             last[shape[1:3]] = layer.name
     return list(last.values())[-5:]
 

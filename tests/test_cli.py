@@ -1,0 +1,498 @@
+"""The command line: what it prints, its exit status, and one line for every bad input."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from trainings import encoded, finished_run, write_voc
+
+from ssd_keras import cli
+
+SMALL = ["--preset", "ssd160_small_shapes", "--set", "epochs=1", "--set", "steps=0"]
+SMALL += ["--set", "batch_size=4", "--set", "optimizer=adamw", "--set", "decay_steps="]
+SMALL += ["--set", "model_options.width=4", "--set", "model_options.image_size=[64, 64]"]
+TRAIN = ["train", *SMALL, "--train-data", "synthetic:shapes@train[:4]", "--output"]
+
+
+def call(*words, environment=None):
+    """Runs the command in a process of its own, as a user's shell does."""
+    # The tests' own choices are no user's.
+    hidden = ("TF_CPP_MIN_LOG_LEVEL", "MPLBACKEND")
+    inherited = {name: value for name, value in os.environ.items() if name not in hidden}
+    return subprocess.run(
+        [sys.executable, "-m", "ssd_keras", *words],
+        capture_output=True,
+        text=True,
+        env=inherited | (environment or {}),
+    )
+
+
+# Bad inputs. Each function takes a folder to write into and returns the words of the command.
+
+
+def recipe_file(folder, text):
+    path = folder / "recipe.py"
+    path.write_text(text)
+    return ["train", "--recipe", str(path), *TRAIN[1 + len(SMALL) :], str(folder / "run")]
+
+
+def train_on(folder, *data):
+    return ["train", *SMALL, "--train-data", *data, "--output", str(folder / "run")]
+
+
+def empty_voc(folder):
+    spec = write_voc(folder / "voc")
+    for name in os.listdir(folder / "voc" / "JPEGImages"):
+        os.remove(folder / "voc" / "JPEGImages" / name)
+    return train_on(folder, spec)
+
+
+def broken_picture(folder):
+    spec = write_voc(folder / "voc")
+    (folder / "voc" / "JPEGImages" / "p1.jpg").write_bytes(encoded()[:-20])
+    return [*train_on(folder, spec), "--bad-data", "refuse"]
+
+
+def unknown_class(folder):
+    known, other = write_voc(folder / "a"), write_voc(folder / "b", objects=["zebra"])
+    return [*train_on(folder, known), "--validation-data", other, "--bad-data", "refuse"]
+
+
+def taken_output(folder):
+    (folder / "run").mkdir()
+    (folder / "run" / "notes.txt").write_text("mine")
+    return [*TRAIN, str(folder / "run")]
+
+
+def evaluate(folder, content=None, name="model.keras"):
+    if content is not None:
+        (folder / name).write_bytes(content)
+    return ["evaluate", str(folder / name), "--data", "synthetic:shapes@val[:2]"]
+
+
+def score(folder, content):
+    path = folder / "detections.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return ["score", "--detections", str(path), "--data", write_voc(folder / "voc")]
+
+
+def predict(folder, content=None):
+    path = folder / "pictures" / "a.jpg"
+    path.parent.mkdir()
+    if content is not None:
+        path.write_bytes(content)
+    return ["predict", finished_run(), str(path.parent), "--output", str(folder / "output")]
+
+
+def detection(**changes):
+    return {"image_id": "p0", "category_name": "dog", "bbox": [1, 2, 3, 4], "score": 0.5} | changes
+
+
+BAD_INPUTS = [
+    # the recipe
+    (
+        "unknown preset",
+        lambda folder: ["train", "--preset", "ssd300", *TRAIN[1 + len(SMALL) :], f"{folder}/run"],
+        r"preset='ssd300' is unknown; choose one of ssd300_vgg16_voc, .*small_shapes\.",
+    ),
+    (
+        "unknown name in --set",
+        lambda folder: [*TRAIN, f"{folder}/run", "--set", "lr=0.1"],
+        r"--set 'lr=0.1' is not understood; write name=value with one of preset, .*",
+    ),
+    (
+        "--set without a value",
+        lambda folder: [*TRAIN, f"{folder}/run", "--set", "seed"],
+        r"--set 'seed' is not understood; write name=value with one of preset, .*",
+    ),
+    (
+        "--set with a value of another type",
+        lambda folder: [*TRAIN, f"{folder}/run", "--set", "learning_rate=fast"],
+        r"--set 'learning_rate=fast': expected a number, got 'fast'\.",
+    ),
+    (
+        "--set with a value out of range",
+        lambda folder: [*TRAIN, f"{folder}/run", "--set", "batch_size=0"],
+        r"batch_size=0 must be .*",
+    ),
+    (
+        "--set of an unknown model option",
+        lambda folder: [*TRAIN, f"{folder}/run", "--set", "model_options.widht=4"],
+        r"preset 'ssd160_small_shapes' has no option 'widht'; choose from .*width.*",
+    ),
+    (
+        "missing recipe file",
+        lambda folder: ["train", "--recipe", "gone.py", *TRAIN[1 + len(SMALL) :], f"{folder}/run"],
+        r"recipe 'gone.py' does not exist; see training/recipes\.",
+    ),
+    (
+        "recipe that raises",
+        lambda folder: recipe_file(folder, "1 / 0"),
+        r"recipe '.*recipe\.py' cannot be run: division by zero",
+    ),
+    (
+        "recipe with a syntax error",
+        lambda folder: recipe_file(folder, "RECIPE = ("),
+        r"recipe '.*recipe\.py' cannot be run: '\(' was never closed \(recipe\.py, line 1\)",
+    ),
+    (
+        "recipe without RECIPE",
+        lambda folder: recipe_file(folder, "x = 1"),
+        r"recipe '.*recipe\.py' must assign a TrainRecipe to the name RECIPE\.",
+    ),
+    # the data
+    (
+        "missing data folder",
+        lambda folder: train_on(folder, f"voc:{folder}/gone@train"),
+        r"data 'voc:.*gone@train': no folder Annotations in .*gone; expected VOC's layout there",
+    ),
+    (
+        "unknown kind of data",
+        lambda folder: train_on(folder, "yolo:somewhere@train"),
+        r"data 'yolo:somewhere@train': unknown kind 'yolo'; expected one of voc:ROOT@SPLIT, .*",
+    ),
+    (
+        "missing split",
+        lambda folder: train_on(folder, write_voc(folder / "voc").replace("@train", "@trian")),
+        r"data 'voc:.*@trian': no split file .*trian\.txt; expected one of the splits there: train",
+    ),
+    (
+        "empty picture folder",
+        empty_voc,
+        r"data 'voc:.*@train': no picture is left; expected at least one that can be used; the "
+        r"first problem: .*p0\.jpg: the picture is missing; .*",
+    ),
+    (
+        "broken picture under --bad-data refuse",
+        broken_picture,
+        r".*p1\.jpg: the JPEG file is cut off; .*; mend the data, or pass bad_data='drop' .*",
+    ),
+    (
+        "unknown class under --bad-data refuse",
+        unknown_class,
+        r".*p0\.xml: object 1 \(zebra\): unknown class 'zebra'; expected one of aeroplane, .*",
+    ),
+    # the RUN directory
+    (
+        "output directory taken",
+        taken_output,
+        r"output '.*run' is not an empty directory; choose another, or pass --resume to continue "
+        r"the training in it\.",
+    ),
+    (
+        "resume of nothing",
+        lambda folder: [*TRAIN, f"{folder}/run", "--resume"],
+        r"output '.*run' holds no training to resume; leave --resume away to start one\.",
+    ),
+    (
+        "resume with another recipe",
+        lambda folder: [*TRAIN, finished_run(), "--resume"],
+        r"the training in '.*run' was started with another recipe \(see its recipe\.json\); .*",
+    ),
+    # the model
+    (
+        "model path that does not exist",
+        lambda folder: evaluate(folder),
+        r"'.*model\.keras' holds no model; pass the output directory of `ssd-keras train` .*",
+    ),
+    (
+        "directory without a model",
+        lambda folder: ["info", str(folder)],
+        r"'.*' holds no model; pass the output directory of `ssd-keras train` .*",
+    ),
+    (
+        "model file that is no model",
+        lambda folder: evaluate(folder, b"no model at all"),
+        r"'.*model\.keras' cannot be read as a Keras model \(.*\); pass a file that .*",
+    ),
+    (
+        "neither model nor preset",
+        lambda folder: ["info", "ssd300"],
+        r"'ssd300' is neither a model nor a preset; pass .*`ssd-keras info presets` lists\.",
+    ),
+    # detections
+    (
+        "missing detections file",
+        lambda folder: ["score", "--detections", "gone.json", "--data", "synthetic:shapes@val[:2]"],
+        r"gone\.json: cannot be read \(No such file or directory\); expected a JSON list .*",
+    ),
+    (
+        "detections that are not JSON",
+        lambda folder: score(folder, "image_id,score"),
+        r".*detections\.json: is not JSON \(.*\); expected a list of detections; write it anew",
+    ),
+    (
+        "unknown image_id",
+        lambda folder: score(folder, [detection(), detection(image_id="p9")]),
+        r".*detections\.json: entry 1: image_id 'p9' is unknown; expected an id of the data, .*",
+    ),
+    (
+        "unknown class in the detections",
+        lambda folder: score(folder, [detection(category_name="zebra")]),
+        r".*detections\.json: entry 0: category_name 'zebra' is unknown; expected one of .*",
+    ),
+    # pictures
+    (
+        "picture folder without pictures",
+        lambda folder: predict(folder),
+        r"directory '.*pictures' holds no picture; expected files that end in \.jpg, .*",
+    ),
+    (
+        "missing picture",
+        lambda folder: ["predict", finished_run(), "gone.jpg", "--output", f"{folder}/output"],
+        r"picture 'gone\.jpg' does not exist; pass a file or a folder\.",
+    ),
+    (
+        "no picture that can be read",
+        lambda folder: predict(folder, b"no picture"),
+        r"none of 1 pictures could be read; first: .*a\.jpg: cannot be read as a picture \(.*",
+    ),
+    (
+        "drawings over the pictures",
+        lambda folder: [*predict(folder, encoded())[:-1], str(folder / "pictures")],
+        r"output '.*pictures' is where 'a\.jpg' lies, and a drawing might overwrite it; .*",
+    ),
+    (
+        "drawing in a format that cannot be written",
+        lambda folder: (
+            ["data", "show", "synthetic:shapes@val[:2]", "--preset"]
+            + ["ssd160_small_shapes", "--count", "1", "--output", f"{folder}/sheet.tiff"]
+        ),
+        r".*sheet\.tiff: pictures cannot be written as '\.tiff'; expected \.png, .*",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [case[1:] for case in BAD_INPUTS], ids=[case[0] for case in BAD_INPUTS]
+)
+def test_a_bad_input_gives_one_line(tmp_path, capfd, words, message):
+    arguments = words(tmp_path)
+    capfd.readouterr()  # what a model that was trained first has printed
+    assert cli.main(arguments) == 2
+    error = capfd.readouterr().err
+    assert re.fullmatch(rf"ssd-keras: {message}\n", error), error
+
+
+USAGE_ERRORS = [
+    ("no command", [], r"the following arguments are required: command"),
+    ("unknown command", ["trian"], r"argument command: invalid choice: 'trian' \(choose from .*"),
+    (
+        "no model and no data",
+        ["evaluate"],
+        r"the following arguments are required: model, --data",
+    ),
+    (
+        "preset and recipe",
+        [*TRAIN, "run", "--recipe", "recipe.py"],
+        r"argument --recipe: not allowed with argument --preset",
+    ),
+    (
+        "batch size that is no number",
+        ["evaluate", "model", "--data", "data", "--batch-size", "many"],
+        r"argument --batch-size: 'many' must be a whole number of 1 or more",
+    ),
+    (
+        "batch size of zero",
+        ["predict", "model", "a.jpg", "--output", "output", "--batch-size", "0"],
+        r"argument --batch-size: '0' must be a whole number of 1 or more",
+    ),
+    (
+        "share that is no number",
+        ["predict", "model", "a.jpg", "--output", "output", "--draw-above", "half"],
+        r"argument --draw-above: 'half' must be a number between 0 and 1",
+    ),
+    (
+        "share out of range",
+        ["predict", "model", "a.jpg", "--output", "output", "--draw-above", "nan"],
+        r"argument --draw-above: 'nan' must be a number between 0 and 1",
+    ),
+    (
+        "unknown choice",
+        ["evaluate", "model", "--data", "data", "--bad-data", "keep"],
+        r"argument --bad-data: invalid choice: 'keep' \(choose from '?drop'?, '?refuse'?\)",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [case[1:] for case in USAGE_ERRORS],
+    ids=[case[0] for case in USAGE_ERRORS],
+)
+def test_a_wrong_word_gives_the_usage_and_one_line(capsys, words, message):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(rf"usage: ssd-keras(?s:.*)\nssd-keras[a-z ]*: error: {message}\n", error)
+
+
+def test_errors_of_the_program_itself_are_one_line_too(tmp_path, capsys, monkeypatch):
+    from ssd_keras.data import sources
+
+    def fail(*arguments, **options):
+        raise RuntimeError("two\n  lines")
+
+    monkeypatch.setattr(sources, "load_data", fail)
+    monkeypatch.delenv("SSD_KERAS_TRACEBACK", raising=False)
+    assert cli.main([*TRAIN, str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err == "ssd-keras: two lines\n"
+    monkeypatch.setenv("SSD_KERAS_TRACEBACK", "1")
+    with pytest.raises(RuntimeError):
+        cli.main([*TRAIN, str(tmp_path / "run")])
+
+
+def test_an_interruption_tells_how_to_go_on(tmp_path, capsys, monkeypatch):
+    from ssd_keras.engine import train
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train", interrupt)
+    assert cli.main([*TRAIN, str(tmp_path / "run")]) == 2
+    message = "interrupted; a training goes on with `ssd-keras train ... --resume`"
+    assert capsys.readouterr().err == f"ssd-keras: {message}\n"
+
+
+# Good inputs
+
+
+def test_train_evaluate_and_score_in_one_process(tmp_path, capsys):
+    spec = write_voc(tmp_path / "voc", objects=("dog", "car"), count=5)
+    (tmp_path / "voc" / "JPEGImages" / "p4.jpg").write_bytes(b"")
+    run = str(tmp_path / "run")
+    words = ["--train-data", spec, "--validation-data", spec, "--output", run]
+    assert cli.main(["train", *SMALL, *words]) == 0
+    printed = capsys.readouterr()
+    assert re.fullmatch(
+        r"4 pictures, 20 classes, preset ssd160_small_shapes\n"
+        r"best: AP 0\.\d{3}, AP50 0\.\d{3} after epoch 1\n"
+        rf"wrote {run}/model\.keras\n",
+        printed.out,
+    )
+    # Once for the training data and once for the validation data.
+    note = "p4.jpg: the file is empty; expected a picture; left out"
+    assert [line.endswith(note) for line in printed.err.splitlines()] == [True, True]
+
+    numbers = tmp_path / "numbers.json"
+    assert cli.main(["evaluate", run, "--data", spec, "--json", str(numbers)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("4 pictures; numbers in percent\n")
+    assert "pictures a second, reading included" in printed
+    metrics = json.loads(numbers.read_text())
+    assert metrics["num_images"] == 4
+    assert {"coco", "voc07", "voc12", "pictures_per_second"} <= metrics.keys()
+
+
+def test_score_needs_no_pictures(tmp_path, capsys):
+    words = score(tmp_path, [detection(bbox=[10, 20, 50, 40])])
+    shutil.rmtree(tmp_path / "voc" / "JPEGImages")
+    assert cli.main([*words, "--json", str(tmp_path / "numbers.json")]) == 0
+    assert capsys.readouterr().out.startswith("2 pictures; numbers in percent\n")
+    metrics = json.loads((tmp_path / "numbers.json").read_text())
+    # One of two dogs found, the only detection: 6 of 11 points.
+    assert metrics["voc07"]["mAP"] == pytest.approx(6 / 11)
+    assert metrics["voc12"]["mAP"] == pytest.approx(0.5)
+
+
+def test_predict_writes_pictures_and_tells_what_it_left_out(tmp_path, capsys):
+    words = predict(tmp_path, encoded())
+    for number in range(7):
+        (tmp_path / "pictures" / f"bad{number}.jpg").write_bytes(b"")
+    assert cli.main([*words, "--draw-above", "0.99"]) == 0
+    printed = capsys.readouterr()
+    assert sorted(os.listdir(tmp_path / "output")) == ["a.jpg", "detections.json"]
+    detections = json.loads((tmp_path / "output" / "detections.json").read_text())
+    assert {one["image_id"] for one in detections} == {"a"}
+    assert printed.out == (
+        f"wrote 1 pictures and {len(detections)} detections (0 drawn) to {tmp_path}/output\n"
+    )
+    lines = printed.err.splitlines()
+    assert len(lines) == 6 and lines[-1] == "note: and 2 more like these"
+    assert all(line.startswith("note: ") and "left out" in line for line in lines[:5])
+
+
+def test_data_show_draws_the_asked_number_of_pictures(tmp_path, capsys):
+    from PIL import Image
+
+    path = tmp_path / "sheet.png"
+    words = ["data", "show", "synthetic:shapes@train[:8]", "--preset", "ssd160_small_shapes"]
+    assert cli.main([*words, "--count", "3", "--output", str(path)]) == 0
+    assert capsys.readouterr().out == f"wrote {path}\n"
+    with Image.open(path) as sheet:
+        width, height = sheet.size
+    assert 3 * 160 <= width < 4 * 160 and 160 <= height < 2 * 160
+
+
+def test_info_describes_presets_and_models(capsys):
+    assert cli.main(["info", "presets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("ssd300_vgg16_voc: 300x300, 20 classes, 8732 default boxes; report")
+    assert lines[-1].startswith("ssd160_small_shapes: 160x160, 5 classes, 2136 default boxes;")
+    # Maps of 8x8, 4x4, 2x2 and 1x1 cells with 4 boxes each: 4 * (64 + 16 + 4 + 1) = 340.
+    cases = (
+        ("ssd160_small_shapes", "160x160, maps 20x20, 10x10, 5x5, 3x3", 2136),
+        (finished_run(), "64x64, maps 8x8, 4x4, 2x2, 1x1", 340),
+    )
+    for name, sizes, count in cases:
+        capsys.readouterr()
+        assert cli.main(["info", name]) == 0
+        printed = capsys.readouterr().out
+        assert printed.startswith(f"ssd160_small_shapes: input {sizes}\n{count} default boxes, ")
+        assert "\n5 classes: circle, square, triangle, star, cross\n" in printed
+
+
+# A process of its own
+
+
+def test_help_and_presets_import_no_framework():
+    for words in (["--help"], ["train", "--help"], ["info", "presets"]):
+        command = (
+            "import sys, ssd_keras\nfrom ssd_keras import cli\ntry:\n"
+            f"    cli.main({words!r})\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+            "print(sorted({'tensorflow', 'keras', 'jax', 'numpy'} & sys.modules.keys()))"
+        )
+        start = time.process_time()
+        done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+        assert done.stderr == ""
+        assert done.stdout.splitlines()[-1] == "[]"
+        assert time.process_time() - start < 2
+
+
+def test_tensorflow_greets_nobody(tmp_path):
+    words = predict(tmp_path, encoded())
+    done = call(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("wrote 1 pictures and ")
+
+
+def test_a_failure_in_a_process_of_its_own_is_one_line(tmp_path):
+    done = call(*evaluate(tmp_path, b"no model at all"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"ssd-keras: '.*' cannot be read as a Keras model .*\n", done.stderr)
+
+
+@pytest.mark.slow
+def test_the_command_works_on_jax(tmp_path):
+    run, numbers = str(tmp_path / "run"), tmp_path / "numbers.json"
+    jax = {"KERAS_BACKEND": "jax"}
+    words = ["--validation-data", "synthetic:shapes@val[:4]"]
+    done = call(*TRAIN, run, *words, environment=jax)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "best: AP 0." in done.stdout
+    # What one backend has trained, both measure alike.
+    found = {}
+    for backend in ("jax", "tensorflow"):
+        words = ["--data", "synthetic:shapes@val[:4]", "--json", str(numbers)]
+        done = call("evaluate", run, *words, environment={"KERAS_BACKEND": backend})
+        assert (done.returncode, done.stderr) == (0, "")
+        found[backend] = json.loads(numbers.read_text())["coco"]
+    assert found["jax"] == pytest.approx(found["tensorflow"], abs=1e-3)
+    resumed = call(*TRAIN, run, "--resume", environment=jax)
+    assert (resumed.returncode, resumed.stderr) == (0, "")

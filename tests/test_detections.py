@@ -1,0 +1,296 @@
+"""Detections: suppression worked by hand, the oracle, torchvision's gold, the padding."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import oracle
+import pytest
+import tensorflow as tf
+from gold import scene
+
+from ssd_keras.detections import DetectionSettings, detections_from_outputs
+
+GOLD = Path(__file__).parent / "gold"
+ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
+
+
+def detect(deltas, logits, default_boxes, variances=ODD_VARIANCES, **settings):
+    """The library's detections as arrays."""
+    outputs = {
+        "box_deltas": np.asarray(deltas, "float32"),
+        "class_logits": np.asarray(logits, "float32"),
+    }
+    default_boxes = np.asarray(default_boxes, "float32")
+    found = detections_from_outputs(
+        outputs, default_boxes, DetectionSettings(**settings), variances
+    )
+    return {key: value.numpy() for key, value in found.items()}
+
+
+def detect_boxes(boxes, scores, **settings):
+    """Detections of one picture whose default boxes are already right, by scores of classes.
+
+    `scores` [N, classes] are probabilities; background has the rest.
+    """
+    scores = np.asarray(scores, "float64")
+    logits = np.log(np.concatenate([1 - scores.sum(axis=1, keepdims=True), scores], axis=1))
+    found = detect(np.zeros((1, len(boxes), 4)), logits[None], boxes, **settings)
+    return {key: value[0] for key, value in found.items()}
+
+
+def random_outputs(seed, background):
+    """Default boxes, deltas and logits of three pictures: none found, some and many."""
+    generator = np.random.default_rng(seed)
+    default_boxes = oracle.default_boxes(
+        (96, 128), [(12, 16), (6, 8), (3, 4)], (14, 30, 60, 90), ((2,), (2, 3), (2,))
+    ).astype("float32")
+    deltas = generator.normal(0, 0.6, (3, len(default_boxes), 4)).astype("float32")
+    logits = generator.normal(0, 1.2, (3, len(default_boxes), 5)).astype("float32")
+    logits[..., 0] += np.float32([30, background, 1])[:, None]
+    return default_boxes, deltas, logits
+
+
+def assert_equal_to_oracle(found, expected, max_detections):
+    """Every kept slot against the oracle's list, every other slot zero."""
+    assert found["boxes"].shape == (len(expected), max_detections, 4)
+    assert found["labels"].dtype == found["num_detections"].dtype == np.int32
+    np.testing.assert_array_equal(found["num_detections"], [len(each) for each in expected])
+    for picture, detections in enumerate(expected):
+        count = len(detections)
+        for slot, (box, score, label) in enumerate(detections):
+            assert found["labels"][picture, slot] == label
+            # Largest difference seen, of scores and of boxes: 1.2e-7.
+            assert found["scores"][picture, slot] == pytest.approx(score, abs=2e-6)
+            np.testing.assert_allclose(found["boxes"][picture, slot], box, atol=5e-6)
+        for key in ("boxes", "scores", "labels"):
+            np.testing.assert_array_equal(found[key][picture, count:], 0)
+
+
+# Ten rows high; boxes of width 1 share all of x, so IoU is that of their rows.
+LOW, LOW_TOO, MIDDLE, HIGH = (0, 0, 0.4, 1), (0.1, 0, 0.4, 1), (0.2, 0, 0.6, 1), (0.6, 0, 1, 1)
+
+
+def test_suppression_by_hand():
+    boxes = [MIDDLE, LOW_TOO, LOW, HIGH]
+    scores = [[0.6], [0.7], [0.9], [0.8]]
+    # In falling score: LOW .9 stays. HIGH .8 touches nothing. LOW_TOO .7 has 3 of 4 rows in
+    # common with LOW: .75 > .45, gone. MIDDLE .6: 2 of 6 rows of LOW, .33; its 2 of 5 rows in
+    # common with LOW_TOO do not count any more.
+    found = detect_boxes(boxes, scores, max_detections=5)
+    assert found["num_detections"] == 3
+    expected = [LOW, HIGH, MIDDLE, (0, 0, 0, 0), (0, 0, 0, 0)]
+    np.testing.assert_allclose(found["boxes"], expected, atol=1e-6)
+    np.testing.assert_allclose(found["scores"], [0.9, 0.8, 0.6, 0, 0], atol=1e-6)
+    np.testing.assert_array_equal(found["labels"], 0)
+    # From .33 on MIDDLE goes too, and a threshold of .8 keeps all.
+    assert detect_boxes(boxes, scores, iou_threshold=0.3)["num_detections"] == 2
+    assert detect_boxes(boxes, scores, iou_threshold=0.8)["num_detections"] == 4
+
+
+def test_a_suppressed_box_suppresses_nothing():
+    # A chain: .5 rows each; A and B overlap by 4 of 6 rows, B and C too, A and C by 3 of 7.
+    chain = [(0, 0, 0.5, 1), (0.1, 0, 0.6, 1), (0.2, 0, 0.7, 1)]
+    found = detect_boxes(chain, [[0.9], [0.8], [0.7]], iou_threshold=0.5)
+    np.testing.assert_allclose(found["scores"][:3], [0.9, 0.7, 0], atol=1e-6)
+
+
+def test_overlap_at_the_threshold_stays():
+    # Quarters are exact in float32: 1 of 2 quarters in common.
+    boxes = [(0, 0, 0.5, 1), (0, 0, 0.25, 1)]
+    for threshold, count in [(0.5, 2), (0.499, 1)]:
+        found = detect_boxes(boxes, [[0.9], [0.8]], iou_threshold=threshold)
+        assert found["num_detections"] == count
+
+
+def test_score_at_the_threshold_goes():
+    # Two equal logits are .5 each to the bit.
+    boxes = [LOW, HIGH]
+    logits = [[[0.0, 0.0], [0.0, 1.0]]]
+    for threshold, count in [(0.5, 1), (0.499, 2), (0.75, 0)]:
+        found = detect(np.zeros((1, 2, 4)), logits, boxes, score_threshold=threshold)
+        assert found["num_detections"] == [count]
+
+
+def test_classes_do_not_suppress_each_other_and_labels_start_at_0():
+    boxes = [LOW, LOW_TOO, HIGH]
+    scores = [[0.05, 0.25, 0.5], [0.4, 0.3, 0.001], [0.001, 0.001, 0.001]]
+    # Of class 0, LOW_TOO beats LOW; of class 1 as well; of class 2 LOW is above .01, the other
+    # below. HIGH is nothing of all three.
+    found = detect_boxes(boxes, scores, max_detections=6)
+    assert found["num_detections"] == 3
+    np.testing.assert_allclose(found["scores"], [0.5, 0.4, 0.3, 0, 0, 0], atol=1e-6)
+    np.testing.assert_array_equal(found["labels"], [2, 0, 1, 0, 0, 0])
+    np.testing.assert_allclose(found["boxes"][:3], [LOW, LOW_TOO, LOW_TOO], atol=1e-6)
+
+
+def test_candidates_are_counted_before_suppression_and_by_class():
+    # Two candidates of class 0, the best: LOW and LOW_TOO, of which one stays. HIGH is the third
+    # of class 0, and the first of class 1.
+    boxes = [LOW, LOW_TOO, HIGH]
+    scores = [[0.8, 0.001], [0.7, 0.001], [0.3, 0.2]]
+    found = detect_boxes(boxes, scores, max_candidates=2)
+    np.testing.assert_allclose(found["scores"][:3], [0.8, 0.2, 0], atol=1e-6)
+    found = detect_boxes(boxes, scores, max_candidates=3)
+    np.testing.assert_allclose(found["scores"][:4], [0.8, 0.3, 0.2, 0], atol=1e-6)
+
+
+def test_clipping_comes_before_suppression():
+    # Inside the picture they are (0, 0, .5, 1) and (.1, 0, .5, 1): IoU .8. Outside the second
+    # has another 1.5 rows of its own, .4 of 2 rows in common: IoU .2.
+    boxes = [(0, 0, 0.5, 1), (0.1, -1.5, 0.5, 2.5)]
+    scores = [[0.9], [0.8]]
+    found = detect_boxes(boxes, scores, clip_boxes=True)
+    assert found["num_detections"] == 1
+    found = detect_boxes(boxes, scores)
+    np.testing.assert_allclose(found["boxes"][:2], boxes, atol=1e-6)
+    found = detect_boxes(boxes[1:], scores[1:], clip_boxes=True)
+    np.testing.assert_allclose(found["boxes"][0], (0.1, 0, 0.5, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"score_threshold": 0.3, "iou_threshold": 0.6},
+        {"score_threshold": 0.05, "max_candidates": 20},
+        {"iou_threshold": 0.3, "max_detections": 15},
+        {"score_threshold": 0.2, "max_candidates": 50, "max_detections": 40, "clip_boxes": True},
+    ],
+)
+def test_random_outputs_against_the_oracle(seed, settings):
+    default_boxes, deltas, logits = random_outputs(seed, background=6)
+    full = {"score_threshold": 0.01, "iou_threshold": 0.45, "max_candidates": 400,
+            "max_detections": 200, **settings}  # fmt: skip
+    clip = full.pop("clip_boxes", False)
+    expected = oracle.detections(deltas, logits, default_boxes, ODD_VARIANCES, **full, clip=clip)
+    counts = [len(each) for each in expected]
+    assert counts[0] == 0 and counts[1] > 2 and counts[2] > 10
+    found = detect(deltas, logits, default_boxes, **settings)
+    assert_equal_to_oracle(found, expected, full["max_detections"])
+
+
+def test_the_limits_of_the_oracle_test_bite():
+    default_boxes, deltas, logits = random_outputs(1, background=6)
+    for name, value in [("max_candidates", 20), ("max_detections", 15)]:
+        free = detect(deltas, logits, default_boxes)["num_detections"]
+        limited = detect(deltas, logits, default_boxes, **{name: value})["num_detections"]
+        assert limited[2] < free[2]
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "outputs", "post_processing"),
+    [
+        (
+            "torchvision_ssd300_vgg16.npz",
+            scene.SSD300,
+            scene.SSD300_OUTPUTS,
+            scene.SSD300_POST_PROCESSING,
+        ),
+        (
+            "torchvision_ssdlite320_mobilenet_v3_large.npz",
+            scene.SSDLITE320,
+            scene.SSDLITE320_OUTPUTS,
+            scene.SSDLITE320_POST_PROCESSING,
+        ),
+    ],
+)
+def test_torchvision_gold(file, settings, outputs, post_processing):
+    gold = np.load(GOLD / file)
+    deltas, logits = scene.raw_outputs(settings, **outputs)
+    default_boxes, variances = gold["default_boxes"], outputs["variances"]
+    found = detect(deltas, logits, default_boxes, variances, **post_processing, clip_boxes=True)
+    np.testing.assert_array_equal(found["num_detections"], gold["num_detections"])
+    assert found["num_detections"].min() > 20
+    start = 0
+    for picture, count in enumerate(gold["num_detections"]):
+        rows = slice(start, start + count)
+        start += count
+        labels = found["labels"][picture, :count]
+        np.testing.assert_array_equal(labels, gold["detection_labels"][rows])
+        for key in ("scores", "boxes"):  # seen: 1.8e-7
+            expected = gold[f"detection_{key}"][rows]
+            np.testing.assert_allclose(found[key][picture, :count], expected, atol=1e-5)
+
+
+def test_a_graph_of_any_batch_size_gives_the_eager_detections():
+    default_boxes, deltas, logits = random_outputs(3, background=6)
+    settings = DetectionSettings(max_candidates=30, max_detections=25)
+    num_boxes = len(default_boxes)
+
+    @tf.function(
+        input_signature=[
+            {
+                "box_deltas": tf.TensorSpec([None, num_boxes, 4], tf.float32),
+                "class_logits": tf.TensorSpec([None, num_boxes, 5], tf.float32),
+            }
+        ]
+    )
+    def graph(outputs):
+        return detections_from_outputs(outputs, default_boxes, settings, ODD_VARIANCES)
+
+    symbolic = graph.get_concrete_function().structured_outputs
+    assert symbolic["boxes"].shape.as_list() == [None, 25, 4]
+    for pictures in (slice(0, 3), slice(1, 2)):
+        outputs = {"box_deltas": deltas[pictures], "class_logits": logits[pictures]}
+        expected = detections_from_outputs(outputs, default_boxes, settings, ODD_VARIANCES)
+        assert expected["num_detections"].numpy().max() == 25
+        for key, value in graph(outputs).items():
+            np.testing.assert_allclose(value, expected[key], atol=1e-6)
+
+
+def test_bfloat16_outputs_are_computed_in_float32():
+    default_boxes, deltas, logits = random_outputs(4, background=6)
+    outputs = {
+        "box_deltas": tf.cast(deltas, tf.bfloat16),
+        "class_logits": tf.cast(logits, tf.bfloat16),
+    }
+    found = detections_from_outputs(outputs, default_boxes, variances=ODD_VARIANCES)
+    rounded = {key: tf.cast(value, tf.float32) for key, value in outputs.items()}
+    expected = detections_from_outputs(rounded, default_boxes, variances=ODD_VARIANCES)
+    assert found["num_detections"][2] > 100
+    for key in expected:
+        np.testing.assert_array_equal(found[key], expected[key])
+
+
+def test_default_settings_are_the_papers():
+    expected = {
+        "score_threshold": 0.01,
+        "iou_threshold": 0.45,
+        "max_candidates": 400,
+        "max_detections": 200,
+        "clip_boxes": False,
+    }
+    assert DetectionSettings().get_config() == expected
+
+
+def test_config_equals_the_arguments():
+    arguments = {
+        "score_threshold": 0.2,
+        "iou_threshold": 0.6,
+        "max_candidates": 70,
+        "max_detections": 30,
+        "clip_boxes": True,
+    }
+    settings = DetectionSettings(**arguments)
+    assert settings.get_config() == arguments
+    serialized = json.loads(json.dumps(keras.saving.serialize_keras_object(settings)))
+    restored = keras.saving.deserialize_keras_object(serialized)
+    assert restored == settings and restored.get_config() == arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"score_threshold": 1.1}, r"score_threshold=1\.1 must be between 0 and 1\."),
+        ({"score_threshold": -0.1}, r"score_threshold=-0\.1 must be between 0 and 1\."),
+        ({"iou_threshold": 45}, r"iou_threshold=45 must be between 0 and 1\."),
+        ({"max_candidates": 0}, r"max_candidates=0 must be 1 or more\."),
+        ({"max_detections": -1}, r"max_detections=-1 must be 1 or more\."),
+    ],
+)
+def test_settings_out_of_range(arguments, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        DetectionSettings(**arguments)

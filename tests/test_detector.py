@@ -1,0 +1,146 @@
+"""Detectors: loading them, and their detections in pixels of the original pictures."""
+
+import os
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from trainings import StubDetector, encoded, finished_run, validation_data
+
+from ssd_keras.data.examples import DetectionData, Example
+from ssd_keras.detections import DetectionSettings, detections_from_outputs
+from ssd_keras.engine.detector import KerasDetector, detect_data, detect_images, load_detector
+
+
+def example(image_id, height, width):
+    return Example(
+        image_id,
+        encoded(size=(width, height)),
+        height,
+        width,
+        np.zeros((0, 4)),
+        np.zeros(0, np.int32),
+        np.zeros(0, bool),
+        np.zeros(0, bool),
+        np.zeros(0),
+    )
+
+
+def pictures(count):
+    return np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3)).astype("float32")
+
+
+def test_run_directory_and_file_give_the_same_detector():
+    images = pictures(2)
+    detector = load_detector(finished_run())
+    assert detector.class_names == ("circle", "square", "triangle", "star", "cross")
+    assert detector.image_size == (64, 64)
+    found = detector(images)
+    model = keras.models.load_model(os.path.join(finished_run(), "model.keras"))
+    outputs = {name: np.asarray(value) for name, value in model(images, training=False).items()}
+    expected = detections_from_outputs(outputs, model.default_boxes, model.detection_settings)
+    again = load_detector(os.path.join(finished_run(), "model.keras"))(images)
+    assert found["num_detections"].min() > 0
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value.numpy(), atol=1e-4)
+        np.testing.assert_array_equal(again[name], found[name])
+
+
+def test_settings_replace_those_of_the_model():
+    detector = load_detector(finished_run(), DetectionSettings(max_detections=7))
+    found = detector(pictures(1))
+    assert found["boxes"].shape == (1, 7, 4)
+    assert found["num_detections"].tolist() == [7]
+
+
+def test_a_path_with_nothing_is_told(tmp_path):
+    message = (
+        r"^'.*' holds no model; pass the output directory of `ssd-keras train` \(with model\.keras "
+        r"inside\) or a \.keras file\.$"
+    )
+    for path in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(FileNotFoundError, match=message):
+            load_detector(str(path))
+
+
+def test_other_files_are_told(tmp_path):
+    path = tmp_path / "model.keras"
+    message = (
+        r"^'.*model\.keras' cannot be read as a Keras model \(.+\); pass a file that .*wrote\.$"
+    )
+    path.write_bytes(b"no zip at all")
+    with pytest.raises(ValueError, match=message):
+        load_detector(str(path))
+    shutil.copy(os.path.join(finished_run(), "model.keras"), path)
+    path.write_bytes(path.read_bytes()[:5000])  # a copy that was cut off
+    with pytest.raises(ValueError, match=message):
+        load_detector(str(path))
+    keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(path)
+    message = r"^'.*model\.keras' holds a Sequential, not an SSD; pass a file that .*wrote\.$"
+    with pytest.raises(ValueError, match=message):
+        load_detector(str(path))
+
+
+def test_detections_are_in_pixels_of_the_original_pictures():
+    # ymin, xmin, ymax, xmax; the second picture has nothing, the third a box over its edges.
+    detector = StubDetector(
+        [
+            ([[0.25, 0.1, 0.75, 0.6]], [0.875], [1]),
+            ([], [], []),
+            ([[-0.1, 0.5, 1.0, 1.25], [0, 0, 1, 1]], [0.5, 0.25], [0, 1]),
+        ]
+    )
+    data = DetectionData(
+        ("dog", "car"), (example("wide", 80, 100), example(5, 60, 60), example("tall", 120, 40))
+    )
+    detections, seconds = detect_data(detector, data, batch_size=2)
+    # 0.1 * 100, 0.25 * 80, 0.5 * 100, 0.5 * 80
+    expected = [
+        ("wide", "car", [10, 20, 50, 40], 0.875),
+        # 0.5 * 40, -0.1 * 120, 0.75 * 40, 1.1 * 120
+        ("tall", "dog", [20, -12, 30, 132], 0.5),
+        ("tall", "car", [0, 0, 40, 120], 0.25),
+    ]
+    assert [tuple(one) for one in detections] == [
+        ("image_id", "category_name", "bbox", "score")
+    ] * 3
+    for one, (image_id, name, bbox, score) in zip(detections, expected, strict=True):
+        assert (one["image_id"], one["category_name"], one["score"]) == (image_id, name, score)
+        assert one["bbox"] == pytest.approx(bbox, abs=1e-5)
+        assert {type(value) for value in one["bbox"]} == {float}
+    assert [image.shape for image in detector.images] == [(32, 48, 3)] * 3
+    assert np.mean(detector.images) == pytest.approx(90, abs=1)
+    assert seconds > 0
+
+
+def test_detect_data_takes_pictures_that_are_at_hand(capsys):
+    detector = StubDetector([([[0, 0, 0.5, 0.5]], [0.5], [0])])
+    data = DetectionData(("dog", "car"), (example("a", 80, 100), example("b", 40, 20)))
+    batches = [np.full((2, 32, 48, 3), 7.0)]
+    detections, _ = detect_data(detector, data, progress=True, resized_batches=batches)
+    assert [one["bbox"] for one in detections] == [[0, 0, 50, 40], [0, 0, 10, 20]]
+    assert np.mean(detector.images) == 7.0
+    assert "2/2" in capsys.readouterr().err
+
+
+def test_detect_images_takes_pictures_of_any_size():
+    model = load_detector(finished_run()).model
+    data = validation_data().examples[:3]
+    images = [tf.io.decode_image(one.read(), channels=3).numpy() for one in data]
+    together = detect_images(model, images, batch_size=2)
+    alone = detect_images(model, images[2])
+    assert together["boxes"].shape[0] == 3 and alone["boxes"].shape[0] == 1
+    np.testing.assert_allclose(together["scores"][2], alone["scores"][0], atol=1e-4)
+    resized = tf.image.resize(images[2], (64, 64))[None]
+    np.testing.assert_allclose(alone["scores"], KerasDetector(model)(resized)["scores"], atol=1e-4)
+
+
+def test_detect_images_refuses_what_is_no_rgb_picture():
+    model = load_detector(finished_run()).model
+    message = r"^picture 1 has the shape \(10, 10\); expected RGB \[H, W, 3\]\.$"
+    with pytest.raises(ValueError, match=message):
+        detect_images(model, [np.zeros((10, 10, 3)), np.zeros((10, 10))])
+    with pytest.raises(ValueError, match=r"^there is no picture to look at; pass at least one"):
+        detect_images(model, [])

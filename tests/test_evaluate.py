@@ -1,0 +1,75 @@
+"""Evaluation and scoring: the same numbers from a model and from a file of detections."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from trainings import StubDetector, validation_data, write_voc
+
+from ssd_keras.data.sources import load_data
+from ssd_keras.engine.detector import detect_data
+from ssd_keras.engine.evaluate import evaluate, score, write_json
+
+
+def shifted(data, shift):
+    """A stub whose detections are the data's own boxes, moved by a share of the picture."""
+    per_picture = [
+        (
+            one.relative_boxes() + np.float32(shift),
+            np.linspace(0.9, 0.5, len(one.labels)),
+            one.labels,
+        )
+        for one in data.examples
+    ]
+    return StubDetector(per_picture, data.class_names)
+
+
+def test_a_perfect_detector_scores_one():
+    metrics = evaluate(shifted(validation_data(), 0.0), validation_data(), batch_size=3)
+    assert metrics["num_images"] == 8
+    assert metrics["coco"]["AP"] == pytest.approx(1.0)
+    assert metrics["voc07"]["mAP"] == metrics["voc12"]["mAP"] == pytest.approx(1.0)
+    assert metrics["pictures_per_second"] > 0
+
+
+def test_an_empty_detector_scores_zero():
+    metrics = evaluate(
+        StubDetector([([], [], [])], validation_data().class_names), validation_data()
+    )
+    assert metrics["coco"]["AP"] == metrics["voc07"]["mAP"] == metrics["voc12"]["mAP"] == 0.0
+
+
+def test_score_equals_evaluate_and_opens_no_picture(tmp_path):
+    spec = write_voc(tmp_path / "voc", objects=("dog", "car"), count=3)
+    data = load_data(spec)
+    # Boxes 50x40 moved by 5 and 4 pixels: IoU 45 * 36 / (2 * 50 * 40 - 45 * 36) = 0.681, which is
+    # a match at 4 of COCO's 10 thresholds (0.5, 0.55, 0.6, 0.65).
+    detector = shifted(data, 0.05)
+    metrics = evaluate(detector, data)
+    assert metrics["coco"]["AP"] == pytest.approx(0.4)
+    detections, _ = detect_data(shifted(data, 0.05), data)
+    path = tmp_path / "results" / "detections.json"
+    write_json(detections, str(path))
+    shutil.rmtree(tmp_path / "voc" / "JPEGImages")
+    scored = score(str(path), load_data(spec, check_pictures=False))
+    metrics.pop("pictures_per_second")
+    assert scored == metrics
+
+
+def test_scoring_imports_no_framework():
+    command = (
+        "import sys, ssd_keras.engine.evaluate\n"
+        "sys.exit(bool({'tensorflow', 'keras', 'jax'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", command]).returncode == 0
+
+
+def test_json_replaces_the_file_only_when_whole(tmp_path):
+    path = tmp_path / "deep" / "numbers.json"
+    write_json({"AP": 0.5}, str(path))
+    with pytest.raises(TypeError):
+        write_json({"AP": object()}, str(path))
+    assert json.loads(path.read_text()) == {"AP": 0.5}

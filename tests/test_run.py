@@ -1,0 +1,153 @@
+"""The RUN directory: when it may be written, what resumes, and what a kill leaves behind."""
+
+import dataclasses
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+from trainings import recipe
+
+from ssd_keras.engine.run import RunDirectory, TrainingState
+
+NAMES = ("dog", "traffic light")
+
+
+def small_model(value=0.0):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(), loss="mse")
+    model.set_weights([np.full((1, 1), value), np.zeros(1)])
+    return model
+
+
+def started(tmp_path, name="run"):
+    run = RunDirectory(str(tmp_path / name))
+    run.start(recipe(), NAMES)
+    return run
+
+
+def test_start_writes_the_choices(tmp_path):
+    run = RunDirectory(str(tmp_path / "deep" / "run"))
+    assert run.open(recipe(), NAMES, resume=False) == TrainingState()
+    assert not os.path.exists(run.path)  # a check alone writes nothing
+    run.start(recipe(), NAMES)
+    assert sorted(os.listdir(run.path)) == ["class_names.txt", "recipe.json"]
+    assert run.read_text("class_names.txt") == "dog\ntraffic light\n"
+    assert json.loads(run.read_text("recipe.json"))["weight_decay"] == 0.05
+
+
+@pytest.mark.parametrize("kind", ["file", "full directory"])
+def test_a_taken_output_is_refused(tmp_path, kind):
+    path = tmp_path / "run"
+    if kind == "file":
+        path.write_text("mine")
+    else:
+        path.mkdir()
+        (path / "notes.txt").write_text("mine")
+    message = (
+        r"^output '.*run' is not an empty directory; choose another, or pass --resume to "
+        r"continue the training in it\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        RunDirectory(str(path)).open(recipe(), NAMES, resume=False)
+
+
+def test_what_a_kill_during_the_first_file_leaves_does_not_take_the_output(tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / ".writing-recipe.json").write_text("{")
+    assert RunDirectory(str(path)).open(recipe(), NAMES, resume=False) == TrainingState()
+
+
+def test_resume_needs_a_training(tmp_path):
+    message = (
+        r"^output '.*nothing' holds no training to resume; leave --resume away to start one\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        RunDirectory(str(tmp_path / "nothing")).open(recipe(), NAMES, resume=True)
+
+
+def test_resume_before_the_first_state_starts_afresh(tmp_path):
+    run = started(tmp_path)
+    os.remove(run.file("class_names.txt"))  # the kill came between the two files
+    assert run.open(recipe(), NAMES, resume=True) == TrainingState()
+
+
+@pytest.mark.parametrize("changes", [{"seed": 4}, {"model_options": {"width": 8}}])
+def test_resume_with_another_recipe_is_refused(tmp_path, changes):
+    message = (
+        r"^the training in '.*run' was started with another recipe \(see its recipe\.json\); "
+        r"resume with the same one, or choose another output\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        started(tmp_path).open(recipe(**changes), NAMES, resume=True)
+
+
+def test_resume_with_other_classes_is_refused(tmp_path):
+    message = (
+        r"^the training in '.*run' has other classes \(see its class_names\.txt\) than the "
+        r"training data; resume with the same data\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        started(tmp_path).open(recipe(), NAMES[::-1], resume=True)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"preset": "ssd160_small_shapes"}', '{"old": 1}'])
+def test_a_recipe_of_another_kind_is_told(tmp_path, text):
+    run = started(tmp_path)
+    run.write_text("recipe.json", text)
+    message = r"^'.*recipe\.json' is no recipe of this version \(.+\); choose another output\.$"
+    with pytest.raises(ValueError, match=message):
+        run.open(recipe(), NAMES, resume=True)
+
+
+def test_a_state_comes_back_whole(tmp_path):
+    run = started(tmp_path)
+    history = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25, "val_AP": 0.1}]
+    run.save_state(small_model(7.0), TrainingState(2, 0.1, history))
+    state = run.open(recipe(), NAMES, resume=True)
+    assert dataclasses.astuple(state) == (2, 0.1, history, "state-2.keras")
+    assert run.load_state_model(state).get_weights()[0] == [[7.0]]
+
+
+def test_a_new_state_replaces_the_old_one(tmp_path):
+    run = started(tmp_path, "run [1]")  # brackets mean something in file patterns
+    run.save_state(small_model(1.0), TrainingState(1))
+    run.save_state(small_model(2.0), TrainingState(2))
+    assert [n for n in sorted(os.listdir(run.path)) if "state" in n] == [
+        "state-2.keras",
+        "state.json",
+    ]
+
+
+def test_resume_removes_what_kills_left(tmp_path):
+    run = started(tmp_path)
+    run.save_state(small_model(), TrainingState(2))
+    for name in (".writing-state-4.keras", "state-4.keras", ".curves.png.77.part", "notes.txt"):
+        run.write_text(name, "")
+    run.open(recipe(), NAMES, resume=True)
+    assert sorted(os.listdir(run.path)) == [
+        "class_names.txt",
+        "notes.txt",
+        "recipe.json",
+        "state-2.keras",
+        "state.json",
+    ]
+
+
+def test_a_failure_while_writing_keeps_the_old_file(tmp_path):
+    run = started(tmp_path)
+    run.write_text("history.csv", "old")
+    with pytest.raises(RuntimeError), run.replacing("history.csv") as path:
+        with open(path, "w") as file:
+            file.write("half of the n")
+        raise RuntimeError
+    assert run.read_text("history.csv") == "old"
+    assert not os.path.exists(path)
+
+
+def test_history_has_a_column_for_whatever_any_epoch_has(tmp_path):
+    run = started(tmp_path)
+    run.write_history([{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25, "val_AP": 0.1}])
+    assert run.read_text("history.csv").split() == ["epoch,loss,val_AP", "1,2.5,", "2,1.25,0.1"]

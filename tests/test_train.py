@@ -1,0 +1,325 @@
+"""Training: what it leaves behind, and that an interruption changes nothing."""
+
+import csv
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from trainings import (
+    RECIPE_TEXT,
+    STEPS_PER_EPOCH,
+    TRAIN_DATA,
+    VALIDATION_DATA,
+    difference,
+    finished_run,
+    load,
+    recipe,
+    steps_of,
+    train_data,
+    validation_data,
+)
+
+from ssd_keras.engine import callbacks
+from ssd_keras.engine.train import build_model, make_optimizer, read_history, train
+
+# Between a training that was interrupted and one that was not. On one machine it is zero; threads
+# of a busy machine are allowed to add in another order.
+SAME = 1e-6
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    return finished_run()
+
+
+def interrupt_at(monkeypatch, step):
+    """Makes the training stop, as by Ctrl-C, after the given number of steps in this process."""
+    count = itertools.count(1)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if next(count) == step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks.Progress, "on_train_batch_end", on_train_batch_end)
+
+
+def assert_same_history(rows, expected):
+    assert [row["epoch"] for row in rows] == [row["epoch"] for row in expected]
+    for row, twin in zip(rows, expected, strict=True):
+        assert row.keys() == twin.keys()
+        assert row["learning_rate"] == twin["learning_rate"]
+        for name in row:
+            assert row[name] == pytest.approx(twin[name], rel=SAME, abs=SAME), name
+
+
+# What a run leaves behind
+
+
+def test_run_directory_has_the_layout_of_the_design(uninterrupted):
+    assert sorted(os.listdir(uninterrupted)) == [
+        "class_names.txt",
+        "curves.png",
+        "history.csv",
+        "model.keras",
+        "recipe.json",
+        "state-5.keras",
+        "state.json",
+        "tensorboard",
+    ]
+    with open(os.path.join(uninterrupted, "class_names.txt")) as file:
+        assert file.read() == "circle\nsquare\ntriangle\nstar\ncross\n"
+    with open(os.path.join(uninterrupted, "recipe.json")) as file:
+        written = json.load(file)
+    assert written["learning_rate"] == 3e-3 and written["seed"] == 3
+    with open(os.path.join(uninterrupted, "curves.png"), "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def test_history_has_losses_each_epoch_and_ap_where_due(uninterrupted):
+    rows = read_history(os.path.join(uninterrupted, "history.csv"))
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [row["epoch"] for row in rows if "val_AP" in row] == [2, 4, 5]
+    assert [row["epoch"] for row in rows if "val_AP50" in row] == [2, 4, 5]
+    for row in rows:
+        assert row["loss"] == pytest.approx(row["box_loss"] + row["class_loss"], rel=1e-5)
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+
+
+def test_history_csv_leaves_cells_empty_that_are_not_due(uninterrupted):
+    with open(os.path.join(uninterrupted, "history.csv"), newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["val_AP"] == "" and rows[1]["val_AP"] != ""
+
+
+def test_learning_rate_follows_the_cosine(uninterrupted):
+    # 20 steps: a rise over 3, then half a cosine over 17. After epoch 2 the next step is 8:
+    # 0.003 * 0.5 * (1 + cos(pi * 5 / 17)) = 0.0024039
+    rows = read_history(os.path.join(uninterrupted, "history.csv"))
+    assert rows[1]["learning_rate"] == pytest.approx(0.0024039, abs=2e-7)
+    assert rows[-1]["learning_rate"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_tensorboard_has_every_scalar_of_the_history(uninterrupted):
+    folder = os.path.join(uninterrupted, "tensorboard")
+    files = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    found = {}
+    for record in tf.data.TFRecordDataset(files):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            found[event.step, value.tag] = value.simple_value
+    expected = {
+        (int(row["epoch"]), name): value
+        for row in read_history(os.path.join(uninterrupted, "history.csv"))
+        for name, value in row.items()
+        if name not in ("epoch", "learning_rate")
+    }
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_kept_model_is_the_best_also_across_an_interruption(tmp_path, monkeypatch):
+    series = iter([0.1, 0.5, 0.3])
+    monkeypatch.setattr(
+        callbacks, "coco_metrics", lambda data, found: {"AP": next(series), "AP50": 0.0}
+    )
+    weights = {}
+    original = callbacks.RunKeeper.on_epoch_end
+
+    def remember(self, epoch, logs=None):
+        weights[epoch + 1] = self.model.get_weights()
+        original(self, epoch, logs)
+
+    monkeypatch.setattr(callbacks.RunKeeper, "on_epoch_end", remember)
+    short = recipe(epochs=3, validate_every=1)
+    output = str(tmp_path / "run")
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        interrupt_at(context, 2 * STEPS_PER_EPOCH + 1)
+        train(short, train_data(), validation_data(), output)
+    history = train(short, train_data(), validation_data(), output, resume=True)
+    assert [row["val_AP"] for row in history] == [0.1, 0.5, 0.3]
+    kept = load(os.path.join(output, "model.keras")).get_weights()
+    for value, best, last in zip(kept, weights[2], weights[3], strict=True):
+        np.testing.assert_array_equal(value, best)
+        assert not np.array_equal(value, last)
+
+
+def test_bfloat16_without_validation_keeps_the_last_model(tmp_path):
+    output = str(tmp_path / "run")
+    history = train(
+        recipe(precision="mixed_bfloat16", optimizer="caffe_sgd", epochs=2),
+        train_data(),
+        None,
+        output,
+    )
+    assert keras.config.dtype_policy().name == "float32"
+    assert all(np.isfinite(list(row.values())).all() for row in history)
+    assert "val_AP" not in history[-1]
+    model = load(os.path.join(output, "model.keras"))
+    assert int(model.optimizer.iterations) == 2 * STEPS_PER_EPOCH
+    assert model.get_layer("class_head1").compute_dtype == "bfloat16"
+    assert model.get_layer("class_head1").variable_dtype == "float32"
+    outputs = model(np.full((1, 64, 64, 3), 90, np.uint8))
+    assert {value.dtype.name for value in outputs.values()} == {"float32"}
+
+
+def test_a_model_that_cannot_be_built_leaves_no_trace(tmp_path):
+    output = tmp_path / "run"
+    wrong = recipe(precision="mixed_bfloat16", model_options={"widht": 4})
+    with pytest.raises(ValueError, match=r"has no option 'widht'; choose from .*width"):
+        train(wrong, train_data(), None, str(output))
+    assert keras.config.dtype_policy().name == "float32"
+    assert not output.exists()
+
+
+def test_other_classes_of_the_validation_data_are_told(tmp_path):
+    from ssd_keras.data.sources import load_data
+
+    other = load_data("synthetic:shapes@val[:2]", class_names=["star", "cross"])
+    with pytest.raises(ValueError, match=r"validation data have the classes star, cross but .*"):
+        train(recipe(), train_data(), other, str(tmp_path / "run"))
+
+
+def test_optimizer_of_a_recipe_survives_saving():
+    # Keras itself forgets which variables have no weight decay.
+    model = build_model(recipe(), ["dog"], total_steps=20)
+    copy = type(model.optimizer).from_config(model.optimizer.get_config())
+    copy.build(model.trainable_variables)
+    decays = {v.name: copy._use_weight_decay(v) for v in model.trainable_variables}
+    assert decays == {"kernel": True, "gamma": False, "beta": False, "bias": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    # Rates before the steps 0, 1, 9, 10, 19 of 20.
+    [
+        # decay at 0.5 * 20 = step 10 to a tenth
+        ({"schedule": "steps", "decay_steps": (0.5,)}, [0.5, 1.0, 1.0, 0.1, 0.1]),
+        # no decay at all
+        ({"schedule": "steps"}, [0.5, 1.0, 1.0, 1.0, 1.0]),
+        # 0.5 * (1 + cos(pi * (step - 2) / 18)); before step 2 the rise
+        ({"schedule": "cosine"}, [0.5, 1.0, 0.67101, 0.58682, 0.0075961]),
+    ],
+)
+def test_schedule_of_a_recipe(changes, expected):
+    chosen = recipe(learning_rate=1.0, warmup_steps=2, **changes)
+    optimizer = make_optimizer(chosen, total_steps=20)
+    rates = []
+    for step in (0, 1, 9, 10, 19):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    assert rates == pytest.approx(expected, rel=1e-4)
+
+
+# Resuming
+
+
+def test_resume_in_the_middle_of_an_epoch_changes_nothing(uninterrupted, tmp_path, monkeypatch):
+    output = str(tmp_path / "run")
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        interrupt_at(context, 3 * STEPS_PER_EPOCH + 2)  # in epoch 4; the last state is of 2
+        train(recipe(), train_data(), validation_data(), output)
+    assert steps_of(os.path.join(output, "state-2.keras")) == 2 * STEPS_PER_EPOCH
+    for name in (".writing-state-4.keras", ".writing-state.json", ".curves.png.123.part"):
+        with open(os.path.join(output, name), "w") as file:
+            file.write("half of it")
+    history = train(recipe(), train_data(), validation_data(), output, resume=True)
+    assert sorted(os.listdir(output)) == sorted(os.listdir(uninterrupted))
+    for name in ("state-5.keras", "model.keras"):
+        assert difference(f"{output}/{name}", f"{uninterrupted}/{name}") <= SAME
+    expected = read_history(os.path.join(uninterrupted, "history.csv"))
+    assert_same_history(history, expected)
+    assert_same_history(read_history(os.path.join(output, "history.csv")), expected)
+
+
+def test_resume_of_a_finished_run_returns_at_once(uninterrupted, monkeypatch):
+    monkeypatch.setattr(keras.Model, "fit", None)  # a call would fail
+    before = os.stat(os.path.join(uninterrupted, "model.keras")).st_mtime_ns
+    history = train(recipe(), train_data(), validation_data(), uninterrupted, resume=True)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
+    assert os.stat(os.path.join(uninterrupted, "model.keras")).st_mtime_ns == before
+
+
+# A real kill
+
+
+def start_training(tmp_path, resume=False):
+    """Starts the command; its output goes to a file, so that it never waits for a reader."""
+    (tmp_path / "recipe.py").write_text(RECIPE_TEXT)
+    words = ["--recipe", f"{tmp_path}/recipe.py", "--output", f"{tmp_path}/run"]
+    words += ["--train-data", TRAIN_DATA, "--validation-data", VALIDATION_DATA]
+    with open(tmp_path / "log.txt", "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ssd_keras", "train", *words, *["--resume"] * resume],
+            stdout=log,
+            stderr=log,
+        )
+
+
+def kill_when(process, happened):
+    """Kills the process by SIGKILL at the first moment at which `happened` is true."""
+    try:
+        deadline = time.monotonic() + 300
+        while True:
+            assert process.poll() is None, f"ended with {process.returncode} before it was killed"
+            assert time.monotonic() < deadline
+            if happened():
+                # Stopped, it cannot leave the moment that we wait for.
+                process.send_signal(signal.SIGSTOP)
+                if happened():
+                    return
+                process.send_signal(signal.SIGCONT)
+            time.sleep(0.0005)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def state_epoch(run) -> int:
+    path = run / "state.json"
+    return json.loads(path.read_text())["epoch"] if path.exists() else 0
+
+
+def test_resume_after_a_kill_changes_nothing(uninterrupted, tmp_path):
+    run = tmp_path / "run"
+    kill_when(start_training(tmp_path), lambda: state_epoch(run) == 2)
+    assert state_epoch(run) == 2
+    history = train(recipe(), train_data(), validation_data(), str(run), resume=True)
+    assert difference(run / "model.keras", f"{uninterrupted}/model.keras") <= SAME
+    assert_same_history(history, read_history(os.path.join(uninterrupted, "history.csv")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "happened",
+    [
+        pytest.param(lambda run: (run / "recipe.json").exists(), id="before the first state"),
+        pytest.param(lambda run: (run / ".writing-state-2.keras").exists(), id="first state"),
+        pytest.param(lambda run: (run / ".writing-model.keras").exists(), id="writing the model"),
+        pytest.param(lambda run: (run / ".writing-state-4.keras").exists(), id="second state"),
+        pytest.param(
+            lambda run: (run / "state-4.keras").exists() and state_epoch(run) == 2,
+            id="model of the state written, not yet the state",
+        ),
+        pytest.param(
+            lambda run: (run / "state-2.keras").exists() and state_epoch(run) == 4,
+            id="old state not yet removed",
+        ),
+    ],
+)
+def test_resume_after_a_kill_at_a_bad_moment(uninterrupted, tmp_path, happened):
+    run = tmp_path / "run"
+    kill_when(start_training(tmp_path), lambda: happened(run))
+    assert happened(run)
+    assert start_training(tmp_path, resume=True).wait() == 0, (tmp_path / "log.txt").read_text()
+    assert sorted(os.listdir(run)) == sorted(os.listdir(uninterrupted))
+    for name in ("state-5.keras", "model.keras"):
+        assert difference(run / name, f"{uninterrupted}/{name}") <= SAME
+    expected = read_history(os.path.join(uninterrupted, "history.csv"))
+    assert_same_history(read_history(run / "history.csv"), expected)

@@ -1,0 +1,378 @@
+"""Trunks: shapes, parameters as published, weights that move without a change of the outputs."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from ssd_keras.models import build_ssd, ssd_resnet, ssd_vgg16, ssdlite_mobilenet_v3_large
+from ssd_keras.models.mobilenet import mobilenet_v2, mobilenet_v3_large
+from ssd_keras.models.resnet import basic_resnet, resnet18, resnet50
+from ssd_keras.models.trunks import feature_extractor, fold_batch_norm, restride
+from ssd_keras.models.vgg import vgg16
+
+NINETY = [f"class {index}" for index in range(90)]
+SIZES = (30, 60, 111, 162, 213, 264, 315)
+
+
+def trainable(model) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def feature_shapes(trunk) -> list[tuple]:
+    return [feature_map.shape[1:] for feature_map in trunk.outputs]
+
+
+def pictures(size: int = 64, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(2).normal(size=(2, size, size, channels)).astype("float32")
+
+
+def outputs(model, images) -> list[np.ndarray]:
+    found = model(images)
+    found = found if isinstance(found, list) else [found]
+    return [keras.ops.convert_to_numpy(each) for each in found]
+
+
+def assert_same_outputs(model, other, images, **tolerance):
+    for found, wanted in zip(outputs(model, images), outputs(other, images), strict=True):
+        assert np.ptp(wanted) > 0
+        np.testing.assert_allclose(found, wanted, **tolerance)
+
+
+def randomize(model, seed: int = 4) -> None:
+    """Batch normalisation statistics and biases that no initialiser gives."""
+    generator = np.random.default_rng(seed)
+    ranges = {
+        "gamma": (0.5, 1.5),
+        "beta": (-0.5, 0.5),
+        "moving_mean": (-0.3, 0.3),
+        "moving_variance": (0.5, 2.0),
+        "bias": (-0.1, 0.1),
+    }
+    for weight in model.weights:
+        if weight.name in ranges:
+            weight.assign(generator.uniform(*ranges[weight.name], weight.shape))
+
+
+# VGG16
+
+
+def test_vgg16_gives_the_papers_maps():
+    trunk = vgg16((300, 300))
+    assert feature_shapes(trunk) == [(38, 38, 512), (19, 19, 1024)]
+    names = [layer.name for layer in trunk.layers if isinstance(layer, layers.Conv2D)]
+    assert names == [
+        "conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3",
+        "conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3", "fc6", "fc7",
+    ]  # fmt: skip
+    fc6, pool5 = trunk.get_layer("fc6"), trunk.get_layer("pool5")
+    assert (fc6.kernel_size, fc6.dilation_rate) == ((3, 3), (6, 6))
+    assert (pool5.pool_size, pool5.strides) == ((3, 3), (1, 1))
+
+
+def test_full_vgg16_of_the_ablation():
+    trunk = vgg16((300, 300), atrous=False)
+    assert feature_shapes(trunk) == [(38, 38, 512), (19, 19, 512), (10, 10, 4096)]
+    fc6 = trunk.get_layer("fc6")
+    assert (fc6.kernel_size, fc6.dilation_rate) == ((7, 7), (1, 1))
+
+
+@pytest.mark.slow
+def test_ablation_without_atrous_keeps_the_default_boxes():
+    model = ssd_vgg16((300, 300), ["cat"], SIZES, atrous=False)
+    assert [rows for rows, _ in model.feature_sizes] == [38, 19, 10, 5, 3, 1]
+    np.testing.assert_array_equal(
+        model.default_boxes, ssd_vgg16((300, 300), ["cat"], SIZES).default_boxes
+    )
+
+
+def test_conv4_3_is_normalised_to_length_20():
+    images = 50 * pictures(32)
+    fine, _ = outputs(vgg16((32, 32)), images)
+    np.testing.assert_allclose(np.linalg.norm(fine, axis=-1), np.full((2, 4, 4), 20.0), rtol=1e-4)
+    fine, _ = outputs(vgg16((32, 32), normalize=False), images)
+    assert np.abs(np.linalg.norm(fine, axis=-1) - 20).min() > 1
+
+
+@pytest.fixture(scope="module")
+def random_imagenet():
+    """Keras' VGG16 with random weights in the place of ImageNet's."""
+    network = keras.applications.VGG16(weights=None)
+    randomize(network)
+    return network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("atrous", [True, False])
+def test_vgg16_takes_over_imagenet(monkeypatch, random_imagenet, atrous):
+    monkeypatch.setattr(keras.applications, "VGG16", lambda weights: random_imagenet)
+    trunk = vgg16((64, 64), atrous, weights="imagenet")
+
+    def weights(layer):
+        return (keras.ops.convert_to_numpy(weight) for weight in trunk.get_layer(layer).weights)
+
+    def imagenet(layer):
+        return random_imagenet.get_layer(layer).get_weights()
+
+    pairs = {"conv1_1": "block1_conv1", "conv3_3": "block3_conv3", "conv5_2": "block5_conv2"}
+    for name, source in pairs.items():
+        for found, wanted in zip(weights(name), imagenet(source), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+    (fc1, fc1_bias), (fc2, fc2_bias) = imagenet("fc1"), imagenet("fc2")
+    (fc6, fc6_bias), (fc7, fc7_bias) = weights("fc6"), weights("fc7")
+    fc1 = fc1.reshape(7, 7, 512, 4096)
+    # Rows and columns 0, 3, 6 of 7; every fourth of 4096 channels: with 3x3 cells 6 apart, they
+    # stand at two thirds of the distance that they had over the unpooled map.
+    every, step = (np.array([0, 3, 6]), 4) if atrous else (np.arange(7), 1)
+    np.testing.assert_array_equal(fc6, fc1[every[:, None], every][..., ::step])
+    np.testing.assert_array_equal(fc6_bias, fc1_bias[::step])
+    np.testing.assert_array_equal(fc7[0, 0], fc2[::step, ::step])
+    np.testing.assert_array_equal(fc7_bias, fc2_bias[::step])
+    if atrous:
+        assert fc6[1, 2, 5, 7] == fc1[3, 6, 5, 28] and fc7[0, 0, 3, 5] == fc2[12, 20]
+
+
+# Parameters as published
+
+
+def test_resnets_have_the_published_parameters():
+    # torchvision's resnet18 and resnet34 without the classifier: 11689512 and 21797672 less
+    # 512 * 1000 + 1000
+    assert trainable(basic_resnet((64, 64), 18)) == 11_689_512 - 513_000
+    assert trainable(basic_resnet((64, 64), 34)) == 21_797_672 - 513_000
+
+
+def test_ssdlite_has_torchvisions_parameters():
+    model = ssdlite_mobilenet_v3_large((320, 320), NINETY)
+    assert trainable(model) == 3_440_060
+
+
+def test_ssd300_has_torchvisions_parameters():
+    assert trainable(ssd_vgg16((300, 300), NINETY, SIZES)) == 35_641_826
+
+
+def test_maps_of_the_other_trunks():
+    assert feature_shapes(resnet18((300, 300))) == [(38, 38, 256)]
+    assert feature_shapes(resnet50((300, 300))) == [(38, 38, 1024)]
+    assert feature_shapes(mobilenet_v3_large((320, 320))) == [(20, 20, 672), (10, 10, 480)]
+    fine = ("block_6_expand_relu", "out_relu")
+    assert feature_shapes(mobilenet_v2((64, 96), fine)) == [(8, 12, 192), (2, 3, 1280)]
+
+
+# Folding and restriding
+
+
+def test_folding_batch_norm_keeps_the_outputs():
+    network = keras.applications.MobileNetV2(
+        (64, 64, 3), alpha=0.35, include_top=False, weights=None
+    )
+    randomize(network)
+    folded = fold_batch_norm(network)
+    assert_same_outputs(folded, network, pictures(), atol=1e-4, rtol=1e-4)
+    # 52 convolutions: a kernel and four vectors of statistics each become a kernel and a bias.
+    assert (len(network.weights), len(folded.weights)) == (52 * 5, 52 * 2)
+    kinds = {type(layer).__name__ for layer in folded.layers}
+    assert "BatchNormalization" not in kinds and "DepthwiseConv2D" in kinds
+    cut = mobilenet_v2((64, 64), ["block_6_expand_relu"], 0.35, batch_norm=False)
+    assert trainable(cut) == sum(int(np.prod(weight.shape)) for weight in cut.weights)
+
+
+def test_folding_respects_biases_and_missing_scales():
+    image = keras.Input((8, 8, 3))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2)(image)
+    x = layers.BatchNormalization(scale=False, epsilon=0.1)(x)
+    x = layers.Conv2D(4, 1)(x)
+    network = keras.Model(image, layers.BatchNormalization(center=False)(x))
+    randomize(network)
+    assert_same_outputs(fold_batch_norm(network), network, pictures(8), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [layers.ReLU(name="before"), layers.Conv2D(3, 1, activation="relu", name="before")],
+    ids=["no convolution", "activation inside"],
+)
+def test_folding_refuses_what_it_would_change(before):
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, layers.BatchNormalization(name="norm")(before(image)))
+    with pytest.raises(
+        ValueError,
+        match=r"batch normalisation 'norm' cannot be folded into 'before': expected a convolution",
+    ):
+        fold_batch_norm(network)
+
+
+def test_restriding_keeps_the_weights():
+    network = basic_resnet((64, 64), 18, num_stages=3)
+    randomize(network)
+    finer = restride(network, {"conv4_block1_0_conv": 1, "conv4_block1_1": 1})
+    assert (network.output.shape, finer.output.shape) == ((None, 4, 4, 256), (None, 8, 8, 256))
+    for found, wanted in zip(finer.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    built = basic_resnet((64, 64), 18, num_stages=3, strides=(1, 2, 1))
+    built.set_weights(network.get_weights())
+    assert_same_outputs(finer, built, pictures(), atol=1e-5)
+    with pytest.raises(ValueError, match=r"trunk 'resnet18' has no layer 'conv9' to change"):
+        restride(network, {"conv9": 1})
+
+
+# Weights from elsewhere
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("VGG16", lambda: vgg16((64, 64), weights="imagenet")),
+        ("ResNet50", lambda: resnet50((64, 64), weights="imagenet")),
+        ("MobileNetV2", lambda: mobilenet_v2((64, 64), alpha=0.35, weights="imagenet")),
+    ],
+)
+def test_imagenet_out_of_reach_is_an_error(monkeypatch, name, build):
+    network = getattr(keras.applications, name)
+
+    def offline(*arguments, weights="imagenet", **options):
+        if weights == "imagenet":
+            raise Exception("URL fetch failure on https://example.org:\n None -- no network")
+        return network(*arguments, weights=weights, **options)
+
+    monkeypatch.setattr(keras.applications, name, offline)
+    with pytest.raises(
+        ValueError,
+        match=r"ImageNet weights could not be fetched \(URL fetch failure .* no network\); pass "
+        r"the path of a weights file instead of 'imagenet', or None for random weights",
+    ) as caught:
+        build()
+    assert "\n" not in str(caught.value)
+
+
+def test_trunks_without_imagenet_say_so():
+    with pytest.raises(ValueError, match=r"Keras has no ImageNet weights of ResNet18; pass the"):
+        resnet18((64, 64), "imagenet")
+    with pytest.raises(ValueError, match=r"no ImageNet weights of MobileNetV3-Large with the red"):
+        mobilenet_v3_large((64, 64), "imagenet")
+    with pytest.raises(ValueError, match=r"depth=34 is unknown; choose 18 or 50"):
+        ssd_resnet((300, 300), ["cat"], SIZES, depth=34)
+
+
+TRUNKS = {
+    "resnet18": lambda weights: resnet18((64, 64), weights),
+    "resnet50": lambda weights: resnet50((64, 64), weights),
+    "mobilenet_v2": lambda weights: mobilenet_v2((64, 64), alpha=0.35, weights=weights),
+    "mobilenet_v2 folded": lambda weights: mobilenet_v2(
+        (64, 64), alpha=0.35, batch_norm=False, weights=weights
+    ),
+    "mobilenet_v3_large": lambda weights: mobilenet_v3_large((64, 64), weights),
+    "vgg16": lambda weights: vgg16((64, 64), weights=weights),
+}
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_saved_trunk_gives_the_same_features(tmp_path, name):
+    trunk = TRUNKS[name](None)
+    randomize(trunk)
+    path = str(tmp_path / "trunk.weights.h5")
+    trunk.save_weights(path)
+    assert_same_outputs(TRUNKS[name](path), trunk, pictures(), atol=0)
+
+
+def test_whole_model_file_serves_as_trunk_weights(tmp_path):
+    trunk = mobilenet_v2((64, 64), alpha=0.35)
+    randomize(trunk)
+    trunk.save(tmp_path / "trunk.keras")
+    again = mobilenet_v2((64, 64), alpha=0.35, weights=tmp_path / "trunk.keras")
+    assert_same_outputs(again, trunk, pictures(), atol=0)
+
+
+def test_wrong_weights_are_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"trunk weights '.*none.weights.h5' do not exist"):
+        resnet18((64, 64), str(tmp_path / "none.weights.h5"))
+    text = tmp_path / "text.weights.h5"
+    text.write_text("no weights")
+    message = r"'.*{}' does not hold weights of '{}' \(.*\); pass a .weights.h5 or .keras file"
+    with pytest.raises(ValueError, match=message.format("text.weights.h5", "resnet18")) as caught:
+        resnet18((64, 64), str(text))
+    assert "\n" not in str(caught.value)
+    other = tmp_path / "other.weights.h5"
+    mobilenet_v2((64, 64), alpha=0.35).save_weights(other)
+    for build, name in (
+        (lambda: resnet18((64, 64), other), "resnet18"),
+        (lambda: mobilenet_v2((64, 64), alpha=0.5, weights=other), "mobilenet_v2"),
+        (
+            lambda: mobilenet_v2((64, 64), alpha=0.35, batch_norm=False, weights=other),
+            "mobilenet_v2",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message.format("other.weights.h5", name)):
+            build()
+
+
+# Any network
+
+
+def test_feature_extractor_suggests_layers():
+    network = keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None)
+    with pytest.raises(
+        ValueError,
+        # the last layers of the maps of 48, 24, 12, 6 and 3 cells
+        match=r"the trunk '\S+' has no layer 'block_6'; choose from those with a feature map, for "
+        r"example block_1_expand_relu, block_3_expand_relu, block_6_expand_relu, "
+        r"block_13_expand_relu, out_relu\.",
+    ):
+        feature_extractor(network, ["block_3_expand_relu", "block_6"])
+    with pytest.raises(
+        ValueError,
+        match=r"layer 'predictions' of the trunk '\S+' gives no feature map \[B, H, W, C\] but "
+        r"\(None, 1000\); name another",
+    ):
+        feature_extractor(network, ["predictions"])
+
+
+def test_feature_extractor_gives_the_named_layers_in_order():
+    network = basic_resnet((64, 64), 18, num_stages=2)
+    trunk = feature_extractor(network, ["conv2_block2_out", "conv3_block2_out"], name="mine")
+    assert trunk.name == "mine"
+    assert feature_shapes(trunk) == [(16, 16, 64), (8, 8, 128)]
+    coarse = outputs(network, pictures())[0]
+    np.testing.assert_allclose(outputs(trunk, pictures())[1], coarse, atol=1e-5)
+
+
+NETWORKS = {
+    "EfficientNetB0": (
+        keras.applications.EfficientNetB0,
+        ["block6a_expand_activation", "top_activation"],
+        ((6, 8), (3, 4), (2, 2), (1, 1)),
+    ),
+    "MobileNetV3Small": (
+        keras.applications.MobileNetV3Small,
+        ["expanded_conv_7_project_bn", "named below"],
+        ((6, 8), (3, 4), (2, 2), (1, 1)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_build_ssd_on_any_network(tmp_path, name):
+    build, feature_layers, feature_sizes = NETWORKS[name]
+    network = build(input_shape=(96, 128, 3), weights=None, include_top=False)
+    if name == "MobileNetV3Small":  # Keras numbers its activations through the process
+        feature_layers = [feature_layers[0], network.layers[-1].name]
+    model = build_ssd(network, feature_layers, ["cat", "dog"], smallest=0.2, largest=0.8)
+    assert model.feature_sizes == feature_sizes
+    # Six maps are wanted, but the fourth is one cell; 20 % to 80 % of 96 pixels in steps of 20 %.
+    assert model.default_box_spec.sizes == pytest.approx((19.2, 38.4, 57.6, 76.8, 96.0))
+    assert len(model.default_boxes) == 6 * (48 + 12 + 4 + 1)
+    images = np.random.default_rng(6).integers(0, 256, (2, 96, 128, 3)).astype("uint8")
+    model.save(tmp_path / "model.keras")
+    found = keras.models.load_model(tmp_path / "model.keras")(images)
+    for key, value in model(images).items():
+        assert value.shape[:2] == (2, 390) and np.ptp(value) > 0
+        np.testing.assert_array_equal(found[key], value)
+
+
+def test_build_ssd_needs_a_fixed_size():
+    network = keras.applications.MobileNetV2((None, None, 3), weights=None, include_top=False)
+    with pytest.raises(
+        ValueError, match=r"has an open input size \(None, None\); build it with input_shape=\(h"
+    ):
+        build_ssd(network, ["out_relu"], ["cat"])

@@ -1,0 +1,154 @@
+"""Small trainings, data and detectors that tests of `ssd_keras.engine` and the command share."""
+
+import atexit
+import functools
+import io
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ssd_keras.data.sources import load_data
+from ssd_keras.recipes import TrainRecipe
+
+TRAIN_DATA = "synthetic:shapes@train[:32]"
+VALIDATION_DATA = "synthetic:shapes@val[:8]"
+STEPS_PER_EPOCH = 4  # 32 pictures in batches of 8
+RECIPE_TEXT = """from ssd_keras.recipes import TrainRecipe
+
+RECIPE = TrainRecipe(
+    preset="ssd160_small_shapes",
+    model_options={"image_size": (64, 64), "width": 4},
+    epochs=5,
+    batch_size=8,
+    optimizer="adamw",
+    learning_rate=3e-3,
+    weight_decay=0.05,
+    gradient_norm=5.0,
+    schedule="cosine",
+    warmup_steps=3,
+    min_negatives=3,
+    validate_every=2,
+    seed=3,
+)
+"""
+
+
+def recipe(**changes) -> TrainRecipe:
+    """The recipe of `RECIPE_TEXT`; states and validations are due after epochs 2, 4 and 5."""
+    names: dict = {}
+    exec(RECIPE_TEXT, names)
+    return names["RECIPE"].replace(**changes)
+
+
+@functools.cache
+def train_data():
+    return load_data(TRAIN_DATA)
+
+
+@functools.cache
+def validation_data():
+    return load_data(VALIDATION_DATA)
+
+
+@functools.cache
+def finished_run() -> str:
+    """The RUN directory of `recipe()`, trained once for all tests, which leave it as it is."""
+    from ssd_keras.engine.train import train
+
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    output = os.path.join(folder, "run")
+    train(recipe(), train_data(), validation_data(), output)
+    return output
+
+
+def load(path):
+    """A saved model with its optimizer."""
+    import keras
+
+    return keras.models.load_model(path)
+
+
+def difference(path, other) -> float:
+    """Largest difference between two saved models, optimizers included."""
+    model, twin = load(path), load(other)
+    pairs = zip(
+        model.weights + model.optimizer.variables,
+        twin.weights + twin.optimizer.variables,
+        strict=True,
+    )
+    return max(np.abs(np.asarray(a, float) - np.asarray(b, float)).max() for a, b in pairs)
+
+
+def steps_of(path) -> int:
+    """Training steps that a saved model has seen."""
+    return int(load(path).optimizer.iterations)
+
+
+class StubDetector:
+    """Gives known detections and keeps the pictures that it saw.
+
+    Args:
+        per_picture: for each picture in order, boxes (relative yxyx), scores and labels; one
+            entry serves all pictures.
+        class_names: names by label.
+        image_size: height and width of the pictures it takes.
+    """
+
+    SLOTS = 20
+
+    def __init__(self, per_picture, class_names=("dog", "car"), image_size=(32, 48)):
+        self.per_picture = list(per_picture)
+        self.class_names = tuple(class_names)
+        self.image_size = image_size
+        self.images = []
+
+    def __call__(self, images):
+        found = {
+            "boxes": np.zeros((len(images), self.SLOTS, 4), np.float32),
+            "scores": np.zeros((len(images), self.SLOTS), np.float32),
+            "labels": np.zeros((len(images), self.SLOTS), np.int32),
+            "num_detections": np.zeros(len(images), np.int32),
+        }
+        for row, image in enumerate(np.asarray(images)):
+            index = min(len(self.images), len(self.per_picture) - 1)
+            boxes, scores, labels = self.per_picture[index]
+            count = len(scores)
+            found["boxes"][row, :count] = np.reshape(boxes, (-1, 4))
+            found["scores"][row, :count] = scores
+            found["labels"][row, :count] = labels
+            found["num_detections"][row] = count
+            self.images.append(image)
+        return found
+
+
+def encoded(kind="JPEG", size=(100, 80), color=(90, 90, 90), mode="RGB", **options) -> bytes:
+    """A picture of one colour; `size` is width and height."""
+    buffer = io.BytesIO()
+    picture = Image.new("RGB", size, color)
+    # `convert` would round the colour to one of a fixed palette.
+    picture = picture.quantize() if mode == "P" else picture.convert(mode)
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def write_voc(root: Path, objects=("dog",), count=2, split="train") -> str:
+    """A VOC folder of 100x80 pictures `p0`, `p1`, ..., each with one box of each named class."""
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    boxes = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{11 + 5 * i}</xmin><ymin>21</ymin>"
+        f"<xmax>{60 + 5 * i}</xmax><ymax>60</ymax></bndbox></object>"
+        for i, name in enumerate(objects)
+    )
+    text = f"<annotation><size><width>100</width><height>80</height></size>{boxes}</annotation>"
+    for index in range(count):
+        (root / "Annotations" / f"p{index}.xml").write_text(text)
+        (root / "JPEGImages" / f"p{index}.jpg").write_bytes(encoded())
+    stems = "\n".join(f"p{index}" for index in range(count))
+    (root / "ImageSets" / "Main" / f"{split}.txt").write_text(stems)
+    return f"voc:{root}@{split}"
