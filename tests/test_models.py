@@ -181,17 +181,6 @@ def test_plain_style_has_the_weights_of_the_paper():
     assert own == (12 * 6 + 6) + (9 * 6 * 10 + 10) + heads == 7028
 
 
-def test_kernels_start_as_caffes_xavier():
-    model = ssd_vgg16((300, 300), ["cat"], (30, 60, 111, 162, 213, 264, 315))
-    # Uniform in +-sqrt(3 / fan_in); among so many the largest is close to that.
-    for name, fan_in in (("class_head1", 9 * 512), ("extra1_1", 1024), ("extra4_2", 9 * 128)):
-        kernel, bias = model.get_layer(name).get_weights()
-        limit = (3 / fan_in) ** 0.5
-        assert 0.99 * limit < np.abs(kernel).max() <= limit
-        assert kernel.std() == pytest.approx(limit / 3**0.5, rel=0.02)
-        assert not bias.any()
-
-
 def test_config_is_the_arguments():
     wanted = arguments()
     config = SSD(**wanted).get_config()

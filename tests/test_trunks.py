@@ -160,6 +160,17 @@ def test_maps_of_the_other_trunks():
     assert feature_shapes(mobilenet_v2((64, 96), fine)) == [(8, 12, 192), (2, 3, 1280)]
 
 
+def test_kernels_start_as_caffes_xavier():
+    model = ssd_vgg16((300, 300), ["cat"], SIZES)
+    # Uniform in +-sqrt(3 / fan_in); among so many the largest is close to that.
+    for name, fan_in in (("class_head1", 9 * 512), ("extra1_1", 1024), ("extra4_2", 9 * 128)):
+        kernel, bias = model.get_layer(name).get_weights()
+        limit = (3 / fan_in) ** 0.5
+        assert 0.99 * limit < np.abs(kernel).max() <= limit
+        assert kernel.std() == pytest.approx(limit / 3**0.5, rel=0.02)
+        assert not bias.any()
+
+
 # Folding and restriding
 
 
