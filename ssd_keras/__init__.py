@@ -1,6 +1,9 @@
 """SSD object detection in Keras 3: train with `model.fit`, evaluate as the papers do."""
 
 import importlib
+import os
+import sys
+from typing import Any
 
 from ssd_keras.version import __version__ as __version__
 
@@ -33,8 +36,7 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 
-def __getattr__(name: str):
-    # Keras and TensorFlow take seconds to import: only for those who use them.
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'ssd_keras' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
@@ -44,3 +46,10 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return __all__
+
+
+# `keras.models.load_model` knows our classes once they are imported. The command alone waits
+# with that, for its --help: Keras and TensorFlow take seconds.
+if os.path.basename("".join(sys.argv[:1])) not in ("ssd-keras", "-m"):
+    importlib.import_module("ssd_keras.models")
+    importlib.import_module("ssd_keras.optimizers")

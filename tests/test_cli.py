@@ -454,7 +454,7 @@ def test_info_describes_presets_and_models(capsys):
 def test_help_and_presets_import_no_framework():
     for words in (["--help"], ["train", "--help"], ["info", "presets"]):
         command = (
-            "import sys, ssd_keras\nfrom ssd_keras import cli\ntry:\n"
+            "import sys; sys.argv = ['ssd-keras']\nfrom ssd_keras import cli\ntry:\n"
             f"    cli.main({words!r})\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
             "print(sorted({'tensorflow', 'keras', 'jax', 'numpy'} & sys.modules.keys()))"
         )

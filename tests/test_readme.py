@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,19 @@ def test_preset_table_names_every_preset_with_its_default_boxes():
     rows = re.findall(r"^\| `(\w+)` \| (\d+)x(\d+) \| (\d+) \|", README, re.M)
     stated = {name: ((int(h), int(w)), int(boxes)) for name, h, w, boxes in rows}
     assert stated == {p.name: (p.image_size, p.num_default_boxes) for p in PRESETS.values()}
+
+
+def test_import_alone_lets_keras_load_a_saved_model(tmp_path):
+    from ssd_keras import from_preset
+
+    model = from_preset("ssd160_small_shapes", class_names=["cat"], image_size=(64, 64), width=4)
+    model.compile()
+    model.save(tmp_path / "model.keras")
+    code = (
+        "import ssd_keras, keras, sys\n"
+        "model = keras.models.load_model(sys.argv[1])\n"
+        "print(type(model).__name__, model.class_names, model.optimizer.name)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "model.keras")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "SSD ('cat',) caffe_sgd\n"

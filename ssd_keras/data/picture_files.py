@@ -56,6 +56,9 @@ def read_picture_header(path: str) -> PictureHeader:
                 # Only JPEG: Pillow decodes a whole PNG to look for EXIF data behind its pixels.
                 exif = picture.getexif() if kind == "JPEG" else {}
                 orientation = exif.get(EXIF_ORIENTATION, 1)
+                # TensorFlow takes the colour indices of such a BMP for grey levels.
+                if kind == "BMP" and picture.mode in ("1", "P"):
+                    raise ValueError("a BMP with a palette; save it as PNG")
         # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
         except Exception as error:
             raise ValueError(f"the {kind} header cannot be read ({error})") from error

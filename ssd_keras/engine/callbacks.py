@@ -1,5 +1,7 @@
 """Keras callbacks of a training: validation AP, the RUN directory, TensorBoard, progress."""
 
+import math
+
 import keras
 import tensorflow as tf
 from tqdm import tqdm
@@ -76,6 +78,18 @@ class RunKeeper(keras.callbacks.Callback):
         # Last: whatever a kill before this moment left undone, the epochs that follow repeat.
         state.epoch = epoch + 1
         self.run.save_state(self.model, state)
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Ends a training whose loss is no longer a number, before anything of it is saved."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the loss became {loss} in step {batch + 1} of the epoch; lower learning_rate, "
+                "or set gradient_norm=10, and start again."
+            )
 
 
 class TensorBoardLog(keras.callbacks.Callback):

@@ -10,7 +10,7 @@ import keras
 from ssd_keras.data.augmentation import Augmentation
 from ssd_keras.data.examples import DetectionData
 from ssd_keras.data.pipeline import training_dataset
-from ssd_keras.engine.callbacks import Progress, RunKeeper, TensorBoardLog, ValidationAP
+from ssd_keras.engine.callbacks import FiniteLoss, Progress, RunKeeper, TensorBoardLog, ValidationAP
 from ssd_keras.engine.run import RunDirectory
 from ssd_keras.losses import BoxLoss, ClassLoss
 from ssd_keras.models.ssd import SSD
@@ -86,7 +86,7 @@ def train(
         start_step=state.epoch * steps_per_epoch,
     )
     run.start(recipe, train_data.class_names)
-    callbacks: list[keras.callbacks.Callback] = []
+    callbacks: list[keras.callbacks.Callback] = [FiniteLoss()]
     if validation_data is not None:
         callbacks.append(ValidationAP(validation_data, recipe.validate_every, epochs))
     callbacks += [
