@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 from trainings import encoded, finished_run, write_voc
@@ -208,7 +207,7 @@ BAD_INPUTS = [
     (
         "model file that is no model",
         lambda folder: evaluate(folder, b"no model at all"),
-        r"'.*model\.keras' cannot be read as a Keras model \(.*\); pass a file that .*",
+        r"'.*model\.keras' is no Keras model; pass a \.keras file that .* wrote\.",
     ),
     (
         "neither model nor preset",
@@ -458,11 +457,9 @@ def test_help_and_presets_import_no_framework():
             f"    cli.main({words!r})\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
             "print(sorted({'tensorflow', 'keras', 'jax', 'numpy'} & sys.modules.keys()))"
         )
-        start = time.process_time()
         done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
         assert done.stderr == ""
         assert done.stdout.splitlines()[-1] == "[]"
-        assert time.process_time() - start < 2
 
 
 def test_tensorflow_greets_nobody(tmp_path):
@@ -475,7 +472,7 @@ def test_tensorflow_greets_nobody(tmp_path):
 def test_a_failure_in_a_process_of_its_own_is_one_line(tmp_path):
     done = call(*evaluate(tmp_path, b"no model at all"))
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(r"ssd-keras: '.*' cannot be read as a Keras model .*\n", done.stderr)
+    assert re.fullmatch(r"ssd-keras: '.*' is no Keras model; .*\n", done.stderr)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import os
 import time
+import zipfile
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -62,8 +63,8 @@ class KerasDetector:
         )
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
-        # predict_on_batch is compiled by every Keras backend; its outputs are NumPy arrays.
-        outputs = self.model.predict_on_batch(images)
+        # predict_on_batch is compiled by every Keras backend, which all take and give NumPy arrays.
+        outputs = self.model.predict_on_batch(np.asarray(images))
         found = self._suppress({name: tf.constant(value) for name, value in outputs.items()})
         return {name: value.numpy() for name, value in found.items()}
 
@@ -87,6 +88,11 @@ def load_detector(path: str, settings: DetectionSettings | None = None) -> Keras
         raise FileNotFoundError(
             f"{path!r} holds no model; pass the output directory of `ssd-keras train` (with "
             "model.keras inside) or a .keras file."
+        )
+    if not zipfile.is_zipfile(file):  # Keras would say that there is no such file
+        raise ValueError(
+            f"{file!r} is no Keras model; pass a .keras file that `ssd-keras train` or "
+            "`model.save` wrote."
         )
     try:
         model = keras.models.load_model(file, compile=False)

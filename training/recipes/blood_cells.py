@@ -28,7 +28,7 @@ RECIPE = TrainRecipe(
         "detection_settings": {"iou_threshold": 0.45, "clip_boxes": True},
     },
     trunk_weights="imagenet",
-    epochs=60,
+    epochs=50,
     batch_size=16,
     optimizer="adamw",
     learning_rate=1e-3,

@@ -1,4 +1,4 @@
-"""A few hundred pictures of one's own: SSDLite on MobileNetV2, an hour on a CPU or minutes on a GPU.
+"""A few hundred pictures of one's own: SSDLite on MobileNetV2, an hour on a CPU, minutes on a GPU.
 
     ssd-keras train --recipe training/recipes/own_data.py \
         --train-data voc:ROOT@train --validation-data voc:ROOT@val --output runs/mine

@@ -5,7 +5,8 @@
         --validation-data coco:annotations/instances_val2017.json@val2017 \
         --output runs/ssd300_resnet50_coco
 
-Reported: AP about 27 (NVIDIA DeepLearningExamples, SSD300 v1.1, COCO val). Measured here: not yet, it wants a GPU.
+Reported: AP about 27 (NVIDIA DeepLearningExamples, SSD300 v1.1, COCO val).
+Measured here: not yet, it wants a GPU.
 """
 
 from ssd_keras.recipes import TrainRecipe
