@@ -110,7 +110,7 @@ _LIST = (
         "ssdlite320_coco.py",
     ),
     Preset(
-        "ssd160_small_shapes", "ssd_small", (160, 160), SHAPE_CLASSES, 2136, {},
+        "ssd192_small_shapes", "ssd_small", (192, 192), SHAPE_CLASSES, 3060, {},
         "none: made for demonstrations and tests",
         "shapes.py",
     ),

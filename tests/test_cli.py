@@ -12,7 +12,7 @@ from trainings import encoded, finished_run, write_voc
 
 from ssd_keras import cli
 
-SMALL = ["--preset", "ssd160_small_shapes", "--set", "epochs=1", "--set", "steps=0"]
+SMALL = ["--preset", "ssd192_small_shapes", "--set", "epochs=1", "--set", "steps=0"]
 SMALL += ["--set", "batch_size=4", "--set", "optimizer=adamw", "--set", "decay_steps="]
 SMALL += ["--set", "model_options.width=4", "--set", "model_options.image_size=[64, 64]"]
 TRAIN = ["train", *SMALL, "--train-data", "synthetic:shapes@train[:4]", "--output"]
@@ -122,7 +122,7 @@ BAD_INPUTS = [
     (
         "--set of an unknown model option",
         lambda folder: [*TRAIN, f"{folder}/run", "--set", "model_options.widht=4"],
-        r"preset 'ssd160_small_shapes' has no option 'widht'; choose from .*width.*",
+        r"preset 'ssd192_small_shapes' has no option 'widht'; choose from .*width.*",
     ),
     (
         "missing recipe file",
@@ -260,7 +260,7 @@ BAD_INPUTS = [
         "drawing in a format that cannot be written",
         lambda folder: (
             ["data", "show", "synthetic:shapes@val[:2]", "--preset"]
-            + ["ssd160_small_shapes", "--count", "1", "--output", f"{folder}/sheet.tiff"]
+            + ["ssd192_small_shapes", "--count", "1", "--output", f"{folder}/sheet.tiff"]
         ),
         r".*sheet\.tiff: pictures cannot be written as '\.tiff'; expected \.png, .*",
     ),
@@ -370,7 +370,7 @@ def test_train_evaluate_and_score_in_one_process(tmp_path, capsys):
     assert cli.main(["train", *SMALL, *words]) == 0
     printed = capsys.readouterr()
     assert re.fullmatch(
-        r"4 pictures, 20 classes, preset ssd160_small_shapes\n"
+        r"4 pictures, 20 classes, preset ssd192_small_shapes\n"
         r"best: AP 0\.\d{3}, AP50 0\.\d{3} after epoch 1\n"
         rf"wrote {run}/model\.keras\n",
         printed.out,
@@ -421,7 +421,7 @@ def test_data_show_draws_the_asked_number_of_pictures(tmp_path, capsys):
     from PIL import Image
 
     path = tmp_path / "sheet.png"
-    words = ["data", "show", "synthetic:shapes@train[:8]", "--preset", "ssd160_small_shapes"]
+    words = ["data", "show", "synthetic:shapes@train[:8]", "--preset", "ssd192_small_shapes"]
     assert cli.main([*words, "--count", "3", "--output", str(path)]) == 0
     assert capsys.readouterr().out == f"wrote {path}\n"
     with Image.open(path) as sheet:
@@ -433,17 +433,17 @@ def test_info_describes_presets_and_models(capsys):
     assert cli.main(["info", "presets"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("ssd300_vgg16_voc: 300x300, 20 classes, 8732 default boxes; report")
-    assert lines[-1].startswith("ssd160_small_shapes: 160x160, 5 classes, 2136 default boxes;")
+    assert lines[-1].startswith("ssd192_small_shapes: 192x192, 5 classes, 3060 default boxes;")
     # Maps of 8x8, 4x4, 2x2 and 1x1 cells with 4 boxes each: 4 * (64 + 16 + 4 + 1) = 340.
     cases = (
-        ("ssd160_small_shapes", "160x160, maps 20x20, 10x10, 5x5, 3x3", 2136),
+        ("ssd192_small_shapes", "192x192, maps 24x24, 12x12, 6x6, 3x3", 3060),
         (finished_run(), "64x64, maps 8x8, 4x4, 2x2, 1x1", 340),
     )
     for name, sizes, count in cases:
         capsys.readouterr()
         assert cli.main(["info", name]) == 0
         printed = capsys.readouterr().out
-        assert printed.startswith(f"ssd160_small_shapes: input {sizes}\n{count} default boxes, ")
+        assert printed.startswith(f"ssd192_small_shapes: input {sizes}\n{count} default boxes, ")
         assert "\n5 classes: circle, square, triangle, star, cross\n" in printed
 
 

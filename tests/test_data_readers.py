@@ -450,14 +450,14 @@ def test_refuse_names_the_first_problem_and_counts_the_others(tmp_path):
     with pytest.raises(
         ValueError,
         match=r"a\.xml: object 2 \(dog\): box .* has no area; expected .* \.\.\. and 3 more; "
-        r"mend the data, or pass bad_data='drop' to leave them out$",
+        r"mend the data, or pass bad_data='drop' \(--bad-data drop\) to leave them out$",
     ):
         load_data(spec, bad_data="refuse")
 
 
 def test_refuse_of_a_single_problem(tmp_path):
     spec = write_voc(tmp_path, {"a": [voc_object(corners=(9, 9, 9, 9))]})
-    with pytest.raises(ValueError, match=r"ymin < ymax; mend .* bad_data='drop' to leave it out$"):
+    with pytest.raises(ValueError, match=r"ymin < ymax; mend .*--bad-data drop\) to leave it out$"):
         load_data(spec, bad_data="refuse")
 
 

@@ -31,7 +31,7 @@ MAPS = {
     "ssd300_resnet50_coco": SSD300,
     "ssdlite320_mobilenet_v2_coco": SSDLITE320,
     "ssdlite320_mobilenet_v3_large_coco": SSDLITE320,
-    "ssd160_small_shapes": [(20, 4), (10, 4), (5, 4), (3, 4)],
+    "ssd192_small_shapes": [(24, 4), (12, 4), (6, 4), (3, 4)],
 }
 
 
@@ -124,4 +124,4 @@ def test_unknown_presets_and_options_are_named():
     ):
         from_preset("ssd300_vgg16_voc", atrus=False)
     with pytest.raises(ValueError, match=r"class_names is empty; pass the name of at least one"):
-        from_preset("ssd160_small_shapes", [])
+        from_preset("ssd192_small_shapes", [])

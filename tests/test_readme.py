@@ -60,7 +60,7 @@ def test_preset_table_names_every_preset_with_its_default_boxes():
 def test_import_alone_lets_keras_load_a_saved_model(tmp_path):
     from ssd_keras import from_preset
 
-    model = from_preset("ssd160_small_shapes", class_names=["cat"], image_size=(64, 64), width=4)
+    model = from_preset("ssd192_small_shapes", class_names=["cat"], image_size=(64, 64), width=4)
     model.compile()
     model.save(tmp_path / "model.keras")
     code = (

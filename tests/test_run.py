@@ -93,7 +93,7 @@ def test_resume_with_other_classes_is_refused(tmp_path):
         started(tmp_path).open(recipe(), NAMES[::-1], resume=True)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"preset": "ssd160_small_shapes"}', '{"old": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"preset": "ssd192_small_shapes"}', '{"old": 1}'])
 def test_a_recipe_of_another_kind_is_told(tmp_path, text):
     run = started(tmp_path)
     run.write_text("recipe.json", text)

@@ -1,6 +1,7 @@
 """Training: what it leaves behind, and that an interruption changes nothing."""
 
 import csv
+import dataclasses
 import itertools
 import json
 import os
@@ -21,6 +22,7 @@ from trainings import (
     difference,
     finished_run,
     load,
+    read_history,
     recipe,
     steps_of,
     train_data,
@@ -28,7 +30,7 @@ from trainings import (
 )
 
 from ssd_keras.engine import callbacks
-from ssd_keras.engine.train import build_model, make_optimizer, read_history, train
+from ssd_keras.engine.train import build_model, make_optimizer, train
 
 # Between a training that was interrupted and one that was not. On one machine it is zero; threads
 # of a busy machine are allowed to add in another order.
@@ -315,3 +317,29 @@ def test_resume_after_a_kill_at_a_bad_moment(uninterrupted, tmp_path, happened):
         assert difference(run / name, f"{uninterrupted}/{name}") <= SAME
     expected = read_history(os.path.join(uninterrupted, "history.csv"))
     assert_same_history(read_history(run / "history.csv"), expected)
+
+
+def test_a_picture_damaged_between_its_ends_is_named(tmp_path):
+    """Readers look at both ends of a file; this damage shows only when it is decoded."""
+    from PIL import Image
+
+    from ssd_keras.data.examples import DetectionData
+
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), "uint8")
+    good = train_data().examples[0]
+    Image.fromarray(noise).save(tmp_path / "bad.png")
+    data = bytearray((tmp_path / "bad.png").read_bytes())
+    data[2000:2600] = bytes(600)
+    (tmp_path / "bad.png").write_bytes(data)
+    bad = dataclasses.replace(good, image=str(tmp_path / "bad.png"), height=80, width=80)
+    examples = (good, bad) * 4
+    pictures = DetectionData(train_data().class_names, examples)
+    with pytest.raises(ValueError, match=r"bad\.png: the picture cannot be decoded \(.*replace"):
+        train(recipe(), pictures, None, str(tmp_path / "run"))
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
+    output = str(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"loss became (nan|inf) in step \d of the epoch; lower"):
+        train(recipe(learning_rate=1e30, gradient_norm=0.0), train_data(), None, output)
+    assert not os.path.exists(os.path.join(output, "model.keras"))

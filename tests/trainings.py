@@ -1,6 +1,7 @@
 """Small trainings, data and detectors that tests of `ssd_keras.engine` and the command share."""
 
 import atexit
+import csv
 import functools
 import io
 import os
@@ -20,7 +21,7 @@ STEPS_PER_EPOCH = 4  # 32 pictures in batches of 8
 RECIPE_TEXT = """from ssd_keras.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
-    preset="ssd160_small_shapes",
+    preset="ssd192_small_shapes",
     model_options={"image_size": (64, 64), "width": 4},
     epochs=5,
     batch_size=8,
@@ -152,3 +153,12 @@ def write_voc(root: Path, objects=("dog",), count=2, split="train") -> str:
     stems = "\n".join(f"p{index}" for index in range(count))
     (root / "ImageSets" / "Main" / f"{split}.txt").write_text(stems)
     return f"voc:{root}@{split}"
+
+
+def read_history(path: str) -> list[dict]:
+    """The rows of a RUN's history.csv; numbers as floats, empty cells left out."""
+    with open(path, newline="") as file:
+        return [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]

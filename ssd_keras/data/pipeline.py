@@ -4,7 +4,8 @@ Every random choice is a function of the seed and of the position in the stream 
 that a run can be continued at any step with the same data.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -205,3 +206,34 @@ def inference_dataset(
         .batch(batch_size)
         .prefetch(2)
     )
+
+
+@contextlib.contextmanager
+def naming_broken_pictures(data: DetectionData) -> Iterator[None]:
+    """Around work on a data set: an error of a decoder becomes one that names the picture.
+
+    A look at a file's two ends, as readers take, does not find damage between them.
+
+    Args:
+        data: the data set that is worked on.
+
+    Yields:
+        nothing.
+
+    Raises:
+        ValueError: when TensorFlow failed and a picture of the data cannot be decoded.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for example in data.examples:
+            try:
+                decode_image(tf.constant(example.read()), example.orientation)
+            except (tf.errors.OpError, OSError) as reason:
+                name = example.image if isinstance(example.image, str) else example.image_id
+                words = " ".join(str(reason).split())[:120]
+                raise ValueError(
+                    f"{name}: the picture cannot be decoded ({words}); replace the file, or take "
+                    "it out of the data."
+                ) from error
+        raise

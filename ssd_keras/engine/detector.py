@@ -3,7 +3,7 @@
 import os
 import time
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import keras
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ssd_keras.data.examples import DetectionData
 from ssd_keras.data.images import resize_image
-from ssd_keras.data.pipeline import inference_dataset
+from ssd_keras.data.pipeline import inference_dataset, naming_broken_pictures
 from ssd_keras.detections import DetectionSettings, detections_from_outputs
 from ssd_keras.models.ssd import SSD
 
@@ -147,7 +147,6 @@ def detect_data(
     data: DetectionData,
     batch_size: int = 8,
     progress: bool = False,
-    resized_batches: Iterable[Any] | None = None,
 ) -> tuple[list[dict], float]:
     """Runs a detector over a data set.
 
@@ -156,17 +155,17 @@ def detect_data(
         data: the data set, with the detector's classes.
         batch_size: pictures of one forward pass. Default 8.
         progress: show a progress bar. Default False.
-        resized_batches: the pictures, where they are at hand already. Default: they are read.
 
     Returns:
         detections in COCO's results form with "category_name", and the seconds it took,
         reading included.
     """
-    batches = resized_batches or inference_dataset(data, detector.image_size, batch_size)
+    batches = inference_dataset(data, detector.image_size, batch_size)
     examples = iter(data.examples)
     detections: list[dict] = []
     start = time.perf_counter()
-    with tqdm(total=len(data), desc="detecting", unit="picture", disable=not progress) as bar:
+    bar = tqdm(total=len(data), desc="detecting", unit="picture", disable=not progress)
+    with naming_broken_pictures(data), bar:
         for images in batches:
             found = detector(images)
             for row in range(len(images)):

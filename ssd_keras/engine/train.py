@@ -1,6 +1,5 @@
 """Training: from a recipe and data to a RUN directory that can be resumed at any time."""
 
-import csv
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ import keras
 
 from ssd_keras.data.augmentation import Augmentation
 from ssd_keras.data.examples import DetectionData
-from ssd_keras.data.pipeline import training_dataset
+from ssd_keras.data.pipeline import naming_broken_pictures, training_dataset
 from ssd_keras.engine.callbacks import FiniteLoss, Progress, RunKeeper, TensorBoardLog, ValidationAP
 from ssd_keras.engine.run import RunDirectory
 from ssd_keras.losses import BoxLoss, ClassLoss
@@ -94,15 +93,16 @@ def train(
         TensorBoardLog(os.path.join(output, "tensorboard")),
         Progress(epochs * steps_per_epoch, state.epoch * steps_per_epoch, progress),
     ]
-    model.fit(
-        dataset,
-        steps_per_epoch=steps_per_epoch,
-        epochs=epochs,
-        initial_epoch=state.epoch,
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=0,
-    )
+    with naming_broken_pictures(train_data):
+        model.fit(
+            dataset,
+            steps_per_epoch=steps_per_epoch,
+            epochs=epochs,
+            initial_epoch=state.epoch,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
     return state.history
 
 
@@ -170,19 +170,3 @@ def augmentation_of(recipe: TrainRecipe) -> Augmentation:
     """
     names = [field.name for field in dataclasses.fields(Augmentation)]
     return Augmentation(**{name: getattr(recipe, name) for name in names})
-
-
-def read_history(path: str) -> list[dict]:
-    """Reads a RUN's history.csv.
-
-    Args:
-        path: the file.
-
-    Returns:
-        one dictionary an epoch; numbers as floats, empty cells left out.
-    """
-    with open(path, newline="") as file:
-        return [
-            {name: float(value) for name, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]

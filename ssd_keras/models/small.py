@@ -21,7 +21,7 @@ def ssd_small(
     *,
     sizes: Sequence[float] | None = None,
     aspect_ratios: Sequence[Sequence[float]] = ((2.0,),) * 4,
-    width: int = 16,
+    width: int = 24,
     detection_settings: DetectionSettings | None = None,
     name: str = "ssd_small",
 ) -> SSD:
@@ -34,7 +34,7 @@ def ssd_small(
             0.85 of the shorter side.
         aspect_ratios: for each map. Default (2,) everywhere.
         width: channels of the first convolution; the others have 2, 4 and 8 times as many.
-            Default 16.
+            Default 24.
         detection_settings: default the paper's.
         name: name of the model.
 
@@ -43,8 +43,8 @@ def ssd_small(
 
     Example:
 
-    >>> ssd_small((160, 160), ["circle"]).feature_sizes
-    ((20, 20), (10, 10), (5, 5), (3, 3))
+    >>> ssd_small((192, 192), ["circle"]).feature_sizes
+    ((24, 24), (12, 12), (6, 6), (3, 3))
     """
     image = keras.Input((*image_size, 3))
     x = conv(image, width, 3, "conv1", STYLE, strides=2, padding=1)

@@ -7,8 +7,8 @@
 from ssd_keras.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
-    preset="ssd160_small_shapes",
-    epochs=24,
+    preset="ssd192_small_shapes",
+    epochs=18,
     batch_size=16,
     optimizer="adamw",
     learning_rate=3e-3,
@@ -17,6 +17,6 @@ RECIPE = TrainRecipe(
     schedule="cosine",
     warmup_steps=50,
     min_negatives=3,
-    zoom_out_max=1.5,
+    zoom_out=False,
     validate_every=6,
 )
