@@ -1,8 +1,8 @@
 """SSDLite on MobileNetV2 for the blood cells of BCCD: a small data set of one's own, on a CPU.
 
-Pictures of 640x480 keep their aspect in an input of 448x336. Four maps from stride 8 on, the
+Pictures of 640x480 keep their aspect in an input of 384x288. Four maps from stride 8 on, the
 square default boxes near the sizes of platelets, red and white cells in the training pictures
-(medians 28, 72 and 133 pixels at this input).
+(medians 24, 62 and 114 pixels at this input).
 
     python training/weights/port_mobilenet_v2.py imagenet_mobilenet_v2_float.npz \
         --output mobilenet_v2_folded.weights.h5
@@ -19,23 +19,23 @@ from ssd_keras.recipes import TrainRecipe
 RECIPE = TrainRecipe(
     preset="ssdlite320_mobilenet_v2_coco",
     model_options={
-        "image_size": (336, 448),
+        "image_size": (288, 384),
         "source_layers": ("block_6_expand_relu", "block_13_expand_relu", "out_relu"),
         "extra_layers": ((128, 256),),
         "batch_norm": False,
-        "sizes": (28, 70, 134, 222, 303),
+        "sizes": (24, 60, 115, 190, 260),
         "aspect_ratios": ((2.0,),) * 4,
         "detection_settings": {"iou_threshold": 0.45, "clip_boxes": True},
     },
     trunk_weights="imagenet",
-    epochs=50,
-    batch_size=16,
+    epochs=70,
+    batch_size=8,
     optimizer="adamw",
-    learning_rate=1e-3,
+    learning_rate=7e-4,
     weight_decay=1e-4,
     gradient_norm=10.0,
     schedule="cosine",
-    warmup_steps=50,
+    warmup_steps=100,
     min_negatives=3,
     zoom_out_max=2.0,
     flip_vertical=True,
