@@ -314,6 +314,7 @@ def test_history_draws_what_there_is(tmp_path):
 def test_matplotlib_is_loaded_late_and_pyplot_never(tmp_path):
     source = """
 import sys
+sys.argv[0] = "ssd-keras"  # as the command does; everybody else imports the models at once
 import ssd_keras.visualize as visualize
 early = "matplotlib" in sys.modules
 visualize.plot_history([{"epoch": 1, "loss": 2.0}], sys.argv[1])
