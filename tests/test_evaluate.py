@@ -73,3 +73,4 @@ def test_json_replaces_the_file_only_when_whole(tmp_path):
     with pytest.raises(TypeError):
         write_json({"AP": object()}, str(path))
     assert json.loads(path.read_text()) == {"AP": 0.5}
+    assert [one.name for one in path.parent.iterdir()] == ["numbers.json"]

@@ -10,6 +10,7 @@ import pytest
 from trainings import recipe
 
 from ssd_keras.engine.run import RunDirectory, TrainingState
+from ssd_keras.files import replacing
 
 NAMES = ("dog", "traffic light")
 
@@ -139,7 +140,7 @@ def test_resume_removes_what_kills_left(tmp_path):
 def test_a_failure_while_writing_keeps_the_old_file(tmp_path):
     run = started(tmp_path)
     run.write_text("history.csv", "old")
-    with pytest.raises(RuntimeError), run.replacing("history.csv") as path:
+    with pytest.raises(RuntimeError), replacing(run.file("history.csv")) as path:
         with open(path, "w") as file:
             file.write("half of the n")
         raise RuntimeError

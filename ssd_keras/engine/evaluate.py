@@ -5,6 +5,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ssd_keras.data.examples import DetectionData
+from ssd_keras.files import replacing
 from ssd_keras.metrics import detection_metrics, read_detections
 
 if TYPE_CHECKING:
@@ -52,9 +53,6 @@ def write_json(value: Any, path: str) -> None:
         value: what to write.
         path: the file.
     """
-    directory, name = os.path.split(os.path.abspath(path))
-    os.makedirs(directory, exist_ok=True)
-    beside = os.path.join(directory, f".writing-{name}")
-    with open(beside, "w", encoding="utf-8") as file:
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
         json.dump(value, file, indent=1)
-    os.replace(beside, path)

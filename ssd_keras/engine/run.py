@@ -4,19 +4,17 @@ Every file is written beside its place and moved there when whole, and `state.js
 last, so that a kill at any moment leaves the previous state.
 """
 
-import contextlib
 import csv
 import dataclasses
 import glob
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 
+from ssd_keras.files import WRITING, replacing
 from ssd_keras.recipes import TrainRecipe
-
-WRITING = ".writing-"  # begins the name of a file that is not whole yet
 
 
 @dataclasses.dataclass
@@ -152,7 +150,7 @@ class RunDirectory:
             state: `epoch`, `best` and `history` of this moment; `model_file` is set.
         """
         state.model_file = f"state-{state.epoch}.keras"
-        with self.replacing(state.model_file) as path:
+        with replacing(self.file(state.model_file)) as path:
             model.save(path)
         self.write_text("state.json", json.dumps(dataclasses.asdict(state)))
         self._remove_leftovers(state)
@@ -163,7 +161,7 @@ class RunDirectory:
         Args:
             model: the model.
         """
-        with self.replacing("model.keras") as path:
+        with replacing(self.file("model.keras")) as path:
             model.save(path)
 
     def write_history(self, history: list[dict]) -> None:
@@ -173,7 +171,7 @@ class RunDirectory:
             history: one dictionary an epoch.
         """
         columns = list(dict.fromkeys(name for row in history for name in row))
-        with self.replacing("history.csv") as path, open(path, "w", newline="") as file:
+        with replacing(self.file("history.csv")) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(history)
@@ -185,7 +183,7 @@ class RunDirectory:
             name: the file's name.
             text: its content.
         """
-        with self.replacing(name) as path, open(path, "w", encoding="utf-8") as file:
+        with replacing(self.file(name)) as path, open(path, "w", encoding="utf-8") as file:
             file.write(text)
 
     def read_text(self, name: str) -> str:
@@ -199,24 +197,6 @@ class RunDirectory:
         """
         with open(self.file(name), encoding="utf-8") as file:
             return file.read()
-
-    @contextlib.contextmanager
-    def replacing(self, name: str) -> Iterator[str]:
-        """Gives a path to write to; the file moves to its place when the block ends well.
-
-        Args:
-            name: the file's name.
-
-        Yields:
-            path of a file beside it, with the same extension.
-        """
-        beside = self.file(f"{WRITING}{name}")
-        try:
-            yield beside
-            os.replace(beside, self.file(name))
-        finally:
-            if os.path.exists(beside):
-                os.remove(beside)
 
 
 def _lines(class_names: Sequence[str]) -> str:
