@@ -1,6 +1,7 @@
 """The command line: parse, call one function, print. Heavy imports stay inside the commands."""
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -8,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ssd_keras.data.examples import DetectionData
+    from ssd_keras.models import SSD
 
 DATA_HELP = (
     "synthetic:shapes@train, voc:ROOT@SPLIT or coco:ANNOTATIONS.json@IMAGES_DIR; several are "
     "united by class name"
 )
 MODEL_HELP = "a RUN directory of `ssd-keras train`, or a .keras file"
+DETECTOR_HELP = f"{MODEL_HELP}, or what `ssd-keras export` wrote"
+# int8 calibration gains nothing from more.
+CALIBRATION_PICTURES = 200
 MOST_PROBLEMS = 5
 
 
@@ -48,7 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="ssd-keras", description="SSD object detection in Keras 3."
     )
     commands = parser.add_subparsers(metavar="command", required=True)
-    for add in (_add_train, _add_evaluate, _add_predict, _add_score, _add_data, _add_info):
+    for add in (
+        _add_train, _add_evaluate, _add_predict, _add_score, _add_export, _add_data, _add_info,
+    ):  # fmt: skip
         add(commands)
     return parser
 
@@ -71,7 +78,7 @@ def _add_train(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     command = commands.add_parser("evaluate", help="measure a model as the papers do")
-    command.add_argument("model", help=MODEL_HELP)
+    command.add_argument("model", help=DETECTOR_HELP)
     command.add_argument("--data", nargs="+", action="extend", required=True, help=DATA_HELP)
     command.add_argument("--json", help="file to write the numbers to")
     command.add_argument("--batch-size", type=_positive, default=8)
@@ -81,7 +88,7 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_predict(commands: Any) -> None:
     command = commands.add_parser("predict", help="draw and list what a model detects")
-    command.add_argument("model", help=MODEL_HELP)
+    command.add_argument("model", help=DETECTOR_HELP)
     command.add_argument("pictures", nargs="+", help="picture files or folders")
     command.add_argument("--output", required=True, help="directory to write")
     command.add_argument(
@@ -98,6 +105,37 @@ def _add_score(commands: Any) -> None:
     command.add_argument("--json", help="file to write the numbers to")
     _add_bad_data(command)
     command.set_defaults(run=_score)
+
+
+def _add_export(commands: Any) -> None:
+    command = commands.add_parser("export", help="write a SavedModel or a TFLite file")
+    command.add_argument("model", help=f"{MODEL_HELP}, or the name of a preset, untrained")
+    command.add_argument("--format", choices=("saved_model", "tflite"), required=True)
+    command.add_argument("--output", required=True, help="directory, or file ending in .tflite")
+    command.add_argument(
+        "--quantize",
+        choices=("float16", "dynamic", "int8"),
+        help="of tflite: smaller weights, or with int8 a smaller network; default float32",
+    )
+    command.add_argument(
+        "--post-processing",
+        choices=("builtin", "op", "none"),
+        help="of tflite: exact suppression in builtin operators (default), one custom operator "
+        "that suppresses across classes, or raw outputs for GPU delegates",
+    )
+    command.add_argument("--input", choices=("uint8", "float32"), help="of tflite; default uint8")
+    command.add_argument(
+        "--calibration-data",
+        nargs="+",
+        action="extend",
+        default=[],
+        help=f"what int8 is calibrated on and the check looks at: {DATA_HELP}",
+    )
+    for name, kind in (("score-threshold", _share), ("iou-threshold", _share)):
+        command.add_argument(f"--{name}", type=kind, help="default: the model's own")
+    command.add_argument("--max-detections", type=_positive, help="default: the model's own")
+    _add_bad_data(command)
+    command.set_defaults(run=_export)
 
 
 def _add_data(commands: Any) -> None:
@@ -209,6 +247,46 @@ def _score(parsed: argparse.Namespace) -> None:
         write_json(metrics, parsed.json)
 
 
+def _export(parsed: argparse.Namespace) -> None:
+    options = {
+        "quantize": parsed.quantize,
+        "post_processing": parsed.post_processing,
+        "input_dtype": parsed.input,
+    }
+    settings = {
+        name: getattr(parsed, name)
+        for name in ("score_threshold", "iou_threshold", "max_detections")
+        if getattr(parsed, name) is not None
+    }
+    _import_tensorflow()
+    from ssd_keras.serving.export import export, pictures_of
+
+    model = _model_or_preset(parsed.model)
+    data = None
+    if parsed.calibration_data:
+        data = _load(parsed.calibration_data, parsed.bad_data, model.class_names)
+    print("exporting, then checking in a fresh process: up to a minute")
+    report = export(
+        model,
+        parsed.output,
+        parsed.format,
+        settings=dataclasses.replace(model.detection_settings, **settings),
+        pictures=pictures_of(data, CALIBRATION_PICTURES) if data else (),
+        **{name: value for name, value in options.items() if value is not None},
+    )
+    print(report)
+
+
+def _model_or_preset(name: str) -> "SSD":
+    from ssd_keras.engine.detector import load_model
+    from ssd_keras.presets import PRESETS, from_preset
+
+    if name in PRESETS:
+        print(f"note: the preset {name} has random weights", file=sys.stderr)
+        return from_preset(name)
+    return load_model(name)
+
+
 def _show_data(parsed: argparse.Namespace) -> None:
     from ssd_keras.recipes import TrainRecipe, load_recipe
     from ssd_keras.visualize import save_image
@@ -225,7 +303,7 @@ def _show_data(parsed: argparse.Namespace) -> None:
 
 
 def _info(parsed: argparse.Namespace) -> None:
-    from ssd_keras.presets import PRESETS, from_preset
+    from ssd_keras.presets import PRESETS
 
     if parsed.model == "presets":
         for preset in PRESETS.values():
@@ -241,12 +319,7 @@ def _info(parsed: argparse.Namespace) -> None:
             "preset that `ssd-keras info presets` lists."
         )
     _import_tensorflow()
-    if parsed.model in PRESETS:
-        model = from_preset(parsed.model)
-    else:
-        from ssd_keras.engine.detector import load_detector
-
-        model = load_detector(parsed.model).model
+    model = _model_or_preset(parsed.model)
     maps = ", ".join(f"{rows}x{columns}" for rows, columns in model.feature_sizes)
     print(f"{model.name}: input {model.image_size[0]}x{model.image_size[1]}, maps {maps}")
     print(f"{len(model.default_boxes)} default boxes, {model.count_params():,} parameters")

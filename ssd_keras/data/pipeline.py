@@ -181,29 +181,30 @@ def training_examples(
 
 
 def inference_dataset(
-    data: DetectionData, image_size: tuple[int, int], batch_size: int
+    data: DetectionData, image_size: tuple[int, int] | None, batch_size: int
 ) -> tf.data.Dataset:
     """Every picture once, in order, resized to the model's input.
 
     Args:
         data: the data set.
-        image_size: height and width of the model's input.
+        image_size: height and width of the model's input; None leaves the pictures as they are,
+            one to a batch.
         batch_size: pictures of a batch; the last may be smaller.
 
     Returns:
-        dataset of float32 [B, H, W, 3] in 0..255.
+        dataset of float32 [B, H, W, 3] in 0..255, uint8 where nothing is resized.
     """
     lookup = make_lookup(data)
 
     def load(index):
         element = lookup(index)
         image = decode_image(element["image"], element["orientation"])
-        return resize_image(image, image_size)
+        return image if image_size is None else resize_image(image, image_size)
 
     return (
         tf.data.Dataset.range(len(data))
         .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size)
+        .batch(1 if image_size is None else batch_size)
         .prefetch(2)
     )
 

@@ -23,11 +23,15 @@ class Detector(Protocol):
 
     Attributes:
         class_names: names by label, without background.
-        image_size: height and width of the pictures of a call.
+        image_size: height and width of the pictures of a call; None: it takes any and resizes
+            them itself.
     """
 
     class_names: tuple[str, ...]
-    image_size: tuple[int, int]
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """See above."""
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         """Detects objects; arguments and results as of `KerasDetector`."""
@@ -69,15 +73,40 @@ class KerasDetector:
         return {name: value.numpy() for name, value in found.items()}
 
 
-def load_detector(path: str, settings: DetectionSettings | None = None) -> KerasDetector:
+def load_detector(path: str, settings: DetectionSettings | None = None) -> Detector:
     """Loads a trained detector.
 
     Args:
-        path: a RUN directory of `ssd-keras train`, or a ``.keras`` file.
-        settings: `DetectionSettings`. Default: the model's own.
+        path: a RUN directory of `ssd-keras train`, a ``.keras`` file, or what `ssd-keras export`
+            wrote: a SavedModel directory or a ``.tflite`` file.
+        settings: `DetectionSettings`. Default: the model's own. Exports have theirs inside.
 
     Returns:
         the detector.
+
+    Raises:
+        FileNotFoundError: when there is nothing at the path.
+        ValueError: when it holds no SSD, or settings are given for an export.
+    """
+    is_saved_model = os.path.isfile(os.path.join(path, "saved_model.pb"))
+    is_tflite = path.endswith(".tflite") and os.path.isfile(path)
+    if not is_saved_model and not is_tflite:
+        return KerasDetector(load_model(path), settings)
+    if settings is not None:
+        raise ValueError(f"{path!r} has its settings inside; pass settings when exporting it.")
+    from ssd_keras.serving.detectors import SavedModelDetector, TFLiteDetector
+
+    return SavedModelDetector(path) if is_saved_model else TFLiteDetector(path)
+
+
+def load_model(path: str) -> SSD:
+    """Loads a trained Keras model.
+
+    Args:
+        path: a RUN directory of `ssd-keras train`, or a ``.keras`` file.
+
+    Returns:
+        `SSD`.
 
     Raises:
         FileNotFoundError: when there is nothing at the path.
@@ -107,7 +136,24 @@ def load_detector(path: str, settings: DetectionSettings | None = None) -> Keras
             f"{file!r} holds a {type(model).__name__}, not an SSD; pass a file that "
             "`ssd-keras train` wrote."
         )
-    return KerasDetector(model, settings)
+    return model
+
+
+def detect_pictures(detector: Detector, pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Detects objects in pictures of any sizes, as one batch where the detector's input is fixed.
+
+    Args:
+        detector: what `load_detector` gives.
+        pictures: RGB in 0..255, each [H, W, 3], at least one.
+
+    Returns:
+        as of `KerasDetector`.
+    """
+    if detector.image_size is not None:
+        resized = [resize_image(picture, detector.image_size).numpy() for picture in pictures]
+        return detector(np.stack(resized))
+    found = [detector(picture[None]) for picture in pictures]
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
 def detect_images(model: SSD, images: Any, batch_size: int = 8) -> dict[str, np.ndarray]:
@@ -134,10 +180,9 @@ def detect_images(model: SSD, images: Any, batch_size: int = 8) -> dict[str, np.
     if not pictures:
         raise ValueError("there is no picture to look at; pass at least one [H, W, 3] array.")
     detector = KerasDetector(model)
-    resized = [resize_image(picture, model.image_size).numpy() for picture in pictures]
     batches = [
-        detector(np.stack(resized[start : start + batch_size]))
-        for start in range(0, len(resized), batch_size)
+        detect_pictures(detector, pictures[start : start + batch_size])
+        for start in range(0, len(pictures), batch_size)
     ]
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 

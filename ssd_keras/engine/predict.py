@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ssd_keras.data.images import decode_image, resize_image
+from ssd_keras.data.images import decode_image
 from ssd_keras.data.picture_files import read_picture_header
-from ssd_keras.engine.detector import Detector, to_coco_results
+from ssd_keras.engine.detector import Detector, detect_pictures, to_coco_results
 from ssd_keras.engine.evaluate import write_json
 from ssd_keras.visualize import draw_boxes, save_image
 
@@ -87,8 +87,7 @@ def predict(
     problems: list[str] = []
     with tqdm(total=len(files), desc="predicting", unit="picture", disable=not progress) as bar:
         for names, images in _batches(image_ids, batch_size, problems, bar):
-            resized = [resize_image(image, detector.image_size).numpy() for image in images]
-            found = detector(np.stack(resized))
+            found = detect_pictures(detector, images)
             for row, (name, image) in enumerate(zip(names, images, strict=True)):
                 one = {key: values[row] for key, values in found.items()}
                 detections += to_coco_results(one, name, image.shape[:2], detector.class_names)

@@ -146,6 +146,30 @@ class SSD(keras.Model):
 
         return detect_images(self, images, batch_size)
 
+    def export(self, filepath, format="tf_saved_model", verbose=None, **options):
+        """Exports the whole detector: decoded, suppressed, named detections.
+
+        Args:
+            filepath: directory of a SavedModel, or a file ending in .tflite.
+            format: "tf_saved_model" (default) or "litert", a TFLite file, as Keras names them.
+                Others of Keras' formats get the raw outputs.
+            verbose: print what was written and how it compares with this model. Default True.
+            **options: settings, pictures, quantize, post_processing and input_dtype of
+                `ssd_keras.serving.export.export`.
+
+        Raises:
+            ValueError: for a wrong choice, or when the artefact fails its check.
+        """
+        formats = {"tf_saved_model": "saved_model", "litert": "tflite"}
+        if format not in formats:
+            super().export(filepath, format=format, verbose=verbose, **options)
+            return
+        from ssd_keras.serving.export import export
+
+        report = export(self, str(filepath), formats[format], **options)
+        if verbose is None or verbose:
+            print(report)
+
     def target_encoder(self, **options: Any) -> TargetEncoder:
         """The `TargetEncoder` for this model's default boxes.
 
