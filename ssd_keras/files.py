@@ -39,14 +39,20 @@ def replacing_directory(path: str) -> Iterator[str]:
     """Gives a directory to write to; it moves to its place when the block ends well.
 
     Args:
-        path: where the directory belongs; its parent exists. What is there is replaced.
+        path: where the directory belongs; its parent exists. What is there is replaced; behind a
+            symbolic link, what it points to.
 
     Yields:
         path of a directory beside it, which does not exist yet.
     """
-    parent, name = os.path.split(os.path.normpath(path))
+    path = os.path.realpath(path)
+    parent, name = os.path.split(path)
     beside = os.path.join(parent, f"{WRITING}{name}")
-    shutil.rmtree(beside, ignore_errors=True)  # a killed attempt's
+    # What a killed attempt left: the old directory may be all that is whole.
+    if os.path.isdir(_aside(beside)) and not os.path.lexists(path):
+        os.rename(_aside(beside), path)
+    for left_over in (_aside(beside), beside):
+        shutil.rmtree(left_over, ignore_errors=True)
     try:
         yield beside
         if os.path.lexists(path):
@@ -67,7 +73,15 @@ def _exchange(first, second):
         ):
             return
     # Elsewhere, and on file systems that cannot, the place is empty for a moment.
-    aside = f"{first}.old"
-    os.rename(second, aside)
-    os.rename(first, second)
-    os.rename(aside, first)
+    os.rename(second, _aside(first))
+    try:
+        os.rename(first, second)
+    except OSError:
+        os.rename(_aside(first), second)
+        raise
+    os.rename(_aside(first), first)
+
+
+def _aside(beside):
+    """Where the old directory waits while the new one takes its place."""
+    return f"{beside}.old"

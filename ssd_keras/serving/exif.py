@@ -4,7 +4,9 @@ import tensorflow as tf
 
 # Cameras write EXIF first; what follows behind so many bytes is not looked for.
 HEAD_SIZE = 1 << 17
-APP1, START_OF_SCAN = 0xE1, 0xDA
+# Far more than cameras write, and few enough for no file to keep a server busy.
+MOST_SEGMENTS = 512
+APP1, START_OF_SCAN, FILL = 0xE1, 0xDA, 0xFF
 EXIF_MARK = tuple(b"Exif\0\0")
 LITTLE_ENDIAN = ord("I")
 ORIENTATION_TAG = 0x0112
@@ -49,10 +51,12 @@ def _exif_start(byte, size):
         return (place < size) & is_segment & ~is_exif(place)
 
     def next_segment(place):
-        return place + 2 + byte(place + 2) * 256 + byte(place + 3)
+        behind = place + 2 + byte(place + 2) * 256 + byte(place + 3)
+        # Any number of bytes may fill the room before a marker.
+        return (tf.where(byte(place + 1) == FILL, place + 1, behind),)
 
-    # Every segment has two bytes of length at least, so that the loop ends.
-    place = tf.while_loop(goes_on, lambda place: (next_segment(place),), [tf.constant(2)])[0]
+    start = [tf.constant(2)]
+    (place,) = tf.while_loop(goes_on, next_segment, start, maximum_iterations=MOST_SEGMENTS)
     return tf.where(is_exif(place), place + 4 + len(EXIF_MARK), size)
 
 

@@ -15,11 +15,13 @@ from ssd_keras.detections import DetectionSettings
 from ssd_keras.files import replacing, replacing_directory
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving.check import ExportReport, check_artefact
+from ssd_keras.serving.network import in_float32
 from ssd_keras.serving.remote import export_in_tensorflow
 from ssd_keras.serving.saved_model import write_saved_model
 from ssd_keras.serving.tflite import tflite_model
 
 FORMATS = ("saved_model", "tflite")
+TFLITE_OPTIONS = ("quantize", "post_processing", "input_dtype")
 NUM_CHECK_PICTURES = 4
 
 
@@ -63,11 +65,16 @@ def export(
     if format not in FORMATS:
         raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(FORMATS)}.")
     _check_path(path, format)
+    if unknown := sorted(set(options) - set(TFLITE_OPTIONS)):
+        choices = ", ".join(("settings", "pictures", *TFLITE_OPTIONS))
+        raise ValueError(f"option {unknown[0]!r} is unknown; choose from {choices}.")
     if format == "saved_model" and options:
         raise ValueError(f"{sorted(options)[0]} is an option of the format tflite alone.")
     if keras.backend.backend() != "tensorflow":
         return export_in_tensorflow(model, path, format, settings, pictures, options)
     settings = settings or model.detection_settings
+    # What is compared must not differ by the rounding of a mixed precision.
+    model = in_float32(model)
     shown = list(pictures[:NUM_CHECK_PICTURES]) or _generated_pictures()
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     if format == "saved_model":

@@ -51,7 +51,7 @@ def builtin_detections(
         boxes=boxes + class_offsets(num_classes)[classes],
         scores=scores,
         max_output_size=num_kept,
-        iou_threshold=settings.iou_threshold,
+        iou_threshold=_just_above(settings.iou_threshold),
         score_threshold=settings.score_threshold,
         soft_nms_sigma=0.0,
         pad_to_max_output_size=True,
@@ -70,6 +70,15 @@ def builtin_detections(
         }
     found = {name: value[None] for name, value in found.items()}
     return {**found, "count": tf.cast(count, tf.float32)[None]}
+
+
+def _just_above(iou_threshold):
+    """TFLite drops boxes from the threshold on, Keras only above it: from 0 on would be all.
+
+    Beyond 1 TFLite repeats its first box, so at a threshold of 1 equal boxes do go.
+    """
+    above = np.nextafter(np.float32(iou_threshold), np.float32(2))
+    return np.clip(above, np.finfo("float32").tiny, np.float32(1))
 
 
 def _decode_chosen(box_deltas, default_boxes, index, variances):

@@ -1,0 +1,46 @@
+"""Untrained models that detect something all the same, for tests of what is exported."""
+
+import functools
+import io
+
+import keras
+import numpy as np
+from PIL import Image
+
+from ssd_keras import from_preset
+from ssd_keras.data.images import decode_image
+from ssd_keras.data.sources import load_data
+
+LOGIT_SPREAD, DELTA_SPREAD = 2.5, 1.0
+
+
+@functools.cache
+def pictures(count: int = 4) -> list[np.ndarray]:
+    """Generated pictures of different sizes, uint8 [H, W, 3]; they are shared: copy to change."""
+    data = load_data([f"synthetic:shapes@test[:{count}]"])
+    return [decode_image(example.read()).numpy() for example in data.examples]
+
+
+def encoded(picture: np.ndarray, kind: str = "PNG", **options) -> bytes:
+    """A picture file's bytes."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, kind, **options)
+    return file.getvalue()
+
+
+def lively_model(preset: str = "ssd192_small_shapes", class_names=None, seed: int = 0, **options):
+    """A preset's model whose random heads are scaled until scores and boxes vary from place to
+    place as a trained model's do; without that all scores of an untrained model are alike."""
+    keras.utils.set_random_seed(seed)
+    model = from_preset(preset, class_names, **options)
+    for name, spread in (("class_head", LOGIT_SPREAD), ("box_head", DELTA_SPREAD)):
+        numbers = range(1, 1 + len(model.feature_sizes))
+        heads = [model.get_layer(f"{name}{number}_flat") for number in numbers]
+        probe = keras.Model(model.inputs, [head.output for head in heads])
+        noise = np.random.default_rng(seed).integers(0, 256, (2, *model.image_size, 3))
+        outputs = probe.predict_on_batch(noise.astype("float32"))
+        for head, values in zip(heads, outputs, strict=True):
+            last = head.input._keras_history.operation
+            weights = last.get_weights()
+            last.set_weights([weights[0] * (spread / values.std()), *weights[1:]])
+    return model

@@ -1,0 +1,176 @@
+"""The orientation read inside a graph against Pillow's, on files put together byte by byte."""
+
+import io
+import struct
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from ssd_keras.serving.exif import HEAD_SIZE, MOST_SEGMENTS, exif_orientation
+
+ORIENTATION, SHORT, LONG, ASCII = 0x0112, 3, 4, 2
+XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+ICC = b"ICC_PROFILE\0\1\1" + bytes(range(256)) * 9
+in_graph = tf.function(exif_orientation, input_signature=[tf.TensorSpec([], tf.string)])
+
+
+def found(data: bytes) -> int:
+    return int(in_graph(tf.constant(data)))
+
+
+def pillow(data: bytes) -> int:
+    return Image.open(io.BytesIO(data)).getexif()[ORIENTATION]
+
+
+def tiff(value, order="<", offset=8, before=(), count=None) -> bytes:
+    """EXIF data: the header, a gap, one directory with the entries `before` and the orientation."""
+    entries = [*before, struct.pack(order + "HHIHH", ORIENTATION, SHORT, 1, value, 0)]
+    count = len(entries) if count is None else count
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    head = mark + struct.pack(order + "I", offset) + bytes(offset - 8)
+    return head + struct.pack(order + "H", count) + b"".join(entries) + bytes(4)
+
+
+def exif(*arguments, **options) -> bytes:
+    return b"Exif\0\0" + tiff(*arguments, **options)
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(content)) + content
+
+
+def jpeg(*segments: bytes, has_jfif: bool = True) -> bytes:
+    """A small JPEG with the segments in front of its own, or behind its JFIF segment."""
+    file = io.BytesIO()
+    Image.fromarray(np.arange(300, dtype="uint16").reshape(10, 10, 3).astype("uint8")).save(
+        file, "JPEG"
+    )
+    data = file.getvalue()
+    jfif = data[2 : 4 + int.from_bytes(data[4:6], "big")]
+    assert jfif[:2] == b"\xff\xe0"
+    rest = data[2 + len(jfif) :]
+    return data[:2] + jfif * has_jfif + b"".join(segments) + rest
+
+
+def app1(*arguments, **options) -> bytes:
+    return segment(0xE1, exif(*arguments, **options))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_in_both_orders_of_bytes(orientation, order):
+    other = struct.pack(order + "HHII", 0x0100, LONG, 1, 640)
+    maker = struct.pack(order + "HHI4s", 0x010F, ASCII, 4, b"abc\0")
+    after = {"offset": 26, "before": (other, maker)}
+    for data in (
+        jpeg(app1(orientation, order)),
+        jpeg(app1(orientation, order), has_jfif=False),
+        jpeg(app1(orientation, order, **after)),
+    ):
+        assert found(data) == pillow(data) == orientation
+
+
+PLACES = [
+    # name, segments of the file
+    ("behind an ICC profile", [segment(0xE2, ICC), app1(6, ">")]),
+    ("behind XMP, which is APP1 too", [segment(0xE1, XMP), app1(6)]),
+    (
+        "behind a comment that holds a mark",
+        [segment(0xFE, b"\xff\xe1\0\x20Exif\0\0II*\0"), app1(6)],
+    ),
+    ("behind fill bytes", [b"\xff\xff\xff", app1(6, ">")]),
+    ("behind quantisation tables", [segment(0xDB, b"\0" + bytes(range(1, 65))), app1(6)]),
+    ("behind 60 kB and many segments", [segment(0xEF, bytes(200))] * 300 + [app1(6)]),
+    ("in front of more", [app1(6), segment(0xE1, XMP), segment(0xE2, ICC)]),
+]
+
+
+@pytest.mark.parametrize("segments", [case[1] for case in PLACES], ids=[case[0] for case in PLACES])
+def test_the_segment_is_found_wherever_it_stands(segments):
+    data = jpeg(*segments)
+    assert found(data) == pillow(data) == 6
+
+
+def test_the_files_that_pillow_writes():
+    for orientation in range(1, 9):
+        tags = Image.Exif()
+        tags[ORIENTATION] = orientation
+        tags[0x010F] = "a maker with a long name"
+        file = io.BytesIO()
+        Image.new("RGB", (30, 20)).save(file, "JPEG", exif=tags)
+        assert found(file.getvalue()) == pillow(file.getvalue()) == orientation
+
+
+def test_pictures_that_say_nothing_stay_as_they_are():
+    png = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(png, "PNG")
+    for data in (jpeg(), jpeg(segment(0xE1, XMP)), png.getvalue(), b"", b"\xff", b"\xff\xd8\xff"):
+        assert found(data) == 1
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_values_that_mean_nothing(order):
+    for value in (0, 9, 300, 0xFFFF, 6 * 256):
+        data = jpeg(app1(value, order))
+        assert pillow(data) == value
+        assert found(data) == 1
+
+
+def test_a_file_cut_off_anywhere_is_no_error():
+    data = jpeg(segment(0xE2, ICC[:40]), app1(6, ">", before=(bytes(12),)))
+    # "MM" comes 6 bytes behind the start of the content; then 8 bytes of header, 2 of the count,
+    # 12 of the other entry and 10 up to the second byte of the value.
+    whole = data.index(b"Exif") + 6 + 8 + 2 + 12 + 10
+    for length in range(whole + 20):
+        assert found(data[:length]) == (6 if length >= whole else 1), length
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("offset", [100_000, 0x7FFFFFF0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_a_directory_far_outside_the_file(order, offset):
+    content = bytearray(exif(6, order))
+    content[10:14] = struct.pack(order + "I", offset)
+    assert found(jpeg(segment(0xE1, bytes(content)))) == 1
+
+
+def test_more_entries_than_there_are():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, on such a file
+        for order in "<>":
+            data = jpeg(app1(6, order, count=0xFFFF))
+            assert found(data) == pillow(data) == 6
+    assert found(jpeg(app1(6, count=0))) == 1
+    assert found(jpeg(app1(6)[:-8])) in range(1, 9)
+
+
+def test_segments_without_an_end():
+    for loop in (
+        b"\xff\xe0\0\0",
+        b"\xff\xe1\0\0",
+        b"\xff\xe1\0\1",
+        b"\xff\xff",
+        b"\xff\xe0\xff\xff",
+    ):
+        assert found(b"\xff\xd8" + loop * 9) == 1
+        assert found(b"\xff\xd8" + loop * 50_000) == 1
+        assert found(jpeg(loop, app1(6))) in range(1, 9)
+
+
+def test_the_search_ends_after_so_many_segments():
+    empty = segment(0xFE, b"")
+    assert found(jpeg(*[empty] * (MOST_SEGMENTS - 1), app1(6))) == 6  # and one of JFIF
+    assert found(jpeg(*[empty] * MOST_SEGMENTS, app1(6))) == 1
+    assert found(jpeg(*[segment(0xFE, bytes(60_000))] * (1 + HEAD_SIZE // 60_000), app1(6))) == 1
+
+
+def test_random_bytes_are_no_error():
+    random = np.random.default_rng(5)
+    data = bytearray(jpeg(app1(6)))
+    for _ in range(200):
+        changed = data.copy()
+        for place in random.integers(2, 60, 4):
+            changed[place] = random.integers(256)
+        assert found(bytes(changed)) in range(1, 9)

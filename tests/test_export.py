@@ -1,0 +1,231 @@
+"""Exporting as a whole: the command, Keras' own words, the check, and what is left behind."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import exports
+import keras
+import numpy as np
+import pytest
+from trainings import finished_run
+
+from ssd_keras import DetectionSettings, cli, load_detector
+from ssd_keras.data.images import resize_image
+from ssd_keras.engine.detector import KerasDetector
+from ssd_keras.serving import check, flatbuffer
+from ssd_keras.serving.check import agreement, check_artefact
+from ssd_keras.serving.export import export
+from ssd_keras.serving.tflite import OUTPUTS, tflite_model
+
+DATA = "synthetic:shapes@val[:8]"
+
+
+@functools.cache
+def small_model():
+    return exports.lively_model(image_size=(64, 96), width=4)
+
+
+def picture_of_model():
+    resized = resize_image(exports.pictures()[0], small_model().image_size)
+    return np.rint(resized.numpy()).astype("uint8")
+
+
+def test_keras_words_export_whole_detectors(tmp_path, capsys):
+    model, picture = small_model(), picture_of_model()
+    expected = KerasDetector(model)(picture[None])
+    model.export(str(tmp_path / "saved" / "1"))
+    model.export(str(tmp_path / "model.tflite"), format="litert")
+    told = capsys.readouterr().out
+    assert "1: " in told and "NON_MAX_SUPPRESSION_V5 1" in told and "agree with Keras" in told
+    for path in ("saved/1", "model.tflite"):
+        detector = load_detector(str(tmp_path / path))
+        assert detector.class_names == model.class_names
+        found = detector(picture[None])
+        np.testing.assert_array_equal(found["labels"], expected["labels"])
+        np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=2e-4)
+
+
+def test_settings_and_report(tmp_path):
+    settings = DetectionSettings(0.1, 0.3, 50, 7)
+    path = str(tmp_path / "new" / "model.tflite")
+    report = export(small_model(), path, "tflite", settings=settings, quantize="float16")
+    assert report.path == path and report.size == os.path.getsize(path)
+    assert report.operators["NON_MAX_SUPPRESSION_V5"] == 1 and report.seconds > 0
+    assert 7 <= report.num_agreed <= report.num_compared
+    assert load_detector(path)(picture_of_model()[None])["boxes"].shape == (1, 7, 4)
+
+
+def test_mixed_precision_exports_in_float32(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = exports.lively_model(image_size=(64, 96), width=4)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    plain = tflite_model(small_model())
+    assert mixed.layers[2].compute_dtype == "bfloat16"
+    for ours, theirs in zip(mixed.weights, small_model().weights, strict=True):
+        ours.assign(theirs)
+    assert tflite_model(mixed) == plain
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["x.tflite", "onnx"], "format='onnx' is unknown; choose one of saved_model, tflite"),
+        (["x", "tflite"], "output 'x' does not fit the format tflite; pass a file ending in"),
+        (["x.tflite", "saved_model"], "does not fit the format saved_model; pass a directory"),
+    ],
+)
+def test_wrong_outputs_are_told(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        export(small_model(), *arguments)
+
+
+def test_what_is_no_artefact_is_not_replaced(tmp_path):
+    (tmp_path / "thesis").write_text("years of work")
+    with pytest.raises(ValueError, match="is there and is no SavedModel; choose another"):
+        export(small_model(), str(tmp_path))
+    with pytest.raises(ValueError, match="quantize is an option of the format tflite alone"):
+        export(small_model(), str(tmp_path / "1"), quantize="int8")
+    assert os.listdir(tmp_path) == ["thesis"]
+
+
+def test_a_failed_check_leaves_the_old_artefact(tmp_path, monkeypatch):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"old")
+    monkeypatch.setitem(check.TOLERANCES, "none", check.Tolerance(1.1, 0.0, 1.0))
+    with pytest.raises(ValueError, match="does not do what the Keras model does: .* nothing was"):
+        export(small_model(), str(path), "tflite")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["model.tflite"]
+
+
+# What the check must catch: each function spoils a file that is right.
+
+
+def spoil_scores(model):
+    """All weights of the network become zero."""
+    for tensor in model.subgraphs[0].tensors:
+        buffer = model.buffers[tensor.buffer]
+        if buffer.data is not None and tensor.shape is not None and len(tensor.shape) == 4:
+            buffer.data = np.zeros_like(buffer.data)
+
+
+def spoil_suppression(model):
+    """The post-processing ends before the suppression."""
+    graph = model.subgraphs[0]
+    names = {value: name for name, value in vars(flatbuffer.schema.BuiltinOperator).items()}
+    codes = [names[code.builtinCode] for code in model.operatorCodes]
+    kinds = [codes[operator.opcodeIndex] for operator in graph.operators]
+    graph.operators = graph.operators[: kinds.index("NON_MAX_SUPPRESSION_V5")]
+
+
+def spoil_order(model):
+    """Scores and classes change places."""
+    graph = model.subgraphs[0]
+    outputs = list(graph.outputs)
+    graph.outputs = [outputs[0], outputs[2], outputs[1], outputs[3]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_scores, "does not do what the Keras model does|nothing to compare"),
+        (spoil_suppression, "0 suppressions; its post-processing was lost"),
+        (spoil_order, "post-processing was lost"),
+    ],
+)
+def test_the_check_catches_a_spoilt_file(spoil, message, tmp_path):
+    model = small_model()
+    spoilt = flatbuffer.read_model(tflite_model(model))
+    path = tmp_path / "model.tflite"
+    path.write_bytes(flatbuffer.write_model(spoilt))
+    settings = model.detection_settings
+    assert check_artefact(str(path), model, exports.pictures()[:1], settings).num_agreed > 3
+    spoil(spoilt)
+    path.write_bytes(flatbuffer.write_model(spoilt))
+    with pytest.raises(ValueError, match=message):
+        check_artefact(str(path), model, exports.pictures()[:1], settings)
+
+
+def listed(boxes, scores, labels):
+    return {
+        "boxes": np.float32(boxes),
+        "scores": np.float32(scores),
+        "labels": np.array(labels, "int32"),
+    }
+
+
+def test_agreement_by_hand():
+    # Keras sees two boxes of class 0 that score alike, and keeps the first.
+    box, twin = [0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.48]
+    candidates = {"boxes": np.float32([box, twin]), "scores": np.float32([[0.8, 0], [0.8, 0]])}
+    reference = listed([box], [0.8], [0])
+    for found, expected in [
+        (listed([box], [0.8], [0]), [True]),
+        (listed([twin], [0.8], [0]), [True]),
+        (listed([box, [0.6, 0.6, 0.9, 0.9]], [0.8, 0.3], [0, 0]), [True, False, True]),
+        (listed([[0.2, 0.1, 0.6, 0.5]], [0.8], [0]), [False]),
+        (listed([box], [0.8], [1]), [False]),
+        (listed([box], [0.7], [0]), [False]),
+        (listed(np.zeros((0, 4)), [], []), [False]),
+    ]:
+        assert agreement(candidates, reference, found, "none").tolist()[: len(expected)] == expected
+
+
+def test_the_command_exports_and_evaluates_alike(tmp_path, capsys):
+    results = {}
+    paths = {
+        "saved_model": ["--output", str(tmp_path / "served" / "3")],
+        "tflite": ["--output", str(tmp_path / "run.tflite"), "--max-detections", "200"],
+    }
+    for name, words in paths.items():
+        assert cli.main(["export", finished_run(), "--format", name, *words]) == 0
+        assert "agree with Keras" in capsys.readouterr().out
+    for name, path in {"keras": finished_run(), **{k: v[1] for k, v in paths.items()}}.items():
+        file = tmp_path / f"{name}.json"
+        assert cli.main(["evaluate", path, "--data", DATA, "--json", str(file)]) == 0
+        results[name] = json.loads(file.read_text())["coco"]["AP"]
+    capsys.readouterr()
+    assert results["saved_model"] == pytest.approx(results["keras"], abs=0.002)
+    assert results["tflite"] == pytest.approx(results["keras"], abs=0.005)
+
+
+def test_what_cannot_be_evaluated_is_told(tmp_path, capsys):
+    raw = tmp_path / "raw.tflite"
+    raw.write_bytes(tflite_model(small_model(), post_processing="none"))
+    text = tmp_path / "text.tflite"
+    text.write_text("no model")
+    for path, message in [(raw, "has no post-processing inside"), (text, "has no labels")]:
+        assert cli.main(["evaluate", str(path), "--data", DATA]) == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(ValueError, match="has its settings inside; pass settings when exporting"):
+        load_detector(str(raw), DetectionSettings())
+    assert OUTPUTS[0] == "detection_boxes"
+
+
+ON_JAX = """
+import sys
+sys.path.insert(0, "tests")
+import exports, keras
+assert keras.backend.backend() == "jax"
+model = exports.lively_model(image_size=(64, 96), width=4)
+model.export(sys.argv[1], format="litert")
+"""
+
+
+def test_the_jax_backend_exports_too(tmp_path):
+    path = tmp_path / "model.tflite"
+    process = subprocess.run(
+        [sys.executable, "-c", ON_JAX, str(path)],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=os.path.dirname(os.path.dirname(__file__)),
+    )
+    assert process.returncode == 0, process.stderr[-600:]
+    assert "agree with Keras" in process.stdout
+    assert load_detector(str(path)).image_size == (64, 96)

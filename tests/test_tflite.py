@@ -1,0 +1,226 @@
+"""TFLite files: against Keras, for every choice, as LiteRT and MediaPipe load them."""
+
+import functools
+
+import exports
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from flatbuffers import flexbuffers
+
+from ssd_keras import DetectionSettings
+from ssd_keras.data.images import resize_image
+from ssd_keras.presets import PRESETS
+from ssd_keras.serving import flatbuffer
+from ssd_keras.serving.check import check_artefact
+from ssd_keras.serving.metadata import read_labels
+from ssd_keras.serving.tflite import OUTPUTS, RAW_OUTPUTS, tflite_model
+
+SETTINGS = DetectionSettings(0.02, 0.4, 60, 25, clip_boxes=True)
+
+
+@functools.cache
+def small_model(num_classes=3):
+    names = [f"class {number}" for number in range(num_classes)]
+    return exports.lively_model(class_names=names, image_size=(64, 96), width=4)
+
+
+@functools.cache
+def calibration():
+    size = small_model().image_size
+    return tuple(np.rint(resize_image(one, size).numpy()) for one in exports.pictures())
+
+
+@functools.cache
+def converted(num_classes=3, **options):
+    model = small_model(num_classes)
+    return tflite_model(model, settings=SETTINGS, calibration=calibration(), **options)
+
+
+def outputs_of(content, picture, num_threads=2):
+    interpreter = Interpreter(model_content=content, num_threads=num_threads)
+    interpreter.allocate_tensors()
+    (image,) = interpreter.get_input_details()
+    interpreter.set_tensor(image["index"], picture[None].astype(image["dtype"]))
+    interpreter.invoke()
+    details = interpreter.get_output_details()
+    values = {one["name"]: interpreter.get_tensor(one["index"])[0] for one in details}
+    return values, image, details
+
+
+def keras_detections(num_classes, picture):
+    from ssd_keras.engine.detector import KerasDetector
+
+    found = KerasDetector(small_model(num_classes), SETTINGS)(picture[None])
+    return {name: values[0] for name, values in found.items()}
+
+
+@pytest.mark.parametrize("num_classes", [1, 3, 90])
+@pytest.mark.parametrize("input_dtype", ["uint8", "float32"])
+def test_float32_file_gives_what_keras_gives(num_classes, input_dtype):
+    content = converted(num_classes, input_dtype=input_dtype)
+    for picture in calibration()[:2]:
+        expected = keras_detections(num_classes, picture)
+        found, image, details = outputs_of(content, picture)
+        assert image["dtype"] == np.dtype(input_dtype)
+        assert image["name"] == "images" and image["shape"].tolist() == [1, 64, 96, 3]
+        count = int(expected["num_detections"])
+        assert count > 3 and found["num_detections"] == count
+        np.testing.assert_array_equal(found["detection_classes"], expected["labels"])
+        np.testing.assert_allclose(found["detection_scores"], expected["scores"], atol=2e-5)
+        np.testing.assert_allclose(found["detection_boxes"], expected["boxes"], atol=2e-4)
+        assert not found["detection_boxes"][count:].any()
+
+
+def test_position_index_and_name_of_outputs_agree():
+    _, _, details = outputs_of(converted(), calibration()[0])
+    assert [one["name"] for one in details] == list(OUTPUTS)
+    indices = [one["index"] for one in details]
+    assert indices == list(range(indices[0], indices[0] + 4))
+    assert [one["shape"].tolist() for one in details] == [[1, 25, 4], [1, 25], [1, 25], [1]]
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_threads_change_nothing(quantize):
+    content = converted(quantize=quantize)
+    first, _, _ = outputs_of(content, calibration()[0], 1)
+    for num_threads in (2, 3, 4):
+        others, _, _ = outputs_of(content, calibration()[0], num_threads)
+        for name in OUTPUTS:
+            np.testing.assert_array_equal(others[name], first[name])
+
+
+@pytest.mark.parametrize("quantize", ["float16", "dynamic", "int8"])
+def test_quantised_files_find_the_best_of_keras(quantize):
+    content = converted(quantize=quantize)
+    assert len(content) < 0.8 * len(converted())
+    for picture in calibration():
+        expected = keras_detections(3, picture)
+        found, image, _ = outputs_of(content, picture)
+        assert image["dtype"] == np.uint8
+        np.testing.assert_array_equal(found["detection_classes"] % 1, 0)
+        best = expected["boxes"][0]
+        is_class = found["detection_classes"] == expected["labels"][0]
+        distance = np.abs(found["detection_boxes"][is_class] - best).max(axis=1)
+        near = distance.argmin()
+        assert distance[near] < 0.06
+        assert found["detection_scores"][is_class][near] > expected["scores"][0] - 0.2
+
+
+def test_a_byte_is_one_step_of_the_int8_input():
+    _, image, _ = outputs_of(converted(quantize="int8"), calibration()[0])
+    assert image["quantization"] == (1.0, 0)
+
+
+def test_builtin_form_has_builtin_operators_and_one_suppression():
+    for quantize in ("none", "int8"):
+        counts = flatbuffer.operator_counts(flatbuffer.read_model(converted(quantize=quantize)))
+        assert counts["NON_MAX_SUPPRESSION_V5"] == 1 and counts["TOPK_V2"] == 1
+        assert not [name for name in counts if name.startswith("Flex") or name.islower()]
+        assert "TFLite_Detection_PostProcess" not in counts
+
+
+def test_operator_form_has_the_operator_with_these_options():
+    model = flatbuffer.read_model(converted(post_processing="op"))
+    operator = model.subgraphs[0].operators[-1]
+    assert flatbuffer.operator_counts(model)["TFLite_Detection_PostProcess"] == 1
+    options = flexbuffers.Loads(bytes(operator.customOptions))
+    expected = {
+        "max_detections": 25, "max_classes_per_detection": 1, "num_classes": 3,
+        "use_regular_nms": False, "nms_score_threshold": 0.02, "nms_iou_threshold": 0.4,
+        "y_scale": 10.0, "x_scale": 10.0, "h_scale": 5.0, "w_scale": 5.0,
+    }  # fmt: skip
+    assert options == pytest.approx(expected, rel=1e-6)
+
+
+def test_raw_form_gives_deltas_and_probabilities():
+    picture = calibration()[0]
+    outputs = small_model().predict_on_batch(picture[None])
+    found, _, details = outputs_of(converted(post_processing="none"), picture)
+    assert [one["name"] for one in details] == list(RAW_OUTPUTS)
+    np.testing.assert_allclose(found["box_deltas"], outputs["box_deltas"][0], atol=2e-4)
+    exponents = np.exp(outputs["class_logits"][0].astype("float64"))
+    scores = exponents[:, 1:] / exponents.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found["class_scores"], scores, atol=2e-5)
+
+
+def test_every_buffer_lies_at_a_multiple_of_16():
+    content = converted()
+    buffers = flatbuffer.schema.Model.GetRootAs(content, 0)
+    places = []
+    for index in range(buffers.BuffersLength()):
+        data = buffers.Buffers(index).DataAsNumpy()
+        if isinstance(data, np.ndarray) and data.size:
+            places.append(data.__array_interface__["data"][0])
+    start = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
+    assert len(places) > 20 and {(place - start) % 16 for place in places} == {0}
+
+
+def test_the_same_model_gives_the_same_bytes_and_its_labels():
+    assert tflite_model(small_model(), settings=SETTINGS) == converted()
+    assert read_labels(converted()) == ("class 0", "class 1", "class 2")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quantize": "int4"}, "quantize='int4' is unknown; choose one of none, float16"),
+        ({"post_processing": "nms"}, "post_processing='nms' is unknown; choose one of builtin"),
+        ({"input_dtype": "int8"}, "input_dtype='int8' is unknown; choose one of uint8, float32"),
+        ({"quantize": "int8"}, "int8 needs pictures to calibrate on; pass calibration data"),
+        (
+            {"quantize": "int8", "calibration": [np.zeros((8, 9, 3))]},
+            r"shape \(8, 9, 3\); expected \(64, 96, 3\)",
+        ),
+    ],
+)
+def test_wrong_choices_are_told(options, message):
+    with pytest.raises(ValueError, match=message):
+        tflite_model(small_model(), **options)
+
+
+@pytest.mark.parametrize("content", [b"", b"no flatbuffer at all"])
+def test_other_files_are_told(content):
+    with pytest.raises(ValueError, match="no TFLite file; expected one that `ssd-keras export`"):
+        flatbuffer.read_model(content)
+
+
+@pytest.mark.parametrize("options", [{}, {"quantize": "int8"}, {"post_processing": "op"}])
+def test_mediapipe_detects_what_keras_detects(options, tmp_path):
+    import mediapipe
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    picture = calibration()[1].astype("uint8")
+    path = tmp_path / "model.tflite"
+    path.write_bytes(converted(**options))
+    wanted = vision.ObjectDetectorOptions(BaseOptions(str(path)), max_results=3)
+    with vision.ObjectDetector.create_from_options(wanted) as detector:
+        image = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(picture))
+        found = detector.detect(image).detections
+    expected = keras_detections(3, picture.astype("float32"))
+    assert len(found) == 3
+    best = found[0]
+    ymin, xmin, ymax, xmax = expected["boxes"][0] * [64, 96, 64, 96]
+    box = best.bounding_box
+    # MediaPipe cuts corner and size to whole pixels.
+    tolerance = 4 if options.get("quantize") else 2.01
+    assert best.categories[0].category_name == f"class {expected['labels'][0]}"
+    assert best.categories[0].score == pytest.approx(
+        expected["scores"][0], abs=0.15 if options.get("quantize") else 1e-3
+    )
+    edges = [box.origin_y, box.origin_x, box.origin_y + box.height, box.origin_x + box.width]
+    np.testing.assert_allclose(edges, [ymin, xmin, ymax, xmax], atol=tolerance)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_converts_and_agrees_with_keras(preset, quantize, tmp_path):
+    model = exports.lively_model(preset)
+    pictures = exports.pictures()
+    resized = [np.rint(resize_image(one, model.image_size).numpy()) for one in pictures]
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tflite_model(model, quantize, calibration=resized))
+    settings = model.detection_settings
+    report = check_artefact(str(path), model, pictures[:2], settings, quantize)
+    assert report.num_compared > 5
