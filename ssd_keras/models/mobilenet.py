@@ -71,6 +71,10 @@ def mobilenet_v2(
                 (224, 224, 3), alpha=alpha, include_top=False, weights="imagenet"
             )
             network.set_weights(source.get_weights())
+        for layer in network.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                # Keras' 0.999 takes thousands of steps, and detects nothing before.
+                layer.momentum = ConvStyle.momentum
         network = network if batch_norm else fold_batch_norm(network)
         return feature_extractor(network, source_layers, name="mobilenet_v2")
 
