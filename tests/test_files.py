@@ -1,26 +1,63 @@
-"""Files and directories that are whole or absent, whatever happens while they are written."""
+"""Files and directories that are whole or absent: errors, fallbacks, links, kills at any moment."""
 
+import ctypes
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
+import types
+from pathlib import Path
 
 import pytest
 
 from ssd_keras import files
 from ssd_keras.files import replacing, replacing_directory
 
+NUM_FILES, FILE_SIZE = 5, 20_000
+# Under this name the package waits with importing Keras.
+QUICK = "import sys; sys.argv[0] = 'ssd-keras'\n"
 
-def write_directory(path, text):
-    os.mkdir(path)
-    for name in "abc":
-        with open(os.path.join(path, name), "w", encoding="utf-8") as file:
-            file.write(text)
+# Replaces a directory by number 1, 2, 3, ...: each file of directory n holds n again and again.
+WRITER = f"""
+import itertools, os
+from ssd_keras.files import replacing_directory
+for n in itertools.count(int(sys.argv[2])):
+    with replacing_directory(sys.argv[1]) as beside:
+        os.makedirs(os.path.join(beside, "deep"))
+        for index in range({NUM_FILES}):
+            with open(os.path.join(beside, "deep", str(index)), "w") as file:
+                file.write(f"{{n:09d}} " * {FILE_SIZE // 10})
+"""
+
+# Replaces a directory once where two cannot be exchanged, and is killed before the given rename.
+KILLED_AT_RENAME = """
+import os, signal, types
+from ssd_keras import files
+files.ctypes.CDLL = lambda *arguments, **options: types.SimpleNamespace()
+rename, calls = os.rename, []
+def counted(first, second):
+    calls.append(first)
+    if len(calls) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(first, second)
+files.os.rename = counted
+with files.replacing_directory(sys.argv[1]) as beside:
+    os.makedirs(beside)
+    open(os.path.join(beside, "new"), "w").close()
+"""
 
 
-def content_of(path):
-    return {name: (path / name).read_text() for name in sorted(os.listdir(path))}
+def write(path: str, name: str) -> None:
+    os.makedirs(path)
+    (Path(path) / name).write_text(name)
+
+
+def old_directory(tmp_path) -> str:
+    path = str(tmp_path / "artefact")
+    write(path, "old")
+    return path
 
 
 def test_a_file_is_replaced_when_whole_and_stays_when_not(tmp_path):
@@ -28,63 +65,170 @@ def test_a_file_is_replaced_when_whole_and_stays_when_not(tmp_path):
     for text in ("old", "new"):
         with replacing(str(path)) as beside:
             assert beside.endswith(".tflite") and beside != str(path)
-            with open(beside, "w", encoding="utf-8") as file:
-                file.write(text)
+            Path(beside).write_text(text)
         assert path.read_text() == text
     with pytest.raises(KeyError), replacing(str(path)) as beside:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write("half")
+        Path(beside).write_text("half")
         raise KeyError
     assert path.read_text() == "new" and os.listdir(tmp_path) == ["model.tflite"]
 
 
-@pytest.mark.parametrize("has_exchange", [True, False])
-def test_a_directory_is_replaced_when_whole_and_stays_when_not(tmp_path, has_exchange, monkeypatch):
-    if not has_exchange:
-        monkeypatch.setattr(files.sys, "platform", "other")
-    path = tmp_path / "1"
-    for text in ("old", "new"):
-        with replacing_directory(str(path)) as beside:
-            write_directory(beside, text)
-        assert content_of(path) == dict.fromkeys("abc", text)
-    with pytest.raises(KeyError), replacing_directory(str(path)) as beside:
-        os.mkdir(beside)
-        raise KeyError
-    assert content_of(path) == dict.fromkeys("abc", "new") and os.listdir(tmp_path) == ["1"]
+# Systems that can and cannot let two directories change places.
 
 
-WRITER = """
-import os, sys
-from ssd_keras.files import replacing_directory
-number = 0
-while True:
-    number += 1
-    with replacing_directory(sys.argv[1]) as beside:
-        os.mkdir(beside)
-        for name in "abc":
-            with open(os.path.join(beside, name), "w") as file:
-                file.write(str(number))
-    if number == 1:
-        print("ready", flush=True)
-"""
+def without_exchange(monkeypatch) -> None:
+    """A C library that has no renameat2."""
+    monkeypatch.setattr(ctypes, "CDLL", lambda *arguments, **options: types.SimpleNamespace())
 
 
-def test_a_kill_leaves_a_whole_directory(tmp_path):
-    draw = random.Random(7)
-    path = tmp_path / "1"
-    seen = set()
+def refused_exchange(monkeypatch) -> None:
+    """A file system on which renameat2 fails."""
+    library = types.SimpleNamespace(renameat2=lambda *arguments: -1)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *arguments, **options: library)
+
+
+def other_system(monkeypatch) -> None:
+    monkeypatch.setattr(files, "sys", types.SimpleNamespace(platform="darwin"))
+
+
+SYSTEMS = {
+    "as it is": lambda monkeypatch: None,
+    "without renameat2": without_exchange,
+    "renameat2 refuses": refused_exchange,
+    "no Linux": other_system,
+}
+on_every_system = pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
+
+
+@on_every_system
+def test_new_replaces_old_and_nothing_else_stays(tmp_path, monkeypatch, system):
+    system(monkeypatch)
+    path = str(tmp_path / "artefact")
+    for name in ("first", "second", "third"):
+        with replacing_directory(path) as beside:
+            assert not os.path.exists(beside) and os.path.dirname(beside) == str(tmp_path)
+            write(beside, name)
+        assert os.listdir(path) == [name]
+        assert os.listdir(tmp_path) == ["artefact"]
+
+
+@on_every_system
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_old_stays_when_the_block_raises(tmp_path, monkeypatch, system, error):
+    system(monkeypatch)
+    path = old_directory(tmp_path)
+    with pytest.raises(error), replacing_directory(path) as beside:
+        write(beside, "new")
+        raise error
+    assert os.listdir(path) == ["old"]
+    assert os.listdir(tmp_path) == ["artefact"]
+
+
+@on_every_system
+def test_old_stays_when_nothing_was_written(tmp_path, monkeypatch, system):
+    system(monkeypatch)
+    path = old_directory(tmp_path)
+    with pytest.raises(FileNotFoundError), replacing_directory(path):
+        pass
+    assert os.listdir(path) == ["old"]
+    assert os.listdir(tmp_path) == ["artefact"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="NOT TESTED: only Linux has renameat2")
+def test_on_linux_no_moment_is_without_a_directory(tmp_path, monkeypatch):
+    path = old_directory(tmp_path)
+    write(str(tmp_path / "other"), "new")
+
+    def refuse(*arguments):
+        raise AssertionError("os.rename was called")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    files._exchange(str(tmp_path / "other"), path)
+    assert os.listdir(path) == ["new"] and os.listdir(tmp_path / "other") == ["old"]
+
+
+def test_relative_paths_and_slashes_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("artefact", "artefact/", "./artefact//"):
+        with replacing_directory(path) as beside:
+            write(beside, "new")
+        assert os.listdir("artefact") == ["new"] and os.listdir() == ["artefact"]
+
+
+def test_behind_a_link_its_target_is_replaced(tmp_path):
+    target = tmp_path / "models" / "7"
+    write(str(target), "old")
+    link = tmp_path / "current"
+    link.symlink_to(target)
+    with replacing_directory(str(link)) as beside:
+        write(beside, "new")
+    assert link.is_symlink() and os.listdir(target) == ["new"]
+    assert sorted(os.listdir(tmp_path)) == ["current", "models"]
+    assert os.listdir(target.parent) == ["7"]
+
+
+# Kills
+
+
+def run(script: str, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", QUICK + script, *arguments])
+
+
+def number_of(path: Path) -> int:
+    """The number of a directory of `WRITER`; fails where that is not whole."""
+    assert os.listdir(path) == ["deep"]
+    assert sorted(os.listdir(path / "deep")) == [str(index) for index in range(NUM_FILES)]
+    (text,) = {(path / "deep" / str(index)).read_text() for index in range(NUM_FILES)}
+    assert len(text) == FILE_SIZE
+    (number,) = set(text.split())
+    return int(number)
+
+
+def number_in_passing(path: Path) -> int:
+    """The number of a directory that may be replaced meanwhile; 0 where it just went away."""
+    try:
+        return int((path / "deep" / "0").read_text()[:9])
+    except FileNotFoundError:
+        return 0
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_directory(tmp_path):
+    path = tmp_path / "artefact"
+    moments = random.Random(11)
+    number = num_left_overs = 0
     for _ in range(10):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
-        )
-        with process:
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(draw.uniform(0.001, 0.05))
-            process.kill()
-        found = content_of(path)
-        assert set(found) == set("abc") and len(set(found.values())) == 1
-        seen.add(found["a"])
-    assert len(seen) > 3
+        process = run(WRITER, str(path), str(number + 1))
+        while number_in_passing(path) <= number:  # the last process' directory, or none
+            assert process.poll() is None
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.05))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert number_of(path) > number
+        number = number_of(path)
+        assert set(os.listdir(tmp_path)) <= {"artefact", ".writing-artefact"}
+        num_left_overs += len(os.listdir(tmp_path)) - 1
+    assert num_left_overs  # else no kill came in the middle of something
     with replacing_directory(str(path)) as beside:
-        write_directory(beside, "last")
-    assert os.listdir(tmp_path) == ["1"] and content_of(path)["b"] == "last"
+        write(beside, "new")
+    assert os.listdir(tmp_path) == ["artefact"] and os.listdir(path) == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("rename", "names", "survivor"),
+    [
+        # The old one moves aside, the new one in, the old one to where it is removed.
+        (1, [".writing-artefact", "artefact"], "old"),
+        (2, [".writing-artefact", ".writing-artefact.old"], "old"),
+        (3, [".writing-artefact.old", "artefact"], "new"),
+    ],
+)
+def test_a_kill_where_directories_cannot_be_exchanged(tmp_path, rename, names, survivor):
+    path = old_directory(tmp_path)
+    assert run(KILLED_AT_RENAME, path, str(rename)).wait() == -signal.SIGKILL
+    assert sorted(os.listdir(tmp_path)) == names
+    with pytest.raises(ValueError), replacing_directory(path) as beside:
+        assert os.listdir(path) == [survivor]
+        assert not os.path.exists(beside)
+        raise ValueError
+    assert os.listdir(tmp_path) == ["artefact"] and os.listdir(path) == [survivor]

@@ -1,6 +1,7 @@
 """TFLite files as objects: read, join two graphs, name and order the tensors, write."""
 
 import re
+import struct
 from collections.abc import Mapping, Sequence
 
 import flatbuffers
@@ -44,11 +45,14 @@ def read_model(data: bytes) -> schema.ModelT:
         the model as objects, buffers aligned when written again.
 
     Raises:
-        ValueError: when it is none, or has more than one subgraph.
+        ValueError: when it is none, is damaged or has more than one subgraph.
     """
     if data[4:8] != IDENTIFIER:
         raise ValueError("this is no TFLite file; expected one that `ssd-keras export` wrote.")
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    try:
+        model = schema.ModelT.InitFromPackedBuf(data, 0)
+    except (struct.error, IndexError, ValueError) as error:
+        raise ValueError("the TFLite file is damaged or cut off; export it again.") from error
     if len(model.subgraphs) != 1:
         raise ValueError(f"the TFLite file has {len(model.subgraphs)} subgraphs; expected one.")
     model.buffers = [AlignedBuffer(buffer.data) for buffer in model.buffers]

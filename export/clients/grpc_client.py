@@ -1,0 +1,75 @@
+"""Asks a TF Serving server over gRPC: python grpc_client.py picture.jpg --model detector
+
+It needs tensorflow-serving-api. Pictures travel as they are, without base64: a quarter less to
+send than over REST.
+"""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import common
+
+# The answer for many pictures may exceed gRPC's 4 MB.
+OPTIONS = [("grpc.max_receive_message_length", -1)]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the server is."""
+    parser.add_argument("--server", default="localhost:8500", help="default %(default)s")
+    parser.add_argument("--model", default="detector", help="its name there; default %(default)s")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds; default 60")
+
+
+@contextlib.contextmanager
+def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
+    """A detector that sends its pictures to the server in one request."""
+    with common.quiet():
+        import grpc
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    channel = grpc.insecure_channel(parsed.server, OPTIONS)
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+    def detect(pictures: Sequence[common.Picture]):
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = parsed.model
+        request.model_spec.signature_name = "serving_default"
+        contents = [picture.content for picture in pictures]
+        request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(contents, tf.string))
+        try:
+            answer = stub.Predict(request, timeout=parsed.timeout)
+        except grpc.RpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise ValueError(
+                    f"no server answers at {parsed.server} ({error.details()[:200]}); start it, "
+                    "or correct --server"
+                ) from error
+            raise ValueError(
+                f"{parsed.server} refused ({error.code().name}): {error.details()[:300]}"
+            ) from error
+        outputs = {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
+        return [detections(outputs, row, picture) for row, picture in enumerate(pictures)]
+
+    with channel:
+        yield detect
+
+
+def detections(outputs: dict, row: int, picture: common.Picture) -> list[common.Detection] | None:
+    """The used places of one picture's answer; None where the server could not decode it."""
+    if not outputs["image_is_valid"][row]:
+        return None
+    return [
+        common.Detection(
+            outputs["detection_class_names"][row, place].decode(),
+            outputs["detection_scores"][row, place],
+            common.to_pixels(outputs["detection_boxes"][row, place], picture.image),
+        )
+        for place in range(outputs["num_detections"][row])
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(common.main(__doc__.splitlines()[0], add_arguments, connect))

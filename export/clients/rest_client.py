@@ -1,0 +1,89 @@
+"""Asks a TF Serving server over REST: python rest_client.py picture.jpg --model detector
+
+The signature serving_default takes encoded pictures. In JSON, bytes are {"b64": ...}; with one
+picture a row, each answer is a row too.
+"""
+
+import argparse
+import base64
+import contextlib
+import json
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+
+import common
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the server is."""
+    parser.add_argument("--server", default="http://localhost:8501", help="default %(default)s")
+    parser.add_argument("--model", default="detector", help="its name there; default %(default)s")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds; default 60")
+
+
+@contextlib.contextmanager
+def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
+    """A detector that sends its pictures to the server in one request."""
+    if not parsed.server.startswith(("http://", "https://")):
+        raise ValueError(f"--server {parsed.server!r} must begin with http:// or https://")
+    url = f"{parsed.server.rstrip('/')}/v1/models/{urllib.parse.quote(parsed.model)}:predict"
+
+    def detect(pictures: Sequence[common.Picture]):
+        rows = [{"image_bytes": {"b64": encode(picture.content)}} for picture in pictures]
+        answer = post(url, {"signature_name": "serving_default", "instances": rows}, parsed.timeout)
+        return [
+            detections(row, picture)
+            for row, picture in zip(answer["predictions"], pictures, strict=True)
+        ]
+
+    yield detect
+
+
+def encode(content: bytes) -> str:
+    """Bytes as base64 text."""
+    return base64.b64encode(content).decode("ascii")
+
+
+def post(url: str, request: dict, timeout: float) -> dict:
+    """Sends JSON and reads JSON; a ValueError says why it could not be done."""
+    body = json.dumps(request).encode()
+    headers = {"Content-Type": "application/json"}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, body, headers), timeout=timeout
+        ) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            reason = error.read().decode(errors="replace")
+        with contextlib.suppress(ValueError, AttributeError):
+            reason = json.loads(reason, strict=False).get("error", reason)
+        raise ValueError(f"{url} refused ({error.code}): {reason[:300]}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{url} does not answer in JSON; is it TF Serving?") from error
+    except OSError as error:  # URLError and timeouts are such
+        reason = getattr(error, "reason", error)
+        raise ValueError(
+            f"no server answers at {url} ({reason}); start it, or correct --server"
+        ) from error
+
+
+def detections(row: dict, picture: common.Picture) -> list[common.Detection] | None:
+    """The used places of one picture's answer; None where the server could not decode it."""
+    if not row["image_is_valid"]:
+        return None
+    return [
+        common.Detection(
+            row["detection_class_names"][place],
+            row["detection_scores"][place],
+            common.to_pixels(row["detection_boxes"][place], picture.image),
+        )
+        for place in range(row["num_detections"])
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(common.main(__doc__.splitlines()[0], add_arguments, connect))
