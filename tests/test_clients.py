@@ -1,0 +1,182 @@
+"""The clients under export/clients, run as a user runs them, find what the Keras model finds."""
+
+import json
+import re
+import runpy
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from client_results import EXPORT, assert_alike, assert_equal, exported, iou, keras_finds
+from PIL import Image
+from serving import serve
+
+
+@pytest.fixture(scope="module")
+def folder():
+    return exported()
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    with serve(folder / "detector" / "1") as served:
+        assert served.servable.num_warm_ups == 3
+        yield served
+
+
+def call(client, *words):
+    """Runs a client in a process of its own."""
+    command = [sys.executable, EXPORT / "clients" / f"{client}_client.py", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+
+
+def found_by(client, *words):
+    """What a client prints, one entry a picture."""
+    process = call(client, *words, "--min-score", 0.0)
+    assert process.returncode == 0 and process.stderr == "", process.stderr
+    return [json.loads(line) for line in process.stdout.splitlines()]
+
+
+def test_overlap_by_hand():
+    # 20x10 and 10x20 share 10x10: 100 / (200 + 200 - 100)
+    assert iou([0, 0, 20, 10], [0, 0, 10, 20]) == pytest.approx(1 / 3)
+    assert iou([0, 0, 4, 4], [5, 5, 9, 9]) == 0
+
+
+@pytest.mark.parametrize("client", ["rest", "grpc"])
+def test_server_clients_find_what_keras_finds(client, server, folder):
+    paths = [folder / name for name in ("fitting.png", "small.png", "turned.jpg")]
+    answers = found_by(client, *paths, "--server", getattr(server, client))
+    assert [answer["picture"] for answer in answers] == [str(path) for path in paths]
+    for answer, path in zip(answers, paths, strict=True):
+        assert_equal(answer, keras_finds(path))
+    # 286x236 as stored
+    assert (answers[2]["width"], answers[2]["height"]) == (236, 286)
+
+
+# MediaPipe cuts corner and size of a box to whole pixels, less than 1 + 1 pixels, and resizes in
+# its own way.
+@pytest.mark.parametrize(
+    ("client", "pixels", "near"),
+    [("litert", 0.05, {}), ("mediapipe", 2.0, {"score": 0.1, "overlap": 0.25, "share": 0.8})],
+)
+def test_phone_clients_find_what_keras_finds(client, pixels, near, folder):
+    paths = [folder / name for name in ("fitting.png", "small.png", "turned.jpg")]
+    answers = found_by(client, *paths, "--model", folder / "detector.tflite")
+    assert_equal(answers[0], keras_finds(paths[0]), pixels=pixels)
+    for answer, path in zip(answers[1:], paths[1:], strict=True):
+        assert_alike(answer, keras_finds(path), **near)
+
+
+def test_smallest_score_is_kept(folder):
+    words = (folder / "fitting.png", "--model", folder / "detector.tflite", "--min-score", 0.9)
+    answer = json.loads(call("litert", *words).stdout)
+    wanted = [one["score"] for one in keras_finds(words[0])["detections"] if one["score"] >= 0.9]
+    assert [one["score"] for one in answer["detections"]] == pytest.approx(wanted, abs=2e-4)
+
+
+def test_boxes_are_drawn(folder, tmp_path):
+    """The best detection alone, beside the same picture without any."""
+    words = (folder / "turned.jpg", "--model", folder / "detector.tflite")
+    scores = [one["score"] for one in found_by("litert", *words)[0]["detections"]]
+    for name, smallest in (("one", (scores[0] + scores[1]) / 2), ("none", 1.1)):
+        process = call(
+            "litert", *words, "--min-score", smallest, "--draw", tmp_path / f"{name}.png"
+        )
+        assert process.returncode == 0, process.stderr
+    one, none = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("one", "none"))
+    assert one.shape == none.shape == (286, 236, 3)
+    assert (one != none).any()
+
+
+def test_a_drawing_by_hand(tmp_path):
+    common = runpy.run_path(str(EXPORT / "clients" / "common.py"))
+    grey = Image.new("RGB", (200, 100), (90, 90, 90))
+    found = [
+        common["Detection"]("dog", 0.9, (20, 40, 80, 90)),
+        common["Detection"]("cat", 0.4, (120, 30, 300, 130)),
+    ]
+    common["draw"](grey, found, str(tmp_path / "drawing.png"))
+    drawing = np.asarray(Image.open(tmp_path / "drawing.png")).tolist()
+    # By name, cat has the first colour and dog the second. Lines are two pixels wide.
+    red, blue, unchanged = [0xE6, 0x19, 0x4B], [0x00, 0x82, 0xC8], [90, 90, 90]
+    assert [drawing[70][x] for x in (19, 20, 21, 22)] == [unchanged, blue, blue, unchanged]
+    assert [drawing[y][50] for y in (88, 89, 90, 91)] == [unchanged, blue, blue, unchanged]
+    assert [drawing[70][x] for x in (119, 120, 121, 199)] == [unchanged, red, red, unchanged]
+    # The label stands on the upper edge.
+    assert drawing[39][21] == blue and drawing[5][21] == unchanged
+    assert grey.getpixel((20, 70)) == (90, 90, 90)  # the picture itself is left as it was
+
+
+def test_draw_takes_one_picture(folder):
+    words = (folder / "small.png", folder / "fitting.png", "--model", "any", "--draw", "any.png")
+    process = call("litert", *words)
+    assert process.returncode == 2
+    assert process.stderr.splitlines()[-1].endswith("error: --draw takes one picture")
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+GOOD = "{folder}/fitting.png"
+BAD_CALLS = [
+    ("rest", [GOOD, "--server", "http://127.0.0.1:{port}"], r"no server answers at http://127.*"),
+    ("grpc", [GOOD, "--server", "127.0.0.1:{port}"], r"no server answers at 127\.0\.0\.1:\d+ .*"),
+    ("rest", [GOOD, "--server", "localhost:8501"], r"--server 'localhost:8501' must begin with .*"),
+    (
+        "rest",
+        [GOOD, "--server", "{rest}", "--model", "other"],
+        r"http.*/other:predict refused \(404\): Servable not found for request: Latest\(other\)",
+    ),
+    (
+        "grpc",
+        [GOOD, "--server", "{grpc}", "--model", "other"],
+        r"127.* refused \(NOT_FOUND\): Servable not found for request: Latest\(other\)",
+    ),
+    (
+        "rest",
+        ["{folder}/tiff.png", "--server", "{rest}"],
+        r"'.*tiff\.png' could not be decoded there; send JPEG, PNG, BMP or GIF",
+    ),
+    ("litert", ["gone.png", "--model", "any"], r"picture 'gone\.png' does not exist"),
+    (
+        "litert",
+        ["{folder}/no_picture.png", "--model", "any"],
+        r"'.*no_picture\.png' is no picture",
+    ),
+    ("litert", [GOOD, "--model", "gone.tflite"], r"model 'gone\.tflite' does not exist"),
+    ("mediapipe", [GOOD, "--model", "gone.tflite"], r"model 'gone\.tflite' does not exist"),
+    ("litert", [GOOD, "--model", "{folder}/no_model.tflite"], r"'.*' has no labels; pass a .*"),
+    (
+        "mediapipe",
+        [GOOD, "--model", "{folder}/no_model.tflite"],
+        r"model '.*no_model\.tflite' cannot be loaded: The model is not a valid Flatbuffer.*",
+    ),
+    (
+        "litert",
+        [GOOD, "--model", "{folder}/raw.tflite"],
+        r"'.*raw\.tflite' gives raw outputs; export it with --post-processing builtin",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("client", "words", "message"), BAD_CALLS)
+def test_bad_input_is_one_line(client, words, message, server, folder):
+    places = {"folder": folder, "port": free_port(), "rest": server.rest, "grpc": server.grpc}
+    process = call(client, *(word.format(**places) for word in words))
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert re.fullmatch(f"error: {message}\n", process.stderr), process.stderr
+
+
+def test_a_bad_picture_leaves_the_others(server, folder):
+    names = ("no_picture.png", "tiff.png", "small.png")
+    process = call("rest", *(folder / name for name in names), "--server", server.rest)
+    assert process.returncode == 2
+    assert len(process.stderr.splitlines()) == 2
+    assert json.loads(process.stdout)["picture"].endswith("small.png")
