@@ -156,7 +156,7 @@ def _add_data(commands: Any) -> None:
 
 def _add_info(commands: Any) -> None:
     command = commands.add_parser("info", help="describe a model, or list the presets")
-    command.add_argument("model", help=f"{MODEL_HELP}, a preset's name, or the word presets")
+    command.add_argument("model", help=f"{DETECTOR_HELP}, a preset's name, or the word presets")
     command.set_defaults(run=_info)
 
 
@@ -313,18 +313,10 @@ def _info(parsed: argparse.Namespace) -> None:
                 f"reported: {preset.reported}"
             )
         return
-    if parsed.model not in PRESETS and not os.path.exists(parsed.model):
-        raise FileNotFoundError(
-            f"{parsed.model!r} is neither a model nor a preset; pass {MODEL_HELP}, or a "
-            "preset that `ssd-keras info presets` lists."
-        )
     _import_tensorflow()
-    model = _model_or_preset(parsed.model)
-    maps = ", ".join(f"{rows}x{columns}" for rows, columns in model.feature_sizes)
-    print(f"{model.name}: input {model.image_size[0]}x{model.image_size[1]}, maps {maps}")
-    print(f"{len(model.default_boxes)} default boxes, {model.count_params():,} parameters")
-    print(f"{len(model.class_names)} classes: {', '.join(model.class_names)}")
-    print(f"post-processing: {model.detection_settings}")
+    from ssd_keras.engine.describe import describe
+
+    print(describe(parsed.model))
 
 
 def _load(

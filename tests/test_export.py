@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from ssd_keras.engine.detector import KerasDetector
 from ssd_keras.serving import check, flatbuffer
 from ssd_keras.serving.check import agreement, check_artefact
 from ssd_keras.serving.export import export
+from ssd_keras.serving.saved_model import write_saved_model
 from ssd_keras.serving.tflite import OUTPUTS, tflite_model
 
 DATA = "synthetic:shapes@val[:8]"
@@ -46,6 +48,30 @@ def test_keras_words_export_whole_detectors(tmp_path, capsys):
         found = detector(picture[None])
         np.testing.assert_array_equal(found["labels"], expected["labels"])
         np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=2e-4)
+
+
+def test_info_describes_exports(tmp_path, capsys):
+    model = small_model()
+    write_saved_model(model, str(tmp_path / "saved"))
+    (tmp_path / "model.tflite").write_bytes(tflite_model(model))
+    (tmp_path / "bad.tflite").write_bytes(b"no model")
+    assert cli.main(["info", str(tmp_path / "saved")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r".*saved: SavedModel, \d+\.\d\d MB", lines[0])
+    signatures = dict(re.fullmatch(r"signature (\w+): (.*)", line).groups() for line in lines[1:4])
+    assert set(signatures) == {"serving_default", "image_tensor", "tf_example"}
+    assert signatures["serving_default"].startswith("image_bytes string[None] -> detection_boxes f")
+    assert "detection_scores float32[None, 200]" in signatures["image_tensor"]
+    assert lines[4] == "5 classes: circle, square, triangle, star, cross"
+    assert cli.main(["info", str(tmp_path / "model.tflite")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    size = (tmp_path / "model.tflite").stat().st_size / 1e6
+    assert lines[0].endswith(f"model.tflite: TFLite, {size:.2f} MB")
+    assert lines[1] == "input: images uint8[1, 64, 96, 3]"
+    assert lines[2].endswith(", num_detections float32[1]")
+    assert "NON_MAX_SUPPRESSION_V5 1" in lines[3] and lines[4].startswith("5 classes: circle, ")
+    assert cli.main(["info", str(tmp_path / "bad.tflite")]) == 2
+    assert re.fullmatch(r"ssd-keras: '.*bad\.tflite' cannot be used: .*\n", capsys.readouterr().err)
 
 
 def test_settings_and_report(tmp_path):

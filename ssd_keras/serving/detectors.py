@@ -31,14 +31,14 @@ class SavedModelDetector:
     image_size = None
 
     def __init__(self, path: str):
-        signatures = tf.saved_model.load(path).signatures
+        self.signatures = tf.saved_model.load(path).signatures
         labels_file = os.path.join(path, "assets", LABELS_FILE)
-        if "image_tensor" not in signatures or not os.path.isfile(labels_file):
+        if "image_tensor" not in self.signatures or not os.path.isfile(labels_file):
             raise ValueError(
                 f"{path!r} is a SavedModel without the signature image_tensor or labels; expected "
                 "one that `ssd-keras export` wrote."
             )
-        self._detect = signatures["image_tensor"]
+        self._detect = self.signatures["image_tensor"]
         with open(labels_file, encoding="utf-8") as file:
             self.class_names = tuple(file.read().splitlines())
 
