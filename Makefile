@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 12
 
-demo: .venv/.installed  ## train a small detector on generated pictures, evaluate it, draw
+demo: .venv/.installed  ## train a small detector on generated pictures, evaluate it, draw, export
 	@.venv/bin/python training/demo.py
 
 # The tests of the JAX backend come first, so that the last lines sum up the whole suite.

@@ -10,6 +10,7 @@ from flatbuffers import flexbuffers
 
 from ssd_keras import DetectionSettings
 from ssd_keras.data.images import resize_image
+from ssd_keras.models import SSD
 from ssd_keras.presets import PRESETS
 from ssd_keras.serving import flatbuffer
 from ssd_keras.serving.check import check_artefact
@@ -107,9 +108,27 @@ def test_quantised_files_find_the_best_of_keras(quantize):
         assert found["detection_scores"][is_class][near] > expected["scores"][0] - 0.2
 
 
-def test_a_byte_is_one_step_of_the_int8_input():
-    _, image, _ = outputs_of(converted(quantize="int8"), calibration()[0])
-    assert image["quantization"] == (1.0, 0)
+# A byte b stands for (b - zero) * step, which can be the whole preprocessing. Else a byte stands
+# for itself. Half a grey level may be rounded: 127.5 lies between two bytes.
+PREPROCESSORS = {
+    "half a level": ({"mean": (127.5,) * 3, "scale": [1 / 127.5]}, 1 / 127.5, {127, 128}),
+    "three means": ({"mean": (123.0, 117.0, 104.0), "scale": 0.02}, 1.0, {0}),
+    "three scales": ({"mean": (127.0,) * 3, "scale": [0.02, 0.02, 0.01]}, 1.0, {0}),
+    "swapped": ({"mean": (127.0,) * 3, "scale": 0.02, "channel_order": "bgr"}, 1.0, {0}),
+}
+
+
+@pytest.mark.parametrize("name", PREPROCESSORS)
+def test_a_byte_is_one_step_of_the_int8_input(name):
+    preprocessor, step, zeros = PREPROCESSORS[name]
+    model = SSD.from_config({**small_model().get_config(), "preprocessor": preprocessor})
+    model.set_weights(small_model().get_weights())
+    picture = calibration()[0]
+    content = tflite_model(model, "int8", "none", calibration=calibration())
+    found, image, _ = outputs_of(content, picture)
+    assert image["quantization"][0] == pytest.approx(step) and image["quantization"][1] in zeros
+    deltas = model.predict_on_batch(picture[None])["box_deltas"][0]
+    assert np.corrcoef(found["box_deltas"].ravel(), deltas.ravel())[0, 1] > 0.99
 
 
 def test_builtin_form_has_builtin_operators_and_one_suppression():

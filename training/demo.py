@@ -1,4 +1,4 @@
-"""The main job in one go, on generated pictures: look, train, evaluate, predict, draw.
+"""The main job in one go, on generated pictures: look, train, evaluate, draw, export.
 
     make demo
 
@@ -25,6 +25,8 @@ def main() -> int:
     started = time.perf_counter()
     shutil.rmtree(OUTPUT, ignore_errors=True)
     run, numbers = os.path.join(OUTPUT, "run"), os.path.join(OUTPUT, "metrics.json")
+    served, phone = (os.path.join(OUTPUT, name) for name in ("detector/1", "detector.tflite"))
+    phone_numbers = os.path.join(OUTPUT, "metrics_tflite.json")
     pictures, drawn = os.path.join(OUTPUT, "pictures"), os.path.join(OUTPUT, "detections")
 
     sheet = os.path.join(OUTPUT, "training_pictures.png")
@@ -37,16 +39,28 @@ def main() -> int:
     write_pictures(pictures)
     step("prediction", "predict", run, pictures, "--output", drawn)
     gallery = write_gallery(drawn)
+    step("export for a server", "export", run, "--format", "saved_model", "--output", served)
+    step("export for a phone", "export", run, "--format", "tflite", "--quantize", "int8",
+         "--calibration-data", "synthetic:shapes@train[:200]", "--output", phone)  # fmt: skip
+    step("the phone's file on the test pictures", "evaluate", phone,
+         "--data", "synthetic:shapes@test", "--json", phone_numbers)  # fmt: skip
 
-    with open(numbers, encoding="utf-8") as file:
-        coco = json.load(file)["coco"]
+    coco, phone_coco = read_coco(numbers), read_coco(phone_numbers)
     minutes = (time.perf_counter() - started) / 60
     print(f"\ntest pictures: AP {coco['AP']:.3f}, AP50 {coco['AP50']:.3f}; {minutes:.1f} minutes")
+    print(f"the same as int8 TFLite: AP {phone_coco['AP']:.3f}, AP50 {phone_coco['AP50']:.3f}")
     print(f"look at {sheet}, {os.path.join(run, 'curves.png')} and {gallery}")
+    print(f"exports: {served} and {phone}; what runs them: export/README.md")
     if coco["AP50"] < EXPECTED_AP50:
         print(f"AP50 is below the expected {EXPECTED_AP50}", file=sys.stderr)
         return 1
     return 0
+
+
+def read_coco(path: str) -> dict:
+    """COCO's numbers out of a file of `ssd-keras evaluate`."""
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)["coco"]
 
 
 def step(title: str, *arguments: str) -> None:

@@ -14,9 +14,10 @@ import tensorflow as tf
 from flatbuffers import flexbuffers
 
 from ssd_keras.detections import DetectionSettings
+from ssd_keras.layers import Preprocessor
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving import flatbuffer, metadata
-from ssd_keras.serving.network import frozen_network, in_float32
+from ssd_keras.serving.network import frozen_network, in_float32, uniform_preprocessor
 from ssd_keras.serving.postprocess import builtin_detections
 from ssd_keras.version import __version__
 
@@ -85,27 +86,31 @@ def tflite_model(
 
 def _converted_network(model, quantize, input_dtype, calibration):
     """The network as a TFLite object, and the names of its box deltas and class logits."""
+    is_byte_network = quantize == "int8" and input_dtype == "uint8"
+    # Mean and scale cost nothing where they are the coding of the input's bytes.
+    coding = uniform_preprocessor(model) if is_byte_network else None
     # The converter itself gives an int8 network its uint8 input.
-    function = frozen_network(model, "float32" if quantize == "int8" else input_dtype)
+    dtype = "float32" if quantize == "int8" else input_dtype
+    function = frozen_network(model, dtype, preprocess=coding is None)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], function)
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantize == "int8":
-        pictures = _calibration_pictures(calibration, model.image_size)
+        pictures = _calibration_pictures(calibration, model.image_size, coding)
         converter.representative_dataset = pictures
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.as_dtype(input_dtype)
     network = _convert(converter)
     names = [output.name.partition(":")[0] for output in function.outputs]
-    if quantize == "int8" and input_dtype == "uint8":
-        _check_input_scale(network)
+    if is_byte_network:
+        _check_input_coding(network, coding)
     return network, names
 
 
 def _calibration_pictures(
-    pictures: Iterable[np.ndarray], image_size: tuple[int, int]
+    pictures: Iterable[np.ndarray], image_size: tuple[int, int], coding: Preprocessor | None
 ) -> Callable[[], Iterator[list[np.ndarray]]]:
     """The pictures as the converter wants them, the first touched so that 0 and 255 occur."""
     batches = [np.array(picture, "float32")[None] for picture in pictures]
@@ -121,16 +126,21 @@ def _calibration_pictures(
             )
     # Runtimes hand over bytes as they are: one step of the input must be one grey level.
     batches[0][0, 0, :2] = [[0.0], [255.0]]
+    if coding:
+        batches = [coding(batch).numpy() for batch in batches]
     return lambda: ([batch] for batch in batches)
 
 
-def _check_input_scale(network):
+def _check_input_coding(network, coding):
+    """One step of the input is one grey level, and its zero the mean, but for rounding."""
     graph = network.subgraphs[0]
     quantization = graph.tensors[graph.inputs[0]].quantization
-    if not np.isclose(quantization.scale[0], 1.0) or quantization.zeroPoint[0] != 0:
+    mean, step = (coding.mean[0], np.ravel(coding.scale)[0]) if coding else (0.0, 1.0)
+    found = quantization.scale[0], quantization.zeroPoint[0]
+    if not np.isclose(found[0], step) or abs(found[1] - mean) > 0.5:
         raise ValueError(
-            f"the int8 input has a step of {quantization.scale[0]} instead of one grey level; "
-            "calibrate on pictures of 0..255."
+            f"the int8 input has a step of {found[0]} from {found[1]} on, expected {step} from "
+            f"{mean} on; calibrate on pictures of 0..255."
         )
 
 
