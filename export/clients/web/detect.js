@@ -22,19 +22,25 @@ function tell(state, text) {
   element("status").textContent = text;
 }
 
-/** Does one step; a failure becomes one line of text. */
+/** Does one step and says whether it went well; a failure becomes one line of text. */
 async function attempt(what, step) {
   tell("busy", `${what} …`);
   try {
     await step();
+    return true;
   } catch (error) {
     element("result").hidden = true;
     const [reason] = String(error.message ?? error).split("\n"); // traces follow
     tell("failed", `${what} failed: ${reason}`);
-    return;
+    return false;
   }
+}
+
+/** Loads one of the two files; detects when both are there. */
+async function load(what, step) {
+  if (!(await attempt(what, step))) return;
   if (detector && picture) {
-    await detect();
+    await attempt("Detecting", detect);
   } else {
     tell("idle", detector ? "Choose a picture." : "Choose a model.");
   }
@@ -88,6 +94,8 @@ function show() {
 
 function draw(detections, colorOf) {
   const canvas = element("canvas");
+  // No higher than the list beside it.
+  canvas.style.maxWidth = `${(80 * picture.width) / picture.height}vh`;
   // As many pixels as the screen gives the canvas: labels stay sharp and legible.
   canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
   const unit = devicePixelRatio * Math.min(1, Math.max(0.75, canvas.clientWidth / 700));
@@ -136,10 +144,10 @@ async function fetched(address) {
 }
 
 element("model").addEventListener("change", ({ target: { files } }) => {
-  if (files.length) attempt("Loading the model", () => loadModel(files[0]));
+  if (files.length) load("Loading the model", () => loadModel(files[0]));
 });
 element("picture").addEventListener("change", ({ target: { files } }) => {
-  if (files.length) attempt("Reading the picture", () => loadPicture(files[0]));
+  if (files.length) load("Reading the picture", () => loadPicture(files[0]));
 });
 minScore.addEventListener("input", () => {
   element("min-score-value").textContent = minScore.valueAsNumber.toFixed(2);
@@ -157,9 +165,9 @@ if (asked.has("min-score")) {
 }
 if (asked.has("picture")) {
   const address = asked.get("picture");
-  await attempt("Reading the picture", async () => loadPicture(await fetched(address)));
+  await load("Reading the picture", async () => loadPicture(await fetched(address)));
 }
 if (asked.has("model") && document.documentElement.dataset.state !== "failed") {
   const address = asked.get("model");
-  await attempt("Loading the model", async () => loadModel(await fetched(address)));
+  await load("Loading the model", async () => loadModel(await fetched(address)));
 }

@@ -1,0 +1,162 @@
+"""The web page under export/clients/web, in a headless Chromium, finds what Keras finds."""
+
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import threading
+
+import pytest
+from browser import chromium_path, open_page
+from client_results import EXPORT, assert_alike, assert_equal, exported, keras_finds
+from PIL import Image
+
+ENDED = "['done', 'failed'].includes(document.documentElement?.dataset.state)"
+STATUS = "document.getElementById('status').textContent"
+TABLE = """
+[...document.querySelectorAll('#detections tr')].map(
+    row => [...row.cells].map(cell => cell.textContent))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder as `npm install` leaves it, the test's files beside, on a loopback server."""
+    if chromium_path() is None:
+        pytest.skip("NOT TESTED: the web page needs Chromium, which is not installed here")
+    if shutil.which("npm") is None:
+        pytest.skip("NOT TESTED: the web page needs npm, which is not installed here")
+    folder = tmp_path_factory.mktemp("web") / "web"
+    shutil.copytree(EXPORT / "clients" / "web", folder, ignore=shutil.ignore_patterns("node_*"))
+    command = ["npm", "install", "--no-audit", "--no-fund", "--fetch-retries=1"]
+    try:
+        installed = subprocess.run(command, cwd=folder, capture_output=True, timeout=120)
+        is_there = installed.returncode == 0
+    except subprocess.TimeoutExpired:
+        is_there = False
+    if not is_there:
+        pytest.skip("NOT TESTED: npm could not fetch @mediapipe/tasks-vision for the web page")
+    for name in ("detector.tflite", "no_model.tflite", "fitting.png", "no_picture.png"):
+        shutil.copy(exported() / name, folder)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def page(site):
+    with open_page() as page:
+        yield page
+
+
+def show_from(page, smallest):
+    """Moves the slider."""
+    page.evaluate(
+        f"document.getElementById('min-score').value = {smallest};"
+        "document.getElementById('min-score').dispatchEvent(new Event('input'))"
+    )
+
+
+def answer(page):
+    """The table and the size of the page, in the clients' form."""
+    width, height = map(int, re.search(r"(\d+) × (\d+) pixels", page.evaluate(STATUS)).groups())
+    detections = [
+        {"label": label, "score": float(score), "box": [float(value) for value in box]}
+        for label, score, *box in page.evaluate(TABLE)
+    ]
+    return {"width": width, "height": height, "detections": detections}
+
+
+def open_with(page, address):
+    """Opens an address and waits until the page has done what it asks."""
+    page.open(address)
+    page.wait_for(ENDED)
+
+
+def test_page_finds_what_keras_finds(page, site):
+    open_with(page, f"{site}?model=detector.tflite&picture=fitting.png&min-score=0")
+    wanted = keras_finds(exported() / "fitting.png")
+    # Scores have three digits; MediaPipe cuts corner and size to whole pixels: less than 1 + 1.
+    assert_equal(answer(page), wanted, score=0.01, pixels=2.0)
+
+
+def test_slider_hides_and_shows(page, site):
+    open_with(page, f"{site}?model=detector.tflite&picture=fitting.png&min-score=0.8")
+    scores = [one["score"] for one in keras_finds(exported() / "fitting.png")["detections"]]
+    assert scores == sorted(scores, reverse=True)
+    middles = [(scores[place - 1] + scores[place]) / 2 for place in (100, 10)]
+    for place, smallest in zip((100, 10), middles, strict=True):
+        show_from(page, smallest)
+        assert len(page.evaluate(TABLE)) == pytest.approx(place, abs=2)
+
+
+def test_files_are_chosen_by_hand(page, site, tmp_path):
+    """A turned JPEG whose every pixel is 8x8 ones: resizing it gives the fitting picture."""
+    fitting = Image.open(exported() / "fitting.png").convert("RGB")
+    width, height = fitting.size
+    large = fitting.resize((8 * width, 8 * height), Image.Resampling.NEAREST)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    large.transpose(Image.Transpose.ROTATE_90).save(
+        tmp_path / "large.jpg", quality=100, subsampling=0, exif=exif
+    )
+    page.open(site)
+    page.choose_file("#picture", tmp_path / "large.jpg")
+    page.wait_for(f"{STATUS} === 'Choose a model.'")
+    page.choose_file("#model", exported() / "detector.tflite")
+    page.wait_for(ENDED)
+    show_from(page, 0)
+    wanted = keras_finds(exported() / "fitting.png")
+    for one in wanted["detections"]:
+        one["box"] = [8 * value for value in one["box"]]
+    # Alike: JPEG blurs a little, and whole pixels count more in narrow boxes.
+    assert_alike(answer(page), {**wanted, "width": 8 * 96, "height": 8 * 64})
+
+
+def test_boxes_are_drawn(page, site):
+    """The middle of the best box's left edge has the colour that the list shows for its label."""
+    open_with(page, f"{site}?model=detector.tflite&picture=fitting.png&min-score=0.99")
+    label, _, left, top, _, bottom = page.evaluate(TABLE)[0]
+    assert label == keras_finds(exported() / "fitting.png")["detections"][0]["label"]
+    # 96x64 pixels fill the canvas.
+    point = f"{left} * canvas.width / 96, ({top} + {bottom}) / 2 * canvas.height / 64"
+    pixel = f"[...canvas.getContext('2d').getImageData({point}, 1, 1).data.slice(0, 3)]"
+    swatch = page.evaluate("document.querySelector('.swatch').style.background")
+    color = [int(value) for value in re.findall(r"\d+", swatch)]
+    assert page.evaluate(pixel) == pytest.approx(color, abs=30)
+    show_from(page, 1)
+    assert page.evaluate(pixel) != pytest.approx(color, abs=60)
+
+
+BAD_FILES = [
+    ("model=gone.tflite&picture=fitting.png", r"Loading the model failed: gone.tflite: 404 .*"),
+    ("model=no_model.tflite&picture=fitting.png", r"Loading the model failed: .* Flatbuffer .*"),
+    ("model=detector.tflite&picture=no_picture.png", r"Reading the picture failed: .* decoded.*"),
+]
+
+
+@pytest.mark.parametrize(("query", "message"), BAD_FILES)
+def test_bad_files_are_told(query, message, page, site):
+    open_with(page, f"{site}?{query}")
+    assert re.fullmatch(message, page.evaluate(STATUS))
+    assert page.evaluate("document.getElementById('result').hidden")
+
+
+def test_nothing_can_leave_the_page(page, site):
+    """MediaPipe would send figures of its use; the page's policy forbids all other addresses."""
+    open_with(page, f"{site}?model=detector.tflite&picture=fitting.png")
+    page.evaluate(
+        "document.addEventListener('securitypolicyviolation', event => refused = event.blockedURI);"
+        "fetch('http://localhost:9/log', {method: 'POST', body: 'x'}).catch(() => 0); 0"
+    )
+    page.wait_for("globalThis.refused === 'http://localhost:9/log'", seconds=10)
