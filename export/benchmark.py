@@ -1,0 +1,149 @@
+"""Compares exported detectors with the model they come from: accuracy, size and time, one table.
+
+    python export/benchmark.py runs/cells cells_saved cells.tflite cells_int8.tflite \
+        --data voc:bccd@val --output cells.json
+
+AP and AP50 are COCO's over all pictures of --data, as `ssd-keras evaluate` gives them. MB are 10^6
+bytes: of the file, of all files of a SavedModel, of model.keras in a RUN directory, which holds the
+optimizer's state as well.
+
+ms is the median time of one picture, alone in its batch, around `detect_pictures` of
+`ssd_keras.engine.detector`: a decoded uint8 picture of its own size goes in, detections come out as
+NumPy arrays. Resizing, network and suppression are in it; reading and decoding are not. The
+artefacts take turns with the same pictures, after a first round that does not count.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import os
+import statistics
+import sys
+import time
+
+sys.path += [os.path.join(os.path.dirname(__file__), name) for name in ("clients", "../benchmarks")]
+
+from common import quiet
+from peers import machine_seconds, num_cores
+from training_step import MAX_OTHERS_SHARE, hardware
+
+PACKAGES = ("tensorflow", "keras", "ai-edge-litert")
+WHAT = "batch 1, from a decoded uint8 picture to detections, resizing included"
+NUM_PICTURES, NUM_ROUNDS = 20, 5  # that are timed
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("artefacts", nargs="+", help="RUN, .keras, SavedModel directory or .tflite")
+    parser.add_argument("--data", nargs="+", action="extend", required=True, help="voc:ROOT@SPLIT")
+    parser.add_argument("--output", help="JSON file to write; the table on screen is Markdown")
+    parser.add_argument("--threads", type=int, default=2, help="of each artefact; default 2")
+    parsed = parser.parse_args(arguments)
+    try:
+        result = compare(parsed)
+        print(f"{table(result['artefacts'])}\n\nms: median of {result['times']}")
+        if (share := result["others_share"]) > MAX_OTHERS_SHARE:
+            print(f"warning: others used {share:.0%} of the cores, run again", file=sys.stderr)
+        if parsed.output:
+            from ssd_keras.engine.evaluate import write_json
+
+            write_json(result, parsed.output)
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get("SSD_KERAS_TRACEBACK"):
+            raise
+        print("error:", " ".join((str(error) or repr(error)).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+def compare(parsed):
+    """Everything about all artefacts, in the form that is written."""
+    if parsed.threads < 1:
+        raise ValueError(f"--threads {parsed.threads} must be 1 or more")
+    # Threads of other backends are not ours to set.
+    os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
+    with quiet():
+        import tensorflow as tf
+    tf.config.threading.set_intra_op_parallelism_threads(parsed.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(parsed.threads)
+    from ssd_keras.data.sources import load_data
+    from ssd_keras.engine.evaluate import evaluate
+    from ssd_keras.serving.check import artefact_size
+    from ssd_keras.serving.export import pictures_of
+
+    progress = sys.stderr.isatty() or bool(os.environ.get("SSD_KERAS_PROGRESS"))
+    detectors = load_detectors(parsed.artefacts, parsed.threads)
+    data = load_data(parsed.data, class_names=detectors[0].class_names, progress=progress)
+    pictures = pictures_of(data, NUM_PICTURES)
+    rows = []
+    for path, detector in zip(parsed.artefacts, detectors, strict=True):
+        coco = evaluate(detector, data, progress=progress)["coco"]
+        model_file = os.path.join(path, "model.keras")
+        size = artefact_size(model_file if os.path.isfile(model_file) else path)
+        rows.append({"path": path, "AP": coco["AP"], "AP50": coco["AP50"], "bytes": size})
+    others_share = measure(detectors, rows, pictures, progress)
+    return {
+        "data": parsed.data,
+        "num_pictures": len(data),
+        "times": f"{len(pictures)} pictures x {NUM_ROUNDS}, threads: {parsed.threads}, {WHAT}",
+        "others_share": others_share,
+        "hardware": hardware(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "date": datetime.date.today().isoformat(),
+        "artefacts": rows,
+    }
+
+
+def load_detectors(paths, threads):
+    """One detector a path, all of the same classes."""
+    from ssd_keras.engine.detector import load_detector
+    from ssd_keras.serving.detectors import TFLiteDetector
+
+    is_tflite = [path.endswith(".tflite") and os.path.isfile(path) for path in paths]
+    detectors = [
+        TFLiteDetector(path, threads) if is_file else load_detector(path)
+        for path, is_file in zip(paths, is_tflite, strict=True)
+    ]
+    first, *others = [", ".join(detector.class_names) for detector in detectors]
+    for path, names in zip(paths[1:], others, strict=True):
+        if names != first:
+            raise ValueError(f"{path!r} has the classes {names}; expected {first}")
+    return detectors
+
+
+def measure(detectors, rows, pictures, progress):
+    """Adds times to the rows; gives the share of the cores that other processes used."""
+    from tqdm import tqdm
+
+    from ssd_keras.engine.detector import detect_pictures
+
+    seconds = [[] for _ in detectors]
+    for turn in tqdm(range(1 + NUM_ROUNDS), "timing", unit="round", disable=not progress):
+        if turn == 1:  # turn 0 compiles and warms up
+            begin, used = time.perf_counter(), used_by_others()
+        for detector, values in zip(detectors, seconds, strict=True):
+            for picture in pictures:
+                start = time.perf_counter()
+                detect_pictures(detector, [picture])
+                values += [time.perf_counter() - start] * bool(turn)
+    for row, values in zip(rows, seconds, strict=True):
+        for name, choose in (("median", statistics.median), ("least", min), ("most", max)):
+            row[f"milliseconds_{name}"] = round(1e3 * choose(values), 3)
+    seconds_of_cores = num_cores() * (time.perf_counter() - begin)
+    return round(max(0.0, (used_by_others() - used) / seconds_of_cores), 3)
+
+
+def used_by_others():
+    return (machine_seconds() or 0.0) - time.process_time()
+
+
+def table(rows):
+    lines = ["| artefact | AP | AP50 | MB | ms |", "|---|---|---|---|---|"]
+    for row in rows:
+        size, time = f"{row['bytes'] / 1e6:.2f}", f"{row['milliseconds_median']:.1f}"
+        lines.append(f"| {row['path']} | {row['AP']:.3f} | {row['AP50']:.3f} | {size} | {time} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

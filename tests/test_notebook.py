@@ -1,0 +1,157 @@
+"""The notebook as it is kept, and what its cells compute on fewer pictures and epochs."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
+
+from ssd_keras.boxes import pairwise_iou
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOK = ROOT / "export" / "notebooks" / "to_phone_and_server.ipynb"
+FEWER = {"PICTURES": 64, "EPOCHS": 3, "TEST_PICTURES": 8}
+# Appended, so that the test sees the cells' variables.
+KEEP = """
+values = {f"keras/{name}": value for name, value in keras_found.items()}
+values |= {f"served/{name}": value for name, value in served.items()}
+for kind, outputs in litert_found.items():
+    values |= {f"{kind}/{name}": value[0] for name, value in outputs.items()}
+rounded = model.detect(np.rint(resized).astype("uint8"))
+values |= {f"rounded/{name}": value[0] for name, value in rounded.items()}
+values |= {"mediapipe/boxes": boxes, "mediapipe/names": names, "mediapipe/scores": scores}
+values |= {f"results/{name}": value for name, value in results.items()}
+np.savez("values.npz", losses=history.history["loss"], class_names=model.class_names,
+         **{k: v.astype("S") if getattr(v, "dtype", 0) == object else v for k, v in values.items()})
+"""
+
+
+def read():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def test_notebook_is_kept_clean():
+    notebook = read()
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(cells) >= 8
+    for cell in cells:
+        assert cell.outputs == [] and cell.execution_count is None and not cell.metadata
+        # A text that begins as an absolute path does, on any system.
+        assert not re.search(r"""["'](/|~|[A-Za-z]:\\\\)""", cell.source)
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    assert not re.search(r"/(home|root|tmp|work|Users|opt|usr|content)/|[A-Z]:\\\\", text)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """The notebook with its outputs, the values of its variables, and the folder it ran in."""
+    folder = tmp_path_factory.mktemp("notebook")
+    notebook = read()
+    for name, value in FEWER.items():
+        (cell,) = (one for one in notebook.cells if one.source.startswith("PICTURES"))
+        cell.source, count = re.subn(rf"(?m)^{name} = \d+", f"{name} = {value}", cell.source)
+        assert count == 1
+    notebook.cells.append(new_code_cell(KEEP))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("KERAS_BACKEND", "tensorflow")
+        resources = {"metadata": {"path": str(folder)}}
+        NotebookClient(notebook, timeout=300, resources=resources).execute()
+    with np.load(folder / "values.npz") as file:
+        values = dict(file)
+    return notebook, values, folder
+
+
+def of(values, kind):
+    """Variables of one kind by their own names."""
+    return {name.partition("/")[2]: v for name, v in values.items() if name.startswith(f"{kind}/")}
+
+
+def detections(found):
+    """The used places of what Keras found: boxes, scores, labels."""
+    count = int(found["num_detections"])
+    return [found[name][:count] for name in ("boxes", "scores", "labels")]
+
+
+def share_found(boxes, scores, labels, exported, overlap, distance):
+    """Share of detections that an export has too: near enough, scored alike, of that class.
+
+    Detections of equal scores may come in any order, so places are not compared.
+    """
+    is_near = np.asarray(pairwise_iou(boxes, exported["detection_boxes"])) >= overlap
+    is_alike = np.abs(scores[:, None] - exported["detection_scores"]) <= distance
+    is_class = labels[:, None] == exported["detection_classes"]
+    return (is_near & is_alike & is_class).any(axis=1).mean()
+
+
+def test_training_learned_something(executed):
+    _, values, _ = executed
+    losses = values["losses"]
+    assert len(losses) == FEWER["EPOCHS"] and losses[-1] < 0.8 * losses[0]
+
+
+def test_server_gives_what_keras_gives_on_the_same_jpeg(executed):
+    _, values, _ = executed
+    found, served = of(values, "keras"), of(values, "served")
+    count = int(found["num_detections"])
+    assert 0 < count == served["num_detections"] and served["image_is_valid"]
+    assert 0.02 < found["scores"][0] <= 1
+    assert share_found(*detections(found), served, 0.98, 1e-3) >= 0.98
+    names = values["class_names"][served["detection_classes"][:count]]
+    assert (served["detection_class_names"][:count].astype(str) == names).all()
+
+
+def test_litert_gives_what_keras_gives_on_the_same_bytes(executed):
+    _, values, _ = executed
+    found, lite = of(values, "rounded"), of(values, "detector")
+    assert 0 < found["num_detections"] == lite["num_detections"]
+    assert share_found(*detections(found), lite, 0.98, 1e-3) >= 0.98
+
+
+def test_mediapipe_finds_what_int8_found(executed):
+    _, values, _ = executed
+    found, lite = of(values, "mediapipe"), of(values, "detector_int8")
+    names = list(values["class_names"])
+    assert names == ["circle", "square", "triangle", "star", "cross"]
+    assert len(found["boxes"]) == 20 and set(found["names"]) <= set(names)
+    labels = np.array([names.index(name) for name in found["names"]])
+    # MediaPipe resizes in its own way, rounds boxes to pixels, and where scores are nearly equal
+    # another box may suppress the others.
+    assert share_found(found["boxes"], found["scores"], labels, lite, 0.7, 0.05) >= 0.6
+
+
+def test_table_has_the_sizes_of_the_files(executed):
+    notebook, values, folder = executed
+    results = of(values, "results")
+    exported = folder / "exported"
+    saved = sum(f.stat().st_size for f in (exported / "detector/1").rglob("*") if f.is_file())
+    sizes = {name: (exported / name).stat().st_size for name in results if "." in name}
+    sizes["detector/1"] = saved
+    assert len(results) == 4 and {n: v[1] * 1e6 for n, v in results.items()} == pytest.approx(sizes)
+    assert sizes["detector_int8.tflite"] < 0.4 * sizes["detector.tflite"]
+    (table,) = (
+        output.data["text/markdown"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if "text/markdown" in output.get("data", {})
+    )
+    ap, size, milliseconds = results["detector_int8.tflite"]
+    assert f"| detector_int8.tflite | {ap:.3f} | {size:.2f} | {milliseconds:.1f} |" in table
+    assert milliseconds > 0
+
+
+def test_pictures_are_shown(executed):
+    notebook, _, _ = executed
+    shown = [
+        cell.id
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
+    assert shown == ["detect", "litert", "mediapipe"]
