@@ -16,8 +16,7 @@ from trainings import finished_run
 from ssd_keras import DetectionSettings, cli, load_detector
 from ssd_keras.data.images import resize_image
 from ssd_keras.engine.detector import KerasDetector
-from ssd_keras.serving import check, flatbuffer
-from ssd_keras.serving.check import agreement, check_artefact
+from ssd_keras.serving import check
 from ssd_keras.serving.export import export
 from ssd_keras.serving.saved_model import write_saved_model
 from ssd_keras.serving.tflite import OUTPUTS, tflite_model
@@ -126,79 +125,6 @@ def test_a_failed_check_leaves_the_old_artefact(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="does not do what the Keras model does: .* nothing was"):
         export(small_model(), str(path), "tflite")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["model.tflite"]
-
-
-# What the check must catch: each function spoils a file that is right.
-
-
-def spoil_scores(model):
-    """All weights of the network become zero."""
-    for tensor in model.subgraphs[0].tensors:
-        buffer = model.buffers[tensor.buffer]
-        if buffer.data is not None and tensor.shape is not None and len(tensor.shape) == 4:
-            buffer.data = np.zeros_like(buffer.data)
-
-
-def spoil_suppression(model):
-    """The post-processing ends before the suppression."""
-    graph = model.subgraphs[0]
-    names = {value: name for name, value in vars(flatbuffer.schema.BuiltinOperator).items()}
-    codes = [names[code.builtinCode] for code in model.operatorCodes]
-    kinds = [codes[operator.opcodeIndex] for operator in graph.operators]
-    graph.operators = graph.operators[: kinds.index("NON_MAX_SUPPRESSION_V5")]
-
-
-def spoil_order(model):
-    """Scores and classes change places."""
-    graph = model.subgraphs[0]
-    outputs = list(graph.outputs)
-    graph.outputs = [outputs[0], outputs[2], outputs[1], outputs[3]]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (spoil_scores, "does not do what the Keras model does|nothing to compare"),
-        (spoil_suppression, "0 suppressions; its post-processing was lost"),
-        (spoil_order, "post-processing was lost"),
-    ],
-)
-def test_the_check_catches_a_spoilt_file(spoil, message, tmp_path):
-    model = small_model()
-    spoilt = flatbuffer.read_model(tflite_model(model))
-    path = tmp_path / "model.tflite"
-    path.write_bytes(flatbuffer.write_model(spoilt))
-    settings = model.detection_settings
-    assert check_artefact(str(path), model, exports.pictures()[:1], settings).num_agreed > 3
-    spoil(spoilt)
-    path.write_bytes(flatbuffer.write_model(spoilt))
-    with pytest.raises(ValueError, match=message):
-        check_artefact(str(path), model, exports.pictures()[:1], settings)
-
-
-def listed(boxes, scores, labels):
-    return {
-        "boxes": np.float32(boxes),
-        "scores": np.float32(scores),
-        "labels": np.array(labels, "int32"),
-    }
-
-
-def test_agreement_by_hand():
-    # Keras sees two boxes of class 0 that score alike, and keeps the first.
-    box, twin = [0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.48]
-    candidates = {"boxes": np.float32([box, twin]), "scores": np.float32([[0.8, 0], [0.8, 0]])}
-    reference = listed([box], [0.8], [0])
-    for found, expected in [
-        (listed([box], [0.8], [0]), [True]),
-        (listed([twin], [0.8], [0]), [True]),
-        (listed([box, [0.6, 0.6, 0.9, 0.9]], [0.8, 0.3], [0, 0]), [True, False, True]),
-        (listed([[0.2, 0.1, 0.6, 0.5]], [0.8], [0]), [False]),
-        (listed([box], [0.8], [1]), [False]),
-        (listed([box], [0.7], [0]), [False]),
-        (listed(np.zeros((0, 4)), [], []), [False]),
-    ]:
-        assert agreement(candidates, reference, found, "none").tolist()[: len(expected)] == expected
 
 
 def test_the_command_exports_and_evaluates_alike(tmp_path, capsys):

@@ -44,6 +44,7 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "dynamic": Tolerance(0.6, 0.25, 0.85),
     "int8": Tolerance(0.6, 0.25, 0.85),
 }
+ROUNDING = 1e-4
 # Below this part of the best score, quantised scores are noise.
 SCORE_FLOOR = {"none": 0.0, "float16": 0.1, "dynamic": 0.5, "int8": 0.5}
 
@@ -114,6 +115,8 @@ def check_artefact(
         reference = _first(_suppressed(candidates, settings))
         found = _named_detections(outputs, candidates["default_boxes"], model, settings)
         _check_form(found, len(model.class_names))
+        if set(outputs) != set(RAW_OUTPUTS):
+            _check_suppression(found, settings)
         across = POST_PROCESSING_OPERATOR in operators
         agreed = agreement(candidates, reference, found, quantize, across)
         num_compared += len(agreed)
@@ -294,7 +297,12 @@ def _named_detections(outputs, default_boxes, model, settings):
         raw = {"box_deltas": outputs["box_deltas"][None], "class_logits": logits[None]}
         variances = model.default_box_spec.variances
         return _first(detections_from_outputs(raw, default_boxes, settings, variances))
-    count = int(outputs["num_detections"])
+    count = float(outputs["num_detections"])
+    if not 0 <= count <= settings.max_detections:
+        raise ValueError(
+            f"the export gives {count} detections, expected 0..{settings.max_detections}."
+        )
+    count = int(count)
     labels = outputs["detection_classes"][:count]
     if (labels != np.rint(labels)).any():
         raise ValueError(f"the export gives class {labels.max()}, expected whole numbers.")
@@ -313,3 +321,23 @@ def _check_form(found, num_classes):
             raise ValueError(f"the export gives {name} that are no numbers.")
     if ((found["labels"] < 0) | (found["labels"] >= num_classes)).any():
         raise ValueError(f"the export gives classes outside 0..{num_classes - 1}.")
+
+
+def _check_suppression(found, settings):
+    """The post-processing keeps its own promises, whatever it was fed."""
+    scores = found["scores"]
+    lowest = settings.score_threshold
+    if (np.diff(scores) > 0).any() or (scores < lowest - ROUNDING).any():
+        raise ValueError(
+            f"the export gives {np.array2string(scores[:3], precision=3)}... as scores, expected "
+            f"falling scores of {lowest} or more."
+        )
+    overlap = np.asarray(pairwise_iou(found["boxes"], found["boxes"]))
+    is_other = found["labels"][:, None] == found["labels"]
+    np.fill_diagonal(is_other, False)
+    highest = overlap[is_other].max(initial=0.0)
+    if highest > settings.iou_threshold + ROUNDING:
+        raise ValueError(
+            f"the export gives boxes that overlap by {highest:.2f}, expected at most "
+            f"{settings.iou_threshold}; its suppression does not work."
+        )
