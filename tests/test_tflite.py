@@ -204,7 +204,10 @@ def test_other_files_are_told(content):
         flatbuffer.read_model(content)
 
 
-@pytest.mark.parametrize("options", [{}, {"quantize": "int8"}, {"post_processing": "op"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"quantize": "int8"}, {"post_processing": "op"}, {"post_processing": "none"}],
+)
 def test_mediapipe_detects_what_keras_detects(options, tmp_path):
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision

@@ -31,7 +31,13 @@ def write_saved_model(model: SSD, path: str, settings: DetectionSettings | None 
         with open(labels_file, "w", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in model.class_names)
         detector = ServedDetector(model, labels_file, settings)
-        tf.saved_model.save(detector, path, signatures=detector.signatures())
+        logger = tf.get_logger()
+        level = logger.level
+        logger.setLevel("ERROR")  # it would tell where it writes, a name that is replaced later
+        try:
+            tf.saved_model.save(detector, path, signatures=detector.signatures())
+        finally:
+            logger.setLevel(level)
     extra = os.path.join(path, "assets.extra")
     os.makedirs(extra)
     write_warm_up(os.path.join(extra, WARM_UP_FILE), model.name, model.image_size)
