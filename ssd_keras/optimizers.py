@@ -6,8 +6,35 @@ import keras
 from keras import ops
 
 
+class LayerRates:
+    """Mixin of optimizers: layers may learn slower or faster than the rest.
+
+    Args:
+        rates: learning rate relative to the rest, by name of a layer. Default: none differs.
+            Decoupled weight decay (AdamW's) goes on at the common rate.
+        **kwargs: arguments of the optimizer.
+    """
+
+    def __init__(self, rates=None, **kwargs):
+        super().__init__(**kwargs)
+        self.rates = dict(rates or {})
+
+    def update_step(self, gradient, variable, learning_rate):
+        rate = self.rates.get(self._own(variable).path.split("/")[-2], 1.0)
+        if rate != 1.0:
+            learning_rate = ops.cast(learning_rate, variable.dtype) * rate
+        super().update_step(gradient, variable, learning_rate)
+
+    def get_config(self):
+        return {**super().get_config(), "rates": self.rates}
+
+    def _own(self, variable):
+        """Keras' variable: on TensorFlow a step gets a tf.Variable with another name."""
+        return self._trainable_variables[self._get_variable_index(variable)]
+
+
 @keras.saving.register_keras_serializable("ssd_keras")
-class CaffeSGD(keras.optimizers.SGD):
+class CaffeSGD(LayerRates, keras.optimizers.SGD):
     """SGD with momentum as the paper's implementation runs it.
 
     Weight decay is a part of the gradient and so of the momentum (Keras' own `weight_decay`
@@ -19,7 +46,7 @@ class CaffeSGD(keras.optimizers.SGD):
         l2_decay: added to a kernel's gradient for each unit of the kernel. Default 5e-4.
         bias_factor: learning rate of biases relative to the rest. Default 2.
         name: name of the optimizer. Default "caffe_sgd".
-        **kwargs: other arguments of `keras.optimizers.SGD`.
+        **kwargs: `rates` of `LayerRates`, other arguments of `keras.optimizers.SGD`.
 
     Example:
 
@@ -41,8 +68,7 @@ class CaffeSGD(keras.optimizers.SGD):
         self.bias_factor = bias_factor
 
     def update_step(self, gradient, variable, learning_rate):
-        # On TensorFlow `variable` is a tf.Variable with another name, such as "bias:0".
-        name = self._trainable_variables[self._get_variable_index(variable)].name
+        name = self._own(variable).name
         # Biases, batch normalisation's offsets and scales, and L2Normalize's scale are vectors.
         if len(variable.shape) > 1:
             decay = ops.cast(self.l2_decay, variable.dtype)
@@ -60,7 +86,7 @@ class CaffeSGD(keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
-class AdamW(keras.optimizers.AdamW):
+class AdamW(LayerRates, keras.optimizers.AdamW):
     """Keras' AdamW that decays kernels alone: no biases, and nothing of batch normalisation.
 
     Keras forgets `exclude_from_weight_decay` when a model is saved; this class does not.
@@ -69,7 +95,7 @@ class AdamW(keras.optimizers.AdamW):
         learning_rate: number or Keras schedule. Default 1e-3.
         weight_decay: share of a kernel taken off in each step, times the rate. Default 0.004.
         name: name of the optimizer. Default "adamw".
-        **kwargs: other arguments of `keras.optimizers.AdamW`.
+        **kwargs: `rates` of `LayerRates`, other arguments of `keras.optimizers.AdamW`.
 
     Example:
 
@@ -78,7 +104,9 @@ class AdamW(keras.optimizers.AdamW):
     """
 
     def __init__(self, learning_rate=1e-3, weight_decay=0.004, name="adamw", **kwargs):
-        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        super().__init__(
+            learning_rate=learning_rate, weight_decay=weight_decay, name=name, **kwargs
+        )
         self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "scale"])
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from ssd_keras.presets import PRESETS
 
 CHOICES = {
-    "preset": tuple(PRESETS),
     "optimizer": ("caffe_sgd", "adamw"),
     "schedule": ("steps", "cosine"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
@@ -19,7 +18,7 @@ CHOICES = {
 POSITIVE = ("batch_size", "learning_rate", "validate_every", "zoom_out_max")
 NOT_NEGATIVE = (
     "epochs", "steps", "weight_decay", "gradient_norm", "warmup_steps",
-    "negatives_per_positive", "min_negatives",
+    "negatives_per_positive", "min_negatives", "trunk_rate",
 )  # fmt: skip
 SHARES = ("momentum", "match_threshold", "zoom_out_probability")
 
@@ -29,9 +28,12 @@ class TrainRecipe:
     """How a model is trained. The defaults are the paper's.
 
     Args:
-        preset: name of the model; see `ssd_keras.presets`.
+        preset: name of the model, see `ssd_keras.presets`; or the path of a trained one to start
+            from: its heads are kept by class name, see `ssd_keras.models.transfer`.
         model_options: arguments of the preset's builder that replace the preset's own.
         trunk_weights: "imagenet", the path of a weights file, or "" for random weights.
+        trunk_rate: learning rate of the trunk relative to the rest; 0 freezes it, with the
+            statistics of its batch normalisation. Default 1.
         epochs: passes over the pictures. Default 0: `steps` counts.
         steps: training steps, where `epochs` is 0.
         batch_size: pictures of a step. Default 32.
@@ -70,6 +72,7 @@ class TrainRecipe:
     preset: str
     model_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     trunk_weights: str = ""
+    trunk_rate: float = 1.0
     epochs: int = 0
     steps: int = 0
     batch_size: int = 32
@@ -101,6 +104,7 @@ class TrainRecipe:
     seed: int = 0
 
     def __post_init__(self):
+        self._check_preset()
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(
@@ -125,6 +129,21 @@ class TrainRecipe:
             raise ValueError(
                 f"epochs={self.epochs} and steps={self.steps}: exactly one must be above 0."
             )
+
+    def _check_preset(self):
+        if self.preset in PRESETS:
+            return
+        if not os.path.exists(self.preset):
+            raise ValueError(
+                f"preset={self.preset!r} is neither a preset nor a trained model; choose one of "
+                f"{', '.join(PRESETS)}, or the path of a model."
+            )
+        for name in ("model_options", "trunk_weights"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is for presets; {self.preset!r} is a trained "
+                    "model and has its own."
+                )
 
     def replace(self, **changes: Any) -> "TrainRecipe":
         """A copy with other values.

@@ -6,8 +6,7 @@ import tensorflow as tf
 
 from ssd_keras.data.examples import DetectionData
 from ssd_keras.data.pipeline import training_examples
-from ssd_keras.engine.train import augmentation_of
-from ssd_keras.presets import from_preset
+from ssd_keras.engine.train import augmentation_of, initial_model
 from ssd_keras.recipes import TrainRecipe
 from ssd_keras.visualize import contact_sheet, draw_training_example
 
@@ -27,7 +26,7 @@ def training_sheet(
         one picture, uint8 [H, W, 3].
     """
     keras.config.set_dtype_policy("float32")
-    model = from_preset(recipe.preset, data.class_names, **dict(recipe.model_options))
+    model = initial_model(recipe.replace(trunk_weights=""), data.class_names)
     encoder = model.target_encoder(
         threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
     )

@@ -10,11 +10,13 @@ from ssd_keras.data.augmentation import Augmentation
 from ssd_keras.data.examples import DetectionData
 from ssd_keras.data.pipeline import naming_broken_pictures, training_dataset
 from ssd_keras.engine.callbacks import FiniteLoss, Progress, RunKeeper, TensorBoardLog, ValidationAP
+from ssd_keras.engine.detector import load_model
 from ssd_keras.engine.run import RunDirectory
 from ssd_keras.losses import BoxLoss, ClassLoss
 from ssd_keras.models.ssd import SSD
+from ssd_keras.models.transfer import with_classes
 from ssd_keras.optimizers import AdamW, CaffeSGD, WarmUp
-from ssd_keras.presets import from_preset
+from ssd_keras.presets import PRESETS, from_preset
 from ssd_keras.recipes import TrainRecipe
 
 
@@ -117,16 +119,14 @@ def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: in
     Returns:
         compiled `SSD`.
     """
-    options = dict(recipe.model_options)
-    if recipe.trunk_weights:
-        options["trunk_weights"] = recipe.trunk_weights
     keras.config.set_dtype_policy(recipe.precision)
     try:
-        model = from_preset(recipe.preset, class_names, **options)
+        model = initial_model(recipe, class_names)
     finally:
         keras.config.set_dtype_policy("float32")
+    model.trunk.trainable = recipe.trunk_rate > 0
     model.compile(
-        optimizer=make_optimizer(recipe, total_steps),
+        optimizer=make_optimizer(recipe, total_steps, [layer.name for layer in model.trunk.layers]),
         loss={
             "box_deltas": BoxLoss(),
             "class_logits": ClassLoss(recipe.negatives_per_positive, recipe.min_negatives),
@@ -136,12 +136,42 @@ def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: in
     return model
 
 
-def make_optimizer(recipe: TrainRecipe, total_steps: int) -> keras.optimizers.Optimizer:
+def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
+    """The model that a training starts from.
+
+    Args:
+        recipe: its preset, or trained model, and options.
+        class_names: names of the classes without background.
+
+    Returns:
+        `SSD`, not compiled.
+
+    Raises:
+        ValueError: when a trained model was made in another precision than the recipe's.
+    """
+    if recipe.preset in PRESETS:
+        options = dict(recipe.model_options)
+        if recipe.trunk_weights:
+            options["trunk_weights"] = recipe.trunk_weights
+        return from_preset(recipe.preset, class_names, **options)
+    model = with_classes(load_model(recipe.preset), class_names)
+    if model.dtype_policy.name != recipe.precision:
+        raise ValueError(
+            f"precision={recipe.precision!r} cannot be had from {recipe.preset!r}, which is "
+            f"{model.dtype_policy.name}; set the same precision."
+        )
+    return model
+
+
+def make_optimizer(
+    recipe: TrainRecipe, total_steps: int, trunk_layers: Sequence[str] = ()
+) -> keras.optimizers.Optimizer:
     """The optimizer of a recipe with its schedule.
 
     Args:
         recipe: all choices.
         total_steps: steps of the whole training.
+        trunk_layers: names of the layers that learn at the recipe's `trunk_rate`.
 
     Returns:
         Keras optimizer.
@@ -153,10 +183,12 @@ def make_optimizer(recipe: TrainRecipe, total_steps: int) -> keras.optimizers.Op
         recipe.warmup_steps,
         (boundaries or [total_steps]) if recipe.schedule == "steps" else (),
     )
-    clip = {"global_clipnorm": recipe.gradient_norm} if recipe.gradient_norm else {}
+    options: dict = {"global_clipnorm": recipe.gradient_norm} if recipe.gradient_norm else {}
+    if recipe.trunk_rate != 1:
+        options["rates"] = dict.fromkeys(trunk_layers, recipe.trunk_rate)
     if recipe.optimizer == "adamw":
-        return AdamW(learning_rate, recipe.weight_decay, **clip)
-    return CaffeSGD(learning_rate, recipe.momentum, l2_decay=recipe.weight_decay, **clip)
+        return AdamW(learning_rate, recipe.weight_decay, **options)
+    return CaffeSGD(learning_rate, recipe.momentum, l2_decay=recipe.weight_decay, **options)
 
 
 def augmentation_of(recipe: TrainRecipe) -> Augmentation:

@@ -1,0 +1,86 @@
+"""A trained detector for other classes: all that it can keep, it keeps."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ssd_keras.data.class_names import labels_by_name
+from ssd_keras.models.ssd import SSD
+
+NEW_ROWS = ("mean", "fresh")
+
+
+def with_classes(model: SSD, class_names: Sequence[str], new_rows: str = "mean") -> SSD:
+    """The same detector for other classes.
+
+    Everything but the class heads is copied. Of these, background and the rows of classes that
+    both have (by name, or by an alias such as "tv" for "tvmonitor") are copied; the box heads
+    know nothing of classes.
+
+    Args:
+        model: `SSD`; it is left as it is.
+        class_names: names of the new classes without background.
+        new_rows: what predicts a class that the model does not know: "mean" (default), the mean
+            of all classes that it knows, which finds objects of any kind; or "fresh", random.
+
+    Returns:
+        a new `SSD`, not compiled.
+
+    Raises:
+        ValueError: for an unknown value of `new_rows`.
+
+    Example:
+
+    >>> from ssd_keras import from_preset
+    >>> shapes = from_preset("ssd192_small_shapes")
+    >>> with_classes(shapes, ["star", "moon"]).class_names
+    ('star', 'moon')
+    """
+    if new_rows not in NEW_ROWS:
+        raise ValueError(f"new_rows={new_rows!r} is unknown; choose one of {', '.join(NEW_ROWS)}.")
+    copy = SSD.from_config({**model.get_config(), "class_names": list(class_names)})
+    class_heads = {f"class_head{place}" for place in range(1, 1 + len(copy.feature_sizes))}
+    for layer in copy.layers:
+        old = model.get_layer(layer.name).get_weights()
+        if layer.name in class_heads:
+            new = layer.get_weights()
+            pairs = zip(old, new, strict=True)
+            old = [_rows_by_class(*pair, model, copy, new_rows) for pair in pairs]
+        if old:
+            layer.set_weights(old)
+    return copy
+
+
+def known_classes(model: SSD, class_names: Sequence[str]) -> dict[str, str]:
+    """Which of some classes a model knows, and by what name.
+
+    Args:
+        model: `SSD`.
+        class_names: names.
+
+    Returns:
+        the model's name by name; classes that it does not know are absent.
+
+    Example:
+
+    >>> from ssd_keras import from_preset
+    >>> known_classes(from_preset("ssd300_vgg16_voc"), ["tv", "moon"])
+    {'tv': 'tvmonitor'}
+    """
+    labels = labels_by_name(model.class_names)
+    return {name: model.class_names[labels[name]] for name in class_names if name in labels}
+
+
+def _rows_by_class(old, new, model, copy, new_rows):
+    """A class head's kernel or bias for the new classes; the last axis is boxes x classes."""
+    before, after = 1 + len(model.class_names), 1 + len(copy.class_names)
+    old = old.reshape(*old.shape[:-1], -1, before)
+    result = new.reshape(*new.shape[:-1], -1, after).copy()
+    result[..., 0] = old[..., 0]
+    labels = labels_by_name(model.class_names)
+    for label, name in enumerate(copy.class_names, start=1):
+        if name in labels:
+            result[..., label] = old[..., 1 + labels[name]]
+        elif new_rows == "mean":
+            result[..., label] = np.mean(old[..., 1:], axis=-1)
+    return result.reshape(new.shape)

@@ -1,0 +1,120 @@
+"""A trained detector for other classes: which row of a head comes from where."""
+
+import exports
+import numpy as np
+import pytest
+
+from ssd_keras import TrainRecipe
+from ssd_keras.engine.train import build_model, initial_model
+from ssd_keras.models import SSD
+from ssd_keras.models.transfer import known_classes, with_classes
+from ssd_keras.optimizers import AdamW, CaffeSGD
+
+OLD, NEW = ("tvmonitor", "dog", "person"), ("person", "moon", "tv", "star")
+
+
+def old_model():
+    return exports.lively_model(class_names=OLD, image_size=(64, 96), width=4)
+
+
+def outputs_of(model, seed=0):
+    pictures = np.random.default_rng(seed).integers(0, 256, (2, 64, 96, 3)).astype("float32")
+    return model.predict_on_batch(pictures)
+
+
+def test_known_classes_by_name_and_alias():
+    assert known_classes(old_model(), NEW) == {"person": "person", "tv": "tvmonitor"}
+
+
+@pytest.mark.parametrize("new_rows", ["mean", "fresh"])
+def test_logits_of_known_classes_are_kept(new_rows):
+    old = old_model()
+    new = with_classes(old, NEW, new_rows)
+    assert new.class_names == NEW and old.class_names == OLD
+    before, after = outputs_of(old), outputs_of(new)
+    np.testing.assert_array_equal(after["box_deltas"], before["box_deltas"])
+    # Background, person and tv; in the old model they are at 0, 3 and 1.
+    logits, old_logits = after["class_logits"], before["class_logits"]
+    np.testing.assert_allclose(logits[..., [0, 1, 3]], old_logits[..., [0, 3, 1]], atol=1e-5)
+    # A head is linear: the mean of rows gives the mean of logits.
+    mean = old_logits[..., 1:].mean(axis=-1)
+    for place in (2, 4):
+        is_mean = np.abs(logits[..., place] - mean).max() < 1e-4
+        assert is_mean == (new_rows == "mean")
+
+
+def test_everything_else_of_the_model_stays():
+    old = old_model()
+    new = with_classes(old, ["one"])
+    expected = {**old.get_config(), "class_names": ["one"]}
+    for name in ("default_boxes", "image_size", "preprocessor", "detection_settings", "style"):
+        assert new.get_config()[name] == expected[name]
+    assert isinstance(new, SSD) and not new.compiled
+    assert outputs_of(new)["class_logits"].shape[-1] == 2
+
+
+def test_an_unknown_choice_is_told():
+    with pytest.raises(ValueError, match="new_rows='zero' is unknown; choose one of mean, fresh"):
+        with_classes(old_model(), NEW, "zero")
+
+
+def test_a_recipe_starts_from_a_trained_model(tmp_path):
+    path = str(tmp_path / "old.keras")
+    old_model().save(path)
+    recipe = TrainRecipe(preset=path, steps=4, trunk_rate=0.0)
+    model = build_model(recipe, NEW, total_steps=4)
+    wanted = outputs_of(with_classes(old_model(), NEW))
+    for name, values in outputs_of(model).items():
+        np.testing.assert_allclose(values, wanted[name], atol=1e-6)
+    assert model.class_names == NEW and model.trunk.trainable_variables == []
+    with pytest.raises(ValueError, match=r"precision='mixed_bfloat16' cannot be had from '.*old"):
+        initial_model(recipe.replace(precision="mixed_bfloat16"), NEW)
+    with pytest.raises(ValueError, match=r"model_options=.* is for presets; '.*old\.keras' is a"):
+        recipe.replace(model_options={"width": 8})
+    with pytest.raises(ValueError, match=r"'gone\.keras' is neither a preset nor a trained model"):
+        recipe.replace(preset="gone.keras")
+
+
+def change_by_a_step(path, trunk_rate, optimizer):
+    """What one training step adds to each weight, by path."""
+    recipe = TrainRecipe(
+        preset=path, steps=4, trunk_rate=trunk_rate, optimizer=optimizer, weight_decay=0.0
+    )
+    model = build_model(recipe, NEW, total_steps=4)
+    rng = np.random.default_rng(1)
+    count = len(model.default_boxes)
+    labels = rng.integers(0, 5, (2, count)).astype("int32")
+    deltas = rng.normal(size=(2, count, 4))
+    targets = {
+        "box_deltas": np.concatenate([deltas, labels[..., None] > 0], axis=-1).astype("float32"),
+        "class_logits": labels,
+    }
+    before = {x.path: np.array(x) for x in model.variables}
+    model.train_on_batch(rng.integers(0, 256, (2, 64, 96, 3)).astype("float32"), targets)
+    trunk = {x.path for x in model.trunk.variables}
+    changes = {x.path: np.array(x) - before[x.path] for x in model.variables}
+    return changes, trunk
+
+
+@pytest.mark.parametrize("optimizer", ["caffe_sgd", "adamw"])
+def test_the_trunk_learns_at_its_own_rate(optimizer, tmp_path):
+    path = str(tmp_path / "old.keras")
+    old_model().save(path)
+    changes, trunk = change_by_a_step(path, 1.0, optimizer)
+    slow, _ = change_by_a_step(path, 0.25, optimizer)
+    frozen, _ = change_by_a_step(path, 0.0, optimizer)
+    assert len(trunk) > 10 and len(changes) > len(trunk) + 10
+    for name, change in changes.items():
+        assert np.abs(change).max() > 0
+        if name in trunk:
+            assert np.abs(frozen[name]).max() == 0, name  # statistics too
+        is_slow = name in trunk and "moving" not in name
+        scale = 0.25 if is_slow else 1.0
+        np.testing.assert_allclose(slow[name], scale * change, rtol=2e-3, atol=2e-6, err_msg=name)
+
+
+def test_rates_are_saved():
+    for kind in (CaffeSGD, AdamW):
+        optimizer = kind(0.1, rates={"conv1": 0.5})
+        assert optimizer.get_config()["rates"] == {"conv1": 0.5}
+        assert kind.from_config(optimizer.get_config()).rates == {"conv1": 0.5}
