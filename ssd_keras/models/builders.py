@@ -151,6 +151,7 @@ def ssd_resnet(
     steps: Sequence[float] | None = None,
     sources: Sequence[int] | None = None,
     clip: str = "none",
+    variant: str = "keras",
     detection_settings: DetectionSettings | None = None,
     trunk_weights: str | None = None,
     name: str = "ssd_resnet",
@@ -166,6 +167,7 @@ def ssd_resnet(
         steps: cell distance of each map in pixels. Default image / map.
         sources: which maps get heads, counted from 0. Default all.
         clip: "none", "size" or "corners"; see `default_boxes`. Default "none".
+        variant: of ResNet50, "keras" (default) or "torchvision"; see `resnet50`.
         detection_settings: default the paper's.
         trunk_weights: None, "imagenet" (depth 50) or a path.
         name: name of the model.
@@ -178,16 +180,20 @@ def ssd_resnet(
     """
     if depth not in (18, 50):
         raise ValueError(f"depth={depth} is unknown; choose 18 or 50.")
-    build = resnet.resnet18 if depth == 18 else resnet.resnet50
+    if depth == 18:
+        trunk = resnet.resnet18(image_size, trunk_weights)
+    else:
+        trunk = resnet.resnet50(image_size, trunk_weights, variant)
+    like_torchvision = depth == 18 or variant == "torchvision"
     return SSD(
-        build(image_size, trunk_weights),
+        trunk,
         _chosen_boxes(sizes, aspect_ratios, steps, clip),
         class_names,
         image_size,
         RESNET18_EXTRAS if depth == 18 else RESNET50_EXTRAS,
         sources,
         ConvStyle(batch_norm=True, epsilon=1e-5, momentum=0.9),
-        IMAGENET_PREPROCESSOR if depth == 18 else CAFFE_PREPROCESSOR,
+        IMAGENET_PREPROCESSOR if like_torchvision else CAFFE_PREPROCESSOR,
         detection_settings,
         name=name,
     )

@@ -1,4 +1,4 @@
-"""ResNet trunks: ResNet18 and 34 written out (`keras.applications` has none), ResNet50 cut."""
+"""ResNet trunks: Keras' ResNet50 cut, and ResNet18, 34 and 50 written out as torchvision's."""
 
 import keras
 from keras import layers
@@ -6,7 +6,8 @@ from keras import layers
 from ssd_keras.models.blocks import ConvStyle, conv, pad
 from ssd_keras.models.trunks import feature_extractor, load_trunk, load_weights, restride
 
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+RESNET50_VARIANTS = ("keras", "torchvision")
 STYLE = ConvStyle(batch_norm=True, initializer="he_normal", epsilon=1e-5, momentum=0.9)
 
 
@@ -43,24 +44,42 @@ def resnet18(image_size: tuple[int, int], weights: str | None = None) -> keras.M
     return trunk
 
 
-def resnet50(image_size: tuple[int, int], weights: str | None = None) -> keras.Model:
-    """Keras' ResNet50 up to its fourth stage at stride 8: one map of 38x38x1024 at 300x300.
+def resnet50(
+    image_size: tuple[int, int], weights: str | None = None, variant: str = "keras"
+) -> keras.Model:
+    """ResNet50 up to its fourth stage at stride 8: one map of 38x38x1024 at 300x300.
 
     Args:
         image_size: height and width of the input in pixels.
         weights: None, "imagenet" (fetched by Keras), or the path of a weights file saved from
             this trunk.
+        variant: "keras" (default): the network of `keras.applications`, which halves its maps in
+            1x1 convolutions. "torchvision": halved in the 3x3 ("v1.5"), without biases; its
+            ImageNet weights come through `ssd_keras.importers.torchvision`.
 
     Returns:
         `keras.Model` with one output.
+
+    Raises:
+        ValueError: for another variant, or "imagenet" with "torchvision".
 
     Example:
 
     >>> resnet50((300, 300)).outputs[0].shape
     (None, 38, 38, 1024)
     """
+    if variant not in RESNET50_VARIANTS:
+        raise ValueError(f"variant={variant!r} is unknown; choose 'keras' or 'torchvision'.")
+    if variant == "torchvision" and weights == "imagenet":
+        raise ValueError(
+            "Keras has no ImageNet weights of torchvision's ResNet50; pass the path of a weights "
+            "file, None for random weights, or variant='keras'."
+        )
 
     def build(weights):
+        if variant == "torchvision":
+            network = basic_resnet(image_size, 50, num_stages=3, strides=(1, 2, 1))
+            return feature_extractor(network, ["conv4_block6_out"], name="resnet50")
         network = keras.applications.ResNet50(
             include_top=False, weights=weights, input_shape=(*image_size, 3)
         )
@@ -76,11 +95,11 @@ def basic_resnet(
     num_stages: int = 4,
     strides: tuple[int, ...] = (1, 2, 2, 2),
 ) -> keras.Model:
-    """ResNet of basic blocks (He et al. 2015, arXiv 1512.03385, table 1), without classifier.
+    """ResNet (He et al. 2015, arXiv 1512.03385, table 1) without classifier, as torchvision's.
 
     Args:
         image_size: height and width of the input in pixels.
-        depth: 18 or 34. Default 18.
+        depth: 18 or 34, of basic blocks, or 50, of bottlenecks. Default 18.
         num_stages: stages after the stem, 1 to 4. Default 4.
         strides: stride of each stage's first block.
 
@@ -94,7 +113,8 @@ def basic_resnet(
     for stage in range(num_stages):
         for block in range(BLOCKS[depth][stage]):
             stride = strides[stage] if block == 0 else 1
-            x = _basic_block(x, 64 * 2**stage, stride, f"conv{stage + 2}_block{block + 1}")
+            build = _bottleneck if depth == 50 else _basic_block
+            x = build(x, 64 * 2**stage, stride, f"conv{stage + 2}_block{block + 1}")
     return keras.Model(image, x, name=f"resnet{depth}")
 
 
@@ -104,6 +124,17 @@ def _basic_block(x, filters, stride, name):
         shortcut = _conv_bn(x, filters, 1, f"{name}_0", stride)
     x = conv(x, filters, 3, f"{name}_1", STYLE, strides=stride, padding=1)
     x = _conv_bn(pad(x, 1, f"{name}_2_pad"), filters, 3, f"{name}_2")
+    x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return layers.Activation("relu", name=f"{name}_out")(x)
+
+
+def _bottleneck(x, filters, stride, name):
+    shortcut = x
+    if stride != 1 or x.shape[-1] != 4 * filters:
+        shortcut = _conv_bn(x, 4 * filters, 1, f"{name}_0", stride)
+    x = conv(x, filters, 1, f"{name}_1", STYLE)
+    x = conv(x, filters, 3, f"{name}_2", STYLE, strides=stride, padding=1)
+    x = _conv_bn(x, 4 * filters, 1, f"{name}_3")
     x = layers.Add(name=f"{name}_add")([shortcut, x])
     return layers.Activation("relu", name=f"{name}_out")(x)
 

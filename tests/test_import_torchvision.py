@@ -1,0 +1,361 @@
+"""torchvision's weights: stored numbers of its models, what is refused, files that do harm."""
+
+import json
+import pickle
+import re
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from gold import torch_weights
+from gold.torch_weights import same_detections
+
+from ssd_keras.engine.detector import load_model
+from ssd_keras.importers.pth import read_pth
+from ssd_keras.importers.torchvision import (
+    UNUSED_COCO_IDS,
+    coco_names_by_id,
+    torchvision_resnet,
+    torchvision_ssd,
+)
+from ssd_keras.models import ssd_resnet
+from ssd_keras.models.resnet import resnet50
+from ssd_keras.presets import COCO_CLASSES
+
+GOLD = Path(__file__).parent / "gold"
+SIZES = (21, 45, 99, 153, 207, 261, 315)
+
+
+def gold_of(name) -> dict:
+    """Stored numbers and, under "arrays", the weights that they belong to."""
+    gold = dict(np.load(GOLD / f"import_{name}.npz"))
+    shapes = json.loads(str(gold.pop("shapes")))
+    return gold | {"arrays": torch_weights.random_state(shapes)}
+
+
+def numpy(x) -> np.ndarray:
+    return keras.ops.convert_to_numpy(x)
+
+
+@pytest.fixture(scope="module")
+def ssdlite():
+    """The imported SSDLite of the gold numbers."""
+    return torchvision_ssd(gold_of("ssdlite320_mobilenet_v3_large")["arrays"])
+
+
+# Equal numbers
+
+
+def assert_stored_numbers(model, name):
+    gold = gold_of(name)
+    images = torch_weights.picture(model.image_size)[None]
+    outputs = {key: numpy(value)[0] for key, value in model(images).items()}
+    for key, values in outputs.items():
+        # Seen: 1e-5 of numbers up to 15.
+        np.testing.assert_allclose(values[gold["rows"]], gold[key], atol=1e-4)
+        norm = np.linalg.norm(values.astype("float64"), axis=0)
+        np.testing.assert_allclose(norm, gold[f"{key}_norm"], rtol=1e-5)
+    found = {key: value[0] for key, value in model.detect(images).items()}
+    assert found["num_detections"] == model.detection_settings.max_detections
+    wanted = [gold[f"detection_{key}"] for key in ("boxes", "scores", "labels")]
+    found = [found[key] for key in ("boxes", "scores", "labels")]
+    assert same_detections(found, wanted) == len(wanted[0]) == len(found[0])
+
+
+def test_ssd300_gives_torchvisions_stored_numbers():
+    arrays = gold_of("ssd300_vgg16")["arrays"]
+    assert_stored_numbers(torchvision_ssd(arrays), "ssd300_vgg16")
+
+
+def test_ssdlite_gives_torchvisions_stored_numbers(ssdlite):
+    assert_stored_numbers(ssdlite, "ssdlite320_mobilenet_v3_large")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_trunk_gives_torchvisions_stored_features(name):
+    gold = gold_of(name)
+    # 24 and 40 are even at every stride: padding on one side only would show.
+    trunk = torchvision_resnet(gold["arrays"], (24, 40))
+    images = torch_weights.normalized(torch_weights.picture((24, 40))[None])
+    features = numpy(keras.tree.flatten(trunk(images))[0])
+    assert features.shape == gold["features"].shape
+    np.testing.assert_allclose(features, gold["features"], atol=2e-5)
+
+
+def test_imported_trunk_starts_an_ssd(tmp_path):
+    path = str(tmp_path / "resnet.weights.h5")
+    trunk = torchvision_resnet(gold_of("resnet50")["arrays"], (24, 40))
+    trunk.save_weights(path)
+    model = ssd_resnet((264, 264), ["cat"], SIZES, variant="torchvision", trunk_weights=path)
+    for found, wanted in zip(model.trunk.weights, trunk.weights, strict=True):
+        np.testing.assert_array_equal(numpy(found), numpy(wanted))
+    # Its pictures must reach the trunk as those that torchvision's classifiers are fed.
+    picture = torch_weights.picture((264, 264), seed=3)[None]
+    found = numpy(model.get_layer("preprocessor")(picture))
+    np.testing.assert_allclose(found, torch_weights.normalized(picture), atol=1e-5)
+
+
+def test_saved_import_is_the_same_detector(tmp_path, ssdlite):
+    path = str(tmp_path / "model.keras")
+    ssdlite.save(path)
+    loaded = load_model(path)
+    assert loaded.class_names == ssdlite.class_names
+    assert loaded.detection_settings == ssdlite.detection_settings
+    np.testing.assert_array_equal(loaded.default_boxes, ssdlite.default_boxes)
+    images = torch_weights.picture((320, 320), seed=1)[None]
+    wanted = ssdlite(images)
+    for key, values in loaded(images).items():
+        np.testing.assert_array_equal(numpy(values), numpy(wanted[key]))
+
+
+# Classes
+
+
+def test_labels_are_cocos_ids_less_one():
+    names = coco_names_by_id()
+    assert len(names) == 90 == len(set(names))
+    # Ids from COCO's own annotation files.
+    for coco_id, name in [(1, "person"), (13, "stop sign"), (18, "dog"), (90, "toothbrush")]:
+        assert names[coco_id - 1] == name
+    assert tuple(name for name in names if name in COCO_CLASSES) == COCO_CLASSES
+    unused = [name for name in names if name not in COCO_CLASSES]
+    assert unused == [f"unused COCO id {number}" for number in UNUSED_COCO_IDS]
+
+
+def with_outputs(arrays, outputs):
+    """The same SSDLite with other numbers of classes: six default boxes in each cell."""
+    changed = dict(arrays)
+    for name, array in arrays.items():
+        if "classification_head" in name and len(array) == 6 * 91:
+            by_box = array.reshape(6, 91, *array.shape[1:])[:, :outputs]
+            changed[name] = by_box.reshape(6 * outputs, *array.shape[1:])
+    return changed
+
+
+def test_own_classes_keep_their_logits(ssdlite):
+    arrays = gold_of("ssdlite320_mobilenet_v3_large")["arrays"]
+    model = torchvision_ssd(with_outputs(arrays, 4), ["red", "white", "platelet"])
+    images = torch_weights.picture((320, 320))[None]
+    logits, of_whole = (numpy(x(images)["class_logits"]) for x in (model, ssdlite))
+    assert model.class_names == ("red", "white", "platelet")
+    np.testing.assert_allclose(logits, of_whole[..., :4], atol=1e-5)
+
+
+# State dicts that do not fit
+
+
+def resnet18_arrays():
+    return gold_of("resnet18")["arrays"]
+
+
+def test_missing_array_is_named():
+    arrays = resnet18_arrays()
+    del arrays["layer2.0.downsample.1.running_var"]
+    message = (
+        r"^a\.pth lacks the array 'layer2\.0\.downsample\.1\.running_var'; expected a state dict "
+        r"of torchvision's resnet18\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        torchvision_resnet(arrays, (32, 32), source="a.pth")
+
+
+def test_wrong_shape_is_named_in_pytorchs_order():
+    arrays = resnet18_arrays()
+    arrays["layer2.0.conv1.weight"] = np.zeros((128, 64, 5, 3), "float32")
+    message = (
+        r"^a\.pth: the array 'layer2\.0\.conv1\.weight' has the shape \(128, 64, 5, 3\), expected "
+        r"\(128, 64, 3, 3\); expected a state dict of torchvision's resnet18, unchanged in its "
+        r"sizes\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        torchvision_resnet(arrays, (32, 32), source="a.pth")
+
+
+def test_wrong_shape_of_a_depthwise_convolution():
+    arrays = gold_of("ssdlite320_mobilenet_v3_large")["arrays"]
+    arrays["backbone.features.0.4.block.1.0.weight"] = np.zeros((72, 1, 3, 3), "float32")
+    message = r"block\.1\.0\.weight' has the shape \(72, 1, 3, 3\), expected \(72, 1, 5, 5\);"
+    with pytest.raises(ValueError, match=message):
+        torchvision_ssd(arrays)
+
+
+def test_deeper_network_is_not_taken_for_a_shallow_one():
+    arrays = resnet18_arrays()
+    arrays["layer1.2.conv1.weight"] = arrays["layer1.1.conv1.weight"]  # as ResNet34 has it
+    message = r"holds the array 'layer1\.2\.conv1\.weight', which has no place in the model"
+    with pytest.raises(ValueError, match=message):
+        torchvision_resnet(arrays, (32, 32))
+
+
+def test_array_without_numbers_is_refused():
+    arrays = resnet18_arrays()
+    arrays["layer1.0.bn2.weight"][7] = np.nan
+    with pytest.raises(ValueError, match=r"'layer1\.0\.bn2\.weight' holds NaN or infinity; pass"):
+        torchvision_resnet(arrays, (32, 32))
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (torchvision_ssd, "ssd300_vgg16 or ssdlite320_mobilenet_v3_large"),
+        (lambda arrays, source: torchvision_resnet(arrays, (32, 32), source=source),
+         "resnet18 or resnet50"),
+    ],
+)  # fmt: skip
+def test_other_architecture_is_told(build, expected):
+    arrays = {f"layer{index}": np.zeros(1) for index in range(5)}
+    message = (
+        rf"^a\.pth is no \w+ of torchvision's: it holds 'layer0', 'layer1', 'layer2' and 2 more; "
+        rf"expected a state dict of {expected}\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        build(arrays, source="a.pth")
+
+
+def test_class_names_must_fit():
+    arrays = gold_of("ssdlite320_mobilenet_v3_large")["arrays"]
+    message = r"has 4 outputs, background first; expected class_names with 3 names, got none: pass"
+    with pytest.raises(ValueError, match=message):
+        torchvision_ssd(with_outputs(arrays, 4))
+    with pytest.raises(ValueError, match="with 90 names, got 80: pass"):
+        torchvision_ssd(arrays, COCO_CLASSES)
+
+
+def test_head_of_another_width_is_refused():
+    arrays = gold_of("ssdlite320_mobilenet_v3_large")["arrays"]
+    name = "head.classification_head.module_list.0.1.bias"
+    arrays[name] = arrays[name][:-1]
+    message = r"module_list\.0\.1\.bias' has 545 numbers, expected a multiple of 6, the default"
+    with pytest.raises(ValueError, match=message):
+        torchvision_ssd(arrays)
+
+
+def test_variant_of_resnet50_is_checked():
+    with pytest.raises(ValueError, match="variant='caffe' is unknown; choose 'keras' or 'torch"):
+        resnet50((64, 64), variant="caffe")
+    with pytest.raises(ValueError, match="no ImageNet weights of torchvision's ResNet50; pass"):
+        resnet50((64, 64), "imagenet", variant="torchvision")
+
+
+# Files
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip(
+        "torch", reason="NOT TESTED: reading .pth files needs PyTorch: pip install torch"
+    )
+
+
+def write(path, data: bytes) -> str:
+    path.write_bytes(data)
+    return str(path)
+
+
+def assert_refused(path, message):
+    """One line that names the file, and nothing written beside it."""
+    before = sorted(Path(path).parent.iterdir())
+    with pytest.raises(ValueError, match=f"^{re.escape(repr(path))} {message}$") as caught:
+        read_pth(path)
+    assert "\n" not in str(caught.value)
+    assert sorted(Path(path).parent.iterdir()) == before
+
+
+def test_missing_file(tmp_path):
+    path = str(tmp_path / "none.pth")
+    with pytest.raises(FileNotFoundError, match=r"none\.pth' does not exist; pass the path"):
+        read_pth(path)
+
+
+def test_web_page_is_refused(tmp_path):
+    path = write(tmp_path / "a.pth", b"\n <!DOCTYPE html><html><body>404</body></html>")
+    assert_refused(path, "is a web page, not weights: .*; expected a .pth file: fetch it again.")
+
+
+def test_missing_torch_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    path = write(tmp_path / "a.pth", b"PK\x03\x04")
+    message = r"^reading '.*a\.pth' needs PyTorch, which is not installed; run: pip install torch$"
+    with pytest.raises(ValueError, match=message):
+        read_pth(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_state_dict_is_read(tmp_path, torch, zipped):
+    path = str(tmp_path / "a.pth")
+    weights = torch.tensor([[1.5, -2.0], [0.25, 8.0]], requires_grad=True)
+    content = {"a.weight": weights, "b": torch.tensor([3.0], dtype=torch.bfloat16)}
+    content["num_batches_tracked"] = torch.tensor(7)
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    arrays = read_pth(path)
+    assert arrays.keys() == {"a.weight", "b"}
+    np.testing.assert_array_equal(arrays["a.weight"], [[1.5, -2], [0.25, 8]])
+    assert arrays["b"].dtype == arrays["a.weight"].dtype == np.float32
+
+
+def test_checkpoint_of_a_training_is_read(tmp_path, torch):
+    path = str(tmp_path / "a.pth")
+    torch.save({"epoch": 3, "model": {"a": torch.ones(2)}, "optimizer": {}}, path)
+    np.testing.assert_array_equal(read_pth(path)["a"], [1, 1])
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.98])
+def test_truncated_file_is_refused(tmp_path, torch, zipped, kept):
+    path = tmp_path / "a.pth"
+    content = {f"layer{index}.weight": torch.ones(50, 60) for index in range(4)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    path = write(path, whole[: int(kept * len(whole))])
+    assert_refused(
+        path, r"is damaged or no \.pth file \(.+\); expected a state dict .*: fetch it .*"
+    )
+
+
+@pytest.mark.parametrize("data", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_other_file_is_refused(tmp_path, torch, data):
+    path = write(tmp_path / "a.pth", data)
+    assert_refused(path, r"is damaged or no \.pth file \(.+\); expected .*")
+
+
+class Harmful:
+    """Writes a file when it is unpickled, as only code can."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.mark.parametrize("form", ["pickle", "zip", "legacy"])
+def test_code_in_a_file_does_not_run(tmp_path, torch, form):
+    (tmp_path / "harm").mkdir()
+    marker, path = tmp_path / "harm" / "done", tmp_path / "a.pth"
+    content = {"backbone.scale_weight": torch.ones(512), "x": Harmful(marker)}
+    if form == "pickle":
+        path.write_bytes(pickle.dumps({"x": Harmful(marker)}, protocol=2))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
+    assert_refused(
+        str(path),
+        r"is refused: it wants to call \w*io\.open while it is read, and nothing of it was run; "
+        r"expected arrays alone: pass a state dict, .* from a source that you trust\.",
+    )
+    assert not marker.exists()
+    # In other hands the same file does harm.
+    if form == "pickle":
+        content = pickle.loads(path.read_bytes())
+    else:
+        content = torch.load(path, weights_only=False)
+    content["x"].close()
+    assert marker.exists()
+
+
+def test_file_without_weights_is_refused(tmp_path, torch):
+    path = str(tmp_path / "a.pth")
+    for content, told in [([torch.ones(2)], "list"), ({"epoch": 3}, "dict")]:
+        torch.save(content, path)
+        assert_refused(path, rf"holds a {told} without weights; pass a state dict: torch\.save\(.*")

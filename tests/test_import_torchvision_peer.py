@@ -1,0 +1,131 @@
+"""Imports beside torchvision's own models: raw outputs, detections, losses, gradients.
+
+Both get the same pictures of the model's own size, for torchvision resizes by a rule of its own.
+Skipped where torch and torchvision are not installed; `test_import_torchvision.py` holds the
+imports against numbers stored from the same models.
+"""
+
+import functools
+import importlib.util
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from exports import pictures
+from gold import scene, torch_weights
+
+from ssd_keras.data.images import decode_image, resize_image
+from ssd_keras.importers.pth import read_pth
+from ssd_keras.importers.torchvision import coco_names_by_id, torchvision_ssd
+from ssd_keras.losses import BoxLoss, ClassLoss
+
+REASON = (
+    "NOT TESTED: imports beside torchvision's own models need PyTorch: pip install torch "
+    "torchvision"
+)
+torch = pytest.importorskip("torch", reason=REASON)
+if importlib.util.find_spec("torchvision") is None:
+    pytest.skip(REASON, allow_module_level=True)
+
+from gold import torchvision_models  # noqa: E402
+from gold.make_torchvision_gold import import_torchvision, targets_in_pixels  # noqa: E402
+
+REAL_PICTURES = (
+    "photos/owl.jpg",
+    "photos/grace_hopper.bmp",
+    "bccd/JPEGImages/BloodImage_00000.jpg",
+)
+NAMES = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
+
+
+@functools.cache
+def both(name):
+    """torchvision's model with NumPy's weights, and its import."""
+    theirs = torchvision_models.detector(name)
+    arrays = torch_weights.random_state(torchvision_models.shapes_of(theirs), seed=1)
+    return torchvision_models.with_weights(theirs, arrays), torchvision_ssd(arrays)
+
+
+def resized(images, size) -> np.ndarray:
+    """uint8 pictures of the model's size, which torchvision's transform leaves as they are."""
+    return np.stack([np.uint8(np.round(resize_image(image, size))) for image in images])
+
+
+@pytest.fixture(scope="module")
+def photographs(shared):
+    return [decode_image((shared / "data" / name).read_bytes()) for name in REAL_PICTURES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_outputs_and_detections_of_real_pictures(name, photographs):
+    theirs, ours = both(name)
+    images = resized(photographs, ours.image_size)
+    with torch.no_grad():
+        wanted = [each.numpy() for each in torchvision_models.raw_outputs(theirs, images)]
+    found = ours.predict_on_batch(images)
+    for key, values in zip(("box_deltas", "class_logits"), wanted, strict=True):
+        difference = np.abs(found[key] - values).max()
+        print(f"{name} {key}: largest difference {difference:.1e} of {np.abs(values).max():.1f}")
+        assert np.ptp(values) > 10
+        assert difference < 1e-4
+    detections = ours.detect(images)
+    for index, wanted in enumerate(torchvision_models.detections(theirs, images)):
+        found = [detections[key][index] for key in ("boxes", "scores", "labels")]
+        same = torch_weights.same_detections(found, wanted)
+        print(f"{name} picture {index}: {same} of {len(wanted[1])} detections")
+        assert same == len(wanted[1]) == detections["num_detections"][index] >= 200
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(NAMES[0], marks=pytest.mark.slow), NAMES[1]]
+)  # VGG16's gradients take long
+def test_same_losses_and_gradients(name):
+    theirs, ours = both(name)
+    images = resized(pictures()[:3], ours.image_size)
+    theirs.train()
+    losses = theirs(torchvision_models.as_tensors(images), targets_in_pixels(images.shape[1]))
+    parameters = dict(theirs.named_parameters())
+    gradients = torch.autograd.grad(sum(losses.values()), list(parameters.values()))
+    theirs.eval()
+    # An import of the gradients has them where ours stand. Running statistics have none.
+    arrays = {key: np.zeros(shape) for key, shape in torchvision_models.shapes_of(theirs).items()}
+    arrays |= {key: value.numpy() for key, value in zip(parameters, gradients, strict=True)}
+    wanted = torchvision_ssd(arrays).trainable_weights
+
+    encoder = ours.target_encoder()
+    encoded = [encoder(boxes, labels) for boxes, labels in scene.scene()]
+    targets = {key: tf.stack([each[key] for each in encoded]) for key in encoded[0]}
+    with tf.GradientTape() as tape:
+        outputs = ours(images, training=True)
+        box_loss = BoxLoss()(targets["box_deltas"], outputs["box_deltas"])
+        class_loss = ClassLoss()(targets["class_logits"], outputs["class_logits"])
+        loss = box_loss + class_loss
+    found = tape.gradient(loss, [weight.value for weight in ours.trainable_weights])
+
+    assert float(box_loss) == pytest.approx(float(losses["bbox_regression"]), rel=1e-5)
+    assert float(class_loss) == pytest.approx(float(losses["classification"]), rel=1e-5)
+    largest = 0.0
+    for weight, gradient, of_theirs in zip(ours.trainable_weights, found, wanted, strict=True):
+        expected = keras.ops.convert_to_numpy(of_theirs).astype("float64")
+        difference = np.linalg.norm(gradient.numpy() - expected)
+        assert difference <= 1e-3 * np.linalg.norm(expected) + 1e-7, weight.path
+        largest = max(largest, difference / max(np.linalg.norm(expected), 1e-7))
+    print(f"{name}: losses {float(box_loss):.4f} and {float(class_loss):.4f}, gradients differ by "
+          f"{largest:.1e} of their norm at most")  # fmt: skip
+
+
+def test_file_of_torchvision_is_read(tmp_path):
+    theirs, ours = both(NAMES[1])
+    path = str(tmp_path / "model.pth")
+    torch.save(theirs.state_dict(), path)
+    imported = torchvision_ssd(read_pth(path), source=repr(path))
+    for found, wanted in zip(imported.weights, ours.weights, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_class_names_are_torchvisions():
+    weights = import_torchvision().models.detection.SSD300_VGG16_Weights.COCO_V1
+    names = weights.meta["categories"][1:]
+    ours = ["N/A" if name.startswith("unused") else name for name in coco_names_by_id()]
+    assert ours == names
