@@ -78,25 +78,28 @@ def read_caffemodel(path: str) -> CaffeNetwork:
     message = NetParameter()
     try:
         message.ParseFromString(data)
-        layers = [*message.layers, *message.layer]
-        arrays = {
-            layer.name: tuple(
-                _array(blob, f"{path!r}: array {index} of layer {layer.name!r}")
-                for index, blob in enumerate(layer.blobs)
-            )
-            for layer in layers
-            if layer.blobs
-        }
-    except (DecodeError, UnicodeDecodeError) as error:
+    except DecodeError as error:
         raise ValueError(_not_caffe(path, data)) from error
+    arrays = {
+        _name(layer): tuple(
+            _array(blob, f"{path!r}: array {index} of layer {_name(layer)!r}")
+            for index, blob in enumerate(layer.blobs)
+        )
+        for layer in [*message.layers, *message.layer]
+        if layer.blobs
+    }
     if not arrays:
         raise ValueError(_not_caffe(path, data))
     prior_boxes = {
-        layer.name: _prior_box(layer.prior_box_param)
+        _name(layer): _prior_box(layer.prior_box_param)
         for layer in message.layer
         if layer.HasField("prior_box_param")
     }
     return CaffeNetwork(path, arrays, prior_boxes)
+
+
+def _name(layer):
+    return layer.name.decode("utf-8", errors="replace")
 
 
 def _not_caffe(path, data):

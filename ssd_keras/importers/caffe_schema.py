@@ -13,19 +13,16 @@ PACKAGE = "ssd_keras_caffe"
 # message: (field, number, type, repeated). A type in capitals is another message.
 MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
     "NetParameter": (
-        ("name", 1, "string", False),
         ("layers", 2, "V1LayerParameter", True),  # before 2014
         ("layer", 100, "LayerParameter", True),
     ),
     "LayerParameter": (
-        ("name", 1, "string", False),
-        ("type", 2, "string", False),
+        ("name", 1, "bytes", False),  # text, in a sound file
         ("blobs", 7, "BlobProto", True),
         ("prior_box_param", 203, "PriorBoxParameter", False),
     ),
     "V1LayerParameter": (
-        ("name", 4, "string", False),
-        ("type", 5, "int32", False),
+        ("name", 4, "bytes", False),
         ("blobs", 6, "BlobProto", True),
     ),
     "BlobProto": (

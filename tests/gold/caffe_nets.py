@@ -153,26 +153,26 @@ def caffemodel(arrays, net=None, legacy=False, double=False):
         legacy: in the format of before 2014, shapes as four numbers.
         double: numbers of eight bytes.
     """
-    message = load_schema().NetParameter(name="generated")
-    message.layer.add(name="input", type="Input")
+    message = load_schema().NetParameter()
+    message.layer.add(name=b"input")
     for name, values in arrays.items():
         if legacy:
-            layer = message.layers.add(name=name, type=4)
+            layer = message.layers.add(name=name.encode())
         else:
-            layer = message.layer.add(name=name, type="Convolution")
+            layer = message.layer.add(name=name.encode())
         for array in values:
             blob = layer.blobs.add()
             if double:
                 blob.double_data = array.astype("<f8").tobytes()
             else:
                 blob.data = array.astype("<f4").tobytes()
-            if legacy:
+            if legacy and len(values) > 1:  # normalisation is younger than that format
                 shape = (1,) * (4 - array.ndim) + array.shape
                 blob.num, blob.channels, blob.height, blob.width = shape
             else:
                 blob.shape.dim.extend(array.shape)
     for index, source in enumerate(net.sources if net else ()):
-        layer = message.layer.add(name=f"{source}_mbox_priorbox", type="PriorBox")
+        layer = message.layer.add(name=f"{source}_mbox_priorbox".encode())
         parameter = layer.prior_box_param
         parameter.min_size.append(net.sizes[index])
         parameter.max_size.append(net.sizes[index + 1])
