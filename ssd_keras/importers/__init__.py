@@ -1,1 +1,1 @@
-"""Importers: trained weights of other projects become models of ours, one file for each source."""
+"""Readers of weights that were trained elsewhere, one module for each source."""
