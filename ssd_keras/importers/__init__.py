@@ -1,0 +1,1 @@
+"""Importers: models that others trained, one file for each source."""
