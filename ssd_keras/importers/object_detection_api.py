@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
+from ssd_keras.boxes import VARIANCES
 from ssd_keras.default_boxes import DefaultBoxes
 from ssd_keras.importers.tflite_graph import Operator, TFLiteGraph
 from ssd_keras.models.blocks import SAME, ExtraLayer
@@ -112,7 +113,7 @@ def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
     _fill_convolutions(graph, model, chain)
     kept = [0, *(1 + label for label, name in enumerate(names) if name not in UNNAMED)]
     for number, (one, count) in enumerate(zip(maps, counts, strict=True), start=1):
-        _fill_heads(graph, model, number, one, _cell_order(number, count), kept)
+        _fill_heads(graph, model, number, one, _cell_order(count), kept)
     return model
 
 
@@ -198,7 +199,8 @@ def _check_convolution(graph, operator, kernel_size, stride, is_depthwise=False)
         raise _other_network(graph, f"{name!r} is made by {operator.name}")
     found = tuple(graph.shape(operator.inputs[1])[1:3]), options.get("strideH")
     dilation, padding = options.get("dilationHFactor"), options.get("padding")
-    if found != ((kernel_size,) * 2, stride) or dilation != 1 or padding != SAME_PADDING:
+    is_padded = kernel_size == 1 or (padding == SAME_PADDING and dilation == 1)
+    if found != ((kernel_size,) * 2, stride) or not is_padded:
         raise _other_network(
             graph,
             f"{name!r} has the kernel {found[0]} at stride {found[1]}, dilation {dilation}, "
@@ -217,7 +219,7 @@ def _check_relu6(graph, operator):
 
 def _checked_names(graph, maps, counts, names):
     """The names, as many as there are classes."""
-    columns = {_filters(graph, one.class_head) / count for one, count in zip(maps, counts)}
+    columns = {_filters(graph, one.class_head) / n for one, n in zip(maps, counts, strict=True)}
     num_classes = columns.pop() - 1
     if columns or num_classes != int(num_classes):
         raise _other_network(graph, "its class heads differ in their classes")
@@ -234,39 +236,33 @@ def _checked_names(graph, maps, counts, names):
 def _default_boxes(graph, anchors, image_size, grids, options) -> DefaultBoxes:
     """The formula's default boxes, where they are the file's own."""
     counts = [grid[3] // 4 for grid in grids]
-    scales = [round(options.get(name, default), 6) for name, default in zip(SCALES, (10, 10, 5, 5))]
-    variances = tuple(round(1 / scale, 6) for scale in scales)
+    variances = [round(1 / options[name], 6) for name in SCALES] if options else VARIANCES
     if anchors is None:
         return object_detection_boxes(image_size, counts, variances=variances)
     values = graph.constant(anchors)
-    num_boxes = sum(grid[1] * grid[2] * count for grid, count in zip(grids, counts, strict=True))
-    if values.shape != (num_boxes, 4):
+    cells = [grid[1] * grid[2] for grid in grids]
+    if values.shape != (np.dot(cells, counts), 4):
         raise _other_network(graph, f"its anchors have the shape {values.shape}")
-    # Centre, height and width; sizes of configurations are whole hundredths.
-    side = np.sqrt(values[:, 2] * values[:, 3] / min(image_size) ** 2 * np.prod(image_size))
-    first = side[counts[0] % 2]
-    last = side[-counts[-1]]
-    spec = object_detection_boxes(
-        image_size, counts, *(round(float(x), 2) for x in (first, last, side[0])),
-        variances=variances,
-    )  # fmt: skip
+    # Each is centre, height and width. The sizes of a configuration are whole hundredths.
+    side = np.sqrt(values[:, 2] * values[:, 3] * np.prod(image_size)) / min(image_size)
+    scales = (round(float(side[place]), 2) for place in (counts[0] % 2, -counts[-1], 0))
+    spec = object_detection_boxes(image_size, counts, *scales, variances=variances)
     boxes = spec.boxes(image_size, [grid[1:3] for grid in grids])
-    found, start = [], 0
-    for number, (grid, count) in enumerate(zip(grids, counts, strict=True), start=1):
-        cells = values[start : start + grid[1] * grid[2] * count].reshape(-1, count, 4)
-        found.append(cells[:, _cell_order(number, count)].reshape(-1, 4))
-        start += grid[1] * grid[2] * count
-    expected = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)
-    difference = np.abs(np.concatenate(found) - expected).max()
+    formula = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)
+    parts = np.split(values, np.cumsum(np.multiply(cells, counts))[:-1])
+    own = [
+        part.reshape(-1, count, 4)[:, _cell_order(count)].reshape(-1, 4)
+        for part, count in zip(parts, counts, strict=True)
+    ]
+    difference = np.abs(np.concatenate(own) - formula).max()
     coding = graph.coding(anchors)
     # The API's configurations have 0.3333 for a third.
-    tolerance = 1e-3 + (coding[0] / 2 if coding else 0.0)
-    if difference > tolerance:
+    if difference > 1e-3 + (coding[0] / 2 if coding else 0.0):
         raise _other_network(graph, f"its anchors are {difference:.4f} beside the formula's")
     return spec
 
 
-def _cell_order(number, count):
+def _cell_order(count):
     """Where the boxes of a cell stand in the file: its second square comes last.
 
     A map with an odd number of boxes has one square alone.
