@@ -19,6 +19,7 @@ def default_boxes(
     steps: Sequence[float] | None = None,
     offset: float = 0.5,
     clip: str = "none",
+    first_square: float | None = None,
 ) -> np.ndarray:
     """Default boxes of all feature maps, in the order of the heads (paper section 2.2).
 
@@ -37,6 +38,9 @@ def default_boxes(
         offset: position of a box centre within its cell, 0..1. Default 0.5, the middle.
         clip: "none" (default, as the paper's implementation), "size" (no box wider or higher
             than the image, as torchvision) or "corners" (cut at the image's border).
+        first_square: side in input pixels of the first map's only square box, which then takes
+            the place of its two, as in the TF Object Detection API
+            (``reduce_boxes_in_lowest_layer``). Default None: two squares as on all maps.
 
     Returns:
         relative yxyx boxes float32 [N, 4].
@@ -69,6 +73,8 @@ def default_boxes(
         center_y = (np.arange(rows) + offset) * step_y / height
         center_x = (np.arange(columns) + offset) * step_x / width
         shapes = _cell_shapes(sizes[index], sizes[index + 1], aspect_ratios[index])
+        if index == 0 and first_square is not None:
+            shapes = np.array([(first_square, first_square), *shapes[2:]])
         box_size = shapes / np.array([height, width])
         if clip == "size":
             box_size = np.minimum(box_size, 1.0)
@@ -102,6 +108,8 @@ class DefaultBoxes:
         offset: centre within the cell. Default 0.5.
         clip: "none", "size" or "corners". Default "none".
         variances: divisors of the four box deltas. Default (0.1, 0.1, 0.2, 0.2).
+        first_square: side in input pixels of the first map's only square box, or None for two
+            squares; see `default_boxes`. Default None.
 
     Example:
 
@@ -118,6 +126,7 @@ class DefaultBoxes:
     offset: float = 0.5
     clip: str = "none"
     variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    first_square: float | None = None
 
     def __post_init__(self):
         # Lists come back from JSON: frozen tuples keep the record hashable and comparable.
@@ -139,7 +148,8 @@ class DefaultBoxes:
     @property
     def boxes_per_cell(self) -> tuple[int, ...]:
         """Number of default boxes in a cell of each map."""
-        return tuple(2 + 2 * len(ratios) for ratios in self.aspect_ratios)
+        first, *others = (2 + 2 * len(ratios) for ratios in self.aspect_ratios)
+        return (first - (self.first_square is not None), *others)
 
     def boxes(
         self, image_size: tuple[int, int], feature_sizes: Sequence[tuple[int, int]]
@@ -161,6 +171,7 @@ class DefaultBoxes:
             self.steps,
             self.offset,
             self.clip,
+            self.first_square,
         )
 
     def get_config(self) -> dict:

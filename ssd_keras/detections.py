@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from ssd_keras.boxes import VARIANCES, Array, decode_boxes
 
+SCORE_ACTIVATIONS = ("softmax", "sigmoid")
+
 
 @keras.saving.register_keras_serializable("ssd_keras")
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +61,44 @@ class DetectionSettings:
         return cls(**config)
 
 
+def class_scores(class_logits: Array, score_activation: str = "softmax") -> tf.Tensor:
+    """The one place that knows how logits become scores.
+
+    Args:
+        class_logits: float [..., 1 + classes], background first.
+        score_activation: "softmax" (default, the paper's: one class wins) or "sigmoid" (each
+            class for itself, as models of the TF Object Detection API).
+
+    Returns:
+        float [..., 1 + classes] in 0..1; the background's column means nothing under "sigmoid".
+
+    Raises:
+        ValueError: for another activation.
+
+    Example:
+
+    >>> class_scores(tf.constant([5., 0., 0.]), "sigmoid").numpy()[1:]
+    array([0.5, 0.5], dtype=float32)
+    """
+    check_score_activation(score_activation)
+    activation = tf.nn.softmax if score_activation == "softmax" else tf.nn.sigmoid
+    return activation(class_logits)
+
+
+def check_score_activation(score_activation: str) -> None:
+    """Raises a `ValueError` for an activation that is none of `SCORE_ACTIVATIONS`."""
+    if score_activation not in SCORE_ACTIVATIONS:
+        raise ValueError(
+            f"score_activation={score_activation!r} is unknown; choose 'softmax' or 'sigmoid'."
+        )
+
+
 def detections_from_outputs(
     outputs: Mapping[str, Array],
     default_boxes: Array,
     settings: DetectionSettings | None = None,
     variances: Sequence[float] = VARIANCES,
+    score_activation: str = "softmax",
 ) -> dict[str, tf.Tensor]:
     """Decodes raw outputs and suppresses overlapping boxes class by class.
 
@@ -72,6 +107,7 @@ def detections_from_outputs(
         default_boxes: relative yxyx float32 [N, 4].
         settings: thresholds and counts. Default `DetectionSettings()`, the paper's.
         variances: factors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
+        score_activation: "softmax" (default) or "sigmoid"; see `class_scores`.
 
     Returns:
         "boxes" relative yxyx float32 [B, K, 4], "scores" float32 [B, K] falling, "labels"
@@ -86,9 +122,24 @@ def detections_from_outputs(
     >>> int(detections_from_outputs(outputs, boxes)["num_detections"][0])  # one suppressed
     1
     """
-    settings = settings or DetectionSettings()
-    scores = tf.nn.softmax(tf.cast(outputs["class_logits"], tf.float32), axis=-1)[..., 1:]
+    scores = class_scores(tf.cast(outputs["class_logits"], tf.float32), score_activation)[..., 1:]
     boxes = decode_boxes(tf.cast(outputs["box_deltas"], tf.float32), default_boxes, variances)
+    return suppressed(boxes, scores, settings or DetectionSettings())
+
+
+def suppressed(
+    boxes: tf.Tensor, scores: tf.Tensor, settings: DetectionSettings
+) -> dict[str, tf.Tensor]:
+    """Suppresses overlapping boxes class by class.
+
+    Args:
+        boxes: relative yxyx float32 [B, N, 4].
+        scores: float32 [B, N, classes], without background.
+        settings: thresholds and counts.
+
+    Returns:
+        as of `detections_from_outputs`.
+    """
     if settings.clip_boxes:
         boxes = tf.clip_by_value(boxes, 0.0, 1.0)
     # Candidates are chosen class by class, so each class has a list of boxes of its own.

@@ -1,4 +1,4 @@
-"""The two losses of SSD: smooth L1 on box deltas, softmax with hard negative mining on classes.
+"""The two losses of SSD: smooth L1 on box deltas, cross-entropy with mined negatives on classes.
 
 Both are normalised by the number of matched default boxes of the whole batch, as the paper's
 implementation does, and both are 0 with finite gradients when nothing is matched.
@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 import keras
 from keras import ops
+
+from ssd_keras.detections import check_score_activation
 
 Tensor: TypeAlias = Any
 """An array or a tensor of the backend in use."""
@@ -120,7 +122,7 @@ class BoxLoss(_MatchNormalizedLoss):
 
 @keras.saving.register_keras_serializable("ssd_keras")
 class ClassLoss(_MatchNormalizedLoss):
-    """Softmax cross-entropy over matched default boxes and each picture's hardest negatives.
+    """Cross-entropy over matched default boxes and each picture's hardest negatives.
 
     Paper equation 3 and "Hard negative mining". Logged by `fit` as ``class_logits_loss``.
 
@@ -131,13 +133,16 @@ class ClassLoss(_MatchNormalizedLoss):
             a number above 0 lets such pictures teach what is background.
         name: name in logs. Default "class_loss".
         dtype: dtype of the computation. Default float32, under mixed precision too.
+        score_activation: "softmax" (default) or "sigmoid", the model's own. With "sigmoid" each
+            class has a cross-entropy of its own, they are added up, and the background's logit
+            is not looked at.
 
     Call arguments:
         y_true: int [B, N]: 0 background, 1.. the class, -1 to be ignored.
         y_pred: float [B, N, 1 + classes], background first.
 
     Raises:
-        ValueError: for negative arguments.
+        ValueError: for negative arguments or an unknown activation.
 
     Example:
 
@@ -152,6 +157,7 @@ class ClassLoss(_MatchNormalizedLoss):
         min_negatives: int = 0,
         name: str = "class_loss",
         dtype: str | None = None,
+        score_activation: str = "softmax",
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         if negatives_per_positive < 0 or min_negatives < 0:
@@ -159,13 +165,21 @@ class ClassLoss(_MatchNormalizedLoss):
                 f"negatives_per_positive={negatives_per_positive} and "
                 f"min_negatives={min_negatives} must be 0 or more."
             )
+        check_score_activation(score_activation)
         self.negatives_per_positive = negatives_per_positive
         self.min_negatives = min_negatives
+        self.score_activation = score_activation
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         classes = ops.cast(y_true, "int32")
         is_positive = classes > 0
-        log_sum = ops.logsumexp(y_pred, axis=-1)
+        if self.score_activation == "sigmoid":
+            # -log(1 - sigmoid(x)) = softplus(x), and -log(sigmoid(x)) = softplus(x) - x: with 0
+            # as background's logit the lines below are right for both activations.
+            y_pred = ops.concatenate([ops.zeros_like(y_pred[..., :1]), y_pred[..., 1:]], axis=-1)
+            log_sum = ops.sum(ops.softplus(y_pred[..., 1:]), axis=-1)
+        else:
+            log_sum = ops.logsumexp(y_pred, axis=-1)
         background_loss = ops.stop_gradient(log_sum - y_pred[..., 0])
         num_positives = ops.sum(ops.cast(is_positive, "int32"), axis=-1)
         is_negative = mine_hard_negatives(
@@ -189,4 +203,5 @@ class ClassLoss(_MatchNormalizedLoss):
             "min_negatives": self.min_negatives,
             "name": self.name,
             "dtype": self.dtype,
+            "score_activation": self.score_activation,
         }

@@ -241,6 +241,7 @@ def test_config_equals_the_arguments():
         "offset": 0.25,
         "clip": "corners",
         "variances": (0.1, 0.2, 0.3, 0.4),
+        "first_square": 9.0,
     }
     spec = DefaultBoxes(**arguments)
     assert spec.get_config() == arguments
@@ -248,7 +249,7 @@ def test_config_equals_the_arguments():
     assert from_json == spec and hash(from_json) == hash(spec)
     serialized = json.loads(json.dumps(keras.saving.serialize_keras_object(spec)))
     assert keras.saving.deserialize_keras_object(serialized).get_config() == arguments
-    assert spec.boxes_per_cell == (4, 6)
+    assert spec.boxes_per_cell == (3, 6)
 
 
 def test_the_record_passes_every_field_on():
@@ -258,6 +259,18 @@ def test_the_record_passes_every_field_on():
         *sizes, (20, 50, 99), ((1.5,), (2, 4)), (7, 15), offset=0.25, clip="corners"
     )
     np.testing.assert_allclose(spec.boxes(*sizes), expected, atol=2e-7)
+
+
+def test_the_first_map_may_have_one_square():
+    spec = DefaultBoxes((16, 36, 64), ((4.0,), (4.0,)), first_square=9)
+    # Of 100 by 200 pixels: 9x9 alone, then 8x32 and 32x8; the second map has two squares, 36 and
+    # 48, the root of 36 * 64, then 18x72 and 72x18.
+    boxes = spec.boxes((100, 200), [(1, 1), (1, 1)])
+    size = (boxes[:, 2:] - boxes[:, :2]) * [100, 200]
+    expected = [[9, 9], [8, 32], [32, 8], [36, 36], [48, 48], [18, 72], [72, 18]]
+    np.testing.assert_allclose(size, expected, rtol=1e-6)
+    np.testing.assert_allclose((boxes[:, 2:] + boxes[:, :2]) / 2, 0.5)
+    assert spec.boxes_per_cell == (3, 4)
 
 
 def test_from_scales_is_equation_4_of_the_paper():

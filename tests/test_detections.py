@@ -294,3 +294,18 @@ def test_config_equals_the_arguments():
 def test_settings_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         DetectionSettings(**arguments)
+
+
+def test_sigmoid_scores_are_each_class_for_itself():
+    # Scores of the classes: 3/4 and 1/2 at one place; background's 99 counts nowhere. The second
+    # box has 1/5 and 1/3, and overlaps with neither of the first.
+    logits = np.log([[[99.0, 3, 1], [99, 1 / 4, 1 / 2]]])
+    boxes = np.float32([[0.1, 0.1, 0.3, 0.4], [0.5, 0.6, 0.9, 0.8]])
+    outputs = {"box_deltas": np.zeros((1, 2, 4), "float32"), "class_logits": np.float32(logits)}
+    settings = DetectionSettings(0.25, 0.5, 10, 4)
+    found = detections_from_outputs(outputs, boxes, settings, score_activation="sigmoid")
+    np.testing.assert_allclose(found["scores"][0], [3 / 4, 1 / 2, 1 / 3, 0], rtol=1e-6)
+    np.testing.assert_array_equal(found["labels"][0, :3], [0, 1, 1])
+    np.testing.assert_allclose(found["boxes"][0, :3], boxes[[0, 0, 1]], atol=1e-6)
+    with pytest.raises(ValueError, match="^score_activation='max' is unknown; choose 'softmax' or"):
+        detections_from_outputs(outputs, boxes, settings, score_activation="max")

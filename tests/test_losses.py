@@ -354,6 +354,7 @@ def test_another_dtype_computes(dtype):
                 "min_negatives": 4,
                 "name": "classes",
                 "dtype": "bfloat16",
+                "score_activation": "sigmoid",
             },
         ),
     ],
@@ -371,3 +372,39 @@ def test_negative_arguments(arguments):
     message = f"^negatives_per_positive={ratio} and min_negatives={least} must be 0 or more\\.$"
     with pytest.raises(ValueError, match=message):
         ClassLoss(*arguments)
+
+
+def test_sigmoid_loss_by_hand():
+    # Classes at logits (log 3, 0): -log(3/4) when the first is there, -log(1/4) when it is not,
+    # and log 2 for the other. The background's logit, 9, counts nowhere.
+    logits = np.log(np.array([[[8103.0, 3, 1], [8103, 1, 1], [8103, 3, 1]]])).astype("float32")
+    labels = np.array([[1, 0, 0]])
+    loss = ClassLoss(negatives_per_positive=1, score_activation="sigmoid")
+    # One positive: log(4/3) + log 2. The harder negative is the last: log 4 + log 2.
+    value, gradient = value_and_gradient(loss, labels, logits)
+    assert value == pytest.approx(math.log(4 / 3) + math.log(4) + 2 * LOG2, rel=1e-5)
+    # sigmoid - target: 3/4 - 1 and 1/2; nothing for the easier negative; 3/4 and 1/2.
+    expected = [[[0, -0.25, 0.5], [0, 0, 0], [0, 0.75, 0.5]]]
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
+def test_sigmoid_loss_is_the_oracles_cross_entropy_of_each_class():
+    _, labels, _, logits = random_batch(4)
+    value, gradient = value_and_gradient(ClassLoss(score_activation="sigmoid"), labels, logits)
+    x = logits[..., 1:].astype("float64")
+    targets = np.eye(6)[np.maximum(labels, 0)][..., 1:]
+    score = 1 / (1 + np.exp(-x))
+    per_box = -(targets * np.log(score) + (1 - targets) * np.log(1 - score)).sum(axis=-1)
+    total = 0.0
+    for picture, classes in zip(per_box, labels, strict=True):
+        positives = picture[classes > 0]
+        negatives = np.sort(picture[classes == 0])[::-1][: 3 * len(positives)]
+        total += positives.sum() + negatives.sum()
+    assert value == pytest.approx(total / (labels > 0).sum(), rel=1e-5)
+    assert np.isfinite(gradient).all() and not gradient[..., 0].any() and gradient[..., 1:].any()
+
+
+def test_unknown_activation():
+    message = "^score_activation='relu' is unknown; choose 'softmax' or 'sigmoid'\\.$"
+    with pytest.raises(ValueError, match=message):
+        ClassLoss(score_activation="relu")

@@ -182,7 +182,7 @@ def test_plain_style_has_the_weights_of_the_paper():
 
 
 def test_config_is_the_arguments():
-    wanted = arguments()
+    wanted = arguments(score_activation="sigmoid")
     config = SSD(**wanted).get_config()
     again = SSD.from_config(config)
     for model in (SSD(**wanted), again):
@@ -194,6 +194,7 @@ def test_config_is_the_arguments():
         assert model.style == wanted["style"]
         assert model.preprocessor == wanted["preprocessor"]
         assert model.detection_settings == wanted["detection_settings"]
+        assert model.score_activation == wanted["score_activation"]
         assert model.name == wanted["name"]
     revived = keras.saving.deserialize_keras_object
     assert revived(config["default_boxes"]) == wanted["default_boxes"]
@@ -471,3 +472,14 @@ def test_too_small_pictures_are_refused():
 def test_wrong_number_of_sizes_is_refused():
     with pytest.raises(ValueError, match=r"6 feature maps need one more size than that; got 6"):
         ssd_vgg16((300, 300), ["cat"], (30, 60, 111, 162, 213, 264))
+
+
+def test_the_loss_must_have_the_activation_of_the_model():
+    model = SSD(**arguments(score_activation="sigmoid"))
+    model.compile()
+    assert model.loss["class_logits"].score_activation == "sigmoid"
+    message = r"^the loss is ClassLoss\(score_activation='softmax'\) but the model's scores are sig"
+    with pytest.raises(ValueError, match=message):
+        model.compile(loss={"box_deltas": BoxLoss(), "class_logits": ClassLoss()})
+    with pytest.raises(ValueError, match="^score_activation='tanh' is unknown; choose 'softmax'"):
+        SSD(**arguments(score_activation="tanh"))

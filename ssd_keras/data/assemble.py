@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from ssd_keras.data.class_names import labels_by_name
 from ssd_keras.data.examples import Box, DetectionData, Example, Problem, fit_box
 from ssd_keras.data.picture_files import find_orientation, read_picture_header
 
@@ -69,7 +70,8 @@ def assemble(
 
     Args:
         pictures: as the annotation file has them.
-        class_names: names in label order; objects of other classes are left out.
+        class_names: names in label order, whose aliases are known; objects of other classes are
+            left out.
         check_pictures: whether every picture file is looked at.
         progress: whether a bar is shown.
 
@@ -78,9 +80,9 @@ def assemble(
     """
 
     def make(picture: AnnotatedPicture) -> tuple[Example | None, list[Problem]]:
-        return _make_example(picture, label_of, check_pictures)
+        return _make_example(picture, class_names, label_of, check_pictures)
 
-    label_of = {name: label for label, name in enumerate(class_names)}
+    label_of = labels_by_name(class_names)
     made = map_in_threads(make, pictures, "looking at pictures", progress)
     examples = tuple(example for example, _ in made if example is not None)
     return examples, [problem for _, problems in made for problem in problems]
@@ -120,12 +122,12 @@ def relabel(data: DetectionData, class_names: Sequence[str]) -> DetectionData:
 
     Args:
         data: any data set.
-        class_names: the new names in label order.
+        class_names: the new names in label order, whose aliases are known.
 
     Returns:
         A data set with labels to match; objects of other classes are left out and become problems.
     """
-    label_of = {name: label for label, name in enumerate(class_names)}
+    label_of = labels_by_name(class_names)
     new_labels = np.array([label_of.get(name, -1) for name in data.class_names], np.int32)
     examples, problems = [], list(data.problems)
     for example in data.examples:
@@ -142,7 +144,10 @@ def relabel(data: DetectionData, class_names: Sequence[str]) -> DetectionData:
 
 
 def _make_example(
-    picture: AnnotatedPicture, label_of: dict[str, int], check_pictures: bool
+    picture: AnnotatedPicture,
+    class_names: Sequence[str],
+    label_of: dict[str, int],
+    check_pictures: bool,
 ) -> tuple[Example | None, list[Problem]]:
     height, width, orientation = picture.height, picture.width, 1
     has_size = height > 0 and width > 0
@@ -159,7 +164,7 @@ def _make_example(
     for found in picture.objects:
         item = f"{found.item} ({found.class_name})"
         if found.class_name not in label_of:
-            what = _unknown_class(found.class_name, list(label_of))
+            what = _unknown_class(found.class_name, class_names)
             problems.append(Problem(picture.annotation_file, item, what))
             continue
         box, what = fit_box(found.box, height, width)

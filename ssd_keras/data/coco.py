@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ssd_keras.data.assemble import AnnotatedObject, AnnotatedPicture, assemble
+from ssd_keras.data.class_names import labels_by_name
 from ssd_keras.data.examples import DetectionData, Problem
 
 Record = dict[str, Any]
@@ -146,13 +147,14 @@ def _add_objects(
 
 def _match_categories(class_names: Sequence[str], name_of: dict[int, str]) -> tuple[int, ...]:
     """The file's id of every class; classes that the file lacks get ids above all of its own."""
-    id_of = {name: category_id for category_id, name in reversed(name_of.items())}
+    label_of = labels_by_name(class_names)
+    id_of = {label_of.get(name): category_id for category_id, name in reversed(name_of.items())}
     next_id = max(name_of, default=0) + 1
-    for name in class_names:
-        if name not in id_of:
-            id_of[name] = next_id
+    for label in range(len(class_names)):
+        if label not in id_of:
+            id_of[label] = next_id
             next_id += 1
-    return tuple(id_of[name] for name in class_names)
+    return tuple(id_of[label] for label in range(len(class_names)))
 
 
 def _numbers(values: Any, count: int) -> list[float] | None:

@@ -61,7 +61,7 @@ class KerasDetector:
         # The last batch of a data set is smaller than the others: no new graph for that.
         self._suppress = tf.function(
             lambda outputs: detections_from_outputs(
-                outputs, model.default_boxes, settings, variances
+                outputs, model.default_boxes, settings, variances, model.score_activation
             ),
             reduce_retracing=True,
         )

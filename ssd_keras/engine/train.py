@@ -129,7 +129,11 @@ def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: in
         optimizer=make_optimizer(recipe, total_steps, [layer.name for layer in model.trunk.layers]),
         loss={
             "box_deltas": BoxLoss(),
-            "class_logits": ClassLoss(recipe.negatives_per_positive, recipe.min_negatives),
+            "class_logits": ClassLoss(
+                recipe.negatives_per_positive,
+                recipe.min_negatives,
+                score_activation=model.score_activation,
+            ),
         },
         jit_compile=recipe.jit_compile,
     )

@@ -7,5 +7,6 @@ from ssd_keras.models.builders import ssd_resnet as ssd_resnet
 from ssd_keras.models.builders import ssd_vgg16 as ssd_vgg16
 from ssd_keras.models.builders import ssdlite_mobilenet_v2 as ssdlite_mobilenet_v2
 from ssd_keras.models.builders import ssdlite_mobilenet_v3_large as ssdlite_mobilenet_v3_large
+from ssd_keras.models.mobilenet_v1 import ssd_mobilenet_v1 as ssd_mobilenet_v1
 from ssd_keras.models.small import ssd_small as ssd_small
 from ssd_keras.models.ssd import SSD as SSD

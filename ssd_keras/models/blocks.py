@@ -5,6 +5,10 @@ import dataclasses
 import keras
 from keras import layers
 
+SAME = "same"
+"""Padding by TensorFlow's rule: just enough for an output of input / stride, rounded up, the odd
+row below and the odd column on the right."""
+
 
 @keras.saving.register_keras_serializable("ssd_keras")
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +24,7 @@ class ConvStyle:
             Caffe calls xavier.
         epsilon: batch normalisation's epsilon. Default 1e-3.
         momentum: share of the old running statistics, 0..1. Default 0.97.
+        head_kernel: side of the kernel of heads that are not separable. Default 3.
 
     Example:
 
@@ -33,6 +38,7 @@ class ConvStyle:
     initializer: str | dict = "lecun_uniform"
     epsilon: float = 1e-3
     momentum: float = 0.97
+    head_kernel: int = 3
 
     def get_config(self) -> dict:
         """The constructor's arguments, ready for JSON."""
@@ -54,7 +60,7 @@ class ExtraLayer:
         filters: channels of the new map.
         kernel_size: side of the shrinking convolution. Default 3.
         strides: its stride. Default 2.
-        padding: zeros added on each side. Default 1.
+        padding: zeros added on each side, or "same" for TensorFlow's rule. Default 1.
 
     Example:
 
@@ -66,7 +72,7 @@ class ExtraLayer:
     filters: int
     kernel_size: int = 3
     strides: int = 2
-    padding: int = 1
+    padding: int | str = 1
 
     def get_config(self) -> dict:
         """The constructor's arguments, ready for JSON."""
@@ -78,7 +84,7 @@ class ExtraLayer:
         return cls(**config)
 
 
-def pad(x: keras.KerasTensor, amount: int, name: str) -> keras.KerasTensor:
+def pad(x: keras.KerasTensor, amount: int | str, name: str) -> keras.KerasTensor:
     """Adds zeros on all four sides.
 
     Keras' "same" padding is uneven where a stride meets an even size; the implementations whose
@@ -86,13 +92,13 @@ def pad(x: keras.KerasTensor, amount: int, name: str) -> keras.KerasTensor:
 
     Args:
         x: [B, H, W, C].
-        amount: rows and columns on each side, 0 for none.
+        amount: rows and columns on each side; 0 or "same" for none.
         name: name of the layer.
 
     Returns:
         [B, H + 2 amount, W + 2 amount, C].
     """
-    return layers.ZeroPadding2D(amount, name=name)(x) if amount else x
+    return x if amount in (0, SAME) else layers.ZeroPadding2D(amount, name=name)(x)
 
 
 def conv(
@@ -102,7 +108,7 @@ def conv(
     name: str,
     style: ConvStyle,
     strides: int = 1,
-    padding: int = 0,
+    padding: int | str = 0,
 ) -> keras.KerasTensor:
     """Convolution, then batch normalisation where the style has it, then activation.
 
@@ -113,7 +119,7 @@ def conv(
         name: name of the convolution; the other layers' names begin with it.
         style: `ConvStyle`; its `separable` is not looked at.
         strides: stride. Default 1.
-        padding: zeros on each side. Default 0.
+        padding: zeros on each side, or "same" for TensorFlow's rule. Default 0.
 
     Returns:
         [B, H', W', filters].
@@ -122,6 +128,7 @@ def conv(
         filters,
         kernel_size,
         strides,
+        padding="same" if padding == SAME else "valid",
         use_bias=not style.batch_norm,
         kernel_initializer=style.initializer,
         name=name,
@@ -135,7 +142,7 @@ def depthwise_conv(
     name: str,
     style: ConvStyle,
     strides: int = 1,
-    padding: int = 0,
+    padding: int | str = 0,
 ) -> keras.KerasTensor:
     """Depthwise convolution, then batch normalisation where the style has it, then activation.
 
@@ -145,7 +152,7 @@ def depthwise_conv(
         name: name of the convolution; the other layers' names begin with it.
         style: `ConvStyle`; its `separable` is not looked at.
         strides: stride. Default 1.
-        padding: zeros on each side. Default 0.
+        padding: zeros on each side, or "same" for TensorFlow's rule. Default 0.
 
     Returns:
         [B, H', W', C].
@@ -153,6 +160,7 @@ def depthwise_conv(
     x = layers.DepthwiseConv2D(
         kernel_size,
         strides,
+        padding="same" if padding == SAME else "valid",
         use_bias=not style.batch_norm,
         depthwise_initializer=style.initializer,
         name=name,
@@ -195,7 +203,7 @@ def extra_layer(
     Raises:
         ValueError: when the map is too small for the kernel.
     """
-    least = spec.kernel_size - 2 * spec.padding
+    least = 1 if spec.padding == SAME else spec.kernel_size - 2 * int(spec.padding)
     if min(x.shape[1:3]) < least:
         raise ValueError(
             f"{name} needs a feature map of {least}x{least} or more but gets "
@@ -211,7 +219,7 @@ def extra_layer(
 
 
 def head(x: keras.KerasTensor, channels: int, name: str, style: ConvStyle) -> keras.KerasTensor:
-    """Predicts `channels` numbers at each position from its 3x3 neighbourhood.
+    """Predicts `channels` numbers at each position from its neighbourhood.
 
     Args:
         x: [B, H, W, C].
@@ -226,7 +234,7 @@ def head(x: keras.KerasTensor, channels: int, name: str, style: ConvStyle) -> ke
         x = depthwise_conv(x, 3, f"{name}_depthwise", style, padding=1)
     return layers.Conv2D(
         channels,
-        1 if style.separable else 3,
+        1 if style.separable else style.head_kernel,
         padding="same",
         kernel_initializer=style.initializer,
         name=name,

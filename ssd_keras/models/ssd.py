@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers
 
 from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.detections import DetectionSettings
+from ssd_keras.detections import DetectionSettings, check_score_activation
 from ssd_keras.layers import Preprocessor
 from ssd_keras.losses import BoxLoss, ClassLoss
 from ssd_keras.matching import TargetEncoder
@@ -34,6 +34,8 @@ class SSD(keras.Model):
         style: `ConvStyle` of extra layers and heads.
         preprocessor: arguments of `Preprocessor`: mean, scale, channel_order.
         detection_settings: `DetectionSettings` that `detect` and exports use.
+        score_activation: how class logits become scores: "softmax" (default, the paper's) or
+            "sigmoid", which ignores the background's logit.
         name: name of the model. Default "ssd".
 
     Call arguments:
@@ -67,6 +69,7 @@ class SSD(keras.Model):
         style: ConvStyle | None = None,
         preprocessor: dict | None = None,
         detection_settings: DetectionSettings | None = None,
+        score_activation: str = "softmax",
         name: str = "ssd",
         **kwargs: Any,
     ):
@@ -75,6 +78,7 @@ class SSD(keras.Model):
             raise ValueError(f"class_names={class_names!r} is a text; pass a list of names.")
         if not class_names:
             raise ValueError("class_names is empty; pass the name of at least one class.")
+        check_score_activation(score_activation)
 
         # 1. Layers
         image = keras.Input((*image_size, 3), name="images")
@@ -108,6 +112,7 @@ class SSD(keras.Model):
         self.style = style
         self.preprocessor = preprocessor
         self.detection_settings = detection_settings or DetectionSettings()
+        self.score_activation = score_activation
         self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in chosen)
         self.default_boxes = default_boxes.boxes(image_size, self.feature_sizes)
 
@@ -117,10 +122,20 @@ class SSD(keras.Model):
         Args:
             optimizer: Keras optimizer or its name. Default `CaffeSGD()`, the paper's.
             loss: a dictionary for "box_deltas" and "class_logits". Default `BoxLoss()` and
-                `ClassLoss()`.
+                `ClassLoss()` with the model's score activation.
             **kwargs: other arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: for a `ClassLoss` of another score activation.
         """
-        loss = loss or {"box_deltas": BoxLoss(), "class_logits": ClassLoss()}
+        class_loss = ClassLoss(score_activation=self.score_activation)
+        loss = loss or {"box_deltas": BoxLoss(), "class_logits": class_loss}
+        given = loss.get("class_logits") if isinstance(loss, dict) else None
+        if isinstance(given, ClassLoss) and given.score_activation != self.score_activation:
+            raise ValueError(
+                f"the loss is ClassLoss(score_activation={given.score_activation!r}) but the "
+                f"model's scores are {self.score_activation}; pass the same to both."
+            )
         super().compile(optimizer=optimizer or CaffeSGD(), loss=loss, **kwargs)
 
     def compile_from_config(self, config):
@@ -196,6 +211,7 @@ class SSD(keras.Model):
             "style": serialize(self.style),
             "preprocessor": self.preprocessor,
             "detection_settings": serialize(self.detection_settings),
+            "score_activation": self.score_activation,
         }
 
     @classmethod

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from ssd_keras.boxes import decode_boxes, pairwise_iou
 from ssd_keras.data.images import resize_image
-from ssd_keras.detections import DetectionSettings, detections_from_outputs
+from ssd_keras.detections import DetectionSettings, class_scores, suppressed
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving import flatbuffer, runner
 from ssd_keras.serving.tflite import OUTPUTS, POST_PROCESSING_OPERATOR, RAW_OUTPUTS
@@ -112,8 +112,8 @@ def check_artefact(
     num_compared = num_agreed = 0
     for picture, outputs in zip(pictures, results, strict=True):
         candidates = _keras_candidates(model, picture, settings)
-        reference = _first(_suppressed(candidates, settings))
-        found = _named_detections(outputs, candidates["default_boxes"], model, settings)
+        reference = _suppressed(candidates["boxes"], candidates["scores"], settings)
+        found = _named_detections(outputs, model, settings)
         _check_form(found, len(model.class_names))
         if set(outputs) != set(RAW_OUTPUTS):
             _check_suppression(found, settings)
@@ -264,39 +264,29 @@ def agreement(
 def _keras_candidates(model, picture, settings):
     resized = resize_image(picture, model.image_size).numpy()
     outputs = {k: np.asarray(v) for k, v in model.predict_on_batch(resized[None]).items()}
-    default_boxes = np.asarray(model.default_boxes, "float32")
+    boxes = _decoded(outputs["box_deltas"][0], model)
+    scores = class_scores(outputs["class_logits"][0], model.score_activation)[:, 1:].numpy()
+    return {"boxes": boxes.clip(0, 1) if settings.clip_boxes else boxes, "scores": scores}
+
+
+def _decoded(box_deltas, model):
     variances = model.default_box_spec.variances
-    boxes = decode_boxes(outputs["box_deltas"][0], default_boxes, variances).numpy()
-    return {
-        "outputs": outputs,
-        "default_boxes": default_boxes,
-        "variances": variances,
-        "boxes": boxes.clip(0, 1) if settings.clip_boxes else boxes,
-        "scores": tf.nn.softmax(outputs["class_logits"][0])[:, 1:].numpy(),
-    }
+    return decode_boxes(box_deltas, np.asarray(model.default_boxes, "float32"), variances).numpy()
 
 
-def _suppressed(candidates, settings):
-    return detections_from_outputs(
-        candidates["outputs"], candidates["default_boxes"], settings, candidates["variances"]
-    )
-
-
-def _first(found):
-    """The used detections of the first picture."""
+def _suppressed(boxes, scores, settings):
+    """The detections of one picture, unused places left out."""
+    found = suppressed(tf.constant(boxes[None]), tf.constant(scores[None]), settings)
     count = int(found["num_detections"][0])
     return {name: np.asarray(found[name][0])[:count] for name in ("boxes", "scores", "labels")}
 
 
-def _named_detections(outputs, default_boxes, model, settings):
+def _named_detections(outputs, model, settings):
     """An artefact's outputs for one picture as detections, whatever its form."""
     if set(outputs) == set(RAW_OUTPUTS):
-        scores = outputs["class_scores"]
-        background = np.maximum(1 - scores.sum(axis=1, keepdims=True), 1e-9)
-        logits = np.log(np.maximum(np.concatenate([background, scores], axis=1), 1e-9))
-        raw = {"box_deltas": outputs["box_deltas"][None], "class_logits": logits[None]}
-        variances = model.default_box_spec.variances
-        return _first(detections_from_outputs(raw, default_boxes, settings, variances))
+        return _suppressed(
+            _decoded(outputs["box_deltas"], model), outputs["class_scores"], settings
+        )
     count = float(outputs["num_detections"])
     if not 0 <= count <= settings.max_detections:
         raise ValueError(

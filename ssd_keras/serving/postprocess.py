@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.detections import DetectionSettings
+from ssd_keras.detections import DetectionSettings, class_scores
 
 # Relative boxes reach little over 0..1: at this distance those of two classes do not meet.
 CLASS_DISTANCE = 4.0
@@ -23,6 +23,7 @@ def builtin_detections(
     default_boxes: np.ndarray,
     settings: DetectionSettings,
     variances: Sequence[float],
+    score_activation: str = "softmax",
 ) -> dict[str, tf.Tensor]:
     """Detections of one picture, exact class by class.
 
@@ -32,6 +33,7 @@ def builtin_detections(
         default_boxes: relative yxyx float32 [N, 4].
         settings: thresholds and counts.
         variances: factors of the box deltas.
+        score_activation: "softmax" (default) or "sigmoid".
 
     Returns:
         "boxes" float32 [1, K, 4] relative yxyx, "classes" float32 [1, K] of whole numbers,
@@ -40,7 +42,7 @@ def builtin_detections(
     num_boxes, num_classes = len(default_boxes), class_logits.shape[-1] - 1
     num_candidates = min(settings.max_candidates, num_boxes)
     # Candidates are chosen class by class, as Keras does, and stand in one list: class 0 first.
-    by_class = tf.transpose(tf.nn.softmax(class_logits)[0, :, 1:])
+    by_class = tf.transpose(class_scores(class_logits, score_activation)[0, :, 1:])
     scores, index = (tf.reshape(x, [-1]) for x in tf.math.top_k(by_class, num_candidates))
     classes = np.repeat(np.arange(num_classes, dtype="int32"), num_candidates)
     boxes = _decode_chosen(box_deltas[0], default_boxes, index, variances)

@@ -87,6 +87,7 @@ class ServedDetector(tf.Module):
             model.default_boxes,
             self._settings,
             model.default_box_spec.variances,
+            model.score_activation,
         )
         count = tf.where(is_valid, found["num_detections"], 0)
         is_used = tf.range(self._settings.max_detections) < count[:, None]

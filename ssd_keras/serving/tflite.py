@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from flatbuffers import flexbuffers
 
-from ssd_keras.detections import DetectionSettings
+from ssd_keras.detections import DetectionSettings, class_scores
 from ssd_keras.layers import Preprocessor
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving import flatbuffer, metadata
@@ -149,7 +149,9 @@ def _add_builtin(network, sources, model, settings):
     boxes = np.asarray(model.default_boxes, "float32")
 
     def detections(box_deltas, class_logits):
-        found = builtin_detections(box_deltas, class_logits, boxes, settings, variances)
+        found = builtin_detections(
+            box_deltas, class_logits, boxes, settings, variances, model.score_activation
+        )
         return found["boxes"], found["classes"], found["scores"], found["count"]
 
     outputs = _add_function(network, sources, model, detections)
@@ -159,7 +161,10 @@ def _add_builtin(network, sources, model, settings):
 def _add_operator(network, sources, model, settings):
     deltas, _ = sources
     (scores,) = _add_function(
-        network, sources, model, lambda box_deltas, class_logits: tf.nn.softmax(class_logits)
+        network,
+        sources,
+        model,
+        lambda box_deltas, class_logits: class_scores(class_logits, model.score_activation),
     )
     low, high = np.split(np.asarray(model.default_boxes, "float32"), 2, axis=1)
     anchors = np.concatenate([(low + high) / 2, high - low], axis=1)
@@ -192,7 +197,9 @@ def _add_scores(network, sources, model):
         network,
         sources,
         model,
-        lambda box_deltas, class_logits: tf.nn.softmax(class_logits)[..., 1:],
+        lambda box_deltas, class_logits: class_scores(class_logits, model.score_activation)[
+            ..., 1:
+        ],
     )
     deltas = flatbuffer.tensor_index(network, sources[0])
     flatbuffer.set_interface(network, INPUT, dict(zip(RAW_OUTPUTS, (deltas, scores), strict=True)))
