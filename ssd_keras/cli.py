@@ -54,7 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="command", required=True)
     for add in (
-        _add_train, _add_evaluate, _add_predict, _add_score, _add_export, _add_data, _add_info,
+        _add_train, _add_evaluate, _add_predict, _add_score, _add_export, _add_import, _add_data,
+        _add_info,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -64,7 +65,7 @@ def _add_train(commands: Any) -> None:
     command = commands.add_parser("train", help="train a model from a recipe or a preset")
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("--recipe", help="a recipe file, see training/recipes")
-    source.add_argument("--preset", help="a preset by name, trained with the default recipe")
+    source.add_argument("--preset", help="a preset's name, or a trained model to start from")
     command.add_argument("--train-data", nargs="+", action="extend", required=True, help=DATA_HELP)
     command.add_argument("--validation-data", nargs="+", action="extend", help=DATA_HELP)
     command.add_argument("--output", required=True, help="RUN directory to write")
@@ -136,6 +137,15 @@ def _add_export(commands: Any) -> None:
     command.add_argument("--max-detections", type=_positive, help="default: the model's own")
     _add_bad_data(command)
     command.set_defaults(run=_export)
+
+
+def _add_import(commands: Any) -> None:
+    command = commands.add_parser("import", help="read weights that were trained elsewhere")
+    command.add_argument("source", choices=("torchvision", "caffe", "object-detection-api"))
+    command.add_argument("file", help=".pth, .caffemodel or .tflite file")
+    command.add_argument("--output", required=True, help=".keras, or .weights.h5 for a trunk")
+    command.add_argument("--labels", help="text file, a class name a line; default: known ones")
+    command.set_defaults(run=_import)
 
 
 def _add_data(commands: Any) -> None:
@@ -277,6 +287,13 @@ def _export(parsed: argparse.Namespace) -> None:
     print(report)
 
 
+def _import(parsed: argparse.Namespace) -> None:
+    _import_tensorflow()
+    from ssd_keras.importers.importer import import_file
+
+    print(import_file(parsed.source, parsed.file, parsed.output, parsed.labels))
+
+
 def _model_or_preset(name: str) -> "SSD":
     from ssd_keras.engine.detector import load_model
     from ssd_keras.presets import PRESETS, from_preset
@@ -306,12 +323,7 @@ def _info(parsed: argparse.Namespace) -> None:
     from ssd_keras.presets import PRESETS
 
     if parsed.model == "presets":
-        for preset in PRESETS.values():
-            print(
-                f"{preset.name}: {preset.image_size[0]}x{preset.image_size[1]}, "
-                f"{len(preset.class_names)} classes, {preset.num_default_boxes} default boxes; "
-                f"reported: {preset.reported}"
-            )
+        print(*PRESETS.values(), sep="\n")
         return
     _import_tensorflow()
     from ssd_keras.engine.describe import describe

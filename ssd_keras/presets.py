@@ -59,6 +59,13 @@ class Preset:
     reported: str
     recipe: str
 
+    def __str__(self) -> str:
+        height, width = self.image_size
+        return (
+            f"{self.name}: {height}x{width}, {len(self.class_names)} classes, "
+            f"{self.num_default_boxes} default boxes; reported: {self.reported}"
+        )
+
 
 _LIST = (
     Preset(

@@ -1,0 +1,95 @@
+"""`ssd-keras import`: the command, what it writes, and what it refuses."""
+
+import os
+import re
+
+import numpy as np
+import object_detection_api as api
+import pytest
+
+from ssd_keras import cli
+from ssd_keras.engine.detector import load_model
+from ssd_keras.importers import importer
+from ssd_keras.importers.object_detection_api import import_object_detection_api
+from ssd_keras.models.vgg import vgg16
+
+
+def test_the_command_writes_a_model(tmp_path, capsys):
+    source, output = tmp_path / "ssd.tflite", str(tmp_path / "ssd.keras")
+    labels = tmp_path / "labels.txt"
+    source.write_bytes(api.detector_file(names=None))
+    labels.write_text("one\n???\ntwo\nthree\n")
+    words = ["import", "object-detection-api", str(source), "--output", output]
+    assert cli.main([*words, "--labels", str(labels)]) == 0
+    told = capsys.readouterr().out
+    model = load_model(output)
+    assert told == f"wrote {output}: {model.name}, 3 classes\n"
+    assert model.class_names == ("one", "two", "three") and model.score_activation == "sigmoid"
+    wanted = import_object_detection_api(str(source), str(labels))
+    picture = np.random.default_rng(0).integers(0, 256, (1, *wanted.image_size, 3))
+    ours, theirs = (one.predict_on_batch(picture.astype("float32")) for one in (model, wanted))
+    np.testing.assert_array_equal(ours["class_logits"], theirs["class_logits"])
+
+
+def test_a_trunk_becomes_weights(tmp_path, monkeypatch):
+    trunk = vgg16((300, 300))
+    asked = []
+
+    def import_trunk(*arguments):
+        asked.append(arguments)
+        return trunk
+
+    monkeypatch.setattr(importer, "import_caffe_trunk", import_trunk)
+    output = str(tmp_path / "vgg16.weights.h5")
+    told = importer.import_file("caffe", "vgg.caffemodel", output)
+    assert told == f"wrote {output}: the trunk {trunk.name}, for the argument trunk_weights"
+    assert asked == [("vgg.caffemodel", (300, 300))]
+    loaded = vgg16((300, 300), weights=output)
+    for ours, theirs in zip(loaded.get_weights(), trunk.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+BAD = {
+    "ending": (
+        ["caffe", "a.caffemodel", "--output", "{folder}/model.h5"],
+        r"output '.*model\.h5' must end in \.keras for a detector or in \.weights\.h5 for .*",
+    ),
+    "no directory": (
+        ["caffe", "a.caffemodel", "--output", "{folder}/gone/model.keras"],
+        r"the directory '.*gone' does not exist; create it first\.",
+    ),
+    "no trunks there": (
+        ["object-detection-api", "a.tflite", "--output", "{folder}/a.weights.h5"],
+        r"source='object-detection-api' has no trunks; give an output ending in \.keras\.",
+    ),
+    "no labels": (
+        ["caffe", "a.caffemodel", "--output", "{folder}/a.keras", "--labels", "gone.txt"],
+        r"labels 'gone\.txt' does not exist; pass a text file of names\.",
+    ),
+    "a web page": (
+        ["torchvision", "{folder}/empty.pth", "--output", "{folder}/a.keras"],
+        r"'.*empty\.pth' is a web page, not weights: .*",
+    ),
+    "no file": (
+        ["torchvision", "{folder}/gone.pth", "--output", "{folder}/a.keras"],
+        r"'.*gone\.pth' does not exist; pass the path of a \.pth file\.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_writes_nothing(name, tmp_path, capsys):
+    words, message = BAD[name]
+    (tmp_path / "empty.pth").write_text("<html>404</html>")
+    assert cli.main(["import", *(word.format(folder=tmp_path) for word in words)]) == 2
+    assert re.fullmatch(f"ssd-keras: {message}\n", capsys.readouterr().err)
+    assert os.listdir(tmp_path) == ["empty.pth"]
+
+
+def test_an_unknown_source_is_told(tmp_path):
+    with pytest.raises(ValueError, match="source='darknet' is unknown; choose one of torchvision"):
+        importer.import_model("darknet", str(tmp_path))
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\n\ndog\n")
+    with pytest.raises(ValueError, match=r"labels '.*' must hold one class name a line, and no"):
+        importer.import_model("caffe", "a.caffemodel", str(labels))
