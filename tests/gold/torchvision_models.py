@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-
 from gold.make_torchvision_gold import XYXY_TO_YXYX, import_torchvision
 
 
