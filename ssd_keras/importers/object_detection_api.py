@@ -9,7 +9,6 @@ import numpy as np
 from flatbuffers import flexbuffers
 
 from ssd_keras.boxes import VARIANCES
-from ssd_keras.default_boxes import DefaultBoxes
 from ssd_keras.importers.tflite_graph import Operator, TFLiteGraph
 from ssd_keras.models.blocks import SAME, ExtraLayer
 from ssd_keras.models.mobilenet_v1 import (
@@ -88,7 +87,8 @@ def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
     maps, score_activation = _maps(graph, operator)
     chain = _chain(graph, maps[-1].source)
     _check_trunk(graph, chain, maps)
-    image_size = graph.shape(graph.inputs[0])[1:3]
+    _, height, width, _ = graph.shape(graph.inputs[0])
+    image_size = (height, width)
     grids = [graph.shape(one.box_head.outputs[0]) for one in maps]
     counts = [grid[3] // 4 for grid in grids]
     names = _checked_names(graph, maps, counts, names)
@@ -233,7 +233,7 @@ def _checked_names(graph, maps, counts, names):
     return names
 
 
-def _default_boxes(graph, anchors, image_size, grids, options) -> DefaultBoxes:
+def _default_boxes(graph, anchors, image_size, grids, options):
     """The formula's default boxes, where they are the file's own."""
     counts = [grid[3] // 4 for grid in grids]
     variances = [round(1 / options[name], 6) for name in SCALES] if options else VARIANCES

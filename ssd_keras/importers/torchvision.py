@@ -163,7 +163,7 @@ class _StateDict:
         self.arrays = arrays
         self.source = source
         self.expected = f"expected a state dict of torchvision's {architecture}"
-        self.used: set[str] = set()
+        self.used = set()
 
     def get(self, name, shape=None):
         """The array, of this shape where one is given."""
@@ -200,7 +200,7 @@ class _StateDict:
                 )
 
 
-def _readers(layer) -> Iterator[Callable[[_StateDict, str], np.ndarray]]:
+def _readers(layer: keras.Layer) -> Iterator[Callable[[_StateDict, str], np.ndarray]]:
     """For each weight of the layer, in Keras' order, what fetches it from a PyTorch module."""
 
     def read(suffix, weight, axes=None):

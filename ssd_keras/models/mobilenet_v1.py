@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from ssd_keras.boxes import VARIANCES
 from ssd_keras.default_boxes import DefaultBoxes
 from ssd_keras.detections import DetectionSettings
 from ssd_keras.models.blocks import SAME, ConvStyle, ExtraLayer, conv, depthwise_conv
@@ -76,7 +77,7 @@ def object_detection_boxes(
     smallest: float = 0.2,
     largest: float = 0.95,
     first_square: float = 0.1,
-    **options: Sequence[float],
+    variances: Sequence[float] = VARIANCES,
 ) -> DefaultBoxes:
     """The default boxes of the Object Detection API's `ssd_anchor_generator`.
 
@@ -88,7 +89,7 @@ def object_detection_boxes(
         largest: size on the last map. Default 0.95.
         first_square: size of the first map's only square where its boxes are reduced. Default
             0.1.
-        **options: variances of `DefaultBoxes`.
+        variances: divisors of the four box deltas. Default (0.1, 0.1, 0.2, 0.2).
 
     Returns:
         `DefaultBoxes`.
@@ -105,7 +106,7 @@ def object_detection_boxes(
         tuple(round(scale * side, 6) for scale in (*scales, 1.0)),
         tuple((2.0, 3.0)[: (count - 1) // 2] for count in boxes_per_cell),
         first_square=round(first_square * side, 6) if is_reduced else None,
-        **options,
+        variances=(variances[0], variances[1], variances[2], variances[3]),
     )
 
 
