@@ -2,6 +2,7 @@
 
 import functools
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -55,7 +56,7 @@ def anchors(image_size=IMAGE_SIZE, grids=GRIDS, smallest=0.2, largest=0.95):
 
 
 @functools.cache
-def network(activation="relu6", scores="sigmoid"):
+def network():
     """MobileNetV1 at a quarter of its width, two extra layers and 1x1 heads, with random weights
     whose activations vary as a trained network's."""
     keras.utils.set_random_seed(5)
@@ -70,10 +71,11 @@ def network(activation="relu6", scores="sigmoid"):
             x = layers.Conv2D(filters, kernel, strides, **options)(x)
         x = layers.BatchNormalization(
             momentum=0.0,
+            epsilon=0.1,  # a map of one cell has four values to vary
             gamma_initializer=keras.initializers.RandomUniform(0.8, 1.6, 3),
             beta_initializer=keras.initializers.RandomUniform(-0.3, 0.9, 4),
         )(x)
-        return layers.Activation(activation)(x)
+        return layers.Activation("relu6")(x)
 
     x = convolve(image, 8, 3, 2)
     maps = []
@@ -100,7 +102,7 @@ def network(activation="relu6", scores="sigmoid"):
             )(x)
             parts.append(layers.Reshape((-1, numbers))(head))
     boxes = layers.Concatenate(axis=1)(deltas)
-    scores = layers.Activation(scores)(layers.Concatenate(axis=1)(logits))
+    scores = layers.Activation("sigmoid")(layers.Concatenate(axis=1)(logits))
     model = keras.Model(image, [boxes, scores])
     model(prepared(pictures()), training=True)  # momentum 0: the statistics of this batch
     return model
@@ -117,9 +119,9 @@ def prepared(images):
 
 
 @functools.cache
-def converted(quantize="none", **options):
+def converted(quantize="none"):
     """The network's file: box encodings and scores, nothing behind them."""
-    model = network(**options)
+    model = network()
     signature = tf.TensorSpec((1, *IMAGE_SIZE, 3), tf.float32, name="normalized_input_image_tensor")
     function = tf.function(lambda x: model(x, training=False), input_signature=[signature])
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
@@ -134,15 +136,15 @@ def converted(quantize="none", **options):
         converter.representative_dataset = lambda: ([one[None]] for one in batch)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
-    return converter.convert()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return converter.convert()
 
 
 @functools.cache
-def detector_file(
-    quantize="none", names=NAMES, boxes="float32", smallest=0.2, post_process=True, **options
-):
+def detector_file(quantize="none", names=NAMES, boxes="float32", smallest=0.2, post_process=True):
     """The whole file: network, TFLite_Detection_PostProcess with its anchors, and labels."""
-    model = flatbuffer.read_model(converted(quantize, **options))
+    model = flatbuffer.read_model(converted(quantize))
     graph = model.subgraphs[0]
     # Port order is the order of names: boxes have four numbers.
     deltas, scores = sorted(graph.outputs, key=lambda place: graph.tensors[place].shape[-1] != 4)

@@ -248,7 +248,14 @@ def test_trunk_is_kerases_mobilenet_where_both_pad_alike():
     channels = [8, 16, 32, 32, 64, 64, *[128] * 6, 256, 256]
     ours = mobilenet_v1((64, 96), channels)
     generator = np.random.default_rng(3)
-    theirs.set_weights([generator.uniform(0.05, 0.4, x.shape) for x in theirs.get_weights()])
+    weights = []
+    for kernel in theirs.get_weights():
+        if kernel.ndim == 4:
+            inputs = kernel[..., :1].size if kernel.shape[-1] > 1 else 9
+            weights.append(generator.normal(0, (2 / inputs) ** 0.5, kernel.shape))
+        else:
+            weights.append(generator.uniform(0.5, 1.5, kernel.shape))
+    theirs.set_weights(weights)
     ours.set_weights(theirs.get_weights())
     assert ours.count_params() == theirs.count_params()
     probe = keras.Model(theirs.input, [theirs.get_layer("conv_pw_11_relu").output, theirs.output])
@@ -272,9 +279,9 @@ def test_the_model_of_300_pixels_has_the_apis_maps():
 # Files that cannot be imported
 
 
-def spoilt(change, **options):
+def spoilt(change):
     """The file with something changed in it."""
-    model = flatbuffer.read_model(api.detector_file(names=None, **options))
+    model = flatbuffer.read_model(api.detector_file(names=None))
     change(model, model.subgraphs[0])
     return flatbuffer.write_model(model)
 
@@ -285,15 +292,20 @@ def cut_weights(model, graph):
     buffer.data = buffer.data[:-8]
 
 
-def no_numbers(model, graph):
+def set_anchor(model, graph, height):
+    """Anchor 40 gets another height."""
     place = next(one for one in graph.tensors if one.name == b"anchors")
-    model.buffers[place.buffer].data[:4] = np.frombuffer(np.float32("nan").tobytes(), "uint8")
+    values = api.anchors()
+    values[40, 2] = height
+    model.buffers[place.buffer] = flatbuffer.AlignedBuffer(values.tobytes())
+
+
+def no_numbers(model, graph):
+    set_anchor(model, graph, float("nan"))
 
 
 def other_anchors(model, graph):
-    place = next(one for one in graph.tensors if one.name == b"anchors")
-    values = model.buffers[place.buffer].data.view("<f4")
-    values[-9] += 0.01
+    set_anchor(model, graph, api.anchors()[40, 2] + 0.01)
 
 
 def other_bias(model, graph):
@@ -308,12 +320,23 @@ def other_stride(model, graph):
     operator.builtinOptions.strideH = operator.builtinOptions.strideW = 1
 
 
+def no_limit(model, graph):
+    graph.operators[2].builtinOptions.fusedActivationFunction = 1
+
+
+def other_scores(model, graph):
+    known = flatbuffer.schema.BuiltinOperator
+    (code,) = (one for one in model.operatorCodes if one.deprecatedBuiltinCode == known.LOGISTIC)
+    code.builtinCode = code.deprecatedBuiltinCode = known.TANH
+
+
 def no_options(model, graph):
     graph.operators[-1].customOptions = np.zeros(3, "uint8")
 
 
 def no_tensor(model, graph):
-    graph.operators[5].inputs[0] = 99999
+    operator = graph.operators[5]
+    operator.inputs = [99999, *operator.inputs[1:]]
 
 
 LABELS = "circle\n???\nsquare\nstar\n"
@@ -349,11 +372,11 @@ BAD = {
     "options": (lambda: spoilt(no_options), "the options of TFLite_Detection_PostProcess cannot"),
     "tensor": (lambda: spoilt(no_tensor), r"is damaged or cut off \(tensor 99999 of \d+\)"),
     "relu": (
-        lambda: api.detector_file(names=None, activation="relu"),
+        lambda: spoilt(no_limit),
         r"holds another network: '.*' has no relu6; expected an SSD MobileNetV1 of the TF Object",
     ),
-    "softplus scores": (
-        lambda: api.detector_file(names=None, scores="tanh"),
+    "scores": (
+        lambda: spoilt(other_scores),
         r"its scores '.*' are no sigmoid",
     ),
     "ours": (
