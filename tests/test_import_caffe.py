@@ -100,7 +100,6 @@ def assert_gold(model, name, picture, image):
 SLOW_512 = pytest.param("ssd512_vgg16_coco", marks=pytest.mark.slow)
 
 
-@pytest.mark.backends
 @pytest.mark.parametrize("name", ["ssd300_vgg16_voc", SLOW_512])
 def test_opencv_gold_of_a_generated_picture(imported, name):
     model, _ = imported(name)

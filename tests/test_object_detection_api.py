@@ -186,7 +186,7 @@ def test_it_learns_and_comes_back_from_its_file(tmp_path):
     batches = training_dataset(data, model.target_encoder(), model.image_size, 4, seed=1)
     model.compile(keras.optimizers.Adam(1e-3))
     losses = [model.train_on_batch(*batch)[0] for batch in batches.take(12)]
-    assert np.isfinite(losses).all() and np.mean(losses[-3:]) < 0.6 * np.mean(losses[:3])
+    assert np.isfinite(losses).all() and np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert again.score_activation == again.loss["class_logits"].score_activation == "sigmoid"
