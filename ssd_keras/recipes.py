@@ -135,8 +135,8 @@ class TrainRecipe:
             return
         if not os.path.exists(self.preset):
             raise ValueError(
-                f"preset={self.preset!r} is neither a preset nor a trained model; choose one of "
-                f"{', '.join(PRESETS)}, or the path of a model."
+                f"preset={self.preset!r} is unknown; choose one of {', '.join(PRESETS)}, or pass "
+                "the path of a trained model."
             )
         for name in ("model_options", "trunk_weights"):
             if getattr(self, name):

@@ -71,7 +71,7 @@ def test_a_recipe_starts_from_a_trained_model(tmp_path):
         initial_model(recipe.replace(precision="mixed_bfloat16"), NEW)
     with pytest.raises(ValueError, match=r"model_options=.* is for presets; '.*old\.keras' is a"):
         recipe.replace(model_options={"width": 8})
-    with pytest.raises(ValueError, match=r"'gone\.keras' is neither a preset nor a trained model"):
+    with pytest.raises(ValueError, match=r"'gone\.keras' is unknown; choose one of ssd300"):
         recipe.replace(preset="gone.keras")
 
 
