@@ -18,11 +18,11 @@ from ssd_keras import from_preset
 from ssd_keras.default_boxes import DefaultBoxes
 from ssd_keras.importers.caffe import (
     caffe_ssd,
-    convert_caffe_trunk,
     import_caffe,
     import_caffe_trunk,
 )
 from ssd_keras.importers.caffe_file import PriorBox
+from ssd_keras.importers.importer import import_file
 from ssd_keras.presets import COCO_CLASSES, VOC_CLASSES
 
 GOLD = Path(__file__).parent / "gold"
@@ -278,7 +278,7 @@ def test_fc_reduced_vgg16_becomes_trunk_weights(tmp_path):
     more = {"fc8": [np.zeros((1000, 4, 1, 1), "float32"), np.zeros(1000, "float32")]}
     path.write_bytes(caffe_nets.caffemodel({**weights, **more}, legacy=True))
     output = tmp_path / "vgg16.weights.h5"
-    convert_caffe_trunk(str(path), str(output))
+    import_file("caffe", str(path), str(output))
     assert sorted(os.listdir(tmp_path)) == sorted([path.name, output.name])
     model = from_preset("ssd300_vgg16_voc", ["cat"], trunk_weights=str(output))
     for name, (kernel, bias) in weights.items():

@@ -12,8 +12,9 @@ from gold.caffe_nets import NETS
 
 from ssd_keras import from_preset
 from ssd_keras.importers import caffe
-from ssd_keras.importers.caffe import caffe_ssd, convert_caffe_trunk, import_caffe
+from ssd_keras.importers.caffe import caffe_ssd, import_caffe, import_caffe_trunk
 from ssd_keras.importers.caffe_file import PriorBox, read_caffemodel
+from ssd_keras.importers.importer import import_file
 
 
 @pytest.mark.parametrize("options", [{}, {"legacy": True}, {"double": True}])
@@ -100,7 +101,7 @@ def test_bad_files_are_told_in_one_line(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     content, message = BAD[name]
     Path("bad.caffemodel").write_bytes(content)
-    for read in (import_caffe, lambda path: convert_caffe_trunk(path, "trunk.weights.h5")):
+    for read in (import_caffe, import_caffe_trunk):
         with pytest.raises(ValueError, match=r"'bad.caffemodel'.*") as caught:
             read("bad.caffemodel")
         assert "\n" not in str(caught.value)
@@ -200,9 +201,9 @@ def test_trunk_refusals_write_nothing(tmp_path, monkeypatch):
         match=r"the kernel of layer 'fc6' has the shape \(4096, 1\), expected \(1024, 512, 3, 3\); "
         r"pass VGG_ILSVRC_16_layers_fc_reduced.caffemodel or an SSD trained from it",
     ):
-        convert_caffe_trunk("full.caffemodel", "trunk.weights.h5")
-    with pytest.raises(ValueError, match=r"output 'trunk.h5' must end in .weights.h5"):
-        convert_caffe_trunk("full.caffemodel", "trunk.h5")
-    with pytest.raises(FileNotFoundError, match=r"directory of 'no/t.weights.h5' does not exist"):
-        convert_caffe_trunk("full.caffemodel", "no/t.weights.h5")
+        import_file("caffe", "full.caffemodel", "trunk.weights.h5")
+    with pytest.raises(ValueError, match=r"output 'trunk.h5' must end in .keras for"):
+        import_file("caffe", "full.caffemodel", "trunk.h5")
+    with pytest.raises(FileNotFoundError, match=r"the directory 'no' does not exist; create it"):
+        import_file("caffe", "full.caffemodel", "no/t.weights.h5")
     assert os.listdir() == ["full.caffemodel"]

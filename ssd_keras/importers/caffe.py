@@ -5,13 +5,11 @@ The files are those of weiliu89/caffe, branch ssd: ``VGG_*_SSD_300x300_*.caffemo
 """
 
 import math
-import os
 from collections.abc import Sequence
 
 import keras
 
 from ssd_keras.boxes import VARIANCES
-from ssd_keras.files import replacing
 from ssd_keras.importers.caffe_file import CaffeNetwork, read_caffemodel
 from ssd_keras.layers import L2Normalize
 from ssd_keras.models.ssd import SSD
@@ -129,26 +127,6 @@ def import_caffe_trunk(path: str, image_size: tuple[int, int] = (300, 300)) -> k
     trunk = vgg16(image_size)
     _set_trunk(trunk, network, TRUNK_WANTED, needs_scale=False)
     return trunk
-
-
-def convert_caffe_trunk(path: str, output: str) -> None:
-    """Writes Caffe's VGG16 as a file for the argument `trunk_weights`.
-
-    Args:
-        path: as of `import_caffe_trunk`.
-        output: path ending in ``.weights.h5``; nothing is written when the file is refused.
-
-    Raises:
-        FileNotFoundError: when there is no such file, or no directory for the output.
-        ValueError: when the file is damaged or holds another network, or `output` ends otherwise.
-    """
-    if not output.endswith(".weights.h5"):
-        raise ValueError(f"output {output!r} must end in .weights.h5: Keras tells files by that.")
-    if not os.path.isdir(os.path.dirname(output) or "."):
-        raise FileNotFoundError(f"the directory of {output!r} does not exist; create it first.")
-    trunk = import_caffe_trunk(path)
-    with replacing(output) as beside:
-        trunk.save_weights(beside)
 
 
 def _count_classes(network, maps, boxes_per_cell):
