@@ -109,15 +109,19 @@ def test_same_losses_and_gradients(name):
 
     assert float(box_loss) == pytest.approx(losses["bbox_regression"].item(), rel=1e-5)
     assert float(class_loss) == pytest.approx(losses["classification"].item(), rel=1e-5)
-    largest = 0.0
-    for weight, gradient, of_theirs in zip(ours.trainable_weights, found, wanted, strict=True):
+    differences = []
+    for gradient, of_theirs in zip(found, wanted, strict=True):
         expected = keras.ops.convert_to_numpy(of_theirs).astype("float64")
         difference = np.linalg.norm(gradient.numpy() - expected)
-        # ReLU and pooling take the other side where two numbers differ in the last digit.
-        assert difference <= 3e-3 * np.linalg.norm(expected) + 1e-7, weight.path
-        largest = max(largest, difference / max(np.linalg.norm(expected), 1e-7))
-    print(f"{name}: losses {float(box_loss):.4f} and {float(class_loss):.4f}, gradients differ by "
-          f"{largest:.1e} of their norm at most")  # fmt: skip
+        # No default box of the finest map is matched in this scene: nothing reaches its box head.
+        differences.append(difference / max(np.linalg.norm(expected), 1e-7))
+    print(f"{name}: losses {float(box_loss):.4f} and {float(class_loss):.4f}")
+    print(f"gradients differ by {np.median(differences):.1e} of their norm, {max(differences):.1e} "
+          "at most")  # fmt: skip
+    # An activation within rounding of zero that falls on either side changes all layers before
+    # it: torchvision's own float32 and float64 gradients of VGG16 are up to 5e-4 apart.
+    assert np.median(differences) < 1e-5
+    assert max(differences) < 5e-3
 
 
 def test_file_of_torchvision_is_read(tmp_path):
