@@ -20,7 +20,8 @@ class LayerRates:
         self.rates = dict(rates or {})
 
     def update_step(self, gradient, variable, learning_rate):
-        rate = self.rates.get(self._own(variable).path.split("/")[-2], 1.0)
+        layer_path, _, _ = self._own(variable).path.rpartition("/")
+        rate = self.rates.get(layer_path.split("/")[-1], 1.0)
         if rate != 1.0:
             learning_rate = ops.cast(learning_rate, variable.dtype) * rate
         super().update_step(gradient, variable, learning_rate)

@@ -115,6 +115,7 @@ def test_json_round_trip_is_its_arguments():
         "preset": "ssdlite320_mobilenet_v2_coco",
         "model_options": {"alpha": 0.35, "sizes": [25, 50.5], "batch_norm": False},
         "trunk_weights": "trunk.weights.h5",
+        "trunk_rate": 0.5,
         "epochs": 7,
         "steps": 0,
         "batch_size": 4,
