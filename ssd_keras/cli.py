@@ -7,6 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ssd_keras.importers import SOURCES
+from ssd_keras.quiet import quiet
+
 if TYPE_CHECKING:
     from ssd_keras.data.examples import DetectionData
     from ssd_keras.models import SSD
@@ -141,7 +144,7 @@ def _add_export(commands: Any) -> None:
 
 def _add_import(commands: Any) -> None:
     command = commands.add_parser("import", help="read weights that were trained elsewhere")
-    command.add_argument("source", choices=("torchvision", "caffe", "object-detection-api"))
+    command.add_argument("source", choices=SOURCES)
     command.add_argument("file", help=".pth, .caffemodel or .tflite file")
     command.add_argument("--output", required=True, help=".keras, or .weights.h5 for a trunk")
     command.add_argument("--labels", help="text file, a class name a line; default: known ones")
@@ -387,12 +390,5 @@ def _import_tensorflow() -> None:
     # What TensorFlow reports as errors is what the machine lacks (a GPU, some instructions);
     # real failures are raised.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+    with quiet():
         import tensorflow  # noqa: F401
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

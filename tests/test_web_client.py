@@ -160,3 +160,4 @@ def test_nothing_can_leave_the_page(page, site):
         "fetch('http://localhost:9/log', {method: 'POST', body: 'x'}).catch(() => 0); 0"
     )
     page.wait_for("globalThis.refused === 'http://localhost:9/log'", seconds=10)
+    assert page.evaluate("globalThis.refused") == "http://localhost:9/log"

@@ -69,6 +69,13 @@ def main(
         return fail(error)
 
 
+def add_server_arguments(parser: argparse.ArgumentParser, server: str) -> None:
+    """Where the server is; `server` is the default."""
+    parser.add_argument("--server", default=server, help="default %(default)s")
+    parser.add_argument("--model", default="detector", help="its name there; default %(default)s")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds; default 60")
+
+
 def fail(error: object) -> int:
     """Prints one line that says what is wrong; the exit status."""
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

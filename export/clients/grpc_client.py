@@ -17,9 +17,7 @@ OPTIONS = [("grpc.max_receive_message_length", -1)]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the server is."""
-    parser.add_argument("--server", default="localhost:8500", help="default %(default)s")
-    parser.add_argument("--model", default="detector", help="its name there; default %(default)s")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds; default 60")
+    common.add_server_arguments(parser, "localhost:8500")
 
 
 @contextlib.contextmanager

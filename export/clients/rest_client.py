@@ -19,9 +19,7 @@ import common
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the server is."""
-    parser.add_argument("--server", default="http://localhost:8501", help="default %(default)s")
-    parser.add_argument("--model", default="detector", help="its name there; default %(default)s")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds; default 60")
+    common.add_server_arguments(parser, "http://localhost:8501")
 
 
 @contextlib.contextmanager

@@ -82,8 +82,8 @@ def _describe_tflite(path):
     ):
         tensors = (f"{x['name']} {x['dtype'].__name__}{x['shape'].tolist()}" for x in details)
         lines.append(f"{kind}: {', '.join(tensors)}")
-    found = sorted(counts.items(), key=lambda item: -item[1])
-    lines.append(f"operators: {', '.join(f'{name} {count}' for name, count in found)}")
+    found = (f"{name} {count}" for name, count in counts.items())
+    lines.append(f"operators: {', '.join(found)}")
     return "\n".join([*lines, _class_line(labels)])
 
 

@@ -5,13 +5,13 @@ import os
 import keras
 
 from ssd_keras.files import replacing
+from ssd_keras.importers import SOURCES
 from ssd_keras.importers.caffe import import_caffe, import_caffe_trunk
 from ssd_keras.importers.object_detection_api import import_object_detection_api
 from ssd_keras.importers.pth import read_pth
 from ssd_keras.importers.torchvision import torchvision_resnet, torchvision_ssd
 from ssd_keras.models.ssd import SSD
 
-SOURCES = ("torchvision", "caffe", "object-detection-api")
 MODEL_ENDING, TRUNK_ENDING = ".keras", ".weights.h5"
 # The weights of a trunk fit every input size.
 TRUNK_IMAGE_SIZE = (300, 300)

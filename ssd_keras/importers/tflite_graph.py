@@ -3,14 +3,13 @@
 import dataclasses
 import io
 import os
-import re
 import struct
 import zipfile
 from typing import Any
 
 import numpy as np
 
-from ssd_keras.serving.flatbuffer import IDENTIFIER, read_model, schema
+from ssd_keras.serving.flatbuffer import IDENTIFIER, operator_name, read_model, schema
 
 DTYPES = {
     schema.TensorType.FLOAT32: "<f4",
@@ -22,11 +21,6 @@ DTYPES = {
 }
 # What changes the form of values or their coding, not the values.
 PASSING = ("RESHAPE", "SQUEEZE", "DEQUANTIZE", "QUANTIZE")
-BUILTIN_NAMES = {
-    code: name
-    for name, code in vars(schema.BuiltinOperator).items()
-    if re.fullmatch("[A-Z0-9_]+", name)
-}
 DAMAGE = (struct.error, IndexError, KeyError, TypeError, AttributeError, ValueError, OverflowError)
 LABELS_LIMIT = 1_000_000
 
@@ -187,14 +181,10 @@ class TFLiteGraph:
 
 
 def _operator(model, packed):
-    code = model.operatorCodes[packed.opcodeIndex]
-    # Old files have small codes in the deprecated byte, new ones take the larger.
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
-    is_custom = number == schema.BuiltinOperator.CUSTOM
     options = packed.builtinOptions
     custom_options = packed.customOptions
     return Operator(
-        code.customCode.decode() if is_custom else BUILTIN_NAMES[number],
+        operator_name(model, packed),
         tuple(int(place) for place in packed.inputs),
         tuple(int(place) for place in packed.outputs),
         {} if options is None else vars(options),

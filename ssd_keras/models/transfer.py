@@ -39,13 +39,17 @@ def with_classes(model: SSD, class_names: Sequence[str], new_rows: str = "mean")
     if new_rows not in NEW_ROWS:
         raise ValueError(f"new_rows={new_rows!r} is unknown; choose one of {', '.join(NEW_ROWS)}.")
     copy = SSD.from_config({**model.get_config(), "class_names": list(class_names)})
+    known = known_classes(model, copy.class_names)
+    known_labels = [
+        model.class_names.index(known[name]) if name in known else None for name in copy.class_names
+    ]
     class_heads = {f"class_head{place}" for place in range(1, 1 + len(copy.feature_sizes))}
     for layer in copy.layers:
         old = model.get_layer(layer.name).get_weights()
         if layer.name in class_heads:
             new = layer.get_weights()
             pairs = zip(old, new, strict=True)
-            old = [_rows_by_class(*pair, model, copy, new_rows) for pair in pairs]
+            old = [_rows_by_class(*pair, known_labels, new_rows) for pair in pairs]
         if old:
             layer.set_weights(old)
     return copy
@@ -71,16 +75,17 @@ def known_classes(model: SSD, class_names: Sequence[str]) -> dict[str, str]:
     return {name: model.class_names[labels[name]] for name in class_names if name in labels}
 
 
-def _rows_by_class(old, new, model, copy, new_rows):
-    """A class head's kernel or bias for the new classes; the last axis is boxes x classes."""
-    before, after = 1 + len(model.class_names), 1 + len(copy.class_names)
-    old = old.reshape(*old.shape[:-1], -1, before)
-    result = new.reshape(*new.shape[:-1], -1, after).copy()
+def _rows_by_class(old, new, known_labels, new_rows):
+    """A class head's kernel or bias for the new classes; the last axis is boxes x classes.
+
+    `known_labels` are the old labels of the new classes, None where there is none.
+    """
+    result = new.reshape(*new.shape[:-1], -1, 1 + len(known_labels)).copy()
+    old = old.reshape(*old.shape[:-1], result.shape[-2], -1)
     result[..., 0] = old[..., 0]
-    labels = labels_by_name(model.class_names)
-    for label, name in enumerate(copy.class_names, start=1):
-        if name in labels:
-            result[..., label] = old[..., 1 + labels[name]]
+    for label, old_label in enumerate(known_labels, start=1):
+        if old_label is not None:
+            result[..., label] = old[..., 1 + old_label]
         elif new_rows == "mean":
             result[..., label] = np.mean(old[..., 1:], axis=-1)
     return result.reshape(new.shape)

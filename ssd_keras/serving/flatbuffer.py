@@ -1,5 +1,6 @@
 """TFLite files as objects: read, join two graphs, name and order the tensors, write."""
 
+import collections
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,11 @@ from ai_edge_litert import schema_py_generated as schema
 IDENTIFIER = b"TFL3"
 BUFFER_ALIGNMENT = 16
 SIGNATURE = b"serving_default"
+BUILTIN_NAMES = {
+    code: name
+    for name, code in vars(schema.BuiltinOperator).items()
+    if re.fullmatch("[A-Z0-9_]+", name)
+}
 
 
 class AlignedBuffer(schema.BufferT):
@@ -224,6 +230,23 @@ def add_metadata(model: schema.ModelT, name: str, content: bytes) -> None:
     model.metadata.append(schema.MetadataT(name.encode(), len(model.buffers) - 1))
 
 
+def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
+    """What an operator is called.
+
+    Args:
+        model: the model.
+        operator: one of its operators.
+
+    Returns:
+        the name as the schema spells it, or a custom operator's own.
+    """
+    code = model.operatorCodes[operator.opcodeIndex]
+    # Old readers find small codes in the deprecated byte, new ones take the larger.
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    is_custom = number == schema.BuiltinOperator.CUSTOM
+    return code.customCode.decode() if is_custom else BUILTIN_NAMES[number]
+
+
 def operator_counts(model: schema.ModelT) -> dict[str, int]:
     """How often each operator occurs.
 
@@ -231,22 +254,10 @@ def operator_counts(model: schema.ModelT) -> dict[str, int]:
         model: the model.
 
     Returns:
-        count by operator name as the schema spells it, or by a custom operator's own name.
+        count by `operator_name`, most frequent first.
     """
-    names = {
-        code: name
-        for name, code in vars(schema.BuiltinOperator).items()
-        if re.fullmatch("[A-Z0-9_]+", name)
-    }
-    counts: dict[str, int] = {}
-    for operator in model.subgraphs[0].operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        # Old readers find small codes in the deprecated byte, new ones take the larger.
-        number = max(code.builtinCode, code.deprecatedBuiltinCode)
-        is_custom = number == schema.BuiltinOperator.CUSTOM
-        name = code.customCode.decode() if is_custom else names[number]
-        counts[name] = counts.get(name, 0) + 1
-    return counts
+    names = (operator_name(model, operator) for operator in model.subgraphs[0].operators)
+    return dict(collections.Counter(names).most_common())
 
 
 def _move_tensors(operator, places):

@@ -4,8 +4,6 @@ Network and post-processing are converted apart and joined: quantisation then en
 network ends, and no optimisation of one can spoil the other.
 """
 
-import contextlib
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 
@@ -16,6 +14,7 @@ from flatbuffers import flexbuffers
 from ssd_keras.detections import DetectionSettings, class_scores
 from ssd_keras.layers import Preprocessor
 from ssd_keras.models.ssd import SSD
+from ssd_keras.quiet import quiet
 from ssd_keras.serving import flatbuffer, metadata
 from ssd_keras.serving.network import frozen_network, in_float32, uniform_preprocessor
 from ssd_keras.serving.postprocess import builtin_detections
@@ -250,19 +249,6 @@ def _add_metadata(network, model, post_processing):
 
 def _convert(converter):
     """Converts with the converter's remarks to the developer silenced, errors are raised."""
-    with _silenced(), warnings.catch_warnings():
+    with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return flatbuffer.read_model(converter.convert())
-
-
-@contextlib.contextmanager
-def _silenced():
-    """The converter's C++ part prints to the standard error, whatever the log level."""
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
