@@ -1,0 +1,221 @@
+"""What each command of the command line does: call one function of the package, print.
+
+Every public function is one command; its argument is what `cli.build_parser` found. Heavy imports
+stay inside the commands, so that `--help` and mistakes answer at once.
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ssd_keras.quiet import quiet
+
+if TYPE_CHECKING:
+    from ssd_keras.data.examples import DetectionData
+    from ssd_keras.models import SSD
+
+# int8 calibration gains nothing from more.
+CALIBRATION_PICTURES = 200
+MOST_PROBLEMS = 5
+
+
+def train(parsed: argparse.Namespace) -> None:
+    """Trains by a recipe or from a preset, and says which epoch was best."""
+    from ssd_keras.recipes import TrainRecipe, load_recipe, override
+
+    if parsed.recipe:
+        recipe = load_recipe(parsed.recipe)
+    else:
+        recipe = TrainRecipe(preset=parsed.preset, steps=120_000, decay_steps=(2 / 3, 5 / 6))
+    recipe = override(recipe, parsed.set)
+    data = _load(parsed.train_data, parsed.bad_data)
+    validation = None
+    if parsed.validation_data:
+        validation = _load(parsed.validation_data, parsed.bad_data, data.class_names)
+    print(f"{len(data)} pictures, {len(data.class_names)} classes, preset {recipe.preset}")
+    _import_tensorflow()
+    from ssd_keras.engine.train import train
+
+    history = train(
+        recipe, data, validation, parsed.output, resume=parsed.resume, progress=_is_terminal()
+    )
+    scored = [row for row in history if row.get("val_AP") is not None]
+    if scored:
+        best = max(scored, key=lambda row: row["val_AP"])
+        print(
+            f"best: AP {best['val_AP']:.3f}, AP50 {best['val_AP50']:.3f} "
+            f"after epoch {best['epoch']:g}"
+        )
+    print(f"wrote {os.path.join(parsed.output, 'model.keras')}")
+
+
+def evaluate(parsed: argparse.Namespace) -> None:
+    """Measures a detector on data and prints the table."""
+    _import_tensorflow()
+    from ssd_keras.engine.detector import load_detector
+    from ssd_keras.engine.evaluate import evaluate, write_json
+    from ssd_keras.metrics import metrics_table
+
+    detector = load_detector(parsed.model)
+    data = _load(parsed.data, parsed.bad_data, detector.class_names)
+    metrics = evaluate(detector, data, parsed.batch_size, progress=_is_terminal())
+    print(metrics_table(metrics))
+    print(f"{metrics['pictures_per_second']} pictures a second, reading included")
+    if parsed.json:
+        write_json(metrics, parsed.json)
+
+
+def predict(parsed: argparse.Namespace) -> None:
+    """Draws and lists what a detector finds in pictures."""
+    _import_tensorflow()
+    from ssd_keras.engine.detector import load_detector
+    from ssd_keras.engine.predict import find_pictures, predict
+
+    pictures = find_pictures(parsed.pictures)
+    detector = load_detector(parsed.model)
+    detections, problems = predict(
+        detector,
+        pictures,
+        parsed.output,
+        draw_above=parsed.draw_above,
+        batch_size=parsed.batch_size,
+        progress=_is_terminal(),
+    )
+    _print_problems(problems)
+    drawn = sum(one["score"] >= parsed.draw_above for one in detections)
+    print(
+        f"wrote {len(pictures) - len(problems)} pictures and {len(detections)} detections "
+        f"({drawn} drawn) to {parsed.output}"
+    )
+
+
+def score(parsed: argparse.Namespace) -> None:
+    """Measures detections that another program made."""
+    from ssd_keras.engine.evaluate import score, write_json
+    from ssd_keras.metrics import metrics_table
+
+    data = _load(parsed.data, parsed.bad_data, check_pictures=False)
+    metrics = score(parsed.detections, data)
+    print(metrics_table(metrics))
+    if parsed.json:
+        write_json(metrics, parsed.json)
+
+
+def export(parsed: argparse.Namespace) -> None:
+    """Writes a SavedModel or a TFLite file, checked in a fresh process."""
+    options = {
+        "quantize": parsed.quantize,
+        "post_processing": parsed.post_processing,
+        "input_dtype": parsed.input,
+    }
+    settings = {
+        name: getattr(parsed, name)
+        for name in ("score_threshold", "iou_threshold", "max_detections")
+        if getattr(parsed, name) is not None
+    }
+    _import_tensorflow()
+    from ssd_keras.serving.export import export, pictures_of
+
+    model = _model_or_preset(parsed.model)
+    data = None
+    if parsed.calibration_data:
+        data = _load(parsed.calibration_data, parsed.bad_data, model.class_names)
+    print("exporting, then checking in a fresh process: up to a minute")
+    report = export(
+        model,
+        parsed.output,
+        parsed.format,
+        settings=dataclasses.replace(model.detection_settings, **settings),
+        pictures=pictures_of(data, CALIBRATION_PICTURES) if data else (),
+        **{name: value for name, value in options.items() if value is not None},
+    )
+    print(report)
+
+
+def import_weights(parsed: argparse.Namespace) -> None:
+    """Reads weights that were trained elsewhere and writes them in Keras' form."""
+    _import_tensorflow()
+    from ssd_keras.importers.importer import import_file
+
+    print(import_file(parsed.source, parsed.file, parsed.output, parsed.labels))
+
+
+def _model_or_preset(name: str) -> "SSD":
+    from ssd_keras.engine.detector import load_model
+    from ssd_keras.presets import PRESETS, from_preset
+
+    if name in PRESETS:
+        print(f"note: the preset {name} has random weights", file=sys.stderr)
+        return from_preset(name)
+    return load_model(name)
+
+
+def show_data(parsed: argparse.Namespace) -> None:
+    """Draws a sheet of pictures as training sees them."""
+    from ssd_keras.recipes import TrainRecipe, load_recipe
+    from ssd_keras.visualize import save_image
+
+    recipe = TrainRecipe(preset=parsed.preset, steps=1)
+    if parsed.recipe:
+        recipe = load_recipe(parsed.recipe)
+    data = _load(parsed.data, parsed.bad_data)
+    _import_tensorflow()
+    from ssd_keras.engine.show import training_sheet
+
+    save_image(training_sheet(recipe, data, parsed.count, parsed.seed), parsed.output)
+    print(f"wrote {parsed.output}")
+
+
+def info(parsed: argparse.Namespace) -> None:
+    """Describes a model, or lists the presets."""
+    from ssd_keras.presets import PRESETS
+
+    if parsed.model == "presets":
+        print(*PRESETS.values(), sep="\n")
+        return
+    _import_tensorflow()
+    from ssd_keras.engine.describe import describe
+
+    print(describe(parsed.model))
+
+
+def _load(
+    specs: Sequence[str],
+    bad_data: str,
+    class_names: Sequence[str] | None = None,
+    check_pictures: bool = True,
+) -> "DetectionData":
+    from ssd_keras.data.sources import load_data
+
+    data = load_data(
+        specs,
+        class_names=class_names,
+        bad_data=bad_data,
+        check_pictures=check_pictures,
+        progress=_is_terminal(),
+    )
+    _print_problems([str(problem) for problem in data.problems])
+    return data
+
+
+def _print_problems(lines: Sequence[str]) -> None:
+    for line in lines[:MOST_PROBLEMS]:
+        print(f"note: {line}", file=sys.stderr)
+    if len(lines) > MOST_PROBLEMS:
+        print(f"note: and {len(lines) - MOST_PROBLEMS} more like these", file=sys.stderr)
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty() or bool(os.environ.get("SSD_KERAS_PROGRESS"))
+
+
+def _import_tensorflow() -> None:
+    """Imports TensorFlow without its greeting, which no log level silences."""
+    # What TensorFlow reports as errors is what the machine lacks (a GPU, some instructions);
+    # real failures are raised.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet():
+        import tensorflow  # noqa: F401
