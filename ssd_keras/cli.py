@@ -13,7 +13,7 @@ DATA_HELP = (
     "synthetic:shapes@train, voc:ROOT@SPLIT or coco:ANNOTATIONS.json@IMAGES_DIR; several are "
     "united by class name"
 )
-MODEL_HELP = "a RUN directory of `ssd-keras train`, or a .keras file"
+MODEL_HELP = "a RUN directory of `ssd-keras train`, a .keras file, or a preset with weights"
 DETECTOR_HELP = f"{MODEL_HELP}, or what `ssd-keras export` wrote"
 
 

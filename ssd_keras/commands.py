@@ -147,7 +147,7 @@ def _model_or_preset(name: str) -> "SSD":
     from ssd_keras.engine.detector import load_model
     from ssd_keras.presets import PRESETS, from_preset
 
-    if name in PRESETS:
+    if name in PRESETS and PRESETS[name].weights is None:
         print(f"note: the preset {name} has random weights", file=sys.stderr)
         return from_preset(name)
     return load_model(name)

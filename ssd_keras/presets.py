@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ssd_keras.published import DETECTORS, Published
+
 if TYPE_CHECKING:
     from ssd_keras.models import SSD
 
@@ -27,6 +29,26 @@ COCO_CLASSES = (
     "toothbrush",
 )  # fmt: skip
 
+UNUSED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+"""The ids from 1 to 90 that COCO announced and never used: torchvision's "N/A"."""
+
+
+def _coco_classes_by_id():
+    used = iter(COCO_CLASSES)
+    return tuple(
+        f"unused COCO id {number}" if number in UNUSED_COCO_IDS else next(used)
+        for number in range(1, 1 + len(COCO_CLASSES) + len(UNUSED_COCO_IDS))
+    )
+
+
+COCO_CLASSES_BY_ID = _coco_classes_by_id()
+"""Names of COCO's ids 1 to 90: the label of a detection is its id less one.
+
+The ten unused ids keep a place in torchvision's models, for their outputs take part in the softmax:
+without them every score would differ. Their names match no class of any data set, and training has
+taught the model never to find them.
+"""
+
 SHAPE_CLASSES = ("circle", "square", "triangle", "star", "cross")
 
 VOC300_SIZES = (30, 60, 111, 162, 213, 264, 315)
@@ -41,13 +63,15 @@ class Preset:
 
     Args:
         name: as given to `from_preset` and on the command line.
-        builder: name of a function of `ssd_keras.models`.
+        builder: name of a function of `ssd_keras.models`; "" where the weights were published by
+            others and bring their own numbers.
         image_size: height and width in pixels.
         class_names: the classes of its data set.
         num_default_boxes: how many default boxes it has.
         options: arguments that fix the builder's numbers.
         reported: what its paper or peers report, with the source.
-        recipe: file under ``training/recipes`` that trains it.
+        recipe: file under ``training/recipes`` that trains it; "" where others trained it.
+        weights: what others published, or None: then the weights are random.
     """
 
     name: str
@@ -57,14 +81,23 @@ class Preset:
     num_default_boxes: int
     options: Mapping[str, Any]
     reported: str
-    recipe: str
+    recipe: str = ""
+    weights: Published | None = None
 
     def __str__(self) -> str:
         height, width = self.image_size
+        weights = f"; weights: {self.weights.licence}" if self.weights else ""
         return (
             f"{self.name}: {height}x{width}, {len(self.class_names)} classes, "
-            f"{self.num_default_boxes} default boxes; reported: {self.reported}"
+            f"{self.num_default_boxes} default boxes; reported: {self.reported}{weights}"
         )
+
+
+def _published(name, size, class_names, num_default_boxes, reported):
+    return Preset(
+        name, "", (size, size), class_names, num_default_boxes, {}, reported,
+        weights=DETECTORS[name],
+    )  # fmt: skip
 
 
 _LIST = (
@@ -121,17 +154,41 @@ _LIST = (
         "none: made for demonstrations and tests",
         "shapes.py",
     ),
+    _published(
+        "torchvision_ssd300_vgg16_coco", 300, COCO_CLASSES_BY_ID, 8732,
+        "COCO val2017 AP 25.1 (torchvision)",
+    ),
+    _published(
+        "torchvision_ssdlite320_mobilenet_v3_large_coco", 320, COCO_CLASSES_BY_ID, 3234,
+        "COCO val2017 AP 21.3 (torchvision)",
+    ),
+    _published(
+        "caffe_ssd300_vgg16_voc", 300, VOC_CLASSES, 8732,
+        "VOC12 test mAP 79.3, trained on 07++12 and COCO (arXiv 1512.02325)",
+    ),
+    _published(
+        "caffe_ssd512_vgg16_voc", 512, VOC_CLASSES, 24564,
+        "VOC12 test mAP 78.5, trained on 07++12 (arXiv 1512.02325)",
+    ),
+    _published(
+        "object_detection_api_ssd300_mobilenet_v1_coco", 300, COCO_CLASSES, 1917,
+        "none: depth 0.75, quantised (TF Object Detection API)",
+    ),
 )  # fmt: skip
 
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _LIST}
 
 
 def from_preset(name: str, class_names: Sequence[str] | None = None, **options: Any) -> "SSD":
-    """Builds a preset's model with random weights, or on a trunk with `trunk_weights`.
+    """Builds a preset's model.
+
+    Its weights are those that others published where the preset has such (fetched once into a
+    cache), else random, on a trunk with `trunk_weights`.
 
     Args:
         name: one of `PRESETS`.
-        class_names: other classes than the preset's, without background.
+        class_names: other classes than the preset's, without background. Of published weights
+            everything is kept but the class heads, see `ssd_keras.models.with_classes`.
         **options: arguments of the preset's builder that replace the preset's: `image_size`,
             `trunk_weights` ("imagenet" or a path), the ablations.
 
@@ -139,7 +196,7 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
         `ssd_keras.models.SSD`.
 
     Raises:
-        ValueError: for an unknown preset or option.
+        ValueError: for an unknown preset or option, or when weights cannot be fetched.
 
     Example:
 
@@ -149,10 +206,12 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
     """
     if name not in PRESETS:
         raise ValueError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
+    preset = PRESETS[name]
+    if preset.weights is not None:
+        return _from_published(preset, class_names, options)
     from ssd_keras import models
     from ssd_keras.detections import DetectionSettings
 
-    preset = PRESETS[name]
     builder = getattr(models, preset.builder)
     known = builder.__kwdefaults__.keys() - {"name"} | {"image_size", "sizes"}
     unknown = sorted(options.keys() - known)
@@ -166,3 +225,19 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
     arguments = {"image_size": preset.image_size, "name": name, **preset.options, **options}
     chosen = preset.class_names if class_names is None else class_names
     return builder(class_names=chosen, **arguments)
+
+
+def _from_published(preset, class_names, options):
+    if options:
+        raise ValueError(
+            f"preset {preset.name!r} has no option {min(options)!r}: its weights fix its numbers; "
+            "choose a preset that is trained from a trunk."
+        )
+    from ssd_keras.importers.importer import import_published
+
+    model = import_published(preset.weights)
+    if class_names is None or tuple(class_names) == model.class_names:
+        return model
+    from ssd_keras.models.transfer import with_classes
+
+    return with_classes(model, class_names)

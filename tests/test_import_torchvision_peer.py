@@ -18,8 +18,9 @@ from gold import scene, torch_weights
 
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.importers.pth import read_pth
-from ssd_keras.importers.torchvision import coco_names_by_id, torchvision_ssd
+from ssd_keras.importers.torchvision import torchvision_ssd
 from ssd_keras.losses import BoxLoss, ClassLoss
+from ssd_keras.presets import COCO_CLASSES_BY_ID
 
 REASON = (
     "NOT TESTED: imports beside torchvision's own models need PyTorch: pip install torch "
@@ -138,5 +139,5 @@ def test_file_of_torchvision_is_read(tmp_path):
 def test_class_names_are_torchvisions():
     weights = import_torchvision().models.detection.SSD300_VGG16_Weights.COCO_V1
     names = weights.meta["categories"][1:]
-    ours = ["N/A" if name.startswith("unused") else name for name in coco_names_by_id()]
+    ours = ["N/A" if name.startswith("unused") else name for name in COCO_CLASSES_BY_ID]
     assert ours == names

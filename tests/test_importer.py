@@ -58,13 +58,13 @@ BAD = {
         ["caffe", "a.caffemodel", "--output", "{folder}/gone/model.keras"],
         r"the directory '.*gone' does not exist; create it first\.",
     ),
-    "no trunks there": (
-        ["object-detection-api", "a.tflite", "--output", "{folder}/a.weights.h5"],
-        r"source='object-detection-api' has no trunks; give an output ending in \.keras\.",
+    "no trunk": (
+        ["object-detection-api", "{folder}/empty.pth", "--output", "{folder}/a.weights.h5"],
+        r"'.*empty\.pth' is no TFLite file \(it begins with b'<html>404</html'\); expected .*",
     ),
     "no labels": (
         ["caffe", "a.caffemodel", "--output", "{folder}/a.keras", "--labels", "gone.txt"],
-        r"labels 'gone\.txt' does not exist; pass a text file of names\.",
+        r"the labels 'gone\.txt' do not exist; pass a text file of names\.",
     ),
     "a web page": (
         ["torchvision", "{folder}/empty.pth", "--output", "{folder}/a.keras"],
@@ -91,5 +91,7 @@ def test_an_unknown_source_is_told(tmp_path):
         importer.import_model("darknet", str(tmp_path))
     labels = tmp_path / "labels.txt"
     labels.write_text("cat\n\ndog\n")
-    with pytest.raises(ValueError, match=r"labels '.*' must hold one class name a line, and no"):
+    with pytest.raises(
+        ValueError, match=r"the labels '.*' have an empty line; expected one name a"
+    ):
         importer.import_model("caffe", "a.caffemodel", str(labels))

@@ -258,8 +258,6 @@ def test_imagenet_out_of_reach_is_an_error(monkeypatch, name, build):
 
 
 def test_trunks_without_imagenet_say_so():
-    with pytest.raises(ValueError, match=r"Keras has no ImageNet weights of ResNet18; pass the"):
-        resnet18((64, 64), "imagenet")
     with pytest.raises(ValueError, match=r"no ImageNet weights of MobileNetV3-Large with the red"):
         mobilenet_v3_large((64, 64), "imagenet")
     with pytest.raises(ValueError, match=r"depth=34 is unknown; choose 18 or 50"):

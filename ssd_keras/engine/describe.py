@@ -27,7 +27,11 @@ def describe(name: str) -> str:
     ssd300_vgg16_voc: input 300x300, maps 38x38, 19x19, 10x10, 5x5, 3x3, 1x1
     """
     if name in PRESETS:
-        return _describe_model(from_preset(name))
+        weights = PRESETS[name].weights
+        if weights is None:
+            return _describe_model(from_preset(name))
+        # Nobody wants to fetch a hundred megabytes to be told what they are.
+        return f"{PRESETS[name]}\nfrom {weights.address}\nSHA-256 {weights.sha256}"
     if not os.path.exists(name):
         raise FileNotFoundError(
             f"{name!r} is neither a model nor a preset; pass a RUN directory of "

@@ -16,6 +16,7 @@ from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import inference_dataset, naming_broken_pictures
 from ssd_keras.detections import DetectionSettings, detections_from_outputs
 from ssd_keras.models.ssd import SSD
+from ssd_keras.presets import PRESETS, from_preset
 
 
 class Detector(Protocol):
@@ -77,8 +78,8 @@ def load_detector(path: str, settings: DetectionSettings | None = None) -> Detec
     """Loads a trained detector.
 
     Args:
-        path: a RUN directory of `ssd-keras train`, a ``.keras`` file, or what `ssd-keras export`
-            wrote: a SavedModel directory or a ``.tflite`` file.
+        path: what `load_model` takes, or what `ssd-keras export` wrote: a SavedModel directory
+            or a ``.tflite`` file.
         settings: `DetectionSettings`. Default: the model's own. Exports have theirs inside.
 
     Returns:
@@ -103,20 +104,23 @@ def load_model(path: str) -> SSD:
     """Loads a trained Keras model.
 
     Args:
-        path: a RUN directory of `ssd-keras train`, or a ``.keras`` file.
+        path: a RUN directory of `ssd-keras train`, a ``.keras`` file, or a preset that others
+            published weights of (fetched if the cache does not have them).
 
     Returns:
         `SSD`.
 
     Raises:
         FileNotFoundError: when there is nothing at the path.
-        ValueError: when it holds no SSD.
+        ValueError: when it holds no SSD, or weights cannot be fetched.
     """
+    if path in PRESETS and PRESETS[path].weights is not None:
+        return from_preset(path)
     file = os.path.join(path, "model.keras") if os.path.isdir(path) else path
     if not os.path.isfile(file):
         raise FileNotFoundError(
             f"{path!r} holds no model; pass the output directory of `ssd-keras train` (with "
-            "model.keras inside) or a .keras file."
+            "model.keras inside), a .keras file, or a preset with weights."
         )
     if not zipfile.is_zipfile(file):  # Keras would say that there is no such file
         raise ValueError(

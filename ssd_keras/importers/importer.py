@@ -7,10 +7,13 @@ import keras
 from ssd_keras.files import replacing
 from ssd_keras.importers import SOURCES
 from ssd_keras.importers.caffe import import_caffe, import_caffe_trunk
+from ssd_keras.importers.labels import read_labels
+from ssd_keras.importers.mobilenet import import_mobilenet_trunk
 from ssd_keras.importers.object_detection_api import import_object_detection_api
 from ssd_keras.importers.pth import read_pth
 from ssd_keras.importers.torchvision import torchvision_resnet, torchvision_ssd
 from ssd_keras.models.ssd import SSD
+from ssd_keras.published import TRUNKS, Published
 
 MODEL_ENDING, TRUNK_ENDING = ".keras", ".weights.h5"
 # The weights of a trunk fit every input size.
@@ -43,18 +46,40 @@ def import_model(source: str, path: str, labels: str | None = None) -> SSD:
     _check_source(source)
     if source == "object-detection-api":
         return import_object_detection_api(path, labels)
-    names = _read_names(labels) if labels else None
+    names = _complete(read_labels(labels), labels) if labels else None
     if source == "caffe":
         return import_caffe(path, names)
     return torchvision_ssd(read_pth(path), names, source=repr(path))
+
+
+def import_published(weights: Published, *, progress: bool | None = None) -> SSD:
+    """Reads a detector that others published, fetched if the cache does not have it.
+
+    Args:
+        weights: a value of `ssd_keras.published.DETECTORS`.
+        progress: show a progress bar. Default: on a terminal.
+
+    Returns:
+        `SSD`.
+
+    Raises:
+        ValueError: when it cannot be fetched.
+
+    Example:
+
+        model = import_published(DETECTORS["torchvision_ssd300_vgg16_coco"])
+    """
+    with weights.file(progress) as path:
+        return import_model(weights.source, path)
 
 
 def import_trunk(source: str, path: str) -> keras.Model:
     """Reads a classifier's trunk, from which trainings start.
 
     Args:
-        source: "torchvision" (a ``.pth`` of `resnet18` or `resnet50`) or "caffe" (a
-            ``.caffemodel`` of the ILSVRC VGG16 with reduced fc layers).
+        source: "torchvision" (a ``.pth`` of `resnet18` or `resnet50`), "caffe" (a
+            ``.caffemodel`` of the ILSVRC VGG16 with reduced fc layers) or "object-detection-api"
+            (a ``.tflite`` of a MobileNetV2 that classifies, which that API starts from).
         path: the file.
 
     Returns:
@@ -70,7 +95,28 @@ def import_trunk(source: str, path: str) -> keras.Model:
         return import_caffe_trunk(path, TRUNK_IMAGE_SIZE)
     if source == "torchvision":
         return torchvision_resnet(read_pth(path), TRUNK_IMAGE_SIZE, source=repr(path))
-    raise ValueError(f"source={source!r} has no trunks; give an output ending in {MODEL_ENDING}.")
+    return import_mobilenet_trunk(path, TRUNK_IMAGE_SIZE)
+
+
+def import_published_trunk(name: str, *, progress: bool | None = None) -> keras.Model:
+    """Reads an ImageNet trunk that others published, fetched if the cache does not have it.
+
+    Args:
+        name: a key of `ssd_keras.published.TRUNKS`.
+        progress: show a progress bar. Default: on a terminal.
+
+    Returns:
+        the trunk.
+
+    Raises:
+        ValueError: when it cannot be fetched.
+
+    Example:
+
+        trunk = import_published_trunk("resnet18")
+    """
+    with TRUNKS[name].file(progress) as path:
+        return import_trunk(TRUNKS[name].source, path)
 
 
 def import_file(source: str, path: str, output: str, labels: str | None = None) -> str:
@@ -114,11 +160,7 @@ def _check_source(source):
         raise ValueError(f"source={source!r} is unknown; choose one of {', '.join(SOURCES)}.")
 
 
-def _read_names(path):
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"labels {path!r} does not exist; pass a text file of names.")
-    with open(path, encoding="utf-8") as file:
-        names = file.read().splitlines()
-    if not names or not all(names):
-        raise ValueError(f"labels {path!r} must hold one class name a line, and no empty line.")
+def _complete(names, path):
+    if not all(names):
+        raise ValueError(f"the labels {path!r} have an empty line; expected one name a line.")
     return names

@@ -1,7 +1,6 @@
 """SSD MobileNetV1 of the TF Object Detection API, from its float or quantised `.tflite` file."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,9 @@ import numpy as np
 from flatbuffers import flexbuffers
 
 from ssd_keras.boxes import VARIANCES
+from ssd_keras.importers.labels import read_labels
 from ssd_keras.importers.tflite_graph import Operator, TFLiteGraph
+from ssd_keras.importers.tflite_layers import filters, has_relu6, set_weights, weights_of
 from ssd_keras.models.blocks import SAME, ExtraLayer
 from ssd_keras.models.mobilenet_v1 import (
     CHANNELS,
@@ -25,7 +26,6 @@ from ssd_keras.serving.tflite import POST_PROCESSING_OPERATOR
 
 UNNAMED = ("???", "background", "")
 ACTIVATIONS = {"LOGISTIC": "sigmoid", "SOFTMAX": "softmax"}
-NO_ACTIVATION, RELU6 = 0, 3
 SAME_PADDING = 0
 LENGTH = 2 * len(CHANNELS) - 1
 """Convolutions of the trunk: the first, and 13 depthwise with their pointwise ones."""
@@ -66,7 +66,7 @@ def import_object_detection_api(path: str, labels: str | None = None) -> SSD:
         model.save("coco.keras")
     """
     graph = TFLiteGraph(path)
-    return ssd_from_graph(graph, _read_labels(graph, labels))
+    return ssd_from_graph(graph, _names(graph, labels))
 
 
 def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
@@ -97,9 +97,9 @@ def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
     model = ssd_mobilenet_v1(
         image_size,
         [name for name in names if name not in UNNAMED],
-        channels=[_filters(graph, one) for one in [chain[0], *chain[2:LENGTH:2]]],
+        channels=[filters(graph, one) for one in [chain[0], *chain[2:LENGTH:2]]],
         extra_layers=[
-            ExtraLayer(_filters(graph, one), _filters(graph, other), padding=SAME)
+            ExtraLayer(filters(graph, one), filters(graph, other), padding=SAME)
             for one, other in zip(chain[LENGTH::2], chain[LENGTH + 1 :: 2], strict=True)
         ],
         default_boxes=spec,
@@ -187,7 +187,8 @@ def _check_trunk(graph, chain, maps):
         _check_convolution(
             graph, operator, 3 if is_strided else 1, stride if is_strided else 1, is_depthwise
         )
-        _check_relu6(graph, operator)
+        if not has_relu6(graph, operator):
+            raise _other_network(graph, f"{graph.name(operator.outputs[0])!r} has no relu6")
     expected = [chain[2 * number] for number in SOURCES] + chain[LENGTH + 1 :: 2]
     if [id(one.source) for one in maps] != [id(one) for one in expected]:
         raise _other_network(graph, "its heads look at other maps")
@@ -208,18 +209,9 @@ def _check_convolution(graph, operator, kernel_size, stride, is_depthwise=False)
         )
 
 
-def _check_relu6(graph, operator):
-    """Quantised files may leave the activation to the limits of the bytes."""
-    name, fused = graph.name(operator.outputs[0]), operator.options.get("fusedActivationFunction")
-    coding = graph.coding(operator.outputs[0])
-    is_limited = coding is not None and coding[2] >= -coding[0] and coding[3] <= 6 + coding[0]
-    if fused != RELU6 and not (fused == NO_ACTIVATION and is_limited):
-        raise _other_network(graph, f"{name!r} has no relu6")
-
-
 def _checked_names(graph, maps, counts, names):
     """The names, as many as there are classes."""
-    columns = {_filters(graph, one.class_head) / n for one, n in zip(maps, counts, strict=True)}
+    columns = {filters(graph, one.class_head) / n for one, n in zip(maps, counts, strict=True)}
     num_classes = columns.pop() - 1
     if columns or num_classes != int(num_classes):
         raise _other_network(graph, "its class heads differ in their classes")
@@ -280,19 +272,15 @@ def _preprocessor(graph):
     return {"mean": (coding[1],) * 3, "scale": coding[0]}
 
 
-def _filters(graph, operator):
-    return graph.shape(operator.inputs[1])[0]
-
-
 def _fill_convolutions(graph, model, chain):
     names = ["conv0"]
     for number in range(1, len(CHANNELS)):
         names += [f"conv{number}_depthwise", f"conv{number}_pointwise"]
     for name, operator in zip(names, chain, strict=False):
-        _set_weights(graph, model.trunk.get_layer(name), *_weights(graph, operator))
+        set_weights(graph, model.trunk.get_layer(name), *weights_of(graph, operator))
     for index, operator in enumerate(chain[LENGTH:]):
         layer = model.get_layer(f"extra{index // 2 + 1}_{index % 2 + 1}")
-        _set_weights(graph, layer, *_weights(graph, operator))
+        set_weights(graph, layer, *weights_of(graph, operator))
 
 
 def _fill_heads(graph, model, number, one, order, kept):
@@ -300,54 +288,19 @@ def _fill_heads(graph, model, number, one, order, kept):
         ("box_head", one.box_head, 4, range(4)),
         ("class_head", one.class_head, None, kept),
     ):
-        kernel, bias = _weights(graph, operator)
+        kernel, bias = weights_of(graph, operator)
         numbers = numbers or len(bias) // len(order)
         places = np.array([[box * numbers + column for column in columns] for box in order]).ravel()
-        _set_weights(graph, model.get_layer(f"{name}{number}"), kernel[..., places], bias[places])
+        set_weights(graph, model.get_layer(f"{name}{number}"), kernel[..., places], bias[places])
 
 
-def _weights(graph, operator):
-    """Kernel and bias in Keras' order of axes."""
-    kernel = graph.constant(operator.inputs[1])
-    is_depthwise = operator.name == "DEPTHWISE_CONV_2D"
-    kernel = kernel.transpose((1, 2, 3, 0))
-    if len(operator.inputs) < 3 or operator.inputs[2] < 0:
-        return kernel, np.zeros(kernel.shape[2 if is_depthwise else 3], "float32")
-    return kernel, graph.constant(operator.inputs[2])
-
-
-def _set_weights(graph, layer, kernel, bias):
-    expected = [tuple(weight.shape) for weight in layer.weights]
-    if [kernel.shape, bias.shape] != expected:
+def _names(graph, path):
+    names = graph.labels() if path is None else read_labels(path)
+    if names is None:
         raise ValueError(
-            f"{graph.path!r}: the weights for {layer.name!r} have the shapes {kernel.shape} and "
-            f"{bias.shape}, expected {expected[0]} and {expected[1]}; the file is damaged or "
-            "holds another network: download it again."
+            f"{graph.path!r} has no labels inside; pass the file with its class names "
+            "(labels=...), one a line."
         )
-    layer.set_weights([kernel, bias])
-
-
-def _read_labels(graph, path):
-    if path is None:
-        names = graph.labels()
-        if names is None:
-            raise ValueError(
-                f"{graph.path!r} has no labels inside; pass the file with its class names "
-                "(labels=...), one a line."
-            )
-    else:
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"the labels {path!r} do not exist; pass a text file.")
-        try:
-            with open(path, encoding="utf-8-sig") as file:
-                names = file.read().split("\n")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"the labels {path!r} are no text; expected one name a line."
-            ) from error
-    names = [name.strip() for name in names]
-    while names and not names[-1]:
-        names.pop()
     return names
 
 

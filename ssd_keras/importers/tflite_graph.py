@@ -167,7 +167,8 @@ class TFLiteGraph:
                 texts = [one for one in archive.infolist() if one.filename.endswith(".txt")]
                 if len(texts) != 1 or texts[0].file_size > LABELS_LIMIT:
                     return None
-                return archive.read(texts[0]).decode().split("\n")
+                lines = archive.read(texts[0]).decode().rstrip().split("\n")
+                return [line.strip() for line in lines]
         except (zipfile.BadZipFile, UnicodeDecodeError):
             return None
 

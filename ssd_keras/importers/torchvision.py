@@ -26,10 +26,7 @@ from ssd_keras.models.builders import (
 )
 from ssd_keras.models.mobilenet import MOBILENET_V3_LARGE
 from ssd_keras.models.ssd import SSD
-from ssd_keras.presets import COCO300_SIZES, COCO_CLASSES
-
-UNUSED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-"""The ids from 1 to 90 that COCO announced and never used: torchvision's "N/A"."""
+from ssd_keras.presets import COCO300_SIZES, COCO_CLASSES_BY_ID
 
 VGG_PREPROCESSOR = {"mean": (0.48235 * 255, 0.45882 * 255, 0.40784 * 255)}
 """torchvision's mean for SSD300, in 0..255: the paper's to 0.001, with red first."""
@@ -39,20 +36,6 @@ NAMES_SHOWN = 3
 # Of a weight as PyTorch stores it, the axes in Keras' order.
 CONVOLUTION_AXES = (2, 3, 1, 0)
 DEPTHWISE_AXES = (2, 3, 0, 1)
-
-
-def coco_names_by_id() -> tuple[str, ...]:
-    """Names of COCO's ids 1 to 90: the label of a detection is its id less one.
-
-    The ten unused ids keep a place, for their outputs take part in the softmax: without them
-    every score would differ from torchvision's. Their names, such as "unused COCO id 12", match
-    no class of any data set, and training has taught the model never to find them.
-    """
-    used = iter(COCO_CLASSES)
-    return tuple(
-        f"unused COCO id {number}" if number in UNUSED_COCO_IDS else next(used)
-        for number in range(1, 1 + len(COCO_CLASSES) + len(UNUSED_COCO_IDS))
-    )
 
 
 def torchvision_ssd(
@@ -70,7 +53,7 @@ def torchvision_ssd(
         arrays: what `read_pth` gives for `ssd300_vgg16`, or for `ssdlite320_mobilenet_v3_large`
             with the reduced tail (``weights_backbone=None``), which the published weights have.
         class_names: names of the classes without background. Default for 91 outputs COCO's by
-            id, see `coco_names_by_id`; a model with other outputs needs them.
+            id, `ssd_keras.presets.COCO_CLASSES_BY_ID`; a model with other outputs needs them.
         source: what messages call the arrays, for example the file's path.
 
     Returns:
@@ -98,7 +81,7 @@ def torchvision_ssd(
     weights = _StateDict(arrays, source, architecture)
     outputs = _num_outputs(weights, names)
     if class_names is None and outputs == 91:
-        class_names = coco_names_by_id()
+        class_names = COCO_CLASSES_BY_ID
     if class_names is None or len(class_names) != outputs - 1:
         told = "none" if class_names is None else len(class_names)
         raise ValueError(

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from ssd_keras.models.blocks import ConvStyle, conv, pad
-from ssd_keras.models.trunks import feature_extractor, load_trunk, load_weights, restride
+from ssd_keras.models.trunks import feature_extractor, load_trunk, restride
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 RESNET50_VARIANTS = ("keras", "torchvision")
@@ -18,30 +18,24 @@ def resnet18(image_size: tuple[int, int], weights: str | None = None) -> keras.M
 
     Args:
         image_size: height and width of the input in pixels.
-        weights: None or the path of a weights file saved from this trunk. Keras offers no
-            ImageNet weights of ResNet18.
+        weights: None, "imagenet" (torchvision's, fetched and read with PyTorch), or the path of
+            a weights file saved from this trunk.
 
     Returns:
         `keras.Model` with one output.
-
-    Raises:
-        ValueError: for "imagenet".
 
     Example:
 
     >>> resnet18((300, 300)).outputs[0].shape
     (None, 38, 38, 256)
     """
-    if weights == "imagenet":
-        raise ValueError(
-            "Keras has no ImageNet weights of ResNet18; pass the path of a weights file, or "
-            "None for random weights."
-        )
-    network = basic_resnet(image_size, 18, num_stages=3, strides=(1, 2, 1))
-    trunk = feature_extractor(network, ["conv4_block2_out"], name="resnet18")
-    if weights is not None:
-        load_weights(trunk, weights)
-    return trunk
+
+    def build(weights):
+        network = basic_resnet(image_size, 18, num_stages=3, strides=(1, 2, 1))
+        trunk = feature_extractor(network, ["conv4_block2_out"], name="resnet18")
+        return _with_torchvision_weights(trunk) if weights == "imagenet" else trunk
+
+    return load_trunk(build, weights)
 
 
 def resnet50(
@@ -51,17 +45,17 @@ def resnet50(
 
     Args:
         image_size: height and width of the input in pixels.
-        weights: None, "imagenet" (fetched by Keras), or the path of a weights file saved from
-            this trunk.
+        weights: None, "imagenet" (Keras' or torchvision's, by `variant`), or the path of a
+            weights file saved from this trunk.
         variant: "keras" (default): the network of `keras.applications`, which halves its maps in
             1x1 convolutions. "torchvision": halved in the 3x3 ("v1.5"), without biases; its
-            ImageNet weights come through `ssd_keras.importers.torchvision`.
+            ImageNet weights are read with PyTorch.
 
     Returns:
         `keras.Model` with one output.
 
     Raises:
-        ValueError: for another variant, or "imagenet" with "torchvision".
+        ValueError: for another variant.
 
     Example:
 
@@ -70,16 +64,12 @@ def resnet50(
     """
     if variant not in RESNET50_VARIANTS:
         raise ValueError(f"variant={variant!r} is unknown; choose 'keras' or 'torchvision'.")
-    if variant == "torchvision" and weights == "imagenet":
-        raise ValueError(
-            "Keras has no ImageNet weights of torchvision's ResNet50; pass the path of a weights "
-            "file, None for random weights, or variant='keras'."
-        )
 
     def build(weights):
         if variant == "torchvision":
             network = basic_resnet(image_size, 50, num_stages=3, strides=(1, 2, 1))
-            return feature_extractor(network, ["conv4_block6_out"], name="resnet50")
+            trunk = feature_extractor(network, ["conv4_block6_out"], name="resnet50")
+            return _with_torchvision_weights(trunk) if weights == "imagenet" else trunk
         network = keras.applications.ResNet50(
             include_top=False, weights=weights, input_shape=(*image_size, 3)
         )
@@ -87,6 +77,14 @@ def resnet50(
         return restride(cut, {"conv4_block1_0_conv": 1, "conv4_block1_1_conv": 1})
 
     return load_trunk(build, weights)
+
+
+def _with_torchvision_weights(trunk):
+    # Importers build on the models; here alone a model wants an importer.
+    from ssd_keras.importers.importer import import_published_trunk
+
+    trunk.set_weights(import_published_trunk(trunk.name).get_weights())
+    return trunk
 
 
 def basic_resnet(

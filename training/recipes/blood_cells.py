@@ -4,7 +4,7 @@ Pictures of 640x480 keep their aspect in an input of 384x288. Four maps from str
 square default boxes near the sizes of platelets, red and white cells in the training pictures
 (medians 24, 62 and 114 pixels at this input).
 
-    python training/weights/port_mobilenet_v2.py imagenet_mobilenet_v2_float.npz \
+    ssd-keras import object-detection-api mobilenet_v2_1.0_224_quant.tflite \
         --output mobilenet_v2_folded.weights.h5
     ssd-keras train --recipe training/recipes/blood_cells.py \
         --set trunk_weights=mobilenet_v2_folded.weights.h5 \

@@ -1,0 +1,125 @@
+"""Downloads: what is fetched, resumed, refused and left behind."""
+
+import hashlib
+import os
+import socket
+
+import pytest
+from http_files import serving
+
+from ssd_keras.downloads import cache_directory, fetch
+
+CONTENT = bytes(range(256)) * 9000  # 2.3 MB: three blocks
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSD_KERAS_CACHE", str(tmp_path / "cache"))
+    with serving() as server:
+        server.files["/a/model.pth"] = CONTENT
+        yield server
+
+
+def cached_files():
+    return sorted(
+        os.path.relpath(os.path.join(directory, name), cache_directory())
+        for directory, _, names in os.walk(cache_directory())
+        for name in names
+    )
+
+
+def test_file_is_fetched_once(server):
+    path = fetch(f"{server.address}/a/model.pth", SHA256)
+    with open(path, "rb") as file:
+        assert file.read() == CONTENT
+    assert cached_files() == [f"{SHA256[:16]}/model.pth"]
+    assert fetch(f"{server.address}/a/model.pth", SHA256) == path
+    assert server.requests == [("/a/model.pth", None)]
+
+
+def test_damaged_file_in_the_cache_is_fetched_again(server):
+    path = fetch(f"{server.address}/a/model.pth", SHA256)
+    with open(path, "r+b") as file:
+        file.write(b"x")
+    assert fetch(f"{server.address}/a/model.pth", SHA256) == path
+    with open(path, "rb") as file:
+        assert file.read() == CONTENT
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_broken_transfer_goes_on(server, knows_ranges):
+    server.break_after = 1_500_000
+    with pytest.raises(ValueError, match=r"/model.pth could not be fetched \(.*it goes on where"):
+        fetch(f"{server.address}/a/model.pth", SHA256)
+    (partial,) = cached_files()
+    assert partial == f"{SHA256[:16]}/.writing-model.pth"
+    # Whole blocks of 2**20 bytes arrive; of the second only what came before the break.
+    size = os.path.getsize(os.path.join(cache_directory(), partial))
+    assert 2**20 <= size <= 1_500_000
+    server.break_after, server.knows_ranges = None, knows_ranges
+    with open(fetch(f"{server.address}/a/model.pth", SHA256), "rb") as file:
+        assert file.read() == CONTENT
+    assert server.requests[1:] == [("/a/model.pth", f"bytes={size}-")]
+    assert cached_files() == [f"{SHA256[:16]}/model.pth"]
+
+
+def test_whole_partial_file_needs_no_more_bytes(server):
+    folder = os.path.join(cache_directory(), SHA256[:16])
+    os.makedirs(folder)
+    with open(os.path.join(folder, ".writing-model.pth"), "wb") as file:
+        file.write(CONTENT)  # killed between the last byte and the move
+    with open(fetch(f"{server.address}/a/model.pth", SHA256), "rb") as file:
+        assert file.read() == CONTENT
+    assert cached_files() == [f"{SHA256[:16]}/model.pth"]
+
+
+def test_another_file_is_refused(server):
+    server.files["/a/model.pth"] = CONTENT[:-1] + b"!"
+    found = hashlib.sha256(server.files["/a/model.pth"]).hexdigest()
+    with pytest.raises(
+        ValueError, match=rf"gave another file: its SHA-256 is {found}, expected {SHA256}; nothing"
+    ):
+        fetch(f"{server.address}/a/model.pth", SHA256)
+    assert cached_files() == []
+
+
+@pytest.mark.parametrize(
+    ("content_type", "page"),
+    [("text/html; charset=utf-8", b"Quota exceeded"), ("application/zip", b"\n<!DOCTYPE html>...")],
+)
+def test_web_page_is_refused(server, content_type, page):
+    server.files["/a/model.pth"], server.content_type = page, content_type
+    with pytest.raises(ValueError, match=r"/model\.pth gave a web page instead of the file"):
+        fetch(f"{server.address}/a/model.pth", SHA256)
+    assert cached_files() == []
+
+
+def test_missing_file_and_missing_net_are_told(server):
+    with pytest.raises(ValueError, match=r"/b\.pth could not be fetched \(404 .*put it at .*b\.pt"):
+        fetch(f"{server.address}/b.pth", SHA256)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # taken, but nobody listens
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/model.pth"
+        with pytest.raises(ValueError, match=r"model\.pth could not be fetched .* put it at "):
+            fetch(address, SHA256)
+    assert cached_files() == []
+
+
+def test_file_put_into_the_cache_by_hand_is_used_offline(server):
+    with pytest.raises(ValueError) as caught:
+        fetch(f"{server.address}/gone/model.pth", SHA256)
+    place = str(caught.value).rpartition("put it at ")[2].removesuffix(".")
+    with open(place, "wb") as file:
+        file.write(CONTENT)
+    assert fetch(f"{server.address}/gone/model.pth", SHA256) == place
+    assert len(server.requests) == 1
+
+
+def test_progress_names_the_file_and_its_size(server, capsys):
+    fetch(f"{server.address}/a/model.pth", SHA256, progress=True)
+    shown = capsys.readouterr().err
+    assert "fetching model.pth: 100%" in shown and "2.30M/2.30M" in shown
+    assert fetch(f"{server.address}/a/model.pth", SHA256, progress=True)
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,173 @@
+"""MobileNetV2 trunks from classifiers' `.tflite` files: against the networks they came from."""
+
+import functools
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from ssd_keras.data.images import decode_image, resize_image
+from ssd_keras.importers.importer import import_file
+from ssd_keras.importers.mobilenet import import_mobilenet_trunk
+from ssd_keras.importers.tflite_graph import TFLiteGraph
+from ssd_keras.importers.tflite_layers import weights_of
+from ssd_keras.models import ssdlite_mobilenet_v2
+from ssd_keras.serving.flatbuffer import operator_name, read_model, write_model
+
+SIDE, ALPHA = 96, 0.35
+REAL = "imagenet_mobilenet_v2_quant.tflite"
+
+
+def converted(network):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tf.lite.TFLiteConverter.from_keras_model(network).convert()
+
+
+@functools.cache
+def classifier():
+    """Keras' network with statistics of its own, and TensorFlow's conversion of it."""
+    keras.utils.set_random_seed(3)
+    network = keras.applications.MobileNetV2(
+        (SIDE, SIDE, 3), alpha=ALPHA, weights=None, classes=7, classifier_activation=None
+    )
+    generator = np.random.default_rng(0)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shape = layer.gamma.shape
+            # Wide enough that relu6 cuts at both ends.
+            layer.set_weights(
+                [
+                    generator.uniform(0.5, 3.0, shape),
+                    generator.normal(1.0, 1.0, shape),
+                    generator.normal(0.0, 0.3, shape),
+                    generator.uniform(0.2, 1.5, shape),
+                ]
+            )
+    return network, converted(network)
+
+
+def written(tmp_path, content):
+    path = tmp_path / "mobilenet.tflite"
+    path.write_bytes(content)
+    return str(path)
+
+
+def test_trunk_has_the_features_of_its_classifier(tmp_path):
+    network, content = classifier()
+    trunk = import_mobilenet_trunk(written(tmp_path, content), (SIDE, SIDE))
+    pictures = np.random.default_rng(1).uniform(-1, 1, (2, SIDE, SIDE, 3)).astype("float32")
+    names = ("block_13_expand_relu", "out_relu")
+    outputs = [network.get_layer(name).output for name in names]
+    wanted = keras.Model(network.inputs, outputs).predict_on_batch(pictures)
+    found = trunk.predict_on_batch(pictures)
+    for one, other in zip(found, wanted, strict=True):
+        assert other.std() > 0.5 and other.max() == 6.0
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+def test_trunk_file_starts_an_ssd(tmp_path):
+    _, content = classifier()
+    source, output = written(tmp_path, content), str(tmp_path / "trunk.weights.h5")
+    told = import_file("object-detection-api", source, output)
+    assert told == f"wrote {output}: the trunk mobilenet_v2, for the argument trunk_weights"
+    model = ssdlite_mobilenet_v2(
+        (96, 128), ["cat"], (10, 20, 30, 40, 50, 60, 70),
+        alpha=ALPHA, batch_norm=False, trunk_weights=output,
+    )  # fmt: skip
+    wanted = import_mobilenet_trunk(source, (96, 128))
+    for one, other in zip(model.trunk.get_weights(), wanted.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_real_trunk_knows_what_photographs_show(shared):
+    path = str(shared / "weights" / REAL)
+    labels = (shared / "data/photos/imagenet_labels.txt").read_text().splitlines()
+    trunk = import_mobilenet_trunk(path, (224, 224))
+    graph = TFLiteGraph(path)
+    kernel, bias = weights_of(graph, [one for one in graph.operators if one.name == "CONV_2D"][-1])
+    wanted = {
+        "cat.bmp": "Egyptian cat",
+        "bird.bmp": "chickadee",
+        "grace_hopper.bmp": "military uniform",
+        "owl.jpg": "great grey owl, great gray owl, Strix nebulosa",
+        "parrot.jpg": "macaw",
+        "sunflower.bmp": "daisy",
+    }
+    for name, label in wanted.items():
+        image = decode_image(tf.io.read_file(str(shared / "data/photos" / name)))
+        image = np.rint(resize_image(image, (224, 224)).numpy())
+        features = trunk.predict_on_batch(image[None] / 127.5 - 1)[-1][0]
+        assert labels[np.argmax(features.mean(axis=(0, 1)) @ kernel[0, 0] + bias)] == label
+        np.testing.assert_allclose(
+            np.corrcoef(features.ravel(), features_of_the_file(path, image).ravel())[0, 1],
+            1,
+            atol=0.05,
+        )
+
+
+def features_of_the_file(path, image):
+    """What the quantised file itself has before its pooling."""
+    interpreter = Interpreter(path, num_threads=1, experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None].astype("uint8"))
+    interpreter.invoke()
+    (last,) = [
+        one for one in interpreter.get_tensor_details() if tuple(one["shape"]) == (1, 7, 7, 1280)
+    ]
+    scale, zero = last["quantization"]
+    return (interpreter.get_tensor(last["index"]).astype("float32") - zero) * scale
+
+
+def changed(change):
+    """The classifier's file after a change of its operators, by name in their order."""
+    model = read_model(classifier()[1])
+    graph = model.subgraphs[0]
+    by_name = {}
+    for one in graph.operators:
+        by_name.setdefault(operator_name(model, one), []).append(one)
+    change(by_name)
+    return write_model(model)
+
+
+def stride(operators):
+    operators["DEPTHWISE_CONV_2D"][2].builtinOptions.strideH = 2
+
+
+def activation(operators):
+    operators["CONV_2D"][3].builtinOptions.fusedActivationFunction = 0
+
+
+def sums(operators):
+    operators["ADD"][1].inputs = operators["ADD"][0].inputs
+
+
+def wires(operators):
+    # The second block's projection looks at the expansion instead of the depthwise map.
+    first, second = operators["CONV_2D"][2], operators["CONV_2D"][3]
+    second.inputs[0] = first.outputs[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (stride, r"'.*' has another stride"),
+        (activation, r"'.*' has another activation"),
+        (sums, r"'.*' (adds other maps|looks at another map)"),
+        (wires, r"'.*' looks at another map"),
+    ],
+)
+def test_other_networks_are_told(change, message, tmp_path):
+    path = written(tmp_path, changed(change))
+    wanted = rf"mobilenet\.tflite' holds another network: {message}; expected a MobileNetV2 that"
+    with pytest.raises(ValueError, match=wanted):
+        import_mobilenet_trunk(path, (SIDE, SIDE))
+
+
+def test_detector_is_no_classifier(shared):
+    path = str(shared / "weights/coco_ssd_mobilenet_v1_quant.tflite")
+    with pytest.raises(ValueError, match=r"another network: its first blocks have \(24, \d+\) ch"):
+        import_mobilenet_trunk(path, (300, 300))
