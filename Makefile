@@ -4,7 +4,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 # Twice quiet: errors only.
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -16,11 +16,15 @@ help:  ## this list
 demo: .venv/.installed  ## train a small detector on generated pictures, evaluate it, draw, export
 	@.venv/bin/python training/demo.py
 
+# A file's tests stay together: they share models that take seconds to build.
+EVERY_CORE := --numprocesses auto --dist loadfile
+
 # The tests of the JAX backend come first, so that the last lines sum up the whole suite.
 test: lint  ## lint, then the tests on both Keras backends, without the slow ones
-	@KERAS_BACKEND=jax .venv/bin/python -m pytest -m "backends and not slow"
-	@KERAS_BACKEND=tensorflow .venv/bin/python -m pytest
+	@KERAS_BACKEND=jax .venv/bin/python -m pytest $(EVERY_CORE) -m "backends and not slow"
+	@KERAS_BACKEND=tensorflow .venv/bin/python -m pytest $(EVERY_CORE)
 
+# One by one: some of these fill the machine, or watch the time of a process.
 test-slow: .venv/.installed  ## the slow tests alone
 	@KERAS_BACKEND=tensorflow .venv/bin/python -m pytest -m slow
 

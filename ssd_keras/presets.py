@@ -51,6 +51,9 @@ taught the model never to find them.
 
 SHAPE_CLASSES = ("circle", "square", "triangle", "star", "cross")
 
+TRAINED_OPTIONS = ("image_size", "sizes", "new_rows")
+"""What can be chosen anew of a trained detector; see `ssd_keras.models.with_classes`."""
+
 VOC300_SIZES = (30, 60, 111, 162, 213, 264, 315)
 COCO300_SIZES = (21, 45, 99, 153, 207, 261, 315)
 VOC512_SIZES = (35.84, 76.8, 153.6, 230.4, 307.2, 384.0, 460.8, 537.6)
@@ -190,7 +193,8 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
         class_names: other classes than the preset's, without background. Of published weights
             everything is kept but the class heads, see `ssd_keras.models.with_classes`.
         **options: arguments of the preset's builder that replace the preset's: `image_size`,
-            `trunk_weights` ("imagenet" or a path), the ablations.
+            `trunk_weights` ("imagenet" or a path), the ablations. Of published weights those of
+            `with_classes`: `image_size`, `sizes`, `new_rows`.
 
     Returns:
         `ssd_keras.models.SSD`.
@@ -228,16 +232,18 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
 
 
 def _from_published(preset, class_names, options):
-    if options:
+    unknown = sorted(options.keys() - set(TRAINED_OPTIONS))
+    if unknown:
         raise ValueError(
-            f"preset {preset.name!r} has no option {min(options)!r}: its weights fix its numbers; "
-            "choose a preset that is trained from a trunk."
+            f"preset {preset.name!r} has no option {unknown[0]!r}: its weights fix its numbers; "
+            f"choose from {', '.join(TRAINED_OPTIONS)}, or a preset that is trained from a trunk."
         )
     from ssd_keras.importers.importer import import_published
 
     model = import_published(preset.weights)
-    if class_names is None or tuple(class_names) == model.class_names:
+    chosen = model.class_names if class_names is None else tuple(class_names)
+    if chosen == model.class_names and not options:
         return model
     from ssd_keras.models.transfer import with_classes
 
-    return with_classes(model, class_names)
+    return with_classes(model, chosen, **options)

@@ -7,7 +7,7 @@ import runpy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssd_keras.presets import PRESETS
+from ssd_keras.presets import PRESETS, TRAINED_OPTIONS
 
 CHOICES = {
     "optimizer": ("caffe_sgd", "adamw"),
@@ -138,12 +138,17 @@ class TrainRecipe:
                 f"preset={self.preset!r} is unknown; choose one of {', '.join(PRESETS)}, or pass "
                 "the path of a trained model."
             )
-        for name in ("model_options", "trunk_weights"):
-            if getattr(self, name):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is for presets; {self.preset!r} is a trained "
-                    "model and has its own."
-                )
+        if self.trunk_weights:
+            raise ValueError(
+                f"trunk_weights={self.trunk_weights!r} is for presets; {self.preset!r} is a "
+                "trained model and has its own."
+            )
+        unknown = sorted(self.model_options.keys() - set(TRAINED_OPTIONS))
+        if unknown:
+            raise ValueError(
+                f"model_options has {unknown[0]!r}, but {self.preset!r} is a trained model, of "
+                f"which only {', '.join(TRAINED_OPTIONS)} can be chosen anew."
+            )
 
     def replace(self, **changes: Any) -> "TrainRecipe":
         """A copy with other values.

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.importers.importer import import_file
@@ -75,7 +75,7 @@ def test_trunk_file_starts_an_ssd(tmp_path):
     told = import_file("object-detection-api", source, output)
     assert told == f"wrote {output}: the trunk mobilenet_v2, for the argument trunk_weights"
     model = ssdlite_mobilenet_v2(
-        (96, 128), ["cat"], (10, 20, 30, 40, 50, 60, 70),
+        (96, 128), ["cat"], sizes=(10, 20, 30, 40, 50, 60, 70),
         alpha=ALPHA, batch_norm=False, trunk_weights=output,
     )  # fmt: skip
     wanted = import_mobilenet_trunk(source, (96, 128))
@@ -93,7 +93,6 @@ def test_real_trunk_knows_what_photographs_show(shared):
         "cat.bmp": "Egyptian cat",
         "bird.bmp": "chickadee",
         "grace_hopper.bmp": "military uniform",
-        "owl.jpg": "great grey owl, great gray owl, Strix nebulosa",
         "parrot.jpg": "macaw",
         "sunflower.bmp": "daisy",
     }
@@ -102,16 +101,18 @@ def test_real_trunk_knows_what_photographs_show(shared):
         image = np.rint(resize_image(image, (224, 224)).numpy())
         features = trunk.predict_on_batch(image[None] / 127.5 - 1)[-1][0]
         assert labels[np.argmax(features.mean(axis=(0, 1)) @ kernel[0, 0] + bias)] == label
-        np.testing.assert_allclose(
-            np.corrcoef(features.ravel(), features_of_the_file(path, image).ravel())[0, 1],
-            1,
-            atol=0.05,
-        )
+        # The file rounds all its maps to bytes.
+        theirs = features_of_the_file(path, image)
+        assert np.corrcoef(features.ravel(), theirs.ravel())[0, 1] > 0.99
 
 
 def features_of_the_file(path, image):
     """What the quantised file itself has before its pooling."""
-    interpreter = Interpreter(path, num_threads=1, experimental_preserve_all_tensors=True)
+    interpreter = Interpreter(
+        path,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        experimental_preserve_all_tensors=True,
+    )
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None].astype("uint8"))
     interpreter.invoke()
@@ -138,7 +139,7 @@ def stride(operators):
 
 
 def activation(operators):
-    operators["CONV_2D"][3].builtinOptions.fusedActivationFunction = 0
+    operators["CONV_2D"][2].builtinOptions.fusedActivationFunction = 0
 
 
 def sums(operators):
@@ -148,7 +149,7 @@ def sums(operators):
 def wires(operators):
     # The second block's projection looks at the expansion instead of the depthwise map.
     first, second = operators["CONV_2D"][2], operators["CONV_2D"][3]
-    second.inputs[0] = first.outputs[0]
+    second.inputs = [first.outputs[0], *second.inputs[1:]]
 
 
 @pytest.mark.parametrize(

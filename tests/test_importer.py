@@ -60,7 +60,7 @@ BAD = {
     ),
     "no trunk": (
         ["object-detection-api", "{folder}/empty.pth", "--output", "{folder}/a.weights.h5"],
-        r"'.*empty\.pth' is no TFLite file \(it begins with b'<html>404</html'\); expected .*",
+        r"'.*empty\.pth' is no TFLite file \(it begins with b'<html>404</html>'\); expected .*",
     ),
     "no labels": (
         ["caffe", "a.caffemodel", "--output", "{folder}/a.keras", "--labels", "gone.txt"],

@@ -343,8 +343,8 @@ LABELS = "circle\n???\nsquare\nstar\n"
 BAD = {
     "HTML page": (
         lambda: b"<!DOCTYPE html><html>404</html>",
-        r"is no TFLite file \(it begins with b'<!DOCTYPE html><'\); expected a model of the TF "
-        "Object Detection API: download it again",
+        r"is no TFLite file \(it begins with b'<!DOCTYPE html><'\); expected a \.tflite "
+        "model: download it again",
     ),
     "empty": (lambda: b"", "is no TFLite file"),
     "cut off": (

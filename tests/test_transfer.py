@@ -1,10 +1,11 @@
 """A trained detector for other classes: which row of a head comes from where."""
 
 import exports
+import keras
 import numpy as np
 import pytest
 
-from ssd_keras import TrainRecipe
+from ssd_keras import DefaultBoxes, TrainRecipe, from_preset
 from ssd_keras.engine.train import build_model, initial_model
 from ssd_keras.models import SSD
 from ssd_keras.models.transfer import known_classes, with_classes
@@ -53,9 +54,61 @@ def test_everything_else_of_the_model_stays():
     assert outputs_of(new)["class_logits"].shape[-1] == 2
 
 
-def test_an_unknown_choice_is_told():
+def test_another_size_keeps_weights_and_grows_default_boxes():
+    old = old_model()
+    sizes = old.default_box_spec.sizes
+    new = with_classes(old, OLD, image_size=(96, 160))
+    # Sides of 64 and 96: the shorter one grows by a half.
+    assert new.default_box_spec.sizes == pytest.approx([1.5 * size for size in sizes])
+    built = from_preset(
+        "ssd192_small_shapes", OLD, image_size=(96, 160), width=4, sizes=[1.5 * x for x in sizes]
+    )
+    built.set_weights(old.get_weights())
+    np.testing.assert_allclose(new.default_boxes, built.default_boxes, atol=1e-6)
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 96, 160, 3)).astype("float32")
+    expected = built.predict_on_batch(pictures)
+    for name, values in new.predict_on_batch(pictures).items():
+        np.testing.assert_allclose(values, expected[name], atol=1e-5)
+
+
+def test_other_default_boxes_at_the_same_size(tmp_path):
+    old = old_model()
+    sizes = [10 + 10 * index for index in range(len(old.default_box_spec.sizes))]
+    old.save(tmp_path / "old.keras")
+    recipe = TrainRecipe(
+        preset=str(tmp_path / "old.keras"), steps=1, model_options={"sizes": sizes}
+    )
+    new = initial_model(recipe, OLD)
+    assert new.default_box_spec.sizes == tuple(sizes) and new.image_size == (64, 96)
+    # The second box of the first cell is sqrt(10 * 20) = 14.142 pixels wide and high.
+    height, width = (new.default_boxes[1, 2:] - new.default_boxes[1, :2]) * (64, 96)
+    assert (height, width) == pytest.approx((14.142, 14.142), abs=1e-3)
+    for name, values in outputs_of(new).items():
+        np.testing.assert_array_equal(values, outputs_of(old)[name])
+
+
+def test_square_of_the_first_map_and_steps_follow():
+    spec = DefaultBoxes((20, 40, 60), ((2,), (2,)), steps=(8, 16), first_square=10)
+    old = SSD(small_trunk((32, 32)), spec, ["cat"], (32, 32))
+    new = with_classes(old, ["cat"], image_size=(64, 48))
+    # The shorter side grows from 32 to 48.
+    assert (new.default_box_spec.first_square, new.default_box_spec.sizes) == (15, (30, 60, 90))
+    assert new.default_box_spec.steps is None
+    kept = with_classes(old, ["cat"], sizes=(40, 50, 60)).default_box_spec
+    assert (kept.first_square, kept.steps) == (20, (8, 16))
+
+
+def small_trunk(image_size):
+    image = keras.Input((*image_size, 3))
+    first = keras.layers.Conv2D(4, 3, 8, padding="same")(image)
+    return keras.Model(image, [first, keras.layers.Conv2D(4, 3, 2, padding="same")(first)])
+
+
+def test_unknown_choices_are_told():
     with pytest.raises(ValueError, match="new_rows='zero' is unknown; choose one of mean, fresh"):
         with_classes(old_model(), NEW, "zero")
+    with pytest.raises(ValueError, match=r"sizes has 2 entries; expected 5: one for each of the m"):
+        with_classes(old_model(), NEW, sizes=(10, 20))
 
 
 def test_a_recipe_starts_from_a_trained_model(tmp_path):
@@ -69,7 +122,7 @@ def test_a_recipe_starts_from_a_trained_model(tmp_path):
     assert model.class_names == NEW and model.trunk.trainable_variables == []
     with pytest.raises(ValueError, match=r"precision='mixed_bfloat16' cannot be had from '.*old"):
         initial_model(recipe.replace(precision="mixed_bfloat16"), NEW)
-    with pytest.raises(ValueError, match=r"model_options=.* is for presets; '.*old\.keras' is a"):
+    with pytest.raises(ValueError, match=r"model_options has 'width', but '.*old\.keras' is a"):
         recipe.replace(model_options={"width": 8})
     with pytest.raises(ValueError, match=r"'gone\.keras' is unknown; choose one of ssd300"):
         recipe.replace(preset="gone.keras")

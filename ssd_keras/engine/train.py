@@ -158,7 +158,7 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
         if recipe.trunk_weights:
             options["trunk_weights"] = recipe.trunk_weights
         return from_preset(recipe.preset, class_names, **options)
-    model = with_classes(load_model(recipe.preset), class_names)
+    model = with_classes(load_model(recipe.preset), class_names, **recipe.model_options)
     if model.dtype_policy.name != recipe.precision:
         raise ValueError(
             f"precision={recipe.precision!r} cannot be had from {recipe.preset!r}, which is "

@@ -68,7 +68,7 @@ class TFLiteGraph:
         if self._content[4:8] != IDENTIFIER:
             raise ValueError(
                 f"{path!r} is no TFLite file (it begins with {self._content[:16]!r}); expected a "
-                "model of the TF Object Detection API: download it again."
+                ".tflite model: download it again."
             )
         try:
             model = read_model(self._content)

@@ -10,3 +10,4 @@ from ssd_keras.models.builders import ssdlite_mobilenet_v3_large as ssdlite_mobi
 from ssd_keras.models.mobilenet_v1 import ssd_mobilenet_v1 as ssd_mobilenet_v1
 from ssd_keras.models.small import ssd_small as ssd_small
 from ssd_keras.models.ssd import SSD as SSD
+from ssd_keras.models.transfer import with_classes as with_classes

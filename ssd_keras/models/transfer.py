@@ -1,7 +1,9 @@
 """A trained detector for other classes: all that it can keep, it keeps."""
 
+import dataclasses
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 
 from ssd_keras.data.class_names import labels_by_name
@@ -10,7 +12,13 @@ from ssd_keras.models.ssd import SSD
 NEW_ROWS = ("mean", "fresh")
 
 
-def with_classes(model: SSD, class_names: Sequence[str], new_rows: str = "mean") -> SSD:
+def with_classes(
+    model: SSD,
+    class_names: Sequence[str],
+    new_rows: str = "mean",
+    image_size: tuple[int, int] | None = None,
+    sizes: Sequence[float] | None = None,
+) -> SSD:
     """The same detector for other classes.
 
     Everything but the class heads is copied. Of these, background and the rows of classes that
@@ -22,12 +30,16 @@ def with_classes(model: SSD, class_names: Sequence[str], new_rows: str = "mean")
         class_names: names of the new classes without background.
         new_rows: what predicts a class that the model does not know: "mean" (default), the mean
             of all classes that it knows, which finds objects of any kind; or "fresh", random.
+        image_size: height and width in pixels of another input, for pictures of another shape or
+            small objects. Default: the model's own.
+        sizes: other sides of the square default boxes in pixels, one for each map and one more.
+            Default: the model's own, grown with the shorter side of the input.
 
     Returns:
         a new `SSD`, not compiled.
 
     Raises:
-        ValueError: for an unknown value of `new_rows`.
+        ValueError: for an unknown value of `new_rows`, or sizes that do not fit the maps.
 
     Example:
 
@@ -38,13 +50,20 @@ def with_classes(model: SSD, class_names: Sequence[str], new_rows: str = "mean")
     """
     if new_rows not in NEW_ROWS:
         raise ValueError(f"new_rows={new_rows!r} is unknown; choose one of {', '.join(NEW_ROWS)}.")
-    copy = SSD.from_config({**model.get_config(), "class_names": list(class_names)})
+    config = {**model.get_config(), "class_names": list(class_names)}
+    if image_size is not None or sizes is not None:
+        config |= _at_size(model, tuple(image_size or model.image_size), sizes)
+    copy = SSD.from_config(config)
     known = known_classes(model, copy.class_names)
     known_labels = [
         model.class_names.index(known[name]) if name in known else None for name in copy.class_names
     ]
     class_heads = {f"class_head{place}" for place in range(1, 1 + len(copy.feature_sizes))}
     for layer in copy.layers:
+        # A rebuilt trunk has the weights already, and maybe another name.
+        if layer is copy.trunk:
+            layer.set_weights(model.trunk.get_weights())
+            continue
         old = model.get_layer(layer.name).get_weights()
         if layer.name in class_heads:
             new = layer.get_weights()
@@ -53,6 +72,34 @@ def with_classes(model: SSD, class_names: Sequence[str], new_rows: str = "mean")
         if old:
             layer.set_weights(old)
     return copy
+
+
+def _at_size(model, image_size, sizes):
+    """The configuration's entries for another input size or other default boxes."""
+    spec = model.default_box_spec
+    if sizes is None:
+        growth = min(image_size) / min(model.image_size)
+        sizes = [size * growth for size in spec.sizes]
+    if len(sizes) != len(spec.sizes):
+        raise ValueError(
+            f"sizes has {len(sizes)} entries; expected {len(spec.sizes)}: one for each of the "
+            f"model's {len(spec.sizes) - 1} maps and one more."
+        )
+    is_resized = image_size != model.image_size
+    square = spec.first_square and spec.first_square * sizes[0] / spec.sizes[0]
+    spec = dataclasses.replace(
+        spec,
+        sizes=tuple(sizes),
+        first_square=square,
+        steps=None if is_resized else spec.steps,  # the last maps' are those of the image itself
+    )
+    serialize = keras.saving.serialize_keras_object
+    changes = {"default_boxes": serialize(spec), "image_size": list(image_size)}
+    if is_resized:
+        images = keras.Input((*image_size, 3))
+        trunk = keras.models.clone_model(model.trunk, input_tensors=images)
+        changes["trunk"] = serialize(trunk)
+    return changes
 
 
 def known_classes(model: SSD, class_names: Sequence[str]) -> dict[str, str]:
