@@ -203,7 +203,8 @@ def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
     Args:
         recipe: the record to start from.
         assignments: ``learning_rate=0.01``, ``zoom_out=false``, ``decay_steps=0.6,0.8``, or
-            ``model_options.atrous=false`` for one of the builder's arguments (as JSON).
+            ``model_options.atrous=false`` for one of the builder's arguments (as JSON);
+            ``model_options={}`` for all of them at once.
 
     Returns:
         a new `TrainRecipe`.
@@ -223,7 +224,7 @@ def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
         name, equals, text = assignment.partition("=")
         owner, _, option = name.partition(".")
         names_option = owner == "model_options" and option
-        if not equals or not (names_option or name in fields.keys() - {"model_options"}):
+        if not equals or not (names_option or name in fields):
             raise ValueError(
                 f"--set {assignment!r} is not understood; write name=value with one of "
                 f"{', '.join(fields)} (model_options.NAME=JSON)."
@@ -231,6 +232,8 @@ def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
         if names_option:
             options = dict(changes.get(owner, recipe.model_options))
             changes[owner] = {**options, option: _parse(assignment, text, "JSON", json.loads)}
+        elif name == "model_options":
+            changes[name] = _parse(assignment, text, "a JSON object", _json_object)
         else:
             changes[name] = _parse_field(assignment, text, getattr(recipe, name))
     return recipe.replace(**changes)
@@ -249,6 +252,13 @@ def _parse_field(assignment, text, current):
     if isinstance(current, float):
         return _parse(assignment, text, "a number", float)
     return text
+
+
+def _json_object(text):
+    value = json.loads(text or "{}")
+    if not isinstance(value, dict):
+        raise ValueError(text)
+    return value
 
 
 def _parse(assignment, text, expected, convert):

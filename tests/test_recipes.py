@@ -40,6 +40,8 @@ def test_defaults_are_the_papers():
         ("model_options.atrous=false", "model_options", {"atrous": False}),
         ("model_options.sizes=[30, 60.5]", "model_options", {"sizes": [30, 60.5]}),
         ('model_options.clip="size"', "model_options", {"clip": "size"}),
+        ('model_options={"sizes": [1, 2]}', "model_options", {"sizes": [1, 2]}),
+        ("model_options=", "model_options", {}),
     ],
 )
 def test_override_gives_the_fields_type(assignment, name, value):
@@ -66,7 +68,8 @@ def test_overrides_add_up_and_leave_the_recipe_alone():
         ("batch_size", r"--set 'batch_size' is not understood"),
         ("batch_size.x=1", r"--set 'batch_size.x=1' is not understood"),
         ("batch_size.=1", r"--set 'batch_size.=1' is not understood"),
-        ("model_options={}", r"is not understood; .*\(model_options.NAME=JSON\)"),
+        ("model_options=[1]", r"--set 'model_options=\[1\]': expected a JSON object, got '\[1\]'"),
+        ("model_options.clip", r"is not understood; .*\(model_options.NAME=JSON\)"),
         ("model_options.=1", r"--set 'model_options.=1' is not understood"),
         ("batch_size=8.5", r"--set 'batch_size=8.5': expected a whole number, got '8.5'"),
         ("learning_rate=fast", r"--set 'learning_rate=fast': expected a number, got 'fast'"),
