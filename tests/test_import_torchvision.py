@@ -313,7 +313,7 @@ def test_truncated_file_is_refused(tmp_path, torch, zipped, kept):
 @pytest.mark.parametrize("data", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
 def test_other_file_is_refused(tmp_path, torch, data):
     path = write(tmp_path / "a.pth", data)
-    assert_refused(path, r"is damaged or no \.pth file \(.+\); expected .*")
+    assert_refused(path, r"is no \.pth file \(it begins with b.+\); expected .*")
 
 
 class Harmful:

@@ -370,7 +370,7 @@ BAD = {
         r"has the kernel \(3, 3\) at stride 1, .*, where 3x3 at stride 2 belongs; expected an SSD",
     ),
     "options": (lambda: spoilt(no_options), "the options of TFLite_Detection_PostProcess cannot"),
-    "tensor": (lambda: spoilt(no_tensor), r"is damaged or cut off \(tensor 99999 of \d+\)"),
+    "tensor": (lambda: spoilt(no_tensor), "is damaged or cut off; download"),
     "relu": (
         lambda: spoilt(no_limit),
         r"holds another network: '.*' has no relu6; expected an SSD MobileNetV1 of the TF Object",

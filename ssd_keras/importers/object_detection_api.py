@@ -134,6 +134,8 @@ def _options(graph: TFLiteGraph, operator: Operator | None) -> dict[str, Any]:
 def _maps(graph, operator):
     """The heads, finest map first, and how their logits become scores."""
     ends = operator.inputs[:2] if operator else graph.outputs
+    if len(ends) < 2:
+        raise _other_network(graph, f"it ends in {len(ends)} output")
     # Raw outputs come in any order: boxes are four numbers.
     boxes, scores = sorted(ends[:2], key=lambda place: graph.shape(place)[-1:] != (4,))
     activation = graph.source(scores)

@@ -7,6 +7,10 @@ import re
 import numpy as np
 
 
+STARTS = (b"PK", b"\x80")
+"""Of a ZIP archive, and of a pickle as PyTorch wrote it before 1.6."""
+
+
 def read_pth(path: str) -> dict[str, np.ndarray]:
     """Reads a ``.pth`` file of PyTorch without running anything that is written in it.
 
@@ -24,11 +28,17 @@ def read_pth(path: str) -> dict[str, np.ndarray]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path!r} does not exist; pass the path of a .pth file.")
     with open(path, "rb") as file:
-        if file.read(64).lstrip()[:1] == b"<":
-            raise ValueError(
-                f"{path!r} is a web page, not weights: its download went wrong; expected a .pth "
-                "file: fetch it again."
-            )
+        start = file.read(64)
+    if start.lstrip()[:1] == b"<":
+        raise ValueError(
+            f"{path!r} is a web page, not weights: its download went wrong; expected a .pth "
+            "file: fetch it again."
+        )
+    if not start.startswith(STARTS):
+        raise ValueError(
+            f"{path!r} is no .pth file (it begins with {start[:8]!r}); expected a state dict that "
+            "torch.save wrote."
+        )
     try:
         import torch
     except ImportError as error:
@@ -65,7 +75,7 @@ def _why_unreadable(path, error):
             "it was run; expected arrays alone: pass a state dict, torch.save(model.state_dict(), "
             "path), from a source that you trust."
         )
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    reason = " ".join(str(error).split()).partition(". ")[0][:120] or type(error).__name__
     return (
         f"{path!r} is damaged or no .pth file ({reason}); expected a state dict that torch.save "
         "wrote: fetch it again and compare its size and checksum."

@@ -80,10 +80,7 @@ class TFLiteGraph:
                 place: one for one in self.operators for place in _checked(one, self._tensors)
             }
         except DAMAGE as error:
-            reason = " ".join(str(error).split())[:120]
-            raise ValueError(
-                f"{path!r} is damaged or cut off ({reason}); download it again."
-            ) from error
+            raise ValueError(f"{path!r} is damaged or cut off; download it again.") from error
 
     def name(self, place: int) -> str:
         """A tensor's name."""
