@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.fit import OBJECTIVE, fit_default_boxes, recipe_words
+from ssd_keras.doctor.fit import LOYALTY, OBJECTIVE, fit_default_boxes, recipe_words
 from ssd_keras.doctor.layout import Layout, Objects, objects_of
 from ssd_keras.doctor.recall import Overlaps, measure_overlaps
 
@@ -91,11 +91,11 @@ def describe_boxes(check: BoxCheck) -> str:
             lines.append(_row(f"  {name}", chosen, overlaps, check.threshold, is_fitted))
     if not is_fitted:
         return "\n".join([*lines, "  no sizes or ratios were found that fit better"])
-    objective = OBJECTIVE.format(threshold=check.threshold)
+    objective = OBJECTIVE.format(threshold=check.threshold, loyalty=LOYALTY)
     return "\n".join(
         [
             *lines,
-            f"  fitted to {check.splits[0].name}; objective: {objective}",
+            f"  fitted to {check.splits[0].name}, all others are unseen; objective: {objective}",
             "  to train with the fitted boxes:",
             f"  {recipe_words(check.fitted)}",
         ]

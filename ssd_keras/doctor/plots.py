@@ -150,7 +150,7 @@ def _draw_default_boxes(figure: Any, check: BoxCheck) -> None:
     axes.set_ylabel("height")
     axes.set_title(f"{check.splits[0].name}: objects and shapes of default boxes", loc="left")
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8, ncols=2)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=7)
 
 
 def _draw_recall(figure: Any, check: BoxCheck) -> None:
