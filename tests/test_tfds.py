@@ -31,6 +31,8 @@ def voc_element(tfds, folder, number):
     return {
         "image": path,
         "image/filename": path.name,
+        "labels": [],
+        "labels_no_difficult": [],
         "objects": [
             {
                 "label": ["dog", "cat"][index],
@@ -60,6 +62,8 @@ def build(folder, name, kind="tfrecord"):
     box, flag, label = tfds.features.BBoxFeature(), np.bool_, tfds.features.ClassLabel
     if name == "voc":
         features = {"image/filename": tfds.features.Text()}
+        labels = tfds.features.Sequence(label(names=VOC_CLASS_NAMES))
+        features |= {"labels": labels, "labels_no_difficult": labels}
         inner = {"label": label(names=VOC_CLASS_NAMES), "bbox": box, "is_truncated": flag}
         inner |= {"pose": label(names=["frontal", "rear"]), "is_difficult": flag}
         make = functools.partial(voc_element, tfds)
@@ -86,6 +90,8 @@ def build(folder, name, kind="tfrecord"):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     members = {"VERSION": tfds.core.Version("5.0.0"), "name": name, "pkg_dir_path": folder}
+    if name == "voc":
+        members["BUILDER_CONFIGS"] = [tfds.core.BuilderConfig(name="2007", version="5.0.0")]
     members |= {"_info": info, "_split_generators": splits, "_generate_examples": pictures}
     with tfds.core.registered.skip_registration():
         builder_type = type(name.title(), (tfds.core.GeneratorBasedBuilder,), members)
@@ -109,6 +115,15 @@ def test_voc_of_tfds_is_read_as_voc(tmp_path):
     assert found["000000"].is_difficult.tolist() == [False, True]
     assert found["000001"].boxes.tolist() == [[10, 20, 30, 40]]
     assert len(found["000002"].labels) == 0
+
+
+def test_a_set_is_found_by_its_name(tmp_path, monkeypatch):
+    """Prepared by the test's builder, opened by tfds' own builder of VOC 2007."""
+    assert str(build(tmp_path, "voc")).endswith("data/voc/2007/5.0.0")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    data = load_data("tfds:voc/2007@train", bad_data="refuse")
+    assert data.class_names == VOC_CLASS_NAMES
+    assert by_id(data)["000000"].boxes.tolist() == [[10, 20, 30, 40], [0, 0, 100, 80]]
 
 
 def test_pictures_stay_in_the_records_undecoded(tmp_path):

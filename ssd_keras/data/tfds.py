@@ -97,7 +97,7 @@ def _prepared(tfds: Any, name: str) -> Any:
     try:
         if os.path.isdir(name):
             return tfds.builder_from_directory(name)
-        builder = tfds.builder(name)
+        builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
     except (ValueError, OSError, tfds.core.registered.DatasetNotFoundError) as error:
         words = " ".join(str(error).split())[:150]
         raise ValueError(f"unknown data set '{name}' ({words}); expected as voc/2007") from error

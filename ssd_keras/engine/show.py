@@ -56,7 +56,8 @@ def training_sheet(
                     data.class_names,
                 )
             )
-            captions += [f"{data.examples[index].image_id}", f"{is_matched.numpy().sum()} matched"]
+            matched = f"in training, {is_matched.numpy().sum()} default boxes matched"
+            captions += [str(data.examples[index].image_id), matched]
     columns = min(4, 2 * count)
     return contact_sheet(drawings, columns=columns, cell_size=model.image_size, captions=captions)
 
