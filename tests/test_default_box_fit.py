@@ -231,10 +231,16 @@ def test_check_prints_words_that_train_takes(tmp_path, capsys):
         "classes.png", "default_boxes.png", "recall.png", "sizes.png", "unmatched.png",
     ]  # fmt: skip
     run = tmp_path / "run"
-    arguments = ["train", "--recipe", str(recipe), "--train-data", "synthetic:shapes@train[:8]"]
+    data_file = tmp_path / "data.toml"
+    data_file.write_text(
+        'format = "synthetic"\ntrain = "shapes@train[:8]"\nvalidation = "shapes@val[:4]"'
+    )
+    arguments = ["train", "--recipe", str(recipe), "--train-data", str(data_file)]
     for assignment in [*pasted, "epochs=1"]:
         arguments += ["--set", assignment]
     assert cli.main([*arguments, "--output", str(run)]) == 0
+    # The data file's own validation data were measured on.
+    assert "val_AP" in (run / "history.csv").read_text().splitlines()[0]
     options = json.loads((run / "recipe.json").read_text())["model_options"]
     import keras
 
