@@ -179,10 +179,16 @@ def check_data(parsed: argparse.Namespace) -> None:
         from ssd_keras.doctor.boxes import check_boxes, describe_boxes
         from ssd_keras.doctor.layout import layout_of
         from ssd_keras.engine.train import initial_model
+        from ssd_keras.presets import is_trained
 
         model = initial_model(recipe.replace(trunk_weights=""), splits[0].data.class_names)
         boxes = check_boxes(
-            splits, layout_of(model), recipe.preset, recipe.match_threshold, _is_terminal()
+            splits,
+            layout_of(model),
+            recipe.preset,
+            recipe.match_threshold,
+            keep_ratios=is_trained(recipe.preset),
+            progress=_is_terminal(),
         )
         print(f"\n{describe_boxes(boxes)}")
     if parsed.fix:

@@ -14,7 +14,13 @@ from ssd_keras.data import load_data
 from ssd_keras.data.splits import Split, load_splits
 from ssd_keras.default_boxes import DefaultBoxes
 from ssd_keras.doctor.boxes import check_boxes, describe_boxes, unmatched
-from ssd_keras.doctor.fit import best_overlaps, fit_default_boxes, recipe_options, sample
+from ssd_keras.doctor.fit import (
+    best_overlaps,
+    fit_default_boxes,
+    recipe_options,
+    recipe_words,
+    sample,
+)
 from ssd_keras.doctor.layout import Layout, Objects, layout_of, objects_of
 from ssd_keras.doctor.recall import Overlaps, measure_overlaps
 from ssd_keras.presets import from_preset
@@ -132,6 +138,20 @@ def test_the_fit_finds_the_shapes_of_the_objects():
     assert fitted.spec.aspect_ratios[1] == pytest.approx((2.0, 3.0))
 
 
+def test_of_a_trained_detector_sizes_alone_are_fitted():
+    found = objects(on_the_grid([(12, 12), (8.5, 17)]))
+    layout = LAYOUTS["one square"]
+    fitted = fit_default_boxes(found, layout, keep_ratios=True)
+    assert fitted.spec.aspect_ratios == layout.spec.aspect_ratios
+    assert best_overlaps(found, fitted).mean() > best_overlaps(found, layout).mean() + 0.2
+    # The only square of the first map grows with it: 7 of 20 pixels.
+    square, size = fitted.spec.first_square, fitted.spec.sizes[0]
+    assert square == pytest.approx(size * 7 / 20)
+    assert recipe_words(fitted, layout) == (
+        f"--set 'model_options.sizes={json.dumps(list(fitted.spec.sizes))}'"
+    )
+
+
 def test_every_class_counts_alike():
     """Ninety large objects and ten small ones that no default box matches."""
     small, large = on_the_grid([(7, 7)], count=10), on_the_grid([(21, 21)], count=90)
@@ -200,15 +220,16 @@ SLOW_PRESETS = ("ssd300_resnet18_coco", "ssdlite320_mobilenet_v3_large_coco")
         *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_PRESETS),
     ],
 )
-def test_every_preset_takes_the_fitted_boxes_and_keeps_its_own_as_they_are(preset):
+def test_every_preset_takes_the_fitted_boxes(preset):
     layout = layout_of(from_preset(preset, ["cat"]))
-    options = json.loads(json.dumps(recipe_options(layout)))
-    same = layout_of(from_preset(preset, ["cat"], **options))
-    np.testing.assert_array_equal(same.boxes(), layout.boxes())
-    options["sizes"] = [size * 0.5 for size in options["sizes"]]
-    halved = layout_of(from_preset(preset, ["cat"], **options))
-    assert len(halved.boxes()) == len(layout.boxes())
-    assert halved.spec.sizes == pytest.approx([size * 0.5 for size in layout.spec.sizes])
+    assert recipe_options(layout, layout) == {}
+    sizes = tuple(size * 0.5 for size in layout.spec.sizes)
+    ratios = tuple(tuple(1.5 * ratio for ratio in each) for each in layout.spec.aspect_ratios)
+    spec = dataclasses.replace(layout.spec, sizes=sizes, aspect_ratios=ratios)
+    options = json.loads(json.dumps(recipe_options(layout._replace(spec=spec), layout)))
+    built = layout_of(from_preset(preset, ["cat"], **options))
+    assert len(built.boxes()) == len(layout.boxes())
+    np.testing.assert_array_equal(built.boxes(), layout._replace(spec=spec).boxes())
 
 
 # --- the command ---

@@ -35,6 +35,7 @@ def check_boxes(
     layout: Layout,
     name: str,
     threshold: float = 0.5,
+    keep_ratios: bool = False,
     progress: bool = False,
 ) -> BoxCheck:
     """Measures a model's default boxes, fits them to the first split and measures again.
@@ -44,6 +45,7 @@ def check_boxes(
         layout: of the model.
         name: what the model is called.
         threshold: overlap from which default boxes match, 0..1. Default 0.5.
+        keep_ratios: fit sizes alone, as of a trained detector. Default False.
         progress: whether progress bars are shown, default False.
 
     Returns:
@@ -57,7 +59,7 @@ def check_boxes(
     if not pairs:
         raise ValueError("the data have no object; expected some to lay default boxes over")
     kept, objects = [split for split, _ in pairs], [own for _, own in pairs]
-    fitted = fit_default_boxes(objects[0], layout, threshold)
+    fitted = fit_default_boxes(objects[0], layout, threshold, keep_ratios)
     before = [measure_overlaps(own, layout, progress) for own in objects]
     after = before
     if fitted != layout:
@@ -97,7 +99,7 @@ def describe_boxes(check: BoxCheck) -> str:
             *lines,
             f"  fitted to {check.splits[0].name}, all others are unseen; objective: {objective}",
             "  to train with the fitted boxes:",
-            f"  {recipe_words(check.fitted)}",
+            f"  {recipe_words(check.fitted, check.layout)}",
         ]
     )
 

@@ -6,7 +6,9 @@ ratios change.
 
 import dataclasses
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -47,7 +49,11 @@ def best_overlaps(objects: Objects, layout: Layout) -> np.ndarray:
 
 
 def fit_default_boxes(
-    objects: Objects, layout: Layout, threshold: float = 0.5, seed: int = 0
+    objects: Objects,
+    layout: Layout,
+    threshold: float = 0.5,
+    keep_ratios: bool = False,
+    seed: int = 0,
 ) -> Layout:
     """Searches sizes and aspect ratios that fit the objects better; see `OBJECTIVE`.
 
@@ -58,14 +64,15 @@ def fit_default_boxes(
         objects: of the training data; at least one.
         layout: of the model as it is.
         threshold: overlap from which default boxes match, 0..1. Default 0.5.
+        keep_ratios: change sizes alone, as of a trained detector. Default False.
         seed: draws the sample where there are many objects. Default 0.
 
     Returns:
         a layout of the same maps with as many boxes; the one given where nothing is better.
     """
-    fit = _Fit(sample(objects, seed), layout, threshold)
+    fit = _Fit(sample(objects, seed), layout, threshold, keep_ratios)
     best = max((fit.climb(start) for start in fit.starts()), key=fit.score)
-    rounded = _rounded(best)
+    rounded = _rounded(best, layout)
     return rounded if fit.score(rounded) > fit.score(layout) else layout
 
 
@@ -86,29 +93,36 @@ def sample(objects: Objects, seed: int = 0, most: int = MOST_OBJECTS) -> Objects
     return Objects(*(column[np.sort(chosen)] for column in objects))
 
 
-def recipe_options(layout: Layout) -> dict[str, list]:
-    """The default boxes as `model_options` of a recipe.
+def recipe_options(fitted: Layout, layout: Layout) -> dict[str, list]:
+    """What fitted default boxes change, as `model_options` of a recipe.
 
     Args:
-        layout: of a model.
+        fitted: the new layout.
+        layout: that of the model as it is.
 
     Returns:
-        "sizes" and "aspect_ratios", as lists.
+        "sizes" and "aspect_ratios", as lists, where they are others.
     """
-    spec = layout.spec
-    return {"sizes": list(spec.sizes), "aspect_ratios": [list(each) for each in spec.aspect_ratios]}
+    new, old = fitted.spec, layout.spec
+    options: dict[str, list] = {}
+    if new.sizes != old.sizes:
+        options["sizes"] = list(new.sizes)
+    if new.aspect_ratios != old.aspect_ratios:
+        options["aspect_ratios"] = [list(each) for each in new.aspect_ratios]
+    return options
 
 
-def recipe_words(layout: Layout) -> str:
-    """The default boxes as words for `ssd-keras train`.
+def recipe_words(fitted: Layout, layout: Layout) -> str:
+    """What fitted default boxes change, as words for `ssd-keras train`.
 
     Args:
-        layout: of a model.
+        fitted: the new layout.
+        layout: that of the model as it is.
 
     Returns:
-        one line of two ``--set``.
+        one line with a ``--set`` for each option.
     """
-    options = recipe_options(layout)
+    options = recipe_options(fitted, layout)
     return " ".join(
         f"--set 'model_options.{name}={json.dumps(value)}'" for name, value in options.items()
     )
@@ -117,7 +131,13 @@ def recipe_words(layout: Layout) -> str:
 class _Fit:
     """The objects, and where they lie in the grids, which no choice of boxes changes."""
 
-    def __init__(self, objects: Objects, layout: Layout, threshold: float = 0.5):
+    def __init__(
+        self,
+        objects: Objects,
+        layout: Layout,
+        threshold: float = 0.5,
+        keep_ratios: bool = False,
+    ):
         self.layout, self.threshold = layout, threshold
         boxes = objects.boxes
         self.sides = boxes[:, 2:] - boxes[:, :2]
@@ -126,7 +146,8 @@ class _Fit:
             np.stack([_distances(center[:, 0], y), _distances(center[:, 1], x)], axis=-1)
             for y, x in layout.centers()
         ]
-        self.places = [(part, i) for part in (0, 1) for i in range(len(_numbers(layout)[part]))]
+        parts = (0,) if keep_ratios else (0, 1)
+        self.places = [(part, i) for part in parts for i in range(len(_numbers(layout)[part]))]
         counts = np.bincount(objects.labels)
         self.weights = 1.0 / (counts[objects.labels] * np.count_nonzero(counts))
 
@@ -199,7 +220,7 @@ def _numbers(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
 
 def _with_numbers(layout: Layout, sizes: np.ndarray, ratios: np.ndarray) -> Layout:
     """The layout with other numbers, brought into their bounds: sizes rise from map to map."""
-    limits = SMALLEST_SIZE, 1.05 * max(layout.image_size)
+    limits = SMALLEST_SIZE, 1.1 * max(layout.image_size)
     values = np.clip(np.exp(sizes), *limits)
     for index in range(1, len(values)):
         values[index] = max(values[index], LEAST_GROWTH * values[index - 1])
@@ -210,11 +231,18 @@ def _with_numbers(layout: Layout, sizes: np.ndarray, ratios: np.ndarray) -> Layo
 
 
 def _replace(spec: DefaultBoxes, sizes: tuple, aspect_ratios: tuple) -> DefaultBoxes:
-    return dataclasses.replace(spec, sizes=sizes, aspect_ratios=aspect_ratios)
+    # A first map's only square grows with it, as in `with_classes`.
+    square = spec.first_square and spec.first_square * sizes[0] / spec.sizes[0]
+    return dataclasses.replace(spec, sizes=sizes, aspect_ratios=aspect_ratios, first_square=square)
 
 
-def _rounded(layout: Layout) -> Layout:
-    spec = layout.spec
-    sizes = tuple(round(size, 1) for size in spec.sizes)
-    ratios = tuple(tuple(round(ratio, 2) for ratio in each) for each in spec.aspect_ratios)
-    return layout._replace(spec=_replace(spec, sizes, ratios))
+def _rounded(layout: Layout, original: Layout) -> Layout:
+    """The layout with as many digits as matter; numbers that did not change keep theirs."""
+
+    def shorten(values: Sequence[float], before: Sequence[float], digits: int) -> tuple[float, ...]:
+        pairs = zip(values, before, strict=True)
+        return tuple(b if math.isclose(a, b, rel_tol=1e-6) else round(a, digits) for a, b in pairs)
+
+    spec, own = layout.spec, original.spec
+    ratios = tuple(map(shorten, spec.aspect_ratios, own.aspect_ratios, repeat(2)))
+    return layout._replace(spec=_replace(spec, shorten(spec.sizes, own.sizes, 1), ratios))
