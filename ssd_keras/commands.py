@@ -169,6 +169,8 @@ def check_data(parsed: argparse.Namespace) -> None:
     from ssd_keras.data.splits import load_splits
     from ssd_keras.doctor.check import examine
 
+    if parsed.set and not (parsed.preset or parsed.recipe):
+        raise ValueError(f"--set {parsed.set[0]!r} changes a recipe; pass --preset or --recipe too")
     recipe = _recipe(parsed) if parsed.preset or parsed.recipe else None
     splits = load_splits(parsed.data, _is_terminal())
     examination = examine(splits, _is_terminal())

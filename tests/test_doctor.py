@@ -356,6 +356,12 @@ def test_check_with_fix_writes_a_copy_that_has_nothing_wrong(tmp_path, capsys, l
     assert "is not an empty folder; choose another" in capsys.readouterr().err
 
 
+def test_a_recipe_value_without_a_recipe_is_an_error(capsys):
+    words = ["data", "check", "synthetic:shapes@val[:1]", "--set", "seed=3"]
+    assert cli.main(words) == 2
+    assert re.search(r"--set 'seed=3' changes a recipe; pass --preset or", capsys.readouterr().err)
+
+
 def test_real_data(shared):
     """Two boxes of no area and six objects annotated twice, no leak: seen in the files by eye."""
     specs = [f"voc:{shared}/data/bccd@{name}" for name in ("train", "val")]

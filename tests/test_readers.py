@@ -394,6 +394,11 @@ def test_files_that_are_no_tfrecords_are_told(tmp_path):
 
     with pytest.raises(FileNotFoundError, match=r"no file matches .*train-\*; expected TFRecord"):
         load_data(f"tfrecord:{tmp_path}/train-*")
+    (tmp_path / "train-0").write_bytes(b"a,b,c")
+    with pytest.raises(
+        ValueError, match=r"the file is damaged after record 0 \(byte 0\); expected"
+    ):
+        load_data(f"tfrecord:{tmp_path}/train-*")
     (tmp_path / "train-0").write_bytes(gzip.compress(b"text"))
     with pytest.raises(ValueError, match=r"the file is compressed with gzip; decompress it with g"):
         load_data(f"tfrecord:{tmp_path}/train-*")

@@ -96,12 +96,16 @@ def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
         if file.read(2) == b"\x1f\x8b":
             raise ValueError("the file is compressed with gzip; decompress it with gunzip")
     offset = number = 0
+    error: Exception | None = None
     try:
         for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
             yield offset + RECORD_HEADER, record
             offset += RECORD_HEADER + len(record) + RECORD_FOOTER
             number += 1
-    except tf.errors.OpError as error:
+    except tf.errors.OpError as caught:
+        error = caught
+    # Less than a header at the end is no error to TensorFlow.
+    if error or offset != os.path.getsize(path):
         raise ValueError(
             f"the file is damaged after record {number} (byte {offset}); expected TFRecords"
         ) from error

@@ -123,7 +123,7 @@ def _draw_sizes(figure: Any, splits: Sequence[Split]) -> None:
 
 def _draw_default_boxes(figure: Any, check: BoxCheck) -> None:
     axes = figure.subplots()
-    figure.set_size_inches(8, 7.5)
+    figure.set_size_inches(8, 8.6)
     own, image_size = check.objects[0], np.array(check.layout.image_size, np.float64)
     sides = (own.boxes[:, 2:] - own.boxes[:, :2]) * image_size
     names = check.splits[0].data.class_names
@@ -145,7 +145,6 @@ def _draw_default_boxes(figure: Any, check: BoxCheck) -> None:
     axes.set_yscale("log")
     _plain_ticks(axes.xaxis)
     _plain_ticks(axes.yaxis)
-    axes.set_aspect("equal")
     axes.set_xlabel("width in pixels of the model's input")
     axes.set_ylabel("height")
     axes.set_title(f"{check.splits[0].name}: objects and shapes of default boxes", loc="left")
