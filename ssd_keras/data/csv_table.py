@@ -111,7 +111,7 @@ def _add_row(
     pictures: dict[str, AnnotatedPicture],
     problems: list[Problem],
 ) -> None:
-    name = row["filename"]
+    name, class_name = row["filename"], " ".join(row["class"].split())
     try:
         if not name:
             raise ValueError("the line has no filename; expected a path below the image folder")
@@ -121,9 +121,9 @@ def _add_row(
         stem = os.path.splitext(name)[0]
         picture = pictures.setdefault(name, AnnotatedPicture(stem, path, 0, 0, table, []))
         texts = [row[corner] for corner in CORNERS]
-        if not row["class"] and not any(texts):
+        if not class_name and not any(texts):
             return
-        if not row["class"]:
+        if not class_name:
             raise ValueError("the object has no class name; expected one")
         left, top, right, bottom = read_corners(texts)
     except ValueError as error:
@@ -131,5 +131,5 @@ def _add_row(
         return
     box = (left, top, right - left, bottom - top)
     is_difficult = row.get("difficult") == "1"
-    found = AnnotatedObject(f"line {line}", row["class"], box, is_difficult=is_difficult)
+    found = AnnotatedObject(f"line {line}", class_name, box, is_difficult=is_difficult)
     picture.objects.append(found)

@@ -145,7 +145,8 @@ class Problem:
     mended: str = "left out"
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.what}; {self.mended}"
+        # Names in files may hold line breaks.
+        return " ".join(f"{self.place}: {self.what}; {self.mended}".splitlines())
 
     @property
     def place(self) -> str:
