@@ -10,8 +10,9 @@ from ssd_keras import commands
 from ssd_keras.importers import SOURCES
 
 DATA_HELP = (
-    "synthetic:shapes@train, voc:ROOT@SPLIT or coco:ANNOTATIONS.json@IMAGES_DIR; several are "
-    "united by class name"
+    "voc:ROOT@SPLIT, coco:ANNOTATIONS.json@IMAGES_DIR, yolo:ROOT@SPLIT, csv:TABLE.csv@IMAGES_DIR, "
+    "tfrecord:PATTERN[@LABEL_MAP], tfds:voc/2007@train, synthetic:shapes@train or a data file "
+    "data.toml; several are united by class name"
 )
 MODEL_HELP = "a RUN directory of `ssd-keras train`, a .keras file, or a preset with weights"
 DETECTOR_HELP = f"{MODEL_HELP}, or what `ssd-keras export` wrote"
@@ -157,6 +158,26 @@ def _add_data(subparsers: Any) -> None:
     show.add_argument("--seed", type=int, default=0)
     _add_bad_data(show)
     show.set_defaults(run=commands.show_data)
+    check = actions.add_parser("check", help="find what is wrong, and default boxes that fit")
+    check.add_argument("data", nargs="+", help=f"{DATA_HELP}: here each is a split of its own")
+    model = check.add_mutually_exclusive_group()
+    model.add_argument("--preset", help="whose default boxes are laid over the objects and fitted")
+    model.add_argument("--recipe", help="the same, of a recipe's model")
+    check.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="replace a recipe value"
+    )
+    check.add_argument("--plots", metavar="DIR", help="folder for pictures of all that")
+    check.add_argument("--fix", metavar="DIR", help="new folder for a cleaned copy of the data")
+    check.add_argument("--layout", choices=("voc", "coco"), default="voc", help="of that copy")
+    check.set_defaults(run=commands.check_data)
+    convert = actions.add_parser("convert", help="write the data in another layout")
+    convert.add_argument("data", nargs="+", help=f"{DATA_HELP}: here each is a split of its own")
+    convert.add_argument("--format", choices=("tfrecord", "voc", "coco"), required=True)
+    convert.add_argument("--output", required=True, help="new folder to write")
+    convert.add_argument(
+        "--shards", type=_positive, default=1, help="files of each split, of tfrecord; default 1"
+    )
+    convert.set_defaults(run=commands.convert_data)
 
 
 def _add_info(subparsers: Any) -> None:

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ssd_keras.quiet import quiet
+from ssd_keras.quiet import import_tensorflow
 
 if TYPE_CHECKING:
     from ssd_keras.data.examples import DetectionData
     from ssd_keras.models import SSD
+    from ssd_keras.recipes import TrainRecipe
 
 # int8 calibration gains nothing from more.
 CALIBRATION_PICTURES = 200
@@ -24,17 +25,11 @@ MOST_PROBLEMS = 5
 
 def train(parsed: argparse.Namespace) -> None:
     """Trains by a recipe or from a preset, and says which epoch was best."""
-    from ssd_keras.recipes import TrainRecipe, load_recipe, override
-
-    if parsed.recipe:
-        recipe = load_recipe(parsed.recipe)
-    else:
-        recipe = TrainRecipe(preset=parsed.preset, steps=120_000, decay_steps=(2 / 3, 5 / 6))
-    recipe = override(recipe, parsed.set)
+    recipe = _recipe(parsed)
     data = _load(parsed.train_data, parsed.bad_data)
     validation = None
-    if parsed.validation_data:
-        validation = _load(parsed.validation_data, parsed.bad_data, data.class_names)
+    if validation_specs := parsed.validation_data or _validation_parts(parsed.train_data):
+        validation = _load(validation_specs, parsed.bad_data, data.class_names, part="validation")
     print(f"{len(data)} pictures, {len(data.class_names)} classes, preset {recipe.preset}")
     _import_tensorflow()
     from ssd_keras.engine.train import train
@@ -60,7 +55,7 @@ def evaluate(parsed: argparse.Namespace) -> None:
     from ssd_keras.metrics import metrics_table
 
     detector = load_detector(parsed.model)
-    data = _load(parsed.data, parsed.bad_data, detector.class_names)
+    data = _load(parsed.data, parsed.bad_data, detector.class_names, part="validation")
     metrics = evaluate(detector, data, parsed.batch_size, progress=_is_terminal())
     print(metrics_table(metrics))
     print(f"{metrics['pictures_per_second']} pictures a second, reading included")
@@ -97,7 +92,7 @@ def score(parsed: argparse.Namespace) -> None:
     from ssd_keras.engine.evaluate import score, write_json
     from ssd_keras.metrics import metrics_table
 
-    data = _load(parsed.data, parsed.bad_data, check_pictures=False)
+    data = _load(parsed.data, parsed.bad_data, check_pictures=False, part="validation")
     metrics = score(parsed.detections, data)
     print(metrics_table(metrics))
     if parsed.json:
@@ -169,6 +164,66 @@ def show_data(parsed: argparse.Namespace) -> None:
     print(f"wrote {parsed.output}")
 
 
+def check_data(parsed: argparse.Namespace) -> None:
+    """Examines a data set, and how well a model's default boxes suit it."""
+    from ssd_keras.data.splits import load_splits
+    from ssd_keras.doctor.check import examine
+
+    if parsed.set and not (parsed.preset or parsed.recipe):
+        raise ValueError(f"--set {parsed.set[0]!r} changes a recipe; pass --preset or --recipe too")
+    recipe = _recipe(parsed) if parsed.preset or parsed.recipe else None
+    splits = load_splits(parsed.data, _is_terminal())
+    examination = examine(splits, _is_terminal())
+    print(examination)
+    boxes = None
+    if recipe is not None:
+        _import_tensorflow()
+        from ssd_keras.doctor.boxes import check_boxes, describe_boxes
+        from ssd_keras.doctor.layout import layout_of
+        from ssd_keras.engine.train import initial_model
+        from ssd_keras.presets import is_trained
+
+        model = initial_model(recipe.replace(trunk_weights=""), splits[0].data.class_names)
+        boxes = check_boxes(
+            splits,
+            layout_of(model),
+            recipe.preset,
+            recipe.match_threshold,
+            keep_ratios=is_trained(recipe.preset),
+            progress=_is_terminal(),
+        )
+        print(f"\n{describe_boxes(boxes)}")
+    if parsed.fix:
+        from ssd_keras.data.write import write_splits
+        from ssd_keras.doctor.fix import cleaned
+
+        copies, changes = cleaned(examination)
+        specs = write_splits(copies, parsed.fix, parsed.layout, progress=_is_terminal())
+        print("\n".join(["", "cleaned copy", *(f"  {line}" for line in [*changes, *specs])]))
+    if parsed.plots:
+        _import_tensorflow()
+        from ssd_keras.doctor.plots import write_plots
+
+        written = write_plots(examination, boxes, parsed.plots)
+        print(f"\nwrote {', '.join(map(os.path.basename, written))} to {parsed.plots}")
+
+
+def convert_data(parsed: argparse.Namespace) -> None:
+    """Writes a data set in another layout."""
+    from ssd_keras.data.splits import load_splits
+    from ssd_keras.data.write import write_splits
+
+    if parsed.format == "tfrecord":
+        _import_tensorflow()
+    splits = load_splits(parsed.data, _is_terminal())
+    _print_problems([str(problem) for split in splits for problem in split.data.problems])
+    specs = write_splits(
+        splits, parsed.output, parsed.format, shards=parsed.shards, progress=_is_terminal()
+    )
+    for split, spec in zip(splits, specs, strict=True):
+        print(f"wrote {len(split.data)} pictures; read them as '{spec}'")
+
+
 def info(parsed: argparse.Namespace) -> None:
     """Describes a model, or lists the presets."""
     from ssd_keras.presets import PRESETS
@@ -182,11 +237,30 @@ def info(parsed: argparse.Namespace) -> None:
     print(describe(parsed.model))
 
 
+def _validation_parts(specs: Sequence[str]) -> list[str]:
+    """The validation data of the data files that are trained on whole."""
+    from ssd_keras.data.sources import parts_of
+
+    parts = [part for spec in specs for part in parts_of(spec) if part != spec]
+    return [part for part in parts if part.endswith("@validation")]
+
+
+def _recipe(parsed: argparse.Namespace) -> "TrainRecipe":
+    from ssd_keras.recipes import TrainRecipe, load_recipe, override
+
+    if parsed.recipe:
+        recipe = load_recipe(parsed.recipe)
+    else:
+        recipe = TrainRecipe(preset=parsed.preset, steps=120_000, decay_steps=(2 / 3, 5 / 6))
+    return override(recipe, parsed.set)
+
+
 def _load(
     specs: Sequence[str],
     bad_data: str,
     class_names: Sequence[str] | None = None,
     check_pictures: bool = True,
+    part: str = "train",
 ) -> "DetectionData":
     from ssd_keras.data.sources import load_data
 
@@ -196,6 +270,7 @@ def _load(
         bad_data=bad_data,
         check_pictures=check_pictures,
         progress=_is_terminal(),
+        part=part,
     )
     _print_problems([str(problem) for problem in data.problems])
     return data
@@ -217,5 +292,4 @@ def _import_tensorflow() -> None:
     # What TensorFlow reports as errors is what the machine lacks (a GPU, some instructions);
     # real failures are raised.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet():
-        import tensorflow  # noqa: F401
+    import_tensorflow()

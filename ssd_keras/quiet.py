@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 
 @contextlib.contextmanager
@@ -22,3 +23,14 @@ def quiet() -> Iterator[None]:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+
+
+def import_tensorflow() -> ModuleType:
+    """Imports TensorFlow without its greeting, which no log level silences.
+
+    Returns:
+        the module.
+    """
+    with quiet():
+        import tensorflow
+    return tensorflow

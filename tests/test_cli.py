@@ -426,7 +426,8 @@ def test_data_show_draws_the_asked_number_of_pictures(tmp_path, capsys):
     assert capsys.readouterr().out == f"wrote {path}\n"
     with Image.open(path) as sheet:
         width, height = sheet.size
-    assert 3 * 160 <= width < 4 * 160 and 160 <= height < 2 * 160
+    # Three pairs, two in a row.
+    assert 4 * 192 <= width < 5 * 192 and 2 * 192 <= height < 3 * 192
 
 
 def test_info_describes_presets_and_models(capsys):

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image, ImageFont, ImageOps
 
 from ssd_keras.data import DetectionData, Example, load_data
 from ssd_keras.data.augmentation import Augmentation
@@ -289,12 +289,14 @@ def recipe() -> TrainRecipe:
 
 def test_training_sheet_shows_pictures_with_boxes(shapes, recipe):
     sheet = training_sheet(recipe, shapes, count=5, seed=2)
-    gap = 320 // 40
+    gap, strip = 320 // 40, sum(ImageFont.load_default(320 // 20).getmetrics())
+    height = 320 + gap + strip
     assert sheet.dtype == np.uint8
-    assert sheet.shape == (2 * (320 + gap) + gap, 4 * (320 + gap) + gap, 3)
+    assert sheet.shape == (3 * height + gap, 4 * (320 + gap) + gap, 3)
+    # Five pairs, two in a row: the picture as it is, then as training sees it.
     cells = [
-        sheet[gap + row * 328 :, gap + column * 328 :][:320, :320]
-        for row, column in ((0, 0), (0, 1), (0, 2), (0, 3), (1, 0))
+        sheet[gap + row * height :, gap + column * 328 :][:320, :320]
+        for row, column in ((0, 1), (0, 3), (1, 1), (1, 3), (2, 1))
     ]
     options = Augmentation(photometric=False)
     examples = take(training_examples(shapes, (320, 320), augmentation=options, seed=2), 5)
@@ -306,7 +308,25 @@ def test_training_sheet_shows_pictures_with_boxes(shapes, recipe):
         for ymin, xmin, _, xmax in example["boxes"] * 320:
             rows = slice(max(0, int(ymin) - 3), int(ymin) + 4)
             assert drawn[rows, int(xmin) : int(xmax) + 1].any(axis=0).mean() > 0.9
-    assert np.ptp(sheet[gap + 328 :, 2 * 328 :]) < 2  # no sixth picture
+    assert np.ptp(sheet[gap + 2 * height :, 2 * 328 :]) < 2  # no sixth pair
+
+
+def test_training_sheet_shows_the_same_picture_as_it_is(recipe):
+    """Beside each augmented picture stands its own original."""
+    still = {"photometric": False, "zoom_out": False, "crop": False, "flip": False}
+    numbers = (31, 121, 211)  # one box each, which leaves the corner below right free
+    data = DetectionData(("cup", "bowl"), tuple(map(make_example, numbers)))
+    sheet = training_sheet(recipe.replace(**still), data, count=3, seed=4)
+    height = 320 + 8 + sum(ImageFont.load_default(16).getmetrics())
+    reds = []
+    for row, column in ((0, 0), (0, 2), (1, 0)):
+        pair = sheet[8 + row * height :, 8 + column * 328 :]
+        # 60x40 becomes 320x213 in the middle of its cell; training's own picture fills the cell.
+        assert pair[20, 160].tolist() == [40, 40, 40]
+        original, augmented = pair[250, 310], pair[310, 328 + 310]
+        assert original.tolist() == augmented.tolist() == [original[0], 100, 200]
+        reds.append(int(original[0]))
+    assert sorted(reds) == list(numbers)
 
 
 def test_training_sheet_leaves_out_what_training_leaves_out(recipe):
@@ -327,6 +347,7 @@ def test_training_sheet_leaves_out_what_training_leaves_out(recipe):
         training_sheet(recipe.replace(**still), DetectionData(("cup", "bowl"), (one,)), count=1)
         for one in pictures
     )
-    assert easy.shape == hard.shape == (336, 336, 3)
-    assert (hard[8:-8, 8:-8] == (7, 100, 200)).all()
-    assert (easy[8:-8, 8:-8] != (7, 100, 200)).any()
+    training = np.s_[8:328, 336:656]  # the right one of the pair
+    assert easy.shape == hard.shape and easy.shape[1] == 2 * 328 + 8
+    assert (hard[training] == (7, 100, 200)).all()
+    assert (easy[training] != (7, 100, 200)).any()

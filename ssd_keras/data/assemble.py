@@ -8,12 +8,21 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from ssd_keras.data.class_names import labels_by_name
-from ssd_keras.data.examples import Box, DetectionData, Example, Problem, fit_box
-from ssd_keras.data.picture_files import find_orientation, read_picture_header
+from ssd_keras.data.class_names import labels_by_name, united_names
+from ssd_keras.data.examples import (
+    Box,
+    DetectionData,
+    Example,
+    Picture,
+    Problem,
+    fit_box,
+    place_of,
+)
+from ssd_keras.data.picture_files import find_orientation, read_picture_header, upright_size
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 class AnnotatedObject(NamedTuple):
@@ -32,11 +41,77 @@ class AnnotatedPicture:
     """One picture as a file has it; a size of 0 by 0 is to be taken from the picture itself."""
 
     image_id: str | int
-    path: str
+    image: Picture
     height: int
     width: int
     annotation_file: str
     objects: list[AnnotatedObject]
+
+
+def read_corners(texts: Sequence[str | None]) -> Box:
+    """Four numbers out of the words of a file.
+
+    Args:
+        texts: xmin, ymin, xmax and ymax.
+
+    Returns:
+        left, top, right and bottom as the file has them.
+
+    Raises:
+        ValueError: for words that are no numbers, and for corners in the wrong order.
+    """
+    numbers = " ".join(f"{corner}={text}" for corner, text in zip(CORNERS, texts, strict=True))
+    try:
+        left, top, right, bottom = (float(text or "") for text in texts)
+    except ValueError:
+        raise ValueError(f"box {numbers} is not four numbers; expected finite pixels") from None
+    if right < left or bottom < top:
+        raise ValueError(f"box {numbers} has swapped corners; expected xmin < xmax and ymin < ymax")
+    if right == left or bottom == top:
+        raise ValueError(f"box {numbers} has no area; expected xmin < xmax and ymin < ymax")
+    return left, top, right, bottom
+
+
+def to_pixels(corners: Sequence[float], height: int, width: int) -> Box:
+    """A relative box in pixels.
+
+    Files of relative boxes hold about seven digits: a thousandth of a pixel is what they know, and
+    rounding to it gives back the whole pixels that most boxes came from.
+
+    Args:
+        corners: ymin, xmin, ymax and xmax, as shares of the picture's sides.
+        height: rows of the picture.
+        width: its columns.
+
+    Returns:
+        x, y, width and height in pixels.
+
+    Example:
+
+    >>> to_pixels((0.25, 0.1, 0.75, 0.4), height=80, width=100)
+    (10.0, 20.0, 30.0, 40.0)
+    """
+    top, bottom = (round(float(y) * height, 3) for y in corners[::2])
+    left, right = (round(float(x) * width, 3) for x in corners[1::2])
+    return left, top, round(right - left, 3), round(bottom - top, 3)
+
+
+def size_of(picture: Picture, upright: bool) -> tuple[int, int]:
+    """Height and width of a picture, for readers of relative boxes.
+
+    Args:
+        picture: where it is.
+        upright: whether boxes are of the picture as EXIF turns it, or of its stored pixels.
+
+    Returns:
+        rows and columns in pixels.
+
+    Raises:
+        OSError: it is missing.
+        ValueError: it is no picture.
+    """
+    header = read_picture_header(picture)
+    return upright_size(header) if upright else (header.height, header.width)
 
 
 def map_in_threads(
@@ -94,7 +169,8 @@ def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -
     Args:
         sources: at least one data set. The first keeps its picture ids; an id that is already
             taken gets the number of its source in front ("1:000123").
-        class_names: names in label order; None takes the first source's, then what others add.
+        class_names: names in label order; None takes the first source's, then what others add
+            (`united_names`).
 
     Returns:
         The union, labels changed to match. Category ids of several sources are 1..C.
@@ -102,7 +178,7 @@ def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -
     if len(sources) == 1:
         return sources[0]
     if class_names is None:
-        class_names = list(dict.fromkeys(name for data in sources for name in data.class_names))
+        class_names = united_names([data.class_names for data in sources])
     united: list[DetectionData] = [relabel(data, class_names) for data in sources]
     examples: list[Example] = []
     taken: set[str] = set()
@@ -153,12 +229,12 @@ def _make_example(
     has_size = height > 0 and width > 0
     try:
         if check_pictures or not has_size:
-            header = read_picture_header(picture.path)
+            header = read_picture_header(picture.image)
             if not has_size:
                 height, width = header.height, header.width
             orientation = find_orientation(header, height, width)
     except (OSError, ValueError) as error:
-        return None, [Problem(picture.path, "", str(error))]
+        return None, [Problem(place_of(picture.image, picture.image_id), "", str(error))]
     kept: list[AnnotatedObject] = []
     problems: list[Problem] = []
     for found in picture.objects:
@@ -175,7 +251,7 @@ def _make_example(
             kept.append(found._replace(box=box))
     example = Example(
         image_id=picture.image_id,
-        image=picture.path,
+        image=picture.image,
         height=height,
         width=width,
         boxes=np.array([found.box for found in kept], np.float64).reshape(-1, 4),

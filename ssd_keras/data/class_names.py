@@ -1,6 +1,10 @@
 """Class names: the same things under the names that different data sets have for them."""
 
+import os
+import re
 from collections.abc import Sequence
+
+from ssd_keras.importers.labels import read_labels
 
 ALIASES = (
     ("aeroplane", "airplane"),
@@ -33,3 +37,76 @@ def labels_by_name(class_names: Sequence[str]) -> dict[str, int]:
             for alias in names:
                 labels.setdefault(alias, labels[known])
     return labels
+
+
+def united_names(names_of_sources: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The classes of several data sets together.
+
+    Args:
+        names_of_sources: names in label order, one sequence a data set; at least one.
+
+    Returns:
+        the first one's names, then what others add; a name whose alias is there adds nothing.
+
+    Example:
+
+    >>> united_names([["tvmonitor", "cat"], ["dog", "tv"]])
+    ('tvmonitor', 'cat', 'dog')
+    """
+    first, *others = names_of_sources
+    names = list(dict.fromkeys(first))
+    for own in others:
+        known = labels_by_name(names)
+        names += [name for name in dict.fromkeys(own) if name not in known]
+    return tuple(names)
+
+
+def read_names(path: str) -> list[str]:
+    """Class names out of a text file.
+
+    Args:
+        path: a file with a name a line, in label order.
+
+    Returns:
+        the names.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is empty or has an empty line.
+    """
+    names = read_labels(path)
+    if not all(names):
+        raise ValueError(f"the labels {path!r} have an empty line; expected one name a line.")
+    return names
+
+
+def read_label_map(path: str) -> dict[int, str]:
+    """Class names by id, out of a label map of the TF Object Detection API or a list of names.
+
+    Args:
+        path: a file ending in .pbtxt with items of id, name and perhaps display_name, which then
+            is the name; or a text file with a name a line, whose ids start at 1.
+
+    Returns:
+        name by id, by rising id.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no item can be found in it.
+    """
+    if not path.endswith(".pbtxt"):
+        return dict(enumerate(read_names(path), start=1))
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"label map {path!r} does not exist; pass a .pbtxt or .txt file.")
+    with open(path, encoding="utf-8", errors="replace") as file:
+        items = re.findall(r"item\s*\{([^}]*)\}", file.read())
+    name_of: dict[int, str] = {}
+    for item in items:
+        number = re.search(r"\bid\s*:\s*(\d{1,9})\b", item)
+        name = re.search(r"\bdisplay_name\s*:\s*([\"'])(.*?)\1", item)
+        name = name or re.search(r"\bname\s*:\s*([\"'])(.*?)\1", item)
+        if number and name and name[2]:
+            name_of[int(number[1])] = name[2]
+    if not name_of:
+        raise ValueError(f"label map {path!r} has no items; expected item {{ id: 1 name: 'dog' }}.")
+    return dict(sorted(name_of.items()))

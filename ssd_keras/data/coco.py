@@ -9,6 +9,7 @@ from typing import Any
 from ssd_keras.data.assemble import AnnotatedObject, AnnotatedPicture, assemble
 from ssd_keras.data.class_names import labels_by_name
 from ssd_keras.data.examples import DetectionData, Problem
+from ssd_keras.data.picture_files import leaves_folder
 
 Record = dict[str, Any]
 SECTIONS = ("images", "annotations", "categories")
@@ -51,7 +52,7 @@ def read_coco(
     examples, more = assemble(
         list(pictures.values()), class_names, check_pictures=check_pictures, progress=progress
     )
-    category_ids = _match_categories(class_names, name_of)
+    category_ids = match_categories(class_names, name_of)
     return DetectionData(tuple(class_names), examples, (*problems, *more), category_ids)
 
 
@@ -100,10 +101,10 @@ def _read_images(
         if not isinstance(image_id, (int, str)):
             what = "the image has no id; expected a whole number"
         elif image_id in pictures:
-            what = f"image id {image_id} is already {pictures[image_id].path}"
+            what = f"image id {image_id} is already {pictures[image_id].image!s}"
         elif not isinstance(name, str) or not name:
             what = "the image has no file_name; expected a path below the image folder"
-        elif os.path.isabs(name) or os.path.normpath(name).startswith(".."):
+        elif leaves_folder(name):
             what = f"file_name {name} leaves the image folder; expected a path below it"
         else:
             height, width = _side(record.get("height")), _side(record.get("width"))
@@ -145,8 +146,16 @@ def _add_objects(
     return problems
 
 
-def _match_categories(class_names: Sequence[str], name_of: dict[int, str]) -> tuple[int, ...]:
-    """The file's id of every class; classes that the file lacks get ids above all of its own."""
+def match_categories(class_names: Sequence[str], name_of: dict[int, str]) -> tuple[int, ...]:
+    """The file's id of every class; classes that the file lacks get ids above all of its own.
+
+    Args:
+        class_names: names in label order.
+        name_of: the file's names by id.
+
+    Returns:
+        one id a class.
+    """
     label_of = labels_by_name(class_names)
     id_of = {label_of.get(name): category_id for category_id, name in reversed(name_of.items())}
     next_id = max(name_of, default=0) + 1

@@ -12,13 +12,70 @@ Box = tuple[float, float, float, float]
 EDGE_TOLERANCE = 1.0
 
 
+@dataclass(frozen=True)
+class FileSlice:
+    """A picture inside a larger file, such as one of records: nothing of it is held in memory.
+
+    Args:
+        path: the file.
+        offset: where the encoded picture begins, in bytes.
+        length: how many bytes it has.
+    """
+
+    path: str
+    offset: int
+    length: int
+
+
+Picture = str | bytes | FileSlice
+"""Where an encoded picture is: in a file of its own, in memory, or inside a larger file."""
+
+
+def read_picture(picture: Picture) -> bytes:
+    """The encoded bytes of a picture.
+
+    Args:
+        picture: a path, the bytes themselves, or a slice of a file.
+
+    Returns:
+        the bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if isinstance(picture, bytes):
+        return picture
+    if isinstance(picture, str):
+        with open(picture, "rb") as file:
+            return file.read()
+    with open(picture.path, "rb") as file:
+        file.seek(picture.offset)
+        return file.read(picture.length)
+
+
+def place_of(picture: Picture, image_id: str | int) -> str:
+    """What a picture is called in messages.
+
+    Args:
+        picture: where it is.
+        image_id: its id.
+
+    Returns:
+        its path, or the file that it lies in and its id, or its id alone.
+    """
+    if isinstance(picture, FileSlice):
+        return f"{picture.path}: picture {image_id}"
+    return picture if isinstance(picture, str) else str(image_id)
+
+
 @dataclass(frozen=True, eq=False)
 class Example:
     """One picture, still encoded, and the objects in it.
 
     Args:
         image_id: the file's stem (VOC), or the picture's id in the annotation file (COCO).
-        image: path of the encoded picture, or the encoded bytes themselves (generated pictures).
+        image: path of the encoded picture, the encoded bytes themselves (generated pictures), or
+            a `FileSlice` (pictures in records).
         height: rows in pixels, as annotated.
         width: columns in pixels, as annotated.
         boxes: float64 [n, 4], x, y, width, height in pixels, 0-based and continuous. The numbers
@@ -33,7 +90,7 @@ class Example:
     """
 
     image_id: str | int
-    image: str | bytes
+    image: Picture
     height: int
     width: int
     boxes: np.ndarray
@@ -43,8 +100,13 @@ class Example:
     areas: np.ndarray
     orientation: int = 1
 
+    @property
+    def place(self) -> str:
+        """What the picture is called in messages; see `place_of`."""
+        return place_of(self.image, self.image_id)
+
     def read(self) -> bytes:
-        """The encoded picture: the file's bytes, or the generated ones.
+        """The encoded picture, as its file has it.
 
         Returns:
             JPEG, PNG, BMP or GIF bytes.
@@ -52,10 +114,7 @@ class Example:
         Raises:
             FileNotFoundError: the picture has been moved since the data were loaded.
         """
-        if isinstance(self.image, bytes):
-            return self.image
-        with open(self.image, "rb") as file:
-            return file.read()
+        return read_picture(self.image)
 
     def relative_boxes(self) -> np.ndarray:
         """The boxes in the library's own form, with every edge inside the picture.
@@ -86,7 +145,8 @@ class Problem:
     mended: str = "left out"
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.what}; {self.mended}"
+        # Names in files may hold line breaks.
+        return " ".join(f"{self.place}: {self.what}; {self.mended}".splitlines())
 
     @property
     def place(self) -> str:

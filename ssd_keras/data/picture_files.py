@@ -1,10 +1,13 @@
 """A quick look at picture files: the head and the tail are read, no pixel is decoded."""
 
+import io
 import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from PIL import Image
+
+from ssd_keras.data.examples import Picture, read_picture
 
 SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "BMP": b"BM", "GIF": b"GIF8"}
 KINDS = "JPEG, PNG, BMP or GIF"
@@ -24,11 +27,11 @@ class PictureHeader:
     orientation: int
 
 
-def read_picture_header(path: str) -> PictureHeader:
-    """Looks at the two ends of a picture file.
+def read_picture_header(picture: Picture) -> PictureHeader:
+    """Looks at the two ends of a picture.
 
     Args:
-        path: a JPEG, PNG, BMP or GIF file, whatever its extension says.
+        picture: JPEG, PNG, BMP or GIF, whatever a file's extension says.
 
     Returns:
         Its size and EXIF orientation.
@@ -38,31 +41,43 @@ def read_picture_header(path: str) -> PictureHeader:
         ValueError: the file is empty, not a picture, cut off, or its header cannot be read. The
             message leaves the path to the caller.
     """
-    if not os.path.isfile(path):
+    if not isinstance(picture, str):
+        return _read_header(io.BytesIO(read_picture(picture)))
+    if not os.path.isfile(picture):
         raise FileNotFoundError("the picture is missing; expected a file there")
-    with open(path, "rb") as file:
-        head = file.read(8)
-        if not head:
-            raise ValueError("the file is empty; expected a picture")
-        kind = next((kind for kind, mark in SIGNATURES.items() if head.startswith(mark)), "")
-        if not kind:
-            raise ValueError(f"not a picture (it starts with {head!r}); expected {KINDS}")
-        if not _ends_properly(file, kind):
-            raise ValueError(f"the {kind} file is cut off; expected its end mark, copy it again")
-        file.seek(0)
-        try:
-            with Image.open(file, formats=[kind]) as picture:
-                width, height = picture.size
-                # Only JPEG: Pillow decodes a whole PNG to look for EXIF data behind its pixels.
-                exif = picture.getexif() if kind == "JPEG" else {}
-                orientation = exif.get(EXIF_ORIENTATION, 1)
-                # TensorFlow takes the colour indices of such a BMP for grey levels.
-                if kind == "BMP" and picture.mode in ("1", "P"):
-                    raise ValueError("a BMP with a palette; save it as PNG")
-        # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
-        except Exception as error:
-            raise ValueError(f"the {kind} header cannot be read ({error})") from error
-    return PictureHeader(height, width, orientation if orientation in range(1, 9) else 1)
+    with open(picture, "rb") as file:
+        return _read_header(file)
+
+
+def upright_size(header: PictureHeader) -> tuple[int, int]:
+    """Height and width of a picture after EXIF has turned it.
+
+    Args:
+        header: of the picture.
+
+    Returns:
+        height and width in pixels.
+    """
+    if header.orientation in TURNED_ORIENTATIONS:
+        return header.width, header.height
+    return header.height, header.width
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether the name of a file, as annotations have it, leads out of its folder.
+
+    Args:
+        name: path that should be relative to the folder.
+
+    Returns:
+        True for an absolute path and for one that begins with "..".
+
+    Example:
+
+    >>> leaves_folder("a/../b.jpg"), leaves_folder("a/../../b.jpg")
+    (False, True)
+    """
+    return os.path.isabs(name) or os.path.normpath(name).startswith("..")
 
 
 def find_orientation(header: PictureHeader, height: int, width: int) -> int:
@@ -91,8 +106,33 @@ def find_orientation(header: PictureHeader, height: int, width: int) -> int:
     )
 
 
+def _read_header(file: BinaryIO) -> PictureHeader:
+    head = file.read(8)
+    if not head:
+        raise ValueError("the file is empty; expected a picture")
+    kind = next((kind for kind, mark in SIGNATURES.items() if head.startswith(mark)), "")
+    if not kind:
+        raise ValueError(f"not a picture (it starts with {head!r}); expected {KINDS}")
+    if not _ends_properly(file, kind):
+        raise ValueError(f"the {kind} file is cut off; expected its end mark, copy it again")
+    file.seek(0)
+    try:
+        with Image.open(file, formats=[kind]) as picture:
+            width, height = picture.size
+            # Only JPEG: Pillow decodes a whole PNG to look for EXIF data behind its pixels.
+            exif = picture.getexif() if kind == "JPEG" else {}
+            orientation = exif.get(EXIF_ORIENTATION, 1)
+            # TensorFlow takes the colour indices of such a BMP for grey levels.
+            if kind == "BMP" and picture.mode in ("1", "P"):
+                raise ValueError("a BMP with a palette; save it as PNG")
+    # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
+    except Exception as error:
+        raise ValueError(f"the {kind} header cannot be read ({error})") from error
+    return PictureHeader(height, width, orientation if orientation in range(1, 9) else 1)
+
+
 def _ends_properly(file: BinaryIO, kind: str) -> bool:
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     if kind not in ("JPEG", "PNG"):
         return True
     for tail_size in TAIL_SIZES:

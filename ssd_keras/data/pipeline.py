@@ -5,13 +5,14 @@ that a run can be continued at any step with the same data.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from ssd_keras.data.augmentation import Augmentation, augment
-from ssd_keras.data.examples import DetectionData
+from ssd_keras.data.examples import DetectionData, FileSlice, Picture
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.matching import TargetEncoder
 
@@ -33,9 +34,7 @@ def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tenso
     examples = data.examples
     counts = [len(example.labels) for example in examples]
     splits = tf.constant(np.concatenate([[0], np.cumsum(counts)]), tf.int64)
-    is_path = [isinstance(example.image, str) for example in examples]
-    paths = tf.constant([x.image if isinstance(x.image, str) else "" for x in examples])
-    encoded = tf.constant([b"" if isinstance(x.image, str) else x.image for x in examples])
+    read = _make_reader([example.image for example in examples])
     per_picture = {
         "orientation": tf.constant([x.orientation for x in examples], tf.int32),
         "size": tf.constant([(x.height, x.width) for x in examples], tf.int32),
@@ -48,15 +47,6 @@ def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tenso
         "is_crowd": tf.constant(np.concatenate([x.is_crowd for x in examples]), tf.bool),
     }
 
-    def read(index):
-        if all(is_path):
-            return tf.io.read_file(paths[index])
-        if not any(is_path):
-            return encoded[index]
-        return tf.cond(
-            paths[index] != "", lambda: tf.io.read_file(paths[index]), lambda: encoded[index]
-        )
-
     def lookup(index):
         start, end = splits[index], splits[index + 1]
         element = {name: values[start:end] for name, values in per_object.items()}
@@ -64,6 +54,49 @@ def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tenso
         return {"image": read(index), **element}
 
     return lookup
+
+
+def _make_reader(pictures: Sequence[Picture]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A graph function from a picture's index to its encoded bytes."""
+    kinds = [(str, bytes, FileSlice).index(type(picture)) for picture in pictures]
+    kind = tf.constant(kinds, tf.int32)
+    paths = tf.constant([_path(picture) for picture in pictures])
+    encoded = tf.constant([x if isinstance(x, bytes) else b"" for x in pictures])
+    slices = [x if isinstance(x, FileSlice) else FileSlice("", 0, 0) for x in pictures]
+    file_size = {path: os.path.getsize(path) for path in {x.path for x in slices} if path}
+    rest = [file_size.get(x.path, 0) - x.offset - x.length for x in slices]
+    numbers = [(x.offset, x.length, y) for x, y in zip(slices, rest, strict=True)]
+    places = tf.constant(np.array(numbers, np.int64))
+
+    def read(index):
+        branches = {
+            0: lambda: tf.io.read_file(paths[index]),
+            1: lambda: encoded[index],
+            2: lambda: _read_slice(paths[index], places[index]),
+        }
+        used = sorted(set(kinds))
+        if len(used) == 1:
+            return branches[used[0]]()
+        return tf.switch_case(kind[index], branches)
+
+    return read
+
+
+def _path(picture: Picture) -> str:
+    if isinstance(picture, FileSlice):
+        return picture.path
+    return picture if isinstance(picture, str) else ""
+
+
+def _read_slice(path: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    """Part of a file. TensorFlow has no operator for that, only this data set of one record.
+
+    `place` holds the bytes before the part, of the part and after it, int64 [3].
+    """
+    records = tf.data.FixedLengthRecordDataset(
+        path, place[1], header_bytes=place[0], footer_bytes=place[2]
+    )
+    return records.get_single_element()
 
 
 def element_dataset(data: DetectionData) -> tf.data.Dataset:
@@ -127,6 +160,23 @@ def training_dataset(
     )
 
 
+def shuffled_index(position: tf.Tensor | int, num_pictures: int, seed: int = 0) -> tf.Tensor:
+    """Which picture comes at a position of the endless stream; each epoch is a new permutation.
+
+    Args:
+        position: place in the stream, from 0.
+        num_pictures: pictures of the data set.
+        seed: number that decides the order. Default 0.
+
+    Returns:
+        index of the example, scalar int64.
+    """
+    position = tf.cast(position, tf.int64)
+    return tf.random.experimental.index_shuffle(
+        position % num_pictures, seed=[seed, position // num_pictures], max_index=num_pictures - 1
+    )
+
+
 def training_examples(
     data: DetectionData,
     image_size: tuple[int, int],
@@ -155,11 +205,7 @@ def training_examples(
     num_pictures = len(data)
 
     def load(position):
-        epoch, place = position // num_pictures, position % num_pictures
-        index = tf.random.experimental.index_shuffle(
-            place, seed=[seed, epoch], max_index=num_pictures - 1
-        )
-        element = lookup(index)
+        element = lookup(shuffled_index(position, num_pictures, seed))
         usable = ~element["is_crowd"]
         if not use_difficult:
             usable &= ~element["is_difficult"]
@@ -231,10 +277,9 @@ def naming_broken_pictures(data: DetectionData) -> Iterator[None]:
             try:
                 decode_image(tf.constant(example.read()), example.orientation)
             except (tf.errors.OpError, OSError) as reason:
-                name = example.image if isinstance(example.image, str) else example.image_id
                 words = " ".join(str(reason).split())[:120]
                 raise ValueError(
-                    f"{name}: the picture cannot be decoded ({words}); replace the file, or take "
-                    "it out of the data."
+                    f"{example.place}: the picture cannot be decoded ({words}); replace the file, "
+                    "or take it out of the data."
                 ) from error
         raise

@@ -2,21 +2,40 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssd_keras.data.assemble import unite
 from ssd_keras.data.coco import read_coco
+from ssd_keras.data.csv_table import read_csv
+from ssd_keras.data.data_file import ENDING, PARTS, is_data_file, read_data_file
 from ssd_keras.data.examples import DetectionData
+from ssd_keras.data.records import read_tfrecord
 from ssd_keras.data.synthetic import read_synthetic
+from ssd_keras.data.tfds import read_tfds
 from ssd_keras.data.voc import read_voc
+from ssd_keras.data.yolo import read_yolo
 
-Reader = Callable[..., DetectionData]
 
-# kind: (its reader of the parts before and after the '@', how it is written)
-READERS: dict[str, tuple[Reader, str]] = {
-    "voc": (read_voc, "voc:ROOT@SPLIT"),
-    "coco": (read_coco, "coco:ANNOTATIONS.json@IMAGES_DIR"),
-    "synthetic": (read_synthetic, "synthetic:shapes@train|val|test"),
+class Kind(NamedTuple):
+    """A kind of data: its reader of the parts before and after the '@', and how it is written.
+
+    `paths` says of each part whether it is a path; `after` may be left out where it is optional.
+    """
+
+    reader: Callable[..., DetectionData]
+    form: str
+    paths: tuple[bool, bool] = (True, False)
+    is_after_optional: bool = False
+
+
+READERS = {
+    "voc": Kind(read_voc, "voc:ROOT@SPLIT"),
+    "coco": Kind(read_coco, "coco:ANNOTATIONS.json@IMAGES_DIR", (True, True)),
+    "yolo": Kind(read_yolo, "yolo:ROOT@SPLIT"),
+    "csv": Kind(read_csv, "csv:TABLE.csv@IMAGES_DIR", (True, True)),
+    "tfrecord": Kind(read_tfrecord, "tfrecord:PATTERN[@LABEL_MAP]", (True, True), True),
+    "tfds": Kind(read_tfds, "tfds:voc/2007@train", (False, False)),
+    "synthetic": Kind(read_synthetic, "synthetic:shapes@train|val|test", (False, False)),
 }
 BAD_DATA_CHOICES = ("drop", "refuse")
 
@@ -28,19 +47,23 @@ def load_data(
     bad_data: str = "drop",
     check_pictures: bool = True,
     progress: bool = False,
+    part: str = "train",
 ) -> DetectionData:
     """Loads annotations and the places of their pictures; nothing is decoded.
 
     Args:
         specs: one data set or several, which are united by class name: "voc:ROOT@SPLIT",
-            "coco:ANNOTATIONS.json@IMAGES_DIR", "synthetic:shapes@train|val|test" (the first 120
-            pictures: "synthetic:shapes@train[:120]").
-        class_names: names in label order; None takes those of the data.
+            "coco:ANNOTATIONS.json@IMAGES_DIR", "yolo:ROOT@SPLIT", "csv:TABLE.csv@IMAGES_DIR",
+            "tfrecord:PATTERN[@LABEL_MAP]", "tfds:voc/2007@train", "synthetic:shapes@train" (the
+            first 120 pictures: "synthetic:shapes@train[:120]"), or a data file "data.toml" (see
+            `ssd_keras.data.data_file`), of which "data.toml@validation" is the validation data.
+        class_names: names in label order; None takes those of the data or the data file.
         bad_data: "drop" (default) leaves out what cannot be used and lists it in `problems`;
             "refuse" raises an error.
         check_pictures: whether the head and the tail of every picture file are looked at, default
             True. False touches no picture unless its size is not annotated: enough for scoring.
         progress: whether progress bars are shown, default False.
+        part: of a data file, where its words name none: "train" (default) or "validation".
 
     Returns:
         The data set.
@@ -59,6 +82,8 @@ def load_data(
     specs = [specs] if isinstance(specs, str) else list(specs)
     if not specs:
         raise ValueError(f"no data given; expected at least one of {_forms()}")
+    specs, names_of_file = expand(specs, part)
+    class_names = names_of_file if class_names is None else class_names
     _check_class_names(class_names)
     options = {"class_names": class_names, "check_pictures": check_pictures, "progress": progress}
     sources = [_read(spec, options) for spec in specs]
@@ -74,13 +99,73 @@ def load_data(
     return data
 
 
+def expand(specs: Sequence[str], part: str = "train") -> tuple[list[str], tuple[str, ...] | None]:
+    """Replaces data files by the data sets that they name.
+
+    Args:
+        specs: words for data sets and data files.
+        part: of a data file whose words name none, "train" (default) or "validation".
+
+    Returns:
+        words for data sets, and the class names of the first data file that has some, or None.
+
+    Raises:
+        ValueError: a data file has no such part.
+    """
+    found: list[str] = []
+    class_names = None
+    for spec in specs:
+        if not is_data_file(spec):
+            found.append(spec)
+            continue
+        path, _, own_part = (spec, "", part) if spec.endswith(ENDING) else spec.rpartition("@")
+        data_file = read_data_file(os.path.expanduser(path), _from_folder)
+        named = getattr(data_file, own_part) if own_part in PARTS else ()
+        if not named:
+            there = ", ".join(name for name in PARTS if getattr(data_file, name))
+            raise ValueError(f"data file {path} has no part '{own_part}'; expected {there}")
+        found += named
+        class_names = class_names or data_file.class_names
+    return found, class_names
+
+
+def parts_of(spec: str) -> list[str]:
+    """The parts of a data file, such as "data.toml@train"; other words for data as they are.
+
+    Args:
+        spec: words for a data set or a data file.
+
+    Returns:
+        words for one part each.
+    """
+    if not spec.endswith(ENDING):
+        return [spec]
+    data_file = read_data_file(os.path.expanduser(spec), _from_folder)
+    return [f"{spec}@{part}" for part in PARTS if getattr(data_file, part)]
+
+
+def _from_folder(spec: str, folder: str) -> str:
+    """The words for a data set with paths that start in another folder."""
+    kind, colon, rest = spec.partition(":")
+    if not colon or kind not in READERS:
+        return spec  # an error that `load_data` tells
+    before, at, after = rest.rpartition("@") if "@" in rest else (rest, "", "")
+    places = [
+        os.path.join(folder, os.path.expanduser(part)) if is_path and part else part
+        for part, is_path in zip((before, after), READERS[kind].paths, strict=True)
+    ]
+    return f"{kind}:{places[0]}{at}{places[1]}"
+
+
 def _read(spec: str, options: dict[str, Any]) -> DetectionData:
     kind, colon, rest = spec.partition(":")
     if not colon or kind not in READERS:
         raise ValueError(f"data '{spec}': unknown kind '{kind}'; expected one of {_forms()}")
-    reader, form = READERS[kind]
+    reader, form, _, is_after_optional = READERS[kind]
     before, at, after = rest.rpartition("@")
-    if not (at and before and after):
+    if is_after_optional and not at:
+        before, after = rest, ""
+    if not before or not (after or is_after_optional):
         raise ValueError(f"data '{spec}': a part is missing around '@'; expected {form}")
     try:
         return reader(os.path.expanduser(before), os.path.expanduser(after), **options)
@@ -113,4 +198,4 @@ def _check_class_names(class_names: Sequence[str] | None) -> None:
 
 
 def _forms() -> str:
-    return ", ".join(form for _, form in READERS.values())
+    return ", ".join([*(kind.form for kind in READERS.values()), "data.toml"])

@@ -4,7 +4,14 @@ import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
-from ssd_keras.data.assemble import AnnotatedObject, AnnotatedPicture, assemble, map_in_threads
+from ssd_keras.data.assemble import (
+    CORNERS,
+    AnnotatedObject,
+    AnnotatedPicture,
+    assemble,
+    map_in_threads,
+    read_corners,
+)
 from ssd_keras.data.examples import DetectionData, Problem
 
 VOC_CLASS_NAMES = (
@@ -13,7 +20,6 @@ VOC_CLASS_NAMES = (
     "tvmonitor",
 )  # fmt: skip
 PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp")
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_voc(
@@ -144,16 +150,9 @@ def _read_object(element: ElementTree.Element, item: str) -> AnnotatedObject:
     if not name:
         raise ValueError("the object has no class name; expected <name>")
     texts = [element.findtext(f"bndbox/{corner}") for corner in CORNERS]
-    numbers = " ".join(f"{corner}={text}" for corner, text in zip(CORNERS, texts, strict=True))
-    try:
-        left, top, right, bottom = (float(text or "") for text in texts)
-    except ValueError:
-        raise ValueError(f"box {numbers} is not four numbers; expected finite pixels") from None
-    if right < left or bottom < top:
-        raise ValueError(f"box {numbers} has swapped corners; expected xmin < xmax and ymin < ymax")
-    # By VOC's rule such a box is one pixel wide, but tools write it for clicks by accident.
-    if right == left or bottom == top:
-        raise ValueError(f"box {numbers} has no area; expected xmin < xmax and ymin < ymax")
+    # By VOC's rule a box of equal corners is one pixel wide, but tools write it for clicks by
+    # accident: it counts as having no area.
+    left, top, right, bottom = read_corners(texts)
     box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
     is_difficult = (element.findtext("difficult") or "").strip() == "1"
     return AnnotatedObject(item, name, box, is_difficult=is_difficult)

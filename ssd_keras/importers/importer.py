@@ -4,10 +4,10 @@ import os
 
 import keras
 
+from ssd_keras.data.class_names import read_names
 from ssd_keras.files import replacing
 from ssd_keras.importers import SOURCES
 from ssd_keras.importers.caffe import import_caffe, import_caffe_trunk
-from ssd_keras.importers.labels import read_labels
 from ssd_keras.importers.mobilenet import import_mobilenet_trunk
 from ssd_keras.importers.object_detection_api import import_object_detection_api
 from ssd_keras.importers.pth import read_pth
@@ -46,7 +46,7 @@ def import_model(source: str, path: str, labels: str | None = None) -> SSD:
     _check_source(source)
     if source == "object-detection-api":
         return import_object_detection_api(path, labels)
-    names = _complete(read_labels(labels), labels) if labels else None
+    names = read_names(labels) if labels else None
     if source == "caffe":
         return import_caffe(path, names)
     return torchvision_ssd(read_pth(path), names, source=repr(path))
@@ -158,9 +158,3 @@ def import_file(source: str, path: str, output: str, labels: str | None = None) 
 def _check_source(source):
     if source not in SOURCES:
         raise ValueError(f"source={source!r} is unknown; choose one of {', '.join(SOURCES)}.")
-
-
-def _complete(names, path):
-    if not all(names):
-        raise ValueError(f"the labels {path!r} have an empty line; expected one name a line.")
-    return names

@@ -1,0 +1,107 @@
+"""Data files: data sets and class names in a TOML file, as a shorter way to name them all.
+
+# data.toml; paths are relative to this file
+train = ["voc:VOC2007@trainval", "voc:VOC2012@trainval"]
+validation = "voc:VOC2007@test"
+classes = "voc"      # or "coco", or a list of names in label order, or left out
+format = "voc"       # optional: then the data sets need no "voc:" in front
+"""
+
+import os
+import tomllib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ssd_keras.presets import COCO_CLASSES, VOC_CLASSES
+
+PARTS = ("train", "validation")
+KEYS = (*PARTS, "classes", "format")
+CLASS_LISTS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}
+ENDING = ".toml"
+
+
+class DataFile(NamedTuple):
+    """What a data file says: words for data sets, and class names (None: those of the data)."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    class_names: tuple[str, ...] | None
+
+
+def is_data_file(spec: str) -> bool:
+    """Whether words for data name a data file, such as "data.toml" or "data.toml@validation".
+
+    Args:
+        spec: words for data.
+
+    Returns:
+        True for a data file.
+
+    Example:
+
+    >>> is_data_file("cells/data.toml@train"), is_data_file("voc:cells@train")
+    (True, False)
+    """
+    path, at, part = spec.rpartition("@")
+    return spec.endswith(ENDING) or (at == "@" and path.endswith(ENDING))
+
+
+def read_data_file(path: str, resolve: Callable[[str, str], str]) -> DataFile:
+    """Reads a data file.
+
+    Args:
+        path: the TOML file, with `train`, and perhaps `validation`, `classes` and `format`.
+        resolve: takes words for a data set and the file's folder, and gives words whose paths
+            start there.
+
+    Returns:
+        `DataFile`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no TOML, or a value is missing, unknown or of another kind.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no data file {path}; expected TOML there")
+    try:
+        with open(path, "rb") as file:
+            content = tomllib.load(file)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no TOML ({error}); correct it") from error
+    unknown = sorted(content.keys() - set(KEYS))
+    if unknown:
+        raise ValueError(f"{path}: unknown name '{unknown[0]}'; expected {', '.join(KEYS)}")
+    folder, kind = os.path.dirname(path), content.get("format", "")
+    if not isinstance(kind, str):
+        raise ValueError(f"{path}: format is {kind!r}; expected a word such as 'voc'")
+    parts = {part: _specs(path, part, content.get(part, [])) for part in PARTS}
+    if not parts["train"] and not parts["validation"]:
+        raise ValueError(f'{path} names no data; expected such as train = "voc:ROOT@train"')
+    resolved = {
+        part: tuple(resolve(f"{kind}:{spec}" if kind else spec, folder) for spec in specs)
+        for part, specs in parts.items()
+    }
+    return DataFile(**resolved, class_names=_class_names(path, content.get("classes")))
+
+
+def _specs(path: str, part: str, value: Any) -> Sequence[str]:
+    specs = [value] if isinstance(value, str) else value
+    if not isinstance(specs, list) or not all(isinstance(spec, str) and spec for spec in specs):
+        raise ValueError(f"{path}: {part} is {value!r}; expected a data set or a list of them")
+    nested = [spec for spec in specs if is_data_file(spec)]
+    if nested:
+        raise ValueError(f"{path}: {part} names the data file '{nested[0]}'; expected data sets")
+    return specs
+
+
+def _class_names(path: str, value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and value in CLASS_LISTS:
+        return CLASS_LISTS[value]
+    if not isinstance(value, list) or not value or not all(isinstance(n, str) for n in value):
+        raise ValueError(
+            f"{path}: classes is {value!r}; expected a list of names, or one of "
+            f"{', '.join(repr(name) for name in CLASS_LISTS)}"
+        )
+    return tuple(value)

@@ -1,0 +1,213 @@
+"""What is wrong with the boxes and the classes of a data set."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ssd_keras.data.examples import DetectionData, Example
+from ssd_keras.data.splits import Split
+
+# The words of the readers' problems, and what such problems are called together.
+PROBLEM_KINDS = (
+    ("has no area", "boxes of no area"),
+    ("has swapped corners", "boxes with swapped corners"),
+    ("lies outside the picture", "boxes outside their picture"),
+    ("reaches outside the picture", "boxes that reach outside their picture"),
+    ("is not four numbers", "boxes that are not four numbers"),
+    ("unknown class", "objects of unknown classes"),
+    ("the picture is missing", "missing pictures"),
+    ("the annotation file is missing", "missing annotation files"),
+    ("as annotated", "pictures of another size than annotated"),
+    ("is cut off", "broken pictures"),
+    ("the file is empty; expected a picture", "broken pictures"),
+    ("not a picture", "broken pictures"),
+    ("header cannot be read", "broken pictures"),
+)
+SAME_OVERLAP = 0.9
+"""Two boxes of one class that overlap by this much are one object, annotated twice."""
+DISPUTED_OVERLAP = 0.98
+LEAST_EDGE_BOXES = 5
+"""So many boxes at the edges are needed to tell that all are shifted."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong in a data set.
+
+    Args:
+        kind: what findings like this one are called together, such as "boxes of no area".
+        place: the file, or the picture, and the object in it.
+        what: the details.
+    """
+
+    kind: str
+    place: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}"
+
+
+def reader_findings(data: DetectionData) -> list[Finding]:
+    """What the readers have left out or mended, by kind.
+
+    Args:
+        data: any data set.
+
+    Returns:
+        a finding for each of its problems.
+    """
+    found = []
+    for problem in data.problems:
+        kinds = (kind for words, kind in PROBLEM_KINDS if words in problem.what)
+        kind = next(kinds, "other problems of the files")
+        found.append(Finding(kind, problem.place, f"{problem.what}; {problem.mended}"))
+    return found
+
+
+def box_findings(data: DetectionData) -> list[Finding]:
+    """Objects that are annotated twice, or once with each of two classes.
+
+    Args:
+        data: any data set.
+
+    Returns:
+        a finding for each such object.
+    """
+    found = []
+    for example in data.examples:
+        repeated, disputed = repeated_boxes(example), disputed_boxes(example)
+        for kind, rows in (("objects annotated twice", repeated), ("disputed objects", disputed)):
+            for row, earlier in rows.items():
+                name, other = (data.class_names[example.labels[i]] for i in (row, earlier))
+                what = f"object {row + 1} ({name}) lies on object {earlier + 1} ({other})"
+                found.append(Finding(kind, example.place, what))
+    return found
+
+
+def repeated_boxes(example: Example) -> dict[int, int]:
+    """The objects that repeat an earlier one: same class, nearly the same box.
+
+    Args:
+        example: one picture.
+
+    Returns:
+        index of the earlier object by index of the repeated one.
+    """
+    return _pairs(example, SAME_OVERLAP, same_class=True)
+
+
+def disputed_boxes(example: Example) -> dict[int, int]:
+    """The objects whose box an earlier one of another class has too.
+
+    Args:
+        example: one picture.
+
+    Returns:
+        index of the earlier object by index of the later one.
+    """
+    return _pairs(example, DISPUTED_OVERLAP, same_class=False)
+
+
+def _pairs(example: Example, least_overlap: float, same_class: bool) -> dict[int, int]:
+    overlap = _overlaps(example.boxes)
+    of_one_class = example.labels[:, None] == example.labels[None, :]
+    usable = ~(example.is_crowd[:, None] | example.is_crowd[None, :])
+    linked = np.tril((overlap >= least_overlap) & (of_one_class == same_class) & usable, k=-1)
+    pairs: dict[int, int] = {}
+    for row in np.flatnonzero(linked.any(axis=1)):
+        # An object that only repeats another repeated one is told once, by its first twin.
+        pairs[int(row)] = int(np.argmax(linked[row]))
+    return pairs
+
+
+def _overlaps(boxes: np.ndarray) -> np.ndarray:
+    """IoU [n, n] of x, y, width, height boxes."""
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    sides = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
+    shared = np.prod(np.maximum(sides, 0.0), axis=-1)
+    areas = np.prod(boxes[:, 2:], axis=-1)
+    return shared / (areas[:, None] + areas[None] - shared)
+
+
+def edge_counts(data: DetectionData) -> tuple[Counter, Counter]:
+    """Where boxes begin that touch the left or top edge, and where those at the others end.
+
+    Args:
+        data: any data set.
+
+    Returns:
+        two counters of whole pixels -1, 0 and 1: begins relative to 0, and ends relative to the
+        picture's width or height.
+    """
+    begins: Counter = Counter()
+    ends: Counter = Counter()
+    for example in data.examples:
+        sides = np.array([example.width, example.height], np.float64)
+        low = example.boxes[:, :2]
+        high = low + example.boxes[:, 2:] - sides
+        for counter, values in ((begins, low), (ends, high)):
+            near = np.round(values[np.abs(values) < 1.5]).astype(int)
+            counter.update(near.tolist())
+    return begins, ends
+
+
+def shift_findings(split: Split) -> list[Finding]:
+    """Whether the boxes as a whole are a pixel off, told by those at the edges.
+
+    Args:
+        split: any split.
+
+    Returns:
+        one finding, or none. VOC files that count pixels from 0 begin at -1; COCO files that
+        took over VOC's numbers begin at 1.
+    """
+    begins, ends = edge_counts(split.data)
+    found = []
+    for counter, where, zero in (
+        (begins, "left and top", "0"),
+        (ends, "right and bottom", "the edge"),
+    ):
+        total = sum(counter.values())
+        if total < LEAST_EDGE_BOXES:
+            continue
+        offset, count = counter.most_common(1)[0]
+        if offset and 2 * count > total:
+            what = (
+                f"{count} of {total} boxes at the {where} edges are {offset:+d} pixel from {zero}"
+            )
+            found.append(Finding("boxes shifted by one", split.name, what))
+    return found
+
+
+def class_findings(splits: Sequence[Split]) -> list[Finding]:
+    """Classes that a split never shows.
+
+    Args:
+        splits: under the same class names.
+
+    Returns:
+        a finding for each class and split.
+    """
+    found = []
+    counts = [_label_counts(split.data) for split in splits]
+    for label, name in enumerate(splits[0].data.class_names):
+        for split, own in zip(splits, counts, strict=True):
+            if own[label]:
+                continue
+            others = [
+                f"{other.name} {count[label]}"
+                for other, count in zip(splits, counts, strict=True)
+                if count[label]
+            ]
+            what = f"no object of class '{name}'"
+            what += f" ({', '.join(others)})" if others else ""
+            found.append(Finding("classes never seen", split.name, what))
+    return found
+
+
+def _label_counts(data: DetectionData) -> np.ndarray:
+    labels = [example.labels for example in data.examples]
+    return np.bincount(np.concatenate(labels), minlength=len(data.class_names))

@@ -1,0 +1,165 @@
+"""Data sets written in other layouts and read again."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from datasets import coco_image, coco_object, picture_bytes, voc_object, write_coco, write_voc
+
+from ssd_keras import cli
+from ssd_keras.data import load_data
+from ssd_keras.data.class_names import read_label_map
+from ssd_keras.data.splits import Split, load_splits
+from ssd_keras.data.write import write_splits
+
+
+def source(root):
+    """A VOC split of two pictures, one of them a PNG, and a split of one without objects."""
+    objects = [
+        voc_object("dog", (11, 21, 40, 60)),
+        voc_object("cat", (1, 1, 100, 80), difficult=1),
+        voc_object("dog", ("1.5", "2.25", "31.5", "42.25")),
+    ]
+    train = write_voc(root, {"000012": objects, "my photo 1": [voc_object("cat")]}, "train")
+    (root / "JPEGImages" / "my photo 1.jpg").unlink()
+    (root / "JPEGImages" / "my photo 1.png").write_bytes(picture_bytes("PNG"))
+    return load_splits([train, write_voc(root, {"b": []}, "val")])
+
+
+@pytest.mark.parametrize("layout", ["voc", "coco", "tfrecord"])
+def test_what_is_written_reads_the_same(tmp_path, layout):
+    splits = source(tmp_path / "source")
+    specs = write_splits(splits, str(tmp_path / "copy"), layout, shards=2)
+    assert len(specs) == 2
+    for split, spec in zip(splits, specs, strict=True):
+        data = load_data(spec, class_names=split.data.class_names, bad_data="refuse")
+        assert len(data) == len(split.data)
+        for found, expected in zip(data.examples, split.data.examples, strict=True):
+            assert found.read() == expected.read()
+            assert (found.height, found.width) == (expected.height, expected.width)
+            np.testing.assert_array_equal(found.boxes, expected.boxes)
+            assert found.labels.tolist() == expected.labels.tolist()
+            np.testing.assert_allclose(found.areas, expected.areas, rtol=1e-6)
+            if layout != "coco":  # which has no such flag
+                assert found.is_difficult.tolist() == expected.is_difficult.tolist()
+    assert load_data(specs[0]).class_names == splits[0].data.class_names
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "source"]
+
+
+def test_names_of_files_are_safe_and_ids_unlike_each_other(tmp_path):
+    (split, _) = source(tmp_path / "source")
+    twins = (*split.data.examples, *split.data.examples)
+    odd = [type(x)(**{**vars(x), "image_id": name}) for x, name in zip(
+        twins, ("a/b", "../../a b", "A_B", ".hidden"), strict=True
+    )]  # fmt: skip
+    data = type(split.data)(split.data.class_names, tuple(odd))
+    folder = tmp_path / "copy"
+    write_splits([Split("first half", data)], str(folder), "voc")
+    names = sorted(path.name for path in (folder / "JPEGImages").iterdir())
+    # "../../a b" becomes "a_b", which "a/b" has already; file systems may not tell a_b from A_B.
+    assert names == ["A_B_3.jpg", "a_b.jpg", "a_b_2.png", "hidden.png"]
+    assert len(load_data(f"voc:{folder}@first_half", bad_data="refuse")) == 4
+
+
+def test_coco_keeps_whole_numbers_as_ids_and_crowds(tmp_path):
+    annotations = [
+        coco_object(1, iscrowd=1, bbox=[10.1, 20.2, 30.3, 40.4], area=0.1 + 0.2),
+        coco_object(2, image_id=9, category_id=3),
+    ]
+    spec = write_coco(tmp_path / "source", [coco_image(7), coco_image(9)], annotations)
+    splits = load_splits([spec])
+    (copy,) = write_splits(splits, str(tmp_path / "copy"), "coco")
+    data = load_data(copy, bad_data="refuse")
+    assert [example.image_id for example in data.examples] == [7, 9]
+    assert (data.class_names, data.category_ids) == (("car", "dog"), (3, 18))
+    assert data.examples[0].boxes.tolist() == [[10.1, 20.2, 30.3, 40.4]]
+    assert data.examples[0].areas.tolist() == [0.1 + 0.2]
+    assert data.examples[0].is_crowd.tolist() == [True]
+    (records,) = write_splits(splits, str(tmp_path / "records"), "tfrecord")
+    data = load_data(records, bad_data="refuse")
+    assert (data.class_names, data.category_ids) == (("car", "dog"), (3, 18))
+    assert data.examples[0].is_crowd.tolist() == [True]
+    assert data.examples[0].boxes.tolist() == [[10.1, 20.2, 30.3, 40.4]]
+    with pytest.raises(ValueError, match=r"7\.jpg: a crowd, for which VOC has no flag; choose the"):
+        write_splits(splits, str(tmp_path / "voc"), "voc")
+    assert not (tmp_path / "voc").exists()
+
+
+def test_records_have_the_keys_of_the_object_detection_api(tmp_path):
+    splits = source(tmp_path / "source")
+    write_splits(splits, str(tmp_path / "copy"), "tfrecord", shards=2)
+    names = sorted(path.name for path in (tmp_path / "copy").iterdir())
+    assert names == [
+        "label_map.pbtxt",
+        "train-00000-of-00002.tfrecord",
+        "train-00001-of-00002.tfrecord",
+        "val-00000-of-00002.tfrecord",
+        "val-00001-of-00002.tfrecord",
+    ]
+    assert read_label_map(str(tmp_path / "copy/label_map.pbtxt"))[12] == "dog"
+    path = str(tmp_path / "copy" / "train-00000-of-00002.tfrecord")
+    (content,) = tf.data.TFRecordDataset(path).as_numpy_iterator()
+    shares = tf.io.VarLenFeature(tf.float32)
+    wanted = {
+        "image/encoded": tf.io.FixedLenFeature([], tf.string),
+        "image/format": tf.io.FixedLenFeature([], tf.string),
+        "image/key/sha256": tf.io.FixedLenFeature([], tf.string),
+        "image/source_id": tf.io.FixedLenFeature([], tf.string),
+        "image/height": tf.io.FixedLenFeature([], tf.int64),
+        "image/width": tf.io.FixedLenFeature([], tf.int64),
+        "image/object/bbox/xmin": shares,
+        "image/object/bbox/ymax": shares,
+        "image/object/class/text": tf.io.VarLenFeature(tf.string),
+        "image/object/class/label": tf.io.VarLenFeature(tf.int64),
+    }
+    parsed = tf.io.parse_single_example(content, wanted)
+    parsed = {key: tf.sparse.to_dense(v).numpy() if isinstance(v, tf.SparseTensor) else v.numpy()
+              for key, v in parsed.items()}  # fmt: skip
+    assert parsed["image/encoded"] == picture_bytes()
+    assert parsed["image/key/sha256"].decode() == hashlib.sha256(picture_bytes()).hexdigest()
+    assert (parsed["image/format"], parsed["image/source_id"]) == (b"jpeg", b"000012")
+    assert (parsed["image/height"], parsed["image/width"]) == (80, 100)
+    # xmin = 10 / 100, 0, .5 / 100; ymax = 60 / 80, 1, 42.25 / 80
+    np.testing.assert_allclose(parsed["image/object/bbox/xmin"], [0.1, 0, 0.005], rtol=1e-6)
+    np.testing.assert_allclose(parsed["image/object/bbox/ymax"], [0.75, 1, 0.528125], rtol=1e-6)
+    assert parsed["image/object/class/text"].tolist() == [b"dog", b"cat", b"dog"]
+    assert parsed["image/object/class/label"].tolist() == [12, 8, 12]
+
+
+def test_an_apostrophe_in_a_name_survives(tmp_path):
+    data = load_data(write_voc(tmp_path / "a", {"x": [voc_object("bird's nest")]}))
+    (spec,) = write_splits([Split("train", data)], str(tmp_path / "copy"), "tfrecord")
+    assert load_data(spec).class_names == ("bird's nest",)
+
+
+def test_a_taken_folder_and_an_unknown_layout_are_errors(tmp_path):
+    splits = source(tmp_path / "source")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"output '.*taken' is not an empty folder; choose"):
+        write_splits(splits, str(tmp_path / "taken"), "voc")
+    with pytest.raises(ValueError, match=r"unknown layout 'yolo'; expected one of voc, coco, t"):
+        write_splits(splits, str(tmp_path / "copy"), "yolo")
+    assert (tmp_path / "taken" / "notes.txt").read_text() == "mine"
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path):
+    splits = source(tmp_path / "source")
+    (tmp_path / "source" / "JPEGImages" / "my photo 1.png").unlink()
+    with pytest.raises(FileNotFoundError):
+        write_splits(splits, str(tmp_path / "copy"), "tfrecord")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_convert_prints_words_that_read_the_copy(tmp_path, capsys):
+    words = ["data", "convert", "synthetic:shapes@val[:5]", "--format", "tfrecord"]
+    assert cli.main([*words, "--shards", "3", "--output", str(tmp_path / "copy")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("wrote 5 pictures; read them as 'tfrecord:")
+    spec = printed.split("'")[1]
+    data, original = load_data(spec, bad_data="refuse"), load_data("synthetic:shapes@val[:5]")
+    assert data.class_names == original.class_names
+    for found, expected in zip(data.examples, original.examples, strict=True):
+        assert (found.image_id, found.read()) == (expected.image_id, expected.read())
+        np.testing.assert_array_equal(found.boxes, expected.boxes)
