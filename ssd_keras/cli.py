@@ -77,6 +77,7 @@ def _add_evaluate(subparsers: Any) -> None:
     command.add_argument("model", help=DETECTOR_HELP)
     command.add_argument("--data", nargs="+", action="extend", required=True, help=DATA_HELP)
     command.add_argument("--json", help="file to write the numbers to")
+    command.add_argument("--plots", help="folder to write report.html to: what went wrong, drawn")
     command.add_argument("--batch-size", type=_positive, default=8)
     _add_bad_data(command)
     command.set_defaults(run=commands.evaluate)
@@ -99,6 +100,7 @@ def _add_score(subparsers: Any) -> None:
     command.add_argument("--detections", required=True, help="COCO results JSON")
     command.add_argument("--data", nargs="+", action="extend", required=True, help=DATA_HELP)
     command.add_argument("--json", help="file to write the numbers to")
+    command.add_argument("--plots", help="folder to write report.html to, without pictures")
     _add_bad_data(command)
     command.set_defaults(run=commands.score)
 

@@ -61,11 +61,20 @@ def evaluate(parsed: argparse.Namespace) -> None:
 
     detector = load_detector(parsed.model)
     data = _load(parsed.data, parsed.bad_data, detector.class_names)
-    metrics = evaluate(detector, data, parsed.batch_size, progress=_is_terminal())
+    metrics = evaluate(
+        detector,
+        data,
+        parsed.batch_size,
+        progress=_is_terminal(),
+        plots=parsed.plots,
+        title=f"{parsed.model} on {' '.join(parsed.data)}",
+    )
     print(metrics_table(metrics))
     print(f"{metrics['pictures_per_second']} pictures a second, reading included")
     if parsed.json:
         write_json(metrics, parsed.json)
+    if parsed.plots:
+        print(f"wrote {os.path.join(parsed.plots, 'report.html')}")
 
 
 def predict(parsed: argparse.Namespace) -> None:
@@ -98,10 +107,13 @@ def score(parsed: argparse.Namespace) -> None:
     from ssd_keras.metrics import metrics_table
 
     data = _load(parsed.data, parsed.bad_data, check_pictures=False)
-    metrics = score(parsed.detections, data)
+    title = f"{parsed.detections} on {' '.join(parsed.data)}"
+    metrics = score(parsed.detections, data, plots=parsed.plots, title=title)
     print(metrics_table(metrics))
     if parsed.json:
         write_json(metrics, parsed.json)
+    if parsed.plots:
+        print(f"wrote {os.path.join(parsed.plots, 'report.html')}")
 
 
 def export(parsed: argparse.Namespace) -> None:
