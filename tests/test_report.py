@@ -71,11 +71,41 @@ def test_nothing_in_the_report_lies_elsewhere_or_runs(tmp_path):
     parser.feed(page)
     assert parser.names == {
         *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "dl", "div", "dt"),
-        *("dd", "table", "thead", "tbody", "tr", "th", "td", "span", "figure", "figcaption", "img"),
+        *(
+            "nav",
+            "a",
+            "small",
+            "dd",
+            "table",
+            "thead",
+            "tbody",
+            "tr",
+            "th",
+            "td",
+            "span",
+            "figure",
+            "figcaption",
+            "img",
+        ),
     }
-    known = {"lang", "charset", "name", "content", "http-equiv", "class", "style", "src", "alt"}
+    known = {
+        "lang",
+        "charset",
+        "name",
+        "content",
+        "http-equiv",
+        "class",
+        "style",
+        "src",
+        "alt",
+        "href",
+        "id",
+    }
     assert {name for name, _ in parser.attributes} == known
     sources = [value for name, value in parser.attributes if name == "src"]
+    links = [value for name, value in parser.attributes if name == "href"]
+    targets = {f"#{value}" for name, value in parser.attributes if name == "id"}
+    assert len(links) == 7 and set(links) == targets
     matches = match(data, detections)
     # Three classes with objects have curves; those of ten or more have slices beside the mean.
     assert (matches.num_objects > 0).sum() == 3 and (matches.num_objects >= 10).sum() == 1
@@ -108,7 +138,7 @@ def test_many_classes_are_cut_and_told(tmp_path):
     matrix = re.search(r'<table class="matrix">(.*?)</table>', page, re.DOTALL)[1]
     assert matrix.count("<tr>") == 1 + 24 + 1
     assert "<th>class 7</th>" in matrix and "<th>class 8</th>" in matrix
-    assert "Of 40 classes, the 24 with most objects are drawn" in page
+    assert "Of 40 classes, the 24 with the most objects are drawn" in page
 
 
 def test_folder_that_cannot_be_written_is_told_before_any_work(tmp_path):

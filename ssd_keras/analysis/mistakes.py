@@ -129,6 +129,7 @@ def draw_mistake(image: np.ndarray, mistake: Mistake, side: int = 400) -> np.nda
         relative[:, [1, 0, 3, 2]],
         np.array([label for _, label in found]),
         class_names=(mistake.detection_tag, f"{mistake.truth_tag} (annotated)"),
+        font_size=max(12, side // 22),
     )
 
 

@@ -22,7 +22,7 @@ dl {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr))
 dl div {{ background: #eef3f8; padding: .5rem .75rem; border-radius: 6px; }}
 dt {{ font-size: .85rem; color: #444; }}
 dd {{ margin: 0; font-size: 1.4rem; font-weight: 600; }}
-.wide {{ overflow-x: auto; }}
+.wide {{ overflow-x: auto; margin-bottom: 1.5rem; }}
 .grid {{ display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--cell, 17rem)), 1fr)); }}
 figure {{ margin: 0; }}
@@ -31,10 +31,14 @@ img {{ max-width: 100%; height: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }}
 th, td {{ padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; }}
 th:first-child, td:first-child {{ text-align: left; }}
-td.bar {{ text-align: left; min-width: 8rem; }}
+td.bar {{ text-align: left; min-width: 5rem; }}
+small {{ display: block; font-weight: normal; color: #444; }}
+nav {{ display: flex; flex-wrap: wrap; gap: .25rem 1rem; }}
+nav a {{ white-space: nowrap; }}
 td.bar span {{ display: inline-block; height: .8rem; background: #1f5fa8; }}
 .matrix th, .matrix td {{ padding: .2rem .35rem; border: 1px solid #ddd; min-width: 1.6rem;
   font-size: .85rem; }}
+@media (max-width: 600px) {{ table {{ font-size: .8rem; }} th, td {{ padding: .25rem .2rem; }} }}
 .matrix thead th {{ vertical-align: bottom; }}
 .matrix thead th span {{ writing-mode: vertical-rl; transform: rotate(180deg); }}
 .matrix th:first-child {{ position: sticky; left: 0; background: #fff; }}
@@ -80,7 +84,25 @@ def heading(title: str, *paragraphs: str) -> str:
     Returns:
         HTML.
     """
-    return f"<h2>{text(title)}</h2>" + "".join(f"<p>{text(one)}</p>" for one in paragraphs)
+    head = f'<h2 id="{_anchor(title)}">{text(title)}</h2>'
+    return head + "".join(f"<p>{text(one)}</p>" for one in paragraphs)
+
+
+def contents(titles: Iterable[str]) -> str:
+    """Links to sections.
+
+    Args:
+        titles: as of their headings.
+
+    Returns:
+        HTML.
+    """
+    links = (f'<a href="#{_anchor(title)}">{text(title)}</a>' for title in titles)
+    return f"<nav>{''.join(links)}</nav>"
+
+
+def _anchor(title: str) -> str:
+    return text(title.lower().replace(" ", "-"))
 
 
 def figure(caption: str, picture: bytes, kind: str, alternative: str) -> str:
@@ -150,9 +172,17 @@ def cell(value: object) -> str:
     return f"<td>{text(value)}</td>"
 
 
-def row_head(value: object) -> str:
-    """The first cell of a row."""
-    return f"<th>{text(value)}</th>"
+def row_head(value: object, note: str = "") -> str:
+    """The first cell of a row.
+
+    Args:
+        value: text.
+        note: a text below it in small letters. Default none.
+
+    Returns:
+        HTML.
+    """
+    return f"<th>{text(value)}{f'<small>{text(note)}</small>' if note else ''}</th>"
 
 
 def bar(share: float) -> str:

@@ -35,7 +35,9 @@ def precision_recall_plot(curve: Curve) -> bytes:
             side, align = (8, "left") if place[0] < 0.5 else (-8, "right")
             height = 8 if place[1] < 0.5 else -12
             options = {"xytext": (side, height), "textcoords": "offset points", "ha": align}
-            axes.annotate(f"score {best['score']:.2f}", place, color=ORANGE, **options)
+            behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+            words = f"score {best['score']:.2f}"
+            axes.annotate(words, place, color=ORANGE, bbox=behind, **options)
 
     return _png(draw, size=(3.2, 2.6))
 

@@ -33,6 +33,11 @@ MOST_CLASSES = 24
 FEWEST_OBJECTS = 10
 """A class of fewer objects has no five slices worth a diagram."""
 
+SECTIONS = (
+    *("What errors cost", "Classes", "Confusion", "Calibration", "Sizes and shapes"),
+    *("Most confident false detections", "Largest missed objects"),
+)
+COSTS, CLASSES, CONFUSION, CALIBRATION, SHAPES, FALSE, MISSED = SECTIONS
 GREEN, RED = (46, 125, 50), (198, 40, 40)
 
 MEANING = {
@@ -121,7 +126,8 @@ def _sections(
     read: Callable[[Example], np.ndarray] | None,
 ) -> Iterator[str]:
     curves = class_curves(matches)
-    yield _overview(matches, numbers, title) + _errors(numbers)
+    links = page.contents(SECTIONS if read is not None else SECTIONS[: SECTIONS.index(FALSE)])
+    yield _overview(matches, numbers, title) + links + _errors(numbers)
     yield _classes(numbers, curves)
     yield _confusion(numbers) + _calibration(numbers)
     yield _slices(numbers)
@@ -164,20 +170,17 @@ def _errors(numbers: dict[str, Any]) -> str:
         is_part = kind in by_cost
         rows.append(
             [
-                page.row_head(kind),
+                page.row_head(kind, MEANING[kind]),
                 page.cell(errors[kind]["count"]),
                 page.cell("-" if cost is None else f"{cost:.3f}"),
                 page.bar((cost or 0.0) / largest if largest and is_part else 0.0),
-                page.cell(MEANING[kind]),
             ]
         )
     words = (
         "What AP50 would gain if all errors of one kind were mended and nothing else changed "
         "(TIDE, arXiv 2008.08115); the gains do not add up. Errors of every score are counted."
     )
-    return page.heading("What errors cost", words) + page.table(
-        ("error", "count", "AP50", "", "meaning"), rows, "errors"
-    )
+    return page.heading(COSTS, words) + page.table(("error", "count", "AP50", ""), rows)
 
 
 def _classes(numbers: dict[str, Any], curves: list[Curve]) -> str:
@@ -206,7 +209,7 @@ def _classes(numbers: dict[str, Any], curves: list[Curve]) -> str:
     ]
     head = ("class", "objects", "AP50", "best score", "precision", "recall")
     return (
-        page.heading("Classes", words, *_left_out(len(figures), len(classes), "most"))
+        page.heading(CLASSES, words, *_left_out(len(figures), len(classes), "most objects"))
         + page.table(head, rows)
         + page.grid(figures)
     )
@@ -235,14 +238,14 @@ def _confusion(numbers: dict[str, Any]) -> str:
     )
     head = ("", *(names[column] for column in shown), "missed")
     return page.heading(
-        "Confusion", words, *_left_out(len(shown), len(names), "the most mistakes and the most")
+        CONFUSION, words, *_left_out(len(shown), len(names), "most mistakes")
     ) + page.table(head, rows, "matrix")
 
 
 def _calibration(numbers: dict[str, Any]) -> str:
     calibration = numbers["calibration"]
     if calibration is None or not calibration["bins"]:
-        return page.heading("Calibration", "There are no scores in 0 to 1, and nothing to show.")
+        return page.heading(CALIBRATION, "There are no scores in 0 to 1, and nothing to show.")
     error, confident = (
         "-" if value is None else f"{value:.3f}"
         for value in (
@@ -258,13 +261,13 @@ def _calibration(numbers: dict[str, Any]) -> str:
     )
     picture = reliability_plot(calibration["bins"])
     drawing = page.figure("", picture, "png", "share of true detections by score")
-    return page.heading("Calibration", words) + page.grid([drawing], "22rem")
+    return page.heading(CALIBRATION, words) + page.grid([drawing], "22rem")
 
 
 def _slices(numbers: dict[str, Any]) -> str:
     by_size, by_aspect = numbers["by_size"], numbers["by_aspect"]
     if not by_size:
-        return page.heading("Sizes and shapes", "There are no objects, and nothing to show.")
+        return page.heading(SHAPES, "There are no objects, and nothing to show.")
     words = (
         "As Fig. 4 of the SSD paper (after Hoiem et al. 2012): the objects of each class, cut at "
         "the 10th, 30th, 70th and 90th percentile of box area (extra small to extra large) and of "
@@ -287,7 +290,7 @@ def _slices(numbers: dict[str, Any]) -> str:
         for name in drawn
     ]
     note = f"Classes of at least {FEWEST_OBJECTS} objects are drawn; report.json has all."
-    return page.heading("Sizes and shapes", words, note) + page.grid(figures, "20rem")
+    return page.heading(SHAPES, words, note) + page.grid(figures, "20rem")
 
 
 def _mistakes(
@@ -297,13 +300,13 @@ def _mistakes(
     result = ""
     for title, words, mistakes in (
         (
-            "Most confident false detections",
+            FALSE,
             "Red: the detection. Blue: the annotated object it is measured against. Some are no "
             "mistakes of the detector but of the annotation.",
             most_confident_false(matches),
         ),
         (
-            "Largest missed objects",
+            MISSED,
             f"Blue: objects that no detection with a score of {threshold:g} or more has found. "
             "Red: the box of their class that came nearest.",
             largest_missed(matches, threshold),
@@ -328,4 +331,4 @@ def _mistake(example: Example, mistake: Mistake, read: Callable[[Example], np.nd
 def _left_out(shown: int, total: int, which: str) -> list[str]:
     if shown >= total:
         return []
-    return [f"Of {total} classes, the {shown} with {which} objects are drawn; report.json has all."]
+    return [f"Of {total} classes, the {shown} with the {which} are drawn; report.json has all."]
