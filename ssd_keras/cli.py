@@ -86,12 +86,19 @@ def _add_evaluate(subparsers: Any) -> None:
 def _add_predict(subparsers: Any) -> None:
     command = subparsers.add_parser("predict", help="draw and list what a model detects")
     command.add_argument("model", help=DETECTOR_HELP)
-    command.add_argument("pictures", nargs="+", help="picture files or folders")
+    command.add_argument(
+        "pictures",
+        nargs="+",
+        help="picture files or folders; or, with OpenCV installed, videos and numbers of cameras",
+    )
     command.add_argument("--output", required=True, help="directory to write")
     command.add_argument(
         "--draw-above", type=_share, default=0.5, help="smallest score drawn, 0..1; default 0.5"
     )
     command.add_argument("--batch-size", type=_positive, default=8)
+    command.add_argument(
+        "--frames", type=_positive, help="most frames of a video or camera; default: all of them"
+    )
     command.set_defaults(run=commands.predict)
 
 

@@ -78,11 +78,18 @@ def evaluate(parsed: argparse.Namespace) -> None:
 
 
 def predict(parsed: argparse.Namespace) -> None:
-    """Draws and lists what a detector finds in pictures."""
+    """Draws and lists what a detector finds in pictures, or in videos."""
     _import_tensorflow()
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.predict import find_pictures, predict
+    from ssd_keras.engine.video import is_video
 
+    are_videos = set(map(is_video, parsed.pictures))
+    if len(are_videos) > 1:
+        raise ValueError("pictures and videos are mixed; name them in two calls.")
+    if are_videos == {True}:
+        _predict_videos(parsed)
+        return
     pictures = find_pictures(parsed.pictures)
     detector = load_detector(parsed.model)
     detections, problems = predict(
@@ -99,6 +106,25 @@ def predict(parsed: argparse.Namespace) -> None:
         f"wrote {len(pictures) - len(problems)} pictures and {len(detections)} detections "
         f"({drawn} drawn) to {parsed.output}"
     )
+
+
+def _predict_videos(parsed: argparse.Namespace) -> None:
+    from ssd_keras.engine.detector import load_detector
+    from ssd_keras.engine.video import import_opencv, predict_videos
+
+    import_opencv()  # before the model: it takes longer
+    detections, reports, problems = predict_videos(
+        load_detector(parsed.model),
+        parsed.pictures,
+        parsed.output,
+        draw_above=parsed.draw_above,
+        batch_size=parsed.batch_size,
+        most_frames=parsed.frames,
+        progress=_is_terminal(),
+    )
+    _print_problems(problems)
+    print(*reports, sep="\n")
+    print(f"wrote {len(reports)} videos and {len(detections)} detections to {parsed.output}")
 
 
 def score(parsed: argparse.Namespace) -> None:
