@@ -279,6 +279,9 @@ def test_best_threshold_by_hand():
     assert best_f1(curve) == pytest.approx(
         {"score": 0.5, "F1": 4 / 5, "precision": 2 / 3, "recall": 1.0}
     )
+    # T F of one score over two: the threshold gives 2 / 4, and not 2 / 3 as the T alone would.
+    (curve,) = class_curves(match(data, found[:2]))
+    assert best_f1(curve)["F1"] == pytest.approx(1 / 2)
     (empty,) = class_curves(match(data, []))
     assert best_f1(empty) == {} and empty.average_precision == 0.0
 
@@ -352,7 +355,8 @@ def sized_scene():
     boxes = [[5 * side - 50, 0, side, side] for side in sides[:7]]
     boxes += [[110 * k, 200, side, side] for k, side in enumerate(sides[7:])]
     dogs = [[600, 400, 50, 50], [700, 400, 50, 50]]
-    data = DetectionData(("cat", "dog"), (example("a", boxes + dogs, [0] * 10 + [1] * 2),))
+    examples = (example("a", boxes + dogs, [0] * 10 + [1] * 2),)
+    data = DetectionData(("cat", "dog", "owl"), examples)  # and no owl
     found = [
         detection("a", boxes[0], 0.9),
         detection("a", [500, 400, 40, 40], 0.85),  # background
@@ -367,7 +371,7 @@ def test_sizes_by_hand():
     # Percentiles of the areas 100, 400, 900, ..., 10000, linear between neighbours:
     # 10 %: 100 + 0.9 * 300 = 370; 30 %: 900 + 0.7 * 700 = 1390; 70 %: 4900 + 0.3 * 1500 = 5350;
     # 90 %: 8100 + 0.1 * 1900 = 8290: sides 10 | 20 30 | 40 50 60 70 | 80 90 | 100.
-    # A class has (10 + 2) / 2 = 6 objects on average.
+    # A class that has objects has (10 + 2) / 2 = 6 on average.
     sliced = sliced_average_precision(match(*sized_scene()), "size")
     cats = sliced["cat"]
     assert {part: one["num_objects"] for part, one in cats.items()} == {
@@ -391,7 +395,11 @@ def test_sizes_by_hand():
     assert cats["all"]["AP"] == pytest.approx(1 / 4, abs=1e-12)
     assert cats["all"]["normalised_AP"] == pytest.approx(8 / 35, abs=1e-12)
     # Two dogs of one size: both percentiles are that size, and they belong to the lowest slice.
-    assert set(sliced["dog"]) == {"all", "XS"} and sliced["dog"]["XS"]["num_objects"] == 2
+    assert (
+        set(sliced) == {"cat", "dog"}
+        and set(sliced["dog"]) == {"all", "XS"}
+        and sliced["dog"]["XS"]["num_objects"] == 2
+    )
     mean = mean_over_classes(sliced, "size")
     assert mean["XS"] == {
         "num_objects": 3,
@@ -500,6 +508,15 @@ def test_worst_mistakes_are_chosen_and_told():
     # From .61 on A3 is missed, though found with .60.
     words = [one.caption for one in largest_missed(matches, score_threshold=0.61)]
     assert "cat, 2 % of the picture: best box has score 0.60 and IoU 0.60" in words
+
+
+def test_a_missed_object_is_told_by_the_box_that_found_it():
+    # The first box is true, though a later one is nearer.
+    data = DetectionData(("cat",), (example("a", [[0, 0, 100, 100]], [0]),))
+    found = [detection("a", [0, 0, 100, 60], 0.4), detection("a", [0, 0, 100, 90], 0.3)]
+    (missed,) = largest_missed(match(data, found))
+    assert missed.caption == "cat, 2 % of the picture: best box has score 0.40 and IoU 0.60"
+    assert missed.detection_tag == "cat 0.40" and missed.detection[3] == 60
 
 
 def test_a_mistake_is_drawn_with_its_surroundings():

@@ -76,7 +76,8 @@ def error_costs(matches: Matches) -> dict[str, dict[str, float | int | None]]:
     The paper's oracles. Localisation: the box becomes the object's. Confusion: the class becomes
     the object's. Where two detections of one object result, the one of the lower score goes; on an
     object that does not count, the detection goes. Both, duplicate, background: the detection
-    goes. Missed: the objects need not be found. Gains of kinds do not add up.
+    goes. Missed: the objects need not be found. Gains of kinds do not add up. (The paper's program
+    drops a mended detection of an object that another one has found, whatever their scores.)
 
     Args:
         matches: what `match` gave.
