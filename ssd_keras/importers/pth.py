@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 
-
 STARTS = (b"PK", b"\x80")
 """Of a ZIP archive, and of a pickle as PyTorch wrote it before 1.6."""
 
