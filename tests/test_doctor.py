@@ -148,6 +148,15 @@ def test_few_boxes_at_the_edges_tell_nothing():
     assert shift_findings(split_of(example(boxes=[[-1, -1, 30, 20]]))) == []
 
 
+def test_boxes_at_the_edges_that_disagree_tell_nothing():
+    """At the left edge 4 of 10 begin at -1, more than at 0 or 1 but not most."""
+    boxes = [[x, 30, 40, 20] for x in (-1, -1, -1, -1, 0, 0, 0, 1, 1, 1)]
+    assert shift_findings(split_of(example(boxes=boxes))) == []
+    mostly = [[x, 30, 40, 20] for x in (-1, -1, -1, -1, -1, -1, 0, 0, 1, 1)]
+    (finding,) = shift_findings(split_of(example(boxes=mostly)))
+    assert str(finding) == "train: 6 of 10 boxes at the left and top edges are -1 pixel from 0"
+
+
 def test_problems_of_the_readers_are_told_by_kind(tmp_path):
     bad = {
         "a": [voc_object(corners=(9, 9, 9, 9)), voc_object(corners=(60, 20, 50, 30))],
