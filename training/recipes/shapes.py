@@ -8,7 +8,7 @@ from ssd_keras.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd192_small_shapes",
-    epochs=30,
+    epochs=24,
     batch_size=16,
     optimizer="adamw",
     learning_rate=3e-3,
