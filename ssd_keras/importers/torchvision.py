@@ -65,9 +65,8 @@ def torchvision_ssd(
 
     Example:
 
-    >>> model = torchvision_ssd(read_pth("ssd300_vgg16_coco-b556d3b4.pth"))
-    >>> model.class_names[17]
-    'dog'
+        model = torchvision_ssd(read_pth("ssd300_vgg16_coco-b556d3b4.pth"))
+        model.class_names[17]  # 'dog'
     """
     if "backbone.scale_weight" in arrays:
         architecture, build, names = "ssd300_vgg16", _ssd300, _ssd300_names()

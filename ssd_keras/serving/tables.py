@@ -18,8 +18,8 @@ class Table(dict[int, "Value"]):
 
     Example:
 
-    >>> len(table_bytes(Table({0: "name", 2: np.float32(0.5)}), b"M001"))
-    40
+    >>> table_bytes(Table({0: "name", 2: np.float32(0.5)}), b"M001")[4:8]
+    b'M001'
     """
 
 
