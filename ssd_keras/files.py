@@ -74,7 +74,8 @@ def lies_within(path: str, folder: str) -> bool:
     Returns:
         true or false.
     """
-    return os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))
+    place, whole = (os.path.join(os.path.realpath(each), "") for each in (path, folder))
+    return place.startswith(whole)
 
 
 @contextlib.contextmanager
