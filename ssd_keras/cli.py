@@ -78,6 +78,7 @@ def _add_evaluate(subparsers: Any) -> None:
     command.add_argument("model", help=DETECTOR_HELP)
     command.add_argument("--data", nargs="+", action="extend", required=True, help=DATA_HELP)
     command.add_argument("--json", help="file to write the numbers to")
+    command.add_argument("--plots", help="folder to write report.html to: what went wrong, drawn")
     command.add_argument("--batch-size", type=_positive, default=8)
     _add_bad_data(command)
     command.set_defaults(run=commands.evaluate)
@@ -86,12 +87,19 @@ def _add_evaluate(subparsers: Any) -> None:
 def _add_predict(subparsers: Any) -> None:
     command = subparsers.add_parser("predict", help="draw and list what a model detects")
     command.add_argument("model", help=DETECTOR_HELP)
-    command.add_argument("pictures", nargs="+", help="picture files or folders")
+    command.add_argument(
+        "pictures",
+        nargs="+",
+        help="picture files or folders; or, with OpenCV installed, videos and numbers of cameras",
+    )
     command.add_argument("--output", required=True, help="directory to write")
     command.add_argument(
         "--draw-above", type=_share, default=0.5, help="smallest score drawn, 0..1; default 0.5"
     )
     command.add_argument("--batch-size", type=_positive, default=8)
+    command.add_argument(
+        "--frames", type=_positive, help="most frames of a video or camera; default: all of them"
+    )
     command.set_defaults(run=commands.predict)
 
 
@@ -100,6 +108,7 @@ def _add_score(subparsers: Any) -> None:
     command.add_argument("--detections", required=True, help="COCO results JSON")
     command.add_argument("--data", nargs="+", action="extend", required=True, help=DATA_HELP)
     command.add_argument("--json", help="file to write the numbers to")
+    command.add_argument("--plots", help="folder to write report.html to, without pictures")
     _add_bad_data(command)
     command.set_defaults(run=commands.score)
 

@@ -56,19 +56,35 @@ def evaluate(parsed: argparse.Namespace) -> None:
 
     detector = load_detector(parsed.model)
     data = _load(parsed.data, parsed.bad_data, detector.class_names, part="validation")
-    metrics = evaluate(detector, data, parsed.batch_size, progress=_is_terminal())
+    metrics = evaluate(
+        detector,
+        data,
+        parsed.batch_size,
+        progress=_is_terminal(),
+        plots=parsed.plots,
+        title=f"{parsed.model} on {' '.join(parsed.data)}",
+    )
     print(metrics_table(metrics))
     print(f"{metrics['pictures_per_second']} pictures a second, reading included")
     if parsed.json:
         write_json(metrics, parsed.json)
+    if parsed.plots:
+        print(f"wrote {os.path.join(parsed.plots, 'report.html')}")
 
 
 def predict(parsed: argparse.Namespace) -> None:
-    """Draws and lists what a detector finds in pictures."""
+    """Draws and lists what a detector finds in pictures, or in videos."""
     _import_tensorflow()
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.predict import find_pictures, predict
+    from ssd_keras.engine.video import is_video
 
+    are_videos = set(map(is_video, parsed.pictures))
+    if len(are_videos) > 1:
+        raise ValueError("pictures and videos are mixed; name them in two calls.")
+    if are_videos == {True}:
+        _predict_videos(parsed)
+        return
     pictures = find_pictures(parsed.pictures)
     detector = load_detector(parsed.model)
     detections, problems = predict(
@@ -87,16 +103,38 @@ def predict(parsed: argparse.Namespace) -> None:
     )
 
 
+def _predict_videos(parsed: argparse.Namespace) -> None:
+    from ssd_keras.engine.detector import load_detector
+    from ssd_keras.engine.video import import_opencv, predict_videos
+
+    import_opencv()  # before the model: it takes longer
+    detections, reports, problems = predict_videos(
+        load_detector(parsed.model),
+        parsed.pictures,
+        parsed.output,
+        draw_above=parsed.draw_above,
+        batch_size=parsed.batch_size,
+        most_frames=parsed.frames,
+        progress=_is_terminal(),
+    )
+    _print_problems(problems)
+    print(*reports, sep="\n")
+    print(f"wrote {len(reports)} videos and {len(detections)} detections to {parsed.output}")
+
+
 def score(parsed: argparse.Namespace) -> None:
     """Measures detections that another program made."""
     from ssd_keras.engine.evaluate import score, write_json
     from ssd_keras.metrics import metrics_table
 
     data = _load(parsed.data, parsed.bad_data, check_pictures=False, part="validation")
-    metrics = score(parsed.detections, data)
+    title = f"{parsed.detections} on {' '.join(parsed.data)}"
+    metrics = score(parsed.detections, data, plots=parsed.plots, title=title)
     print(metrics_table(metrics))
     if parsed.json:
         write_json(metrics, parsed.json)
+    if parsed.plots:
+        print(f"wrote {os.path.join(parsed.plots, 'report.html')}")
 
 
 def export(parsed: argparse.Namespace) -> None:

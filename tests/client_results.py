@@ -52,18 +52,18 @@ def keras_finds(path):
     """What the Keras model finds in a picture file, in the clients' form."""
     picture = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
     height, width = picture.shape[:2]
-    found = {name: values[0] for name, values in model().detect([picture]).items()}
+    found = model().detect(picture)
     scale = np.array([height, width, height, width])
     return {
         "width": width,
         "height": height,
         "detections": [
             {
-                "label": CLASS_NAMES[found["labels"][place]],
-                "score": float(found["scores"][place]),
-                "box": (found["boxes"][place] * scale)[[1, 0, 3, 2]].tolist(),
+                "label": CLASS_NAMES[found.labels[place]],
+                "score": float(found.scores[place]),
+                "box": (found.boxes[place] * scale)[[1, 0, 3, 2]].tolist(),
             }
-            for place in range(found["num_detections"])
+            for place in range(len(found))
         ],
     }
 

@@ -1,5 +1,6 @@
 """Detectors: loading them, and their detections in pixels of the original pictures."""
 
+import copy
 import os
 import zipfile
 
@@ -11,7 +12,14 @@ from trainings import StubDetector, encoded, finished_run, validation_data
 
 from ssd_keras.data.examples import DetectionData, Example
 from ssd_keras.detections import DetectionSettings, detections_from_outputs
-from ssd_keras.engine.detector import KerasDetector, detect_data, detect_images, load_detector
+from ssd_keras.engine.detector import (
+    KerasDetector,
+    detect,
+    detect_data,
+    load_detector,
+    own_detector,
+)
+from ssd_keras.presets import from_preset
 
 
 def example(image_id, height, width):
@@ -124,22 +132,83 @@ def test_detect_data_shows_progress(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_detect_images_takes_pictures_of_any_size():
-    model = load_detector(finished_run()).model
+def test_detect_takes_pictures_of_any_size():
+    detector = load_detector(finished_run())
     data = validation_data().examples[:3]
     images = [tf.io.decode_image(one.read(), channels=3).numpy() for one in data]
-    together = detect_images(model, images, batch_size=2)
-    alone = detect_images(model, images[2])
-    assert together["boxes"].shape[0] == 3 and alone["boxes"].shape[0] == 1
-    np.testing.assert_allclose(together["scores"][2], alone["scores"][0], atol=1e-4)
+    together = detect(detector, images, batch_size=2)
+    alone = detect(detector, images[2])
+    assert [one.image_id for one in together] == [0, 1, 2] and alone.image_id == 0
+    np.testing.assert_allclose(together[2].scores, alone.scores, atol=1e-4)
     resized = tf.image.resize(images[2], (64, 64))[None]
-    np.testing.assert_allclose(alone["scores"], KerasDetector(model)(resized)["scores"], atol=1e-4)
+    expected = KerasDetector(detector.model)(resized)
+    assert len(alone) == expected["num_detections"][0] > 0
+    np.testing.assert_allclose(alone.scores, expected["scores"][0][: len(alone)], atol=1e-4)
+    # Floats are the same pictures, and an array is a list of them.
+    stacked = detect(detector, np.stack([images[0]] * 2).astype("float32"))
+    np.testing.assert_allclose(stacked[1].boxes, together[0].boxes, atol=1e-5)
 
 
-def test_detect_images_refuses_what_is_no_rgb_picture():
-    model = load_detector(finished_run()).model
-    message = r"^picture 1 has the shape \(10, 10\); expected RGB \[H, W, 3\]\.$"
+def test_detect_takes_files_in_one_list_with_arrays(tmp_path):
+    detector = StubDetector([([[0.25, 0.1, 0.75, 0.6]], [0.875], [1])])
+    path = tmp_path / "my cat.v2.jpg"
+    path.write_bytes(encoded(size=(100, 80), color=(200, 90, 90)))
+    one = detect(detector, path)
+    assert (one.image_id, one.image_size, one.picture) == ("my cat.v2", (80, 100), str(path))
+    assert np.abs(one.image().astype(int) - [200, 90, 90]).max() < 6
+    several = detect(detector, [str(path), np.zeros((20, 10, 3), np.uint8)])
+    assert [(r.image_id, r.image_size) for r in several] == [
+        ("my cat.v2", (80, 100)),
+        (1, (20, 10)),
+    ]
+    with pytest.raises(
+        ValueError, match=r"gone\.jpg: cannot be read as a picture \(the picture is"
+    ):
+        detect(detector, tmp_path / "gone.jpg")
+
+
+def test_detect_refuses_what_is_no_rgb_picture():
+    detector = StubDetector([([], [], [])])
+    message = r"^picture 9 has the shape \(10, 10\); expected RGB \[H, W, 3\]\.$"
     with pytest.raises(ValueError, match=message):
-        detect_images(model, [np.zeros((10, 10, 3)), np.zeros((10, 10))])
+        detect(detector, [*[np.zeros((10, 10, 3))] * 9, np.zeros((10, 10))])
     with pytest.raises(ValueError, match=r"^there is no picture to look at; pass at least one"):
-        detect_images(model, [])
+        detect(detector, [])
+
+
+@pytest.mark.backends
+def test_a_model_keeps_its_detector_and_sees_new_weights(tmp_path):
+    model = small_model()
+    picture = pictures(1)[0]
+    before = model.detect(picture)
+    detector = own_detector(model)
+    model.set_weights([weight + 0.1 for weight in model.get_weights()])
+    after = model.detect(picture)
+    assert own_detector(model) is detector
+    fresh = detect(KerasDetector(model), picture)
+    np.testing.assert_array_equal(after.scores, fresh.scores)
+    assert not np.array_equal(after.scores, before.scores)
+    # Saving, cloning and copying know nothing of it.
+    model.save(tmp_path / "model.keras")
+    for twin in (
+        keras.models.load_model(tmp_path / "model.keras"),
+        type(model).from_config(model.get_config()),
+        copy.deepcopy(model),
+    ):
+        assert own_detector(twin) is not detector and own_detector(twin).model is twin
+    again = keras.models.load_model(tmp_path / "model.keras").detect(picture)
+    np.testing.assert_allclose(again.scores, after.scores, atol=1e-6)
+
+
+def test_a_kept_detector_traces_its_graph_once_and_follows_the_settings():
+    model = small_model()
+    for count in (1, 2, 2, 1, 3):
+        model.detect(pictures(count))
+    # One for the first batch, one for batches of any size.
+    assert own_detector(model)._suppress.experimental_get_tracing_count() <= 2
+    model.detection_settings = DetectionSettings(score_threshold=0.0, max_detections=7)
+    assert len(model.detect(pictures(1)[0])) == 7
+
+
+def small_model():
+    return from_preset("ssd192_small_shapes", ["cat", "dog"], image_size=(64, 64), width=4)

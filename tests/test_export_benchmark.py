@@ -41,11 +41,10 @@ def write_truth(model, folder):
         height, width = picture.shape[:2]
         images.append({"id": number, "file_name": name, "width": width, "height": height})
         found = model.detect(picture)
-        count = int(found["num_detections"][0])
-        assert count == 10
-        edges = found["boxes"][0] * [height, width, height, width]
+        assert len(found) == 10
+        edges = found.boxes * [height, width, height, width]
         for (top, left, bottom, right), label in zip(
-            edges.tolist(), found["labels"][0].tolist(), strict=True
+            edges.tolist(), found.labels.tolist(), strict=True
         ):
             box = [left, top, 0.72 * (right - left), bottom - top]
             annotations.append(

@@ -55,10 +55,10 @@ def assert_stored_numbers(model, name):
         np.testing.assert_allclose(values[gold["rows"]], gold[key], atol=1e-4)
         norm = np.linalg.norm(values.astype("float64"), axis=0)
         np.testing.assert_allclose(norm, gold[f"{key}_norm"], rtol=1e-5)
-    found = {key: value[0] for key, value in model.detect(images).items()}
-    assert found["num_detections"] == model.detection_settings.max_detections
+    (found,) = model.detect(images)
+    assert len(found) == model.detection_settings.max_detections
     wanted = [gold[f"detection_{key}"] for key in ("boxes", "scores", "labels")]
-    found = [found[key] for key in ("boxes", "scores", "labels")]
+    found = [getattr(found, key) for key in ("boxes", "scores", "labels")]
     assert same_detections(found, wanted) == len(wanted[0]) == len(found[0])
 
 

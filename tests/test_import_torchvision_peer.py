@@ -73,10 +73,10 @@ def test_same_outputs_and_detections_of_real_pictures(name, photographs):
         assert difference < 1e-4
     detections = ours.detect(images)
     for index, wanted in enumerate(torchvision_models.detections(theirs, images)):
-        found = [detections[key][index] for key in ("boxes", "scores", "labels")]
+        found = [getattr(detections[index], key) for key in ("boxes", "scores", "labels")]
         same = torch_weights.same_detections(found, wanted)
         print(f"{name} picture {index}: {same} of {len(wanted[1])} detections")
-        assert same == len(wanted[1]) == detections["num_detections"][index] >= 200
+        assert same == len(wanted[1]) == len(detections[index]) >= 200
 
 
 @pytest.mark.parametrize(

@@ -394,23 +394,23 @@ def test_detect_on_pictures_of_different_sizes(colour_detector):
         [quarter((40, 80), (1, 0), "red"), quarter((120, 30), (0, 1), "blue", "float32")],
         batch_size=1,
     )
-    assert found["num_detections"].tolist() == [1, 1]
-    assert found["labels"][:, 0].tolist() == [1, 0]
+    assert [one.labels.tolist() for one in found] == [[1], [0]]
     wanted = [[0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1]]
-    np.testing.assert_allclose(found["boxes"][:, 0], wanted, atol=1e-6)
-    assert (found["scores"][:, 0] > 0.99).all()
-    assert not found["scores"][:, 1:].any() and not found["boxes"][:, 1:].any()
+    np.testing.assert_allclose(np.concatenate([one.boxes for one in found]), wanted, atol=1e-6)
+    assert min(one.scores[0] for one in found) > 0.99
+    assert [one.image_size for one in found] == [(40, 80), (120, 30)]
 
 
 def test_detect_on_one_picture_or_an_array(colour_detector):
     picture = quarter((64, 64), (1, 1), "blue")
     alone = colour_detector.detect(picture)
-    assert alone["num_detections"].tolist() == [1] and alone["labels"][0, 0] == 0
-    np.testing.assert_allclose(alone["boxes"][0, 0], [0.5, 0.5, 1, 1], atol=1e-6)
+    assert alone.labels.tolist() == [0]
+    np.testing.assert_allclose(alone.boxes[0], [0.5, 0.5, 1, 1], atol=1e-6)
     other = quarter((64, 64), (0, 0), "red")
     both = colour_detector.detect(np.stack([other, picture]))
-    assert both["labels"][:, 0].tolist() == [1, 0]
-    np.testing.assert_array_equal(both["boxes"][1], alone["boxes"][0])
+    assert [one.labels.tolist() for one in both] == [[1], [0]]
+    assert [one.image_id for one in both] == [0, 1]
+    np.testing.assert_array_equal(both[1].boxes, alone.boxes)
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ def test_notebook_example_runs_and_detects(tmp_path, monkeypatch):
     names: dict = {}
     exec(code, names)
     assert (tmp_path / "shapes.keras").stat().st_size > 100_000
-    assert names["found"]["boxes"].shape == (16, 200, 4)
-    assert set(names["found"]) == {"boxes", "scores", "labels", "num_detections"}
+    assert len(names["found"]) == 16 and max(map(len, names["found"])) > 0
+    assert names["found"][0].plot().size == (192, 192)
 
 
 def _commands(path: Path) -> list[str]:

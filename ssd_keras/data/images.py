@@ -1,6 +1,10 @@
 """Pictures as tensors: decoding, turning upright, resizing. Everything runs inside graphs."""
 
+import numpy as np
 import tensorflow as tf
+
+from ssd_keras.data.examples import Example
+from ssd_keras.data.picture_files import read_picture_header
 
 # TensorFlow's own default is a fast approximation, one grey level off on average and up to 20;
 # this one gives the pixels of Pillow and OpenCV, for 5 to 20 % more time.
@@ -111,3 +115,35 @@ def resize_image(image: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
         float32 of that size, 0..255.
     """
     return tf.image.resize(image, image_size, method="bilinear", antialias=False)
+
+
+def decode_example(example: Example) -> np.ndarray:
+    """The picture of an example, as it was annotated.
+
+    Args:
+        example: one record of a data set.
+
+    Returns:
+        RGB uint8 [H, W, 3], upright.
+    """
+    return decode_image(example.read(), example.orientation).numpy()
+
+
+def read_picture(path: str) -> np.ndarray:
+    """Reads a picture file upright.
+
+    Args:
+        path: JPEG, PNG, BMP or GIF.
+
+    Returns:
+        RGB uint8 [H, W, 3].
+
+    Raises:
+        ValueError: when it is no picture or is damaged, naming the file.
+    """
+    try:
+        orientation = read_picture_header(path).orientation
+        return decode_image(tf.io.read_file(path), orientation).numpy()
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"{path}: cannot be read as a picture ({reason})") from error

@@ -12,11 +12,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ssd_keras.data.examples import DetectionData
-from ssd_keras.data.images import resize_image
+from ssd_keras.data.images import read_picture, resize_image
 from ssd_keras.data.pipeline import inference_dataset, naming_broken_pictures
 from ssd_keras.detections import DetectionSettings, detections_from_outputs
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
+from ssd_keras.results import DetectionResult
 
 
 class Detector(Protocol):
@@ -57,7 +58,7 @@ class KerasDetector:
         self.model = model
         self.class_names = model.class_names
         self.image_size = model.image_size
-        settings = settings or model.detection_settings
+        self.settings = settings = settings or model.detection_settings
         variances = model.default_box_spec.variances
         # The last batch of a data set is smaller than the others: no new graph for that.
         self._suppress = tf.function(
@@ -160,35 +161,87 @@ def detect_pictures(detector: Detector, pictures: Sequence[np.ndarray]) -> dict[
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
-def detect_images(model: SSD, images: Any, batch_size: int = 8) -> dict[str, np.ndarray]:
-    """What `SSD.detect` does.
+def own_detector(model: SSD) -> KerasDetector:
+    """The detector of a model, made at its first use and kept: later calls trace no graph anew.
+
+    It sees new weights, because it asks the model. A change of `model.detection_settings` makes
+    another one.
 
     Args:
         model: `SSD`.
-        images: array [B, H, W, 3], one picture [H, W, 3], or a list of pictures.
-        batch_size: pictures of one forward pass.
 
     Returns:
-        see `SSD.detect`.
+        the detector.
+    """
+    detector = getattr(model, "_detector", None)
+    if detector is None or detector.settings != model.detection_settings:
+        detector = model._detector = KerasDetector(model)
+    return detector
+
+
+def detect(
+    detector: Detector, pictures: Any, batch_size: int = 8
+) -> DetectionResult | list[DetectionResult]:
+    """Detects objects in pictures of any sizes: arrays, or files.
+
+    Args:
+        detector: what `load_detector` gives.
+        pictures: one picture, or several: RGB in 0..255 [H, W, 3], uint8 or float, or the path of
+            a JPEG, PNG, BMP or GIF file; or an array [B, H, W, 3].
+        batch_size: pictures of one forward pass. Default 8.
+
+    Returns:
+        a `DetectionResult` for one picture, a list of them for several.
 
     Raises:
-        ValueError: for anything that is not RGB.
+        ValueError: for anything that is no RGB picture.
     """
-    single = hasattr(images, "ndim") and images.ndim == 3
-    pictures = [images] if single else list(images)
-    for index, picture in enumerate(pictures):
-        if np.ndim(picture) != 3 or np.shape(picture)[-1] != 3:
-            raise ValueError(
-                f"picture {index} has the shape {np.shape(picture)}; expected RGB [H, W, 3]."
-            )
-    if not pictures:
+    is_one = isinstance(pictures, str | os.PathLike) or getattr(pictures, "ndim", 0) == 3
+    if is_one:
+        return detect_several(detector, [pictures])[0]
+    several = list(pictures)
+    if not several:
         raise ValueError("there is no picture to look at; pass at least one [H, W, 3] array.")
-    detector = KerasDetector(model)
-    batches = [
-        detect_pictures(detector, pictures[start : start + batch_size])
-        for start in range(0, len(pictures), batch_size)
-    ]
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    return detect_several(detector, several, batch_size)
+
+
+def detect_several(
+    detector: Detector, several: Sequence[Any], batch_size: int = 8
+) -> list[DetectionResult]:
+    """What `detect` does with several pictures.
+
+    Args:
+        detector: what `load_detector` gives.
+        several: arrays [H, W, 3] or paths.
+        batch_size: pictures of one forward pass. Default 8.
+
+    Returns:
+        a `DetectionResult` each.
+    """
+    results = []
+    for start in range(0, len(several), batch_size):
+        batch = several[start : start + batch_size]
+        pixels = [_pixels(picture, index) for index, picture in enumerate(batch, start)]
+        found = detect_pictures(detector, pixels)
+        for row, picture in enumerate(batch):
+            options: dict[str, Any] = {"image_id": start + row, "picture": pixels[row]}
+            if isinstance(picture, str | os.PathLike):
+                # The pixels of a file are not kept: there may be thousands.
+                stem = os.path.splitext(os.path.basename(picture))[0]
+                options = {"image_id": stem, "picture": os.fspath(picture)}
+            options["image_size"] = pixels[row].shape[:2]
+            results.append(DetectionResult.from_batch(found, row, detector.class_names, **options))
+    return results
+
+
+def _pixels(picture: Any, index: int) -> np.ndarray:
+    if isinstance(picture, str | os.PathLike):
+        return read_picture(os.fspath(picture))
+    if np.ndim(picture) != 3 or np.shape(picture)[-1] != 3:
+        raise ValueError(
+            f"picture {index} has the shape {np.shape(picture)}; expected RGB [H, W, 3]."
+        )
+    return np.asarray(picture)
 
 
 def detect_data(
@@ -219,47 +272,13 @@ def detect_data(
             found = detector(images)
             for row in range(len(images)):
                 example = next(examples)
-                detections += to_coco_results(
-                    {name: values[row] for name, values in found.items()},
-                    example.image_id,
-                    (example.height, example.width),
+                result = DetectionResult.from_batch(
+                    found,
+                    row,
                     detector.class_names,
+                    image_size=(example.height, example.width),
+                    image_id=example.image_id,
                 )
+                detections += result.to_coco()
             bar.update(len(images))
     return detections, time.perf_counter() - start
-
-
-def to_coco_results(
-    found: dict[str, np.ndarray],
-    image_id: str | int,
-    size: tuple[int, int],
-    class_names: Sequence[str],
-) -> list[dict]:
-    """One picture's detections in COCO's results form.
-
-    Args:
-        found: "boxes" relative yxyx [K, 4], "scores" [K], "labels" [K], "num_detections".
-        image_id: written into each result.
-        size: height and width of the picture in pixels.
-        class_names: names by label.
-
-    Returns:
-        list of "image_id", "category_name", "bbox" [x, y, width, height] in pixels, "score".
-    """
-    count = int(found["num_detections"])
-    height, width = size
-    edges = found["boxes"][:count].astype("float64") * [height, width, height, width]
-    return [
-        {
-            "image_id": image_id,
-            "category_name": class_names[label],
-            "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
-            "score": score,
-        }
-        for (ymin, xmin, ymax, xmax), score, label in zip(
-            edges.tolist(),
-            found["scores"][:count].tolist(),
-            found["labels"][:count].tolist(),
-            strict=True,
-        )
-    ]

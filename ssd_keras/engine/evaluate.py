@@ -4,6 +4,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from ssd_keras.analysis.report import check_folder, write_report
 from ssd_keras.data.examples import DetectionData
 from ssd_keras.files import replacing
 from ssd_keras.metrics import detection_metrics, read_detections
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    detector: "Detector", data: DetectionData, batch_size: int = 8, progress: bool = False
+    detector: "Detector",
+    data: DetectionData,
+    batch_size: int = 8,
+    progress: bool = False,
+    plots: str | None = None,
+    title: str = "Evaluation",
 ) -> dict:
     """Detects on a data set and measures it as the papers do.
 
@@ -22,28 +28,52 @@ def evaluate(
         data: the data set, loaded with the detector's class names.
         batch_size: pictures of one forward pass. Default 8.
         progress: show a progress bar. Default False.
+        plots: folder for `report.html`, which shows what went wrong. Default None: no report.
+        title: headline of the report. Default "Evaluation".
 
     Returns:
         `detection_metrics`' dictionary and "pictures_per_second", reading included.
-    """
-    from ssd_keras.engine.detector import detect_data  # `score` needs no TensorFlow
 
+    Raises:
+        ValueError: the folder cannot be written to.
+    """
+    # `score` needs no TensorFlow.
+    from ssd_keras.data.images import decode_example
+    from ssd_keras.engine.detector import detect_data
+
+    if plots is not None:
+        check_folder(plots)
     detections, seconds = detect_data(detector, data, batch_size, progress)
     metrics = detection_metrics(data, detections)
+    if plots is not None:
+        write_report(plots, data, detections, title=title, read=decode_example, progress=progress)
     return {**metrics, "pictures_per_second": round(len(data) / seconds, 2)}
 
 
-def score(detections_path: str, data: DetectionData) -> dict:
+def score(
+    detections_path: str,
+    data: DetectionData,
+    plots: str | None = None,
+    title: str = "Evaluation",
+) -> dict:
     """Measures detections that were made elsewhere; opens no picture.
 
     Args:
         detections_path: COCO results JSON.
         data: the data set.
+        plots: folder for `report.html`, without pictures of mistakes. Default None: no report.
+        title: headline of the report. Default "Evaluation".
 
     Returns:
         `detection_metrics`' dictionary.
+
+    Raises:
+        ValueError: the folder cannot be written to, or a detection is malformed.
     """
-    return detection_metrics(data, read_detections(detections_path, data))
+    detections = read_detections(detections_path, data)
+    if plots is not None:
+        write_report(plots, data, detections, title=title)
+    return detection_metrics(data, detections)
 
 
 def write_json(value: Any, path: str) -> None:

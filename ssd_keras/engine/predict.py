@@ -1,17 +1,16 @@
 """Prediction on picture files: annotated pictures and detections.json."""
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-from ssd_keras.data.images import decode_image
-from ssd_keras.data.picture_files import read_picture_header
-from ssd_keras.engine.detector import Detector, detect_pictures, to_coco_results
+from ssd_keras.data.images import read_picture
+from ssd_keras.engine.detector import Detector, detect_several
 from ssd_keras.engine.evaluate import write_json
-from ssd_keras.visualize import draw_boxes, save_image
+from ssd_keras.visualize import save_image
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
@@ -87,19 +86,12 @@ def predict(
     problems: list[str] = []
     with tqdm(total=len(files), desc="predicting", unit="picture", disable=not progress) as bar:
         for names, images in _batches(image_ids, batch_size, problems, bar):
-            found = detect_pictures(detector, images)
-            for row, (name, image) in enumerate(zip(names, images, strict=True)):
-                one = {key: values[row] for key, values in found.items()}
-                detections += to_coco_results(one, name, image.shape[:2], detector.class_names)
-                count = int(one["num_detections"])
-                drawing = draw_boxes(
-                    image,
-                    one["boxes"][:count],
-                    one["labels"][:count],
-                    one["scores"][:count],
-                    detector.class_names,
-                    min_score=draw_above,
-                )
+            for name, result in zip(
+                names, detect_several(detector, images, batch_size), strict=True
+            ):
+                result = dataclasses.replace(result, image_id=name)
+                detections += result.to_coco()
+                drawing = np.asarray(result.plot(draw_above))
                 save_image(drawing, os.path.join(output, f"{name}.jpg"))
     if len(problems) == len(files):
         raise ValueError(f"none of {len(files)} pictures could be read; first: {problems[0]}")
@@ -130,26 +122,6 @@ def unique_stems(files: Sequence[str]) -> dict[str, str]:
             name = f"{stem}_{number}"
         names[name] = path
     return names
-
-
-def read_picture(path: str) -> np.ndarray:
-    """Reads a picture file upright.
-
-    Args:
-        path: JPEG, PNG, BMP or GIF.
-
-    Returns:
-        RGB uint8 [H, W, 3].
-
-    Raises:
-        ValueError: when it is no picture or is damaged, naming the file.
-    """
-    try:
-        orientation = read_picture_header(path).orientation
-        return decode_image(tf.io.read_file(path), orientation).numpy()
-    except (ValueError, OSError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ValueError(f"{path}: cannot be read as a picture ({reason})") from error
 
 
 def _batches(

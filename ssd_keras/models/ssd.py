@@ -1,10 +1,9 @@
 """The SSD model: trunk, extra layers, heads."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from ssd_keras.default_boxes import DefaultBoxes
@@ -14,6 +13,9 @@ from ssd_keras.losses import BoxLoss, ClassLoss
 from ssd_keras.matching import TargetEncoder
 from ssd_keras.models.blocks import ConvStyle, ExtraLayer, extra_layer, head
 from ssd_keras.optimizers import CaffeSGD
+
+if TYPE_CHECKING:
+    from ssd_keras.results import DetectionResult
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -144,22 +146,27 @@ class SSD(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def detect(self, images: Any, batch_size: int = 8) -> dict[str, np.ndarray]:
-        """Detects objects in pictures.
+    def detect(
+        self, pictures: Any, batch_size: int = 8
+    ) -> "DetectionResult | list[DetectionResult]":
+        """Detects objects in pictures of any sizes, which are resized to the model's input.
 
         Args:
-            images: RGB pictures in 0..255, uint8 or float: one array [B, H, W, 3], one picture
-                [H, W, 3], or a list of pictures of different sizes. They are resized to the
-                model's input.
+            pictures: one picture, or several: RGB in 0..255 [H, W, 3], uint8 or float, or the path
+                of a JPEG, PNG, BMP or GIF file; or an array [B, H, W, 3].
             batch_size: pictures of one forward pass. Default 8.
 
         Returns:
-            "boxes" relative yxyx float32 [B, K, 4], "scores" [B, K] falling, "labels" int32
-            [B, K], "num_detections" int32 [B].
-        """
-        from ssd_keras.engine.detector import detect_images
+            a `ssd_keras.DetectionResult` for one picture, a list of them for several: `boxes`
+            relative yxyx [n, 4], `scores` [n] falling, `labels` [n], `class_names`, `plot()`,
+            `to_json()` and more.
 
-        return detect_images(self, images, batch_size)
+        Raises:
+            ValueError: for anything that is no RGB picture.
+        """
+        from ssd_keras.engine.detector import detect, own_detector
+
+        return detect(own_detector(self), pictures, batch_size)
 
     def export(self, filepath, format="tf_saved_model", verbose=None, **options):
         """Exports the whole detector: decoded, suppressed, named detections.

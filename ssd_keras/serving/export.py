@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from ssd_keras.data.examples import DetectionData
-from ssd_keras.data.images import decode_image, resize_image
+from ssd_keras.data.images import decode_example, resize_image
 from ssd_keras.data.sources import load_data
 from ssd_keras.detections import DetectionSettings
 from ssd_keras.files import replacing, replacing_directory
@@ -104,7 +104,7 @@ def pictures_of(data: DetectionData, limit: int) -> list[np.ndarray]:
     """
     chosen = np.linspace(0, len(data) - 1, min(limit, len(data))).round().astype(int)
     examples = [data.examples[index] for index in chosen]
-    return [decode_image(example.read(), example.orientation).numpy() for example in examples]
+    return [decode_example(example) for example in examples]
 
 
 def _check_path(path, format):

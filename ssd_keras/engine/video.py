@@ -1,0 +1,281 @@
+"""Prediction on videos and cameras, with OpenCV: annotated videos and detections.json."""
+
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ssd_keras.engine.detector import Detector, detect_several
+from ssd_keras.engine.evaluate import write_json
+from ssd_keras.engine.predict import unique_stems
+from ssd_keras.files import replacing
+from ssd_keras.quiet import quiet
+from ssd_keras.results import DetectionResult
+
+EXTENSIONS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
+# Every build of OpenCV with FFmpeg can write it; H.264 is missing from the wheels.
+CODEC = "mp4v"
+USUAL_RATE = 25.0
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What was done with one video.
+
+    Args:
+        name: of the annotated video, without ".mp4".
+        num_frames: frames that were looked at.
+        detection_ms: milliseconds to detect in a frame, the median over the batches.
+        frames_per_second: with reading, drawing and writing.
+    """
+
+    name: str
+    num_frames: int
+    detection_ms: float
+    frames_per_second: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.num_frames} frames, {self.detection_ms:.1f} ms each to detect, "
+            f"{self.frames_per_second:.1f} frames a second with reading, drawing and writing"
+        )
+
+
+def is_video(path: str) -> bool:
+    """Whether a path is a video's by its ending, or the number of a camera.
+
+    Args:
+        path: a word of the command line.
+
+    Example:
+        >>> is_video("clip.MP4"), is_video("0"), is_video("cat.jpg")
+        (True, True, False)
+    """
+    return is_camera(path) or path.lower().endswith(EXTENSIONS)
+
+
+def is_camera(path: str) -> bool:
+    """Whether a path is the number of a camera, and no file of that name exists.
+
+    Args:
+        path: a word of the command line.
+    """
+    return path.isdecimal() and not os.path.exists(path)
+
+
+def predict_videos(
+    detector: Detector,
+    sources: Sequence[str],
+    output: str,
+    *,
+    draw_above: float = 0.5,
+    batch_size: int = 8,
+    most_frames: int | None = None,
+    progress: bool = False,
+) -> tuple[list[dict], list[VideoReport], list[str]]:
+    """Detects objects in every frame; writes annotated videos (MPEG-4) and `detections.json`.
+
+    Videos that cannot be read are left out and told. A camera runs until `most_frames` or an
+    interruption from the keyboard, which ends its video well.
+
+    Args:
+        detector: what `load_detector` gives.
+        sources: video files, or numbers of cameras as text.
+        output: directory to write to; it is created.
+        draw_above: smallest score that is drawn, 0..1. Default 0.5. The JSON has all detections.
+        batch_size: frames of one forward pass; a camera has 1. Default 8.
+        most_frames: how many frames of each, at most. Default None: all.
+        progress: show a progress bar. Default False.
+
+    Returns:
+        detections in COCO's results form with class names and "frame", counted from 0; a report
+        of each video; a line for each that was left out or ended early.
+
+    Raises:
+        ImportError: OpenCV is not installed.
+        ValueError: no video could be read, a video cannot be written, or `output` would overwrite
+            one that is read.
+    """
+    cv2 = import_opencv()
+    detections: list[dict] = []
+    reports: list[VideoReport] = []
+    problems: list[str] = []
+    files = {f"camera_{one}" if is_camera(one) else one: one for one in sources}
+    taken = set(map(os.path.realpath, sources))
+    for name, key in unique_stems(list(files)).items():
+        source, target = files[key], os.path.join(output, f"{name}.mp4")
+        if os.path.realpath(target) in taken:
+            raise ValueError(
+                f"output {target!r} is a video that is read; choose another directory."
+            )
+        try:
+            video = Video(cv2, source)
+        except ValueError as error:
+            problems.append(f"{error}; left out")
+            continue
+        os.makedirs(output, exist_ok=True)
+        size = 1 if video.is_camera else batch_size
+        start = time.perf_counter()
+        total = most_frames or video.num_frames or None
+        bar = tqdm(total=total, desc=name, unit="frame", disable=not progress)
+        with contextlib.closing(video), _written(cv2, target, video) as add, bar:
+            batches = _detected(detector, islice(video, most_frames), size, bar)
+            found, times = _drawn(batches, name, draw_above, add, video.is_camera)
+        rate = video.num_read / (time.perf_counter() - start)
+        detections += found
+        reports.append(VideoReport(name, video.num_read, statistics.median(times), rate))
+        if most_frames is None and video.num_read < video.num_frames:
+            problems.append(
+                f"{source}: ended after {video.num_read} of {video.num_frames} frames; the file "
+                "may be cut off"
+            )
+    if not reports:
+        raise ValueError(f"none of {len(files)} videos could be read; first: {problems[0]}")
+    write_json(detections, os.path.join(output, "detections.json"))
+    return detections, reports, problems
+
+
+def import_opencv() -> Any:
+    """OpenCV, which is optional.
+
+    Returns:
+        the module `cv2`.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError(
+            "videos and cameras need OpenCV: pip install opencv-python-headless"
+        ) from error
+    return cv2
+
+
+class Video:
+    """An open video or camera; iterating gives its frames once, RGB uint8 [H, W, 3].
+
+    Args:
+        cv2: what `import_opencv` gave.
+        source: a file, or the number of a camera as text.
+
+    Raises:
+        ValueError: no frame can be read.
+    """
+
+    def __init__(self, cv2: Any, source: str):
+        self.is_camera = is_camera(source)
+        if not self.is_camera and not os.path.isfile(source):
+            raise ValueError(
+                f"{source}: the video does not exist; pass a file or a camera's number"
+            )
+        with quiet():  # FFmpeg and the drivers of cameras print at length what we say in a line
+            self._capture = cv2.VideoCapture(int(source) if self.is_camera else source)
+            is_read, self._first = self._capture.read()
+        if not is_read:
+            self.close()
+            kind = "camera" if self.is_camera else "video"
+            raise ValueError(f"{source}: no frame of this {kind} can be read; check that it plays")
+        self._cv2 = cv2
+        self.size = (self._first.shape[1], self._first.shape[0])
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 1.0 <= rate <= 1000.0 else USUAL_RATE
+        # What the file says; 0 where it does not.
+        self.num_frames = 0
+        if not self.is_camera:
+            self.num_frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.num_read = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        frame, is_read = self._first, True
+        while is_read:
+            self.num_read += 1
+            yield self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB)
+            with quiet():
+                is_read, frame = self._capture.read()
+
+    def close(self) -> None:
+        """Lets go of the file or the camera."""
+        self._capture.release()
+
+
+Batch = tuple[list[DetectionResult], float]  # and milliseconds a frame
+
+
+def _detected(
+    detector: Detector, frames: Iterator[np.ndarray], batch_size: int, bar: tqdm
+) -> Iterator[Batch]:
+    while batch := list(islice(frames, batch_size)):
+        start = time.perf_counter()
+        results = detect_several(detector, batch, batch_size)
+        milliseconds = 1000 * (time.perf_counter() - start) / len(batch)
+        yield results, milliseconds
+        bar.update(len(batch))
+        bar.set_postfix_str(f"{milliseconds:.1f} ms to detect")
+
+
+def _drawn(
+    batches: Iterator[Batch],
+    name: str,
+    draw_above: float,
+    add: Callable[[np.ndarray], None],
+    is_camera: bool,
+) -> tuple[list[dict], list[float]]:
+    """Adds every frame with its boxes; returns the detections and the times of the batches."""
+    detections: list[dict] = []
+    times: list[float] = []
+    frame = 0
+    try:
+        for results, milliseconds in batches:
+            times.append(milliseconds)
+            for result in results:
+                found = replace(result, image_id=name).to_coco()
+                detections += [one | {"frame": frame} for one in found]
+                add(np.asarray(result.plot(draw_above)))
+                frame += 1
+    except KeyboardInterrupt:  # the only end that a camera has
+        if not is_camera or not times:
+            raise
+    return detections, times
+
+
+@contextlib.contextmanager
+def _written(cv2: Any, path: str, video: Video) -> Iterator[Callable[[np.ndarray], None]]:
+    """Gives a function that adds a frame; the file takes its place when all of them are in it."""
+    count = 0
+
+    def add(frame: np.ndarray) -> None:
+        nonlocal count
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        count += 1
+
+    with replacing(path) as beside:
+        with quiet():
+            writer = cv2.VideoWriter(beside, cv2.VideoWriter_fourcc(*CODEC), video.rate, video.size)
+        try:
+            if not writer.isOpened():
+                raise ValueError(
+                    f"{path}: OpenCV cannot write a video there with its codec {CODEC}; expected a "
+                    "folder to write to and a build with FFmpeg: pip install opencv-python-headless"
+                )
+            yield add
+        finally:
+            writer.release()
+        # OpenCV reports no failure of writing, such as a full disk.
+        with quiet():
+            written = cv2.VideoCapture(beside)
+            kept = max(0, int(written.get(cv2.CAP_PROP_FRAME_COUNT)))
+            written.release()
+        if kept != count:
+            raise OSError(
+                f"{path}: {kept} of {count} frames could be written; expected all; make room on "
+                "the disk"
+            )
