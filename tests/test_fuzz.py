@@ -194,6 +194,7 @@ def test_processes_that_die_and_hang_are_seen(tmp_path):
     assert set(os.listdir(tmp_path)) == lost | {f"{name}.txt" for name in lost}
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table(tmp_path):
     places = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     words = ["--kinds", "toml", "--count", "4", "--processes", "1", "--output", str(tmp_path / "l")]

@@ -321,6 +321,10 @@ ATTACKS = {
     "tfrecord: a name of two lines": Attack(
         "tfrecord", _record(image__object__class__text=[b"dog\ncar"]), r"unknown class"
     ),
+    "tfrecord: a label map that clears the terminal": Attack(
+        "tfrecord", _replace("label_map.pbtxt", "dog", "\x1b[2J"),
+        r"unknown class 'dog'; expected one of car",
+    ),
     "tfrecord: three numbers of one box": Attack(
         "tfrecord", _record(image__object__bbox__xmin=[0.1, 0.2]), r"expected as many of each"
     ),
