@@ -216,6 +216,7 @@ def plant_nan_in_step(step, monkeypatch):
     monkeypatch.setattr(train_module, "training_dataset", poisoned)
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_a_picture_of_nan_leave_the_last_state(
     uninterrupted, tmp_path, monkeypatch
 ):
