@@ -90,8 +90,8 @@ def test_a_disk_that_refuses_is_told_and_the_old_file_stays(tmp_path, number, wo
         Path(beside).write_text("half")
         raise OSError(number, os.strerror(number))
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["state.json"]
-    with pytest.raises(FileNotFoundError), replacing(str(path)) as beside:  # no matter of the disk
-        open(tmp_path / "not there")
+    with pytest.raises(FileNotFoundError), replacing(str(path)):  # no matter of the disk
+        os.stat(tmp_path / "not there")
     assert path.read_text() == "old"
 
 
