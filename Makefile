@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint bench clean
+.PHONY: help demo test test-slow lint bench fuzz clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 12
@@ -34,6 +34,9 @@ lint: .venv/.installed  ## ruff and mypy
 
 bench: .venv-bench/.installed  ## time the training step, beside other projects
 	@.venv-bench/bin/python benchmarks/training_step.py
+
+fuzz: .venv/.installed  ## feed the readers damaged and hostile files; ARGS="--seed 7 --count 5000"
+	@PYTHONPATH=tests .venv/bin/python -m fuzz $(ARGS)
 
 clean:  ## remove environments, builds and caches; runs/ stays
 	rm -rf .venv .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

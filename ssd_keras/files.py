@@ -1,7 +1,9 @@
-"""Files and directories that are whole or absent: written beside their place, then moved."""
+"""Files and directories that are whole or absent: written beside their place, then moved; and
+where a path leads."""
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import sys
@@ -9,6 +11,13 @@ from collections.abc import Iterator
 
 WRITING = ".writing-"
 """Begins the name of what is not whole yet."""
+
+# What a disk, not a program, refuses: full, a quota, too large, read-only, not allowed, broken.
+REFUSALS = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+    if hasattr(errno, name)
+}
 
 EXCHANGE = 2
 CURRENT_DIRECTORY = -100
@@ -23,15 +32,50 @@ def replacing(path: str) -> Iterator[str]:
 
     Yields:
         path of a file beside it, with the same extension.
+
+    Raises:
+        ValueError: when the disk is full, or does not allow it. What was at `path` is as it was.
     """
     directory, name = os.path.split(path)
     beside = os.path.join(directory, f"{WRITING}{name}")
     try:
         yield beside
         os.replace(beside, path)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise ValueError(cannot_write(path, error)) from error
     finally:
         if os.path.exists(beside):
             os.remove(beside)
+
+
+def cannot_write(path: str, error: OSError) -> str:
+    """One line for a refusal of the disk.
+
+    Args:
+        path: what was to be written.
+        error: what the system said.
+
+    Returns:
+        the line.
+    """
+    reason = error.strerror or " ".join(str(error).split())
+    return f"{path!r} cannot be written ({reason}); make room there, or choose another place."
+
+
+def lies_within(path: str, folder: str) -> bool:
+    """Whether a path lies in a folder once the symbolic links of both are followed.
+
+    Args:
+        path: a file, which need not exist.
+        folder: a directory.
+
+    Returns:
+        true or false.
+    """
+    place, whole = (os.path.join(os.path.realpath(each), "") for each in (path, folder))
+    return place.startswith(whole)
 
 
 @contextlib.contextmanager

@@ -6,13 +6,14 @@ Pictures go in and come out as uint8 arrays [height, width, 3]; boxes are relati
 import colorsys
 import functools
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from ssd_keras.files import replacing
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 Color = tuple[int, int, int]
@@ -272,16 +273,9 @@ def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, fl
 
 
 def _write_whole(path: str | Path, write: Callable[[Any], Any]) -> None:
-    """Calls `write` with a file beside `path`, then moves it there; a failure leaves no trace."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(beside, "wb") as file:
-            write(file)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(str(path)) as beside, open(beside, "wb") as file:
+        write(file)
 
 
 def _checked_image(image: np.ndarray) -> np.ndarray:

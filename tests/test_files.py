@@ -1,6 +1,7 @@
 """Files and directories that are whole or absent: errors, fallbacks, links, kills at any moment."""
 
 import ctypes
+import errno
 import os
 import random
 import signal
@@ -71,6 +72,27 @@ def test_a_file_is_replaced_when_whole_and_stays_when_not(tmp_path):
         Path(beside).write_text("half")
         raise KeyError
     assert path.read_text() == "new" and os.listdir(tmp_path) == ["model.tflite"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "No space left on device"),
+        (errno.EROFS, "Read-only file system"),
+        (errno.EACCES, "Permission denied"),
+    ],
+)
+def test_a_disk_that_refuses_is_told_and_the_old_file_stays(tmp_path, number, words):
+    path = tmp_path / "state.json"
+    path.write_text("old")
+    message = rf"^'.*/state\.json' cannot be written \({words}\); make room there, or choose anot"
+    with pytest.raises(ValueError, match=message), replacing(str(path)) as beside:
+        Path(beside).write_text("half")
+        raise OSError(number, os.strerror(number))
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["state.json"]
+    with pytest.raises(FileNotFoundError), replacing(str(path)):  # no matter of the disk
+        os.stat(tmp_path / "not there")
+    assert path.read_text() == "old"
 
 
 # Systems that can and cannot let two directories change places.

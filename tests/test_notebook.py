@@ -1,17 +1,11 @@
 """The notebook as it is kept, and what its cells compute on fewer pictures and epochs."""
 
-import re
-from pathlib import Path
-
-import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
-from nbformat.v4 import new_code_cell
+from notebooks import ROOT, assert_is_kept_clean, execute
 
 from ssd_keras.boxes import pairwise_iou
 
-ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "export" / "notebooks" / "to_phone_and_server.ipynb"
 FEWER = {"PICTURES": 64, "EPOCHS": 3, "TEST_PICTURES": 8}
 # Appended, so that the test sees the cells' variables.
@@ -30,40 +24,15 @@ np.savez("values.npz", losses=history.history["loss"], class_names=model.class_n
 """
 
 
-def read():
-    return nbformat.read(NOTEBOOK, as_version=4)
-
-
 def test_notebook_is_kept_clean():
-    notebook = read()
-    nbformat.validate(notebook)
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert len(cells) >= 8
-    for cell in cells:
-        assert cell.outputs == [] and cell.execution_count is None and not cell.metadata
-        # A text that begins as an absolute path does, on any system.
-        assert not re.search(r"""["'](/|~|[A-Za-z]:\\\\)""", cell.source)
-    text = NOTEBOOK.read_text(encoding="utf-8")
-    assert not re.search(r"/(home|root|tmp|work|Users|opt|usr|content)/|[A-Z]:\\\\", text)
-    assert set(notebook.metadata) == {"kernelspec", "language_info"}
-    assert notebook.metadata.kernelspec.name == "python3"
+    assert_is_kept_clean(NOTEBOOK)
 
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     """The notebook with its outputs, the values of its variables, and the folder it ran in."""
     folder = tmp_path_factory.mktemp("notebook")
-    notebook = read()
-    for name, value in FEWER.items():
-        (cell,) = (one for one in notebook.cells if one.source.startswith("PICTURES"))
-        cell.source, count = re.subn(rf"(?m)^{name} = \d+", f"{name} = {value}", cell.source)
-        assert count == 1
-    notebook.cells.append(new_code_cell(KEEP))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("KERAS_BACKEND", "tensorflow")
-        resources = {"metadata": {"path": str(folder)}}
-        NotebookClient(notebook, timeout=300, resources=resources).execute()
+    notebook = execute(NOTEBOOK, folder, KEEP, FEWER)
     with np.load(folder / "values.npz") as file:
         values = dict(file)
     return notebook, values, folder

@@ -125,7 +125,7 @@ def test_a_new_state_replaces_the_old_one(tmp_path):
 def test_resume_removes_what_kills_left(tmp_path):
     run = started(tmp_path)
     run.save_state(small_model(), TrainingState(2))
-    for name in (".writing-state-4.keras", "state-4.keras", ".curves.png.77.part", "notes.txt"):
+    for name in (".writing-state-4.keras", "state-4.keras", ".writing-curves.png", "notes.txt"):
         run.write_text(name, "")
     run.open(recipe(), NAMES, resume=True)
     assert sorted(os.listdir(run.path)) == [

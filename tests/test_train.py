@@ -5,20 +5,13 @@ import dataclasses
 import itertools
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from trainings import (
-    RECIPE_TEXT,
     STEPS_PER_EPOCH,
-    TRAIN_DATA,
-    VALIDATION_DATA,
     difference,
     finished_run,
     load,
@@ -228,7 +221,7 @@ def test_resume_in_the_middle_of_an_epoch_changes_nothing(uninterrupted, tmp_pat
         interrupt_at(context, 3 * STEPS_PER_EPOCH + 2)  # in epoch 4; the last state is of 2
         train(recipe(), train_data(), validation_data(), output)
     assert steps_of(os.path.join(output, "state-2.keras")) == 2 * STEPS_PER_EPOCH
-    for name in (".writing-state-4.keras", ".writing-state.json", ".curves.png.123.part"):
+    for name in (".writing-state-4.keras", ".writing-state.json", ".writing-curves.png"):
         with open(os.path.join(output, name), "w") as file:
             file.write("half of it")
     history = train(recipe(), train_data(), validation_data(), output, resume=True)
@@ -248,75 +241,7 @@ def test_resume_of_a_finished_run_returns_at_once(uninterrupted, monkeypatch):
     assert os.stat(os.path.join(uninterrupted, "model.keras")).st_mtime_ns == before
 
 
-# A real kill
-
-
-def start_training(tmp_path, resume=False):
-    """Starts the command; its output goes to a file, so that it never waits for a reader."""
-    (tmp_path / "recipe.py").write_text(RECIPE_TEXT)
-    words = ["--recipe", f"{tmp_path}/recipe.py", "--output", f"{tmp_path}/run"]
-    words += ["--train-data", TRAIN_DATA, "--validation-data", VALIDATION_DATA]
-    with open(tmp_path / "log.txt", "ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "ssd_keras", "train", *words, *["--resume"] * resume],
-            stdout=log,
-            stderr=log,
-        )
-
-
-def kill_when(process, happened):
-    """Kills the process by SIGKILL at the first moment at which `happened` is true."""
-    try:
-        deadline = time.monotonic() + 300
-        while True:
-            assert process.poll() is None, f"ended with {process.returncode} before it was killed"
-            assert time.monotonic() < deadline
-            if happened():
-                # Stopped, it cannot leave the moment that we wait for.
-                process.send_signal(signal.SIGSTOP)
-                if happened():
-                    return
-                process.send_signal(signal.SIGCONT)
-            time.sleep(0.0005)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def state_epoch(run) -> int:
-    path = run / "state.json"
-    return json.loads(path.read_text())["epoch"] if path.exists() else 0
-
-
-def test_resume_after_a_kill_changes_nothing(uninterrupted, tmp_path):
-    run = tmp_path / "run"
-    kill_when(start_training(tmp_path), lambda: state_epoch(run) == 2)
-    assert state_epoch(run) == 2
-    history = train(recipe(), train_data(), validation_data(), str(run), resume=True)
-    assert difference(run / "model.keras", f"{uninterrupted}/model.keras") <= SAME
-    assert_same_history(history, read_history(os.path.join(uninterrupted, "history.csv")))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "happened",
-    [
-        pytest.param(lambda run: (run / "recipe.json").exists(), id="before the first state"),
-        pytest.param(lambda run: (run / ".writing-state-2.keras").exists(), id="first state"),
-        pytest.param(lambda run: (run / ".writing-model.keras").exists(), id="writing the model"),
-        pytest.param(lambda run: (run / ".writing-state-4.keras").exists(), id="second state"),
-    ],
-)
-def test_resume_after_a_kill_at_a_bad_moment(uninterrupted, tmp_path, happened):
-    run = tmp_path / "run"
-    kill_when(start_training(tmp_path), lambda: happened(run))
-    assert happened(run)
-    assert start_training(tmp_path, resume=True).wait() == 0, (tmp_path / "log.txt").read_text()
-    assert sorted(os.listdir(run)) == sorted(os.listdir(uninterrupted))
-    for name in ("state-5.keras", "model.keras"):
-        assert difference(run / name, f"{uninterrupted}/{name}") <= SAME
-    expected = read_history(os.path.join(uninterrupted, "history.csv"))
-    assert_same_history(read_history(run / "history.csv"), expected)
+# What ends it
 
 
 def test_a_picture_damaged_between_its_ends_is_named(tmp_path):

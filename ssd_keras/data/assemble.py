@@ -18,7 +18,12 @@ from ssd_keras.data.examples import (
     fit_box,
     place_of,
 )
-from ssd_keras.data.picture_files import find_orientation, read_picture_header, upright_size
+from ssd_keras.data.picture_files import (
+    check_place,
+    find_orientation,
+    read_picture_header,
+    upright_size,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,7 +43,10 @@ class AnnotatedObject(NamedTuple):
 
 @dataclass(frozen=True)
 class AnnotatedPicture:
-    """One picture as a file has it; a size of 0 by 0 is to be taken from the picture itself."""
+    """One picture as a file has it; a size of 0 by 0 is to be taken from the picture itself.
+
+    Where `folders` are given, symbolic links must not lead its path out of all of them.
+    """
 
     image_id: str | int
     image: Picture
@@ -46,6 +54,7 @@ class AnnotatedPicture:
     width: int
     annotation_file: str
     objects: list[AnnotatedObject]
+    folders: Sequence[str] = ()
 
 
 def read_corners(texts: Sequence[str | None]) -> Box:
@@ -229,6 +238,8 @@ def _make_example(
     has_size = height > 0 and width > 0
     try:
         if check_pictures or not has_size:
+            if picture.folders and isinstance(picture.image, str):
+                check_place(picture.image, picture.folders)
             header = read_picture_header(picture.image)
             if not has_size:
                 height, width = header.height, header.width

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from ssd_keras.data.examples import is_plain_text
 from ssd_keras.importers.labels import read_labels
 
 ALIASES = (
@@ -77,6 +78,8 @@ def read_names(path: str) -> list[str]:
     names = read_labels(path)
     if not all(names):
         raise ValueError(f"the labels {path!r} have an empty line; expected one name a line.")
+    if not all(map(is_plain_text, names)):
+        raise ValueError(f"the labels {path!r} have control characters; expected one name a line.")
     return names
 
 
@@ -105,7 +108,7 @@ def read_label_map(path: str) -> dict[int, str]:
         number = re.search(r"\bid\s*:\s*(\d{1,9})\b", item)
         name = re.search(r"\bdisplay_name\s*:\s*([\"'])(.*?)\1", item)
         name = name or re.search(r"\bname\s*:\s*([\"'])(.*?)\1", item)
-        if number and name and name[2]:
+        if number and name and is_plain_text(name[2]):
             name_of[int(number[1])] = name[2]
     if not name_of:
         raise ValueError(f"label map {path!r} has no items; expected item {{ id: 1 name: 'dog' }}.")

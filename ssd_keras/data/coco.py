@@ -4,11 +4,11 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from ssd_keras.data.assemble import AnnotatedObject, AnnotatedPicture, assemble
 from ssd_keras.data.class_names import labels_by_name
-from ssd_keras.data.examples import DetectionData, Problem
+from ssd_keras.data.examples import DetectionData, Problem, is_plain_text
 from ssd_keras.data.picture_files import leaves_folder
 
 Record = dict[str, Any]
@@ -80,7 +80,7 @@ def _read_categories(records: list[Record], file: str) -> tuple[dict[int, str], 
     problems: list[Problem] = []
     for number, record in enumerate(records, start=1):
         category_id, name = record.get("id"), record.get("name")
-        if not isinstance(category_id, int) or not isinstance(name, str) or not name:
+        if not isinstance(category_id, int) or not _is_text(name):
             what = "a category needs a whole number as id and a name"
         elif category_id in name_of:
             what = f"category id {category_id} is already '{name_of[category_id]}'"
@@ -98,18 +98,20 @@ def _read_images(
     problems: list[Problem] = []
     for number, record in enumerate(records, start=1):
         image_id, name = record.get("id"), record.get("file_name")
-        if not isinstance(image_id, (int, str)):
+        if not isinstance(image_id, int) and not _is_text(image_id):
             what = "the image has no id; expected a whole number"
         elif image_id in pictures:
             what = f"image id {image_id} is already {pictures[image_id].image!s}"
-        elif not isinstance(name, str) or not name:
+        elif not _is_text(name):
             what = "the image has no file_name; expected a path below the image folder"
         elif leaves_folder(name):
             what = f"file_name {name} leaves the image folder; expected a path below it"
         else:
             height, width = _side(record.get("height")), _side(record.get("width"))
             path = os.path.join(folder, name)
-            pictures[image_id] = AnnotatedPicture(image_id, path, height, width, file, [])
+            pictures[image_id] = AnnotatedPicture(
+                image_id, path, height, width, file, [], (folder,)
+            )
             continue
         problems.append(Problem(file, f"image {number}", what))
     return pictures, problems
@@ -166,13 +168,21 @@ def match_categories(class_names: Sequence[str], name_of: dict[int, str]) -> tup
     return tuple(id_of[label] for label in range(len(class_names)))
 
 
+def _is_text(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and is_plain_text(value)
+
+
 def _numbers(values: Any, count: int) -> list[float] | None:
     """The values as finite floats, or None where they are not that many numbers."""
     if not isinstance(values, list) or len(values) != count:
         return None
-    if not all(isinstance(value, (int, float)) and abs(value) < math.inf for value in values):
+    if not all(isinstance(value, (int, float)) for value in values):
         return None
-    return [float(value) for value in values]
+    try:
+        numbers = [float(value) for value in values]
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    return numbers if all(map(math.isfinite, numbers)) else None
 
 
 def _side(value: Any) -> int:

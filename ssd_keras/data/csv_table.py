@@ -11,7 +11,7 @@ from ssd_keras.data.assemble import (
     assemble,
     read_corners,
 )
-from ssd_keras.data.examples import DetectionData, Problem
+from ssd_keras.data.examples import DetectionData, Problem, is_plain_text
 from ssd_keras.data.picture_files import leaves_folder
 
 COLUMNS = {
@@ -113,17 +113,19 @@ def _add_row(
 ) -> None:
     name, class_name = row["filename"], " ".join(row["class"].split())
     try:
-        if not name:
+        if not is_plain_text(name):
             raise ValueError("the line has no filename; expected a path below the image folder")
         if leaves_folder(name):
             raise ValueError(f"filename {name} leaves the image folder; expected a path below it")
         path = os.path.join(folder, name)
         stem = os.path.splitext(name)[0]
-        picture = pictures.setdefault(name, AnnotatedPicture(stem, path, 0, 0, table, []))
+        picture = pictures.setdefault(
+            name, AnnotatedPicture(stem, path, 0, 0, table, [], (folder,))
+        )
         texts = [row[corner] for corner in CORNERS]
         if not class_name and not any(texts):
             return
-        if not class_name:
+        if not is_plain_text(class_name):
             raise ValueError("the object has no class name; expected one")
         left, top, right, bottom = read_corners(texts)
     except ValueError as error:

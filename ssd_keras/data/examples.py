@@ -1,12 +1,19 @@
 """The records of a detection data set, and the one rule for boxes that no picture can hold."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 Box = tuple[float, float, float, float]
+
+# Control characters, halves of characters, ends of lines and of paragraphs.
+UNUSABLE_CHARACTERS = ("Cc", "Cs", "Zl", "Zp")
+
+LONGEST_LINE = 500
+"""Characters of a text out of a file, when it is told."""
 
 # Tools disagree on whether pixels start at 0 or at 1: one pixel beyond the edge is no mistake.
 EDGE_TOLERANCE = 1.0
@@ -144,6 +151,10 @@ class Problem:
     what: str
     mended: str = "left out"
 
+    def __post_init__(self) -> None:
+        for name in ("item", "what"):  # they quote what the file says
+            object.__setattr__(self, name, one_line(getattr(self, name)))
+
     def __str__(self) -> str:
         # Names in files may hold line breaks.
         return " ".join(f"{self.place}: {self.what}; {self.mended}".splitlines())
@@ -151,7 +162,8 @@ class Problem:
     @property
     def place(self) -> str:
         """The file, and the object in it."""
-        return f"{self.file}: {self.item}" if self.item else self.file
+        file = one_line(self.file)
+        return f"{file}: {self.item}" if self.item else file
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +189,44 @@ class DetectionData:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+
+def is_plain_text(text: str) -> bool:
+    """Whether a text can be a name: files and terminals have one a line.
+
+    Args:
+        text: any.
+
+    Returns:
+        false for an empty text, and for one with control characters or broken ones.
+
+    Example:
+        >>> is_plain_text("traffic light"), is_plain_text("traffic\\nlight")
+        (True, False)
+    """
+    return bool(text) and not any(unicodedata.category(c) in UNUSABLE_CHARACTERS for c in text)
+
+
+def one_line(text: str, longest: int = LONGEST_LINE) -> str:
+    """A text that may hold anything as a line that a terminal can show.
+
+    Args:
+        text: any.
+        longest: characters that are kept; of a longer text the middle is left out.
+
+    Returns:
+        the text, with escapes for what cannot be printed.
+
+    Example:
+        >>> one_line("two\\nlines")
+        'two\\\\nlines'
+    """
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} ... {text[-longest // 3 :]}"
+    if text.isprintable():
+        return text
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escaped)
 
 
 def fit_box(box: Sequence[float], height: int, width: int) -> tuple[Box | None, str]:

@@ -2,12 +2,14 @@
 
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from PIL import Image
 
 from ssd_keras.data.examples import Picture, read_picture
+from ssd_keras.files import lies_within
 
 SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "BMP": b"BM", "GIF": b"GIF8"}
 KINDS = "JPEG, PNG, BMP or GIF"
@@ -77,7 +79,21 @@ def leaves_folder(name: str) -> bool:
     >>> leaves_folder("a/../b.jpg"), leaves_folder("a/../../b.jpg")
     (False, True)
     """
-    return os.path.isabs(name) or os.path.normpath(name).startswith("..")
+    return os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == ".."
+
+
+def check_place(path: str, folders: Sequence[str]) -> None:
+    """Refuses a file that lies elsewhere: the links in data from others may lead anywhere.
+
+    Args:
+        path: the file.
+        folders: the named folders, of which one must hold it; they may be links themselves.
+
+    Raises:
+        ValueError: a symbolic link leads out. The message leaves the path to the caller.
+    """
+    if not any(lies_within(path, folder) for folder in folders):
+        raise ValueError(f"a symbolic link leads out of {folders[0]}; copy the file there")
 
 
 def find_orientation(header: PictureHeader, height: int, width: int) -> int:
@@ -125,6 +141,9 @@ def _read_header(file: BinaryIO) -> PictureHeader:
             # TensorFlow takes the colour indices of such a BMP for grey levels.
             if kind == "BMP" and picture.mode in ("1", "P"):
                 raise ValueError("a BMP with a palette; save it as PNG")
+            # TensorFlow gives the first picture of a GIF alone, not the place it has in the whole.
+            if kind == "GIF" and picture.tile[0][1] != (0, 0, width, height):
+                raise ValueError("its first picture does not fill it; save it as PNG")
     # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
     except Exception as error:
         raise ValueError(f"the {kind} header cannot be read ({error})") from error

@@ -268,7 +268,7 @@ def naming_broken_pictures(data: DetectionData) -> Iterator[None]:
         nothing.
 
     Raises:
-        ValueError: when TensorFlow failed and a picture of the data cannot be decoded.
+        ValueError: when TensorFlow failed and a picture of the data cannot be read or decoded.
     """
     try:
         yield
@@ -277,9 +277,10 @@ def naming_broken_pictures(data: DetectionData) -> Iterator[None]:
             try:
                 decode_image(tf.constant(example.read()), example.orientation)
             except (tf.errors.OpError, OSError) as reason:
-                words = " ".join(str(reason).split())[:120]
+                verb = "read" if isinstance(reason, OSError) else "decoded"
+                words = getattr(reason, "strerror", None) or " ".join(str(reason).split())[:120]
                 raise ValueError(
-                    f"{example.place}: the picture cannot be decoded ({words}); replace the file, "
+                    f"{example.place}: the picture cannot be {verb} ({words}); replace the file, "
                     "or take it out of the data."
                 ) from error
         raise

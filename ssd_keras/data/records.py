@@ -1,7 +1,9 @@
 """TFRecord files with the keys of the TF Object Detection API."""
 
 import glob
+import math
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +17,7 @@ from ssd_keras.data.assemble import (
 )
 from ssd_keras.data.class_names import read_label_map
 from ssd_keras.data.coco import match_categories
-from ssd_keras.data.examples import DetectionData, FileSlice, Problem
+from ssd_keras.data.examples import DetectionData, FileSlice, Problem, is_plain_text
 from ssd_keras.quiet import import_tensorflow
 
 CORNER_KEYS = tuple(f"image/object/bbox/{name}" for name in ("ymin", "xmin", "ymax", "xmax"))
@@ -95,10 +97,12 @@ def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
     with open(path, "rb") as file:
         if file.read(2) == b"\x1f\x8b":
             raise ValueError("the file is compressed with gzip; decompress it with gunzip")
+    offsets = record_offsets(path)
     offset = number = 0
     error: Exception | None = None
     try:
-        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+        # TensorFlow trusts a record's length, and dies of one that is absurd.
+        for record in tf.data.TFRecordDataset(path).take(len(offsets)).as_numpy_iterator():
             yield offset + RECORD_HEADER, record
             offset += RECORD_HEADER + len(record) + RECORD_FOOTER
             number += 1
@@ -109,6 +113,29 @@ def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
         raise ValueError(
             f"the file is damaged after record {number} (byte {offset}); expected TFRecords"
         ) from error
+
+
+def record_offsets(path: str) -> list[int]:
+    """Where the records of a TFRecord file begin; their contents are passed over.
+
+    Args:
+        path: the file, not compressed.
+
+    Returns:
+        bytes from the start, one for each record that is whole by its stated length, up to the
+        first that is not.
+    """
+    offsets, offset, size = [], 0, os.path.getsize(path)
+    with open(path, "rb") as file:
+        while len(head := file.read(RECORD_HEADER)) == RECORD_HEADER:
+            (length,) = struct.unpack("<Q", head[:8])
+            end = offset + RECORD_HEADER + length + RECORD_FOOTER
+            if end > size:
+                break
+            offsets.append(offset)
+            offset = end
+            file.seek(offset)
+    return offsets
 
 
 def _read_file(
@@ -154,7 +181,7 @@ def _read_record(
         raise ValueError("the record has no image/encoded; expected a picture")
     place = FileSlice(path, offset + record.find(encoded[0]), len(encoded[0]))
     sides = [_numbers(features, key) for key in ("image/height", "image/width")]
-    if all(side and side[0] > 0 for side in sides):
+    if all(side and 0 < side[0] < math.inf for side in sides):
         height, width = (int(side[0]) for side in sides)
     else:
         height, width = size_of(encoded[0], upright=False)
@@ -175,7 +202,7 @@ def _read_record(
     for index in range(count):
         label = numbers[index] if len(numbers) == count else 0
         text = texts[index] if len(texts) == count else name_of.get(label, "")
-        if not text:
+        if not is_plain_text(text):
             what = f"unknown class {label}; expected class/text, or a label of the label map"
             problems.append(Problem(path, f"{item}, object {index + 1}", what))
             continue

@@ -1,14 +1,15 @@
 """Where data come from: parses the words for a data set, calls its reader, unites several."""
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ssd_keras.data.assemble import unite
 from ssd_keras.data.coco import read_coco
 from ssd_keras.data.csv_table import read_csv
 from ssd_keras.data.data_file import ENDING, PARTS, is_data_file, read_data_file
-from ssd_keras.data.examples import DetectionData
+from ssd_keras.data.examples import DetectionData, is_plain_text, one_line
 from ssd_keras.data.records import read_tfrecord
 from ssd_keras.data.synthetic import read_synthetic
 from ssd_keras.data.tfds import read_tfds
@@ -38,6 +39,7 @@ READERS = {
     "synthetic": Kind(read_synthetic, "synthetic:shapes@train|val|test", (False, False)),
 }
 BAD_DATA_CHOICES = ("drop", "refuse")
+LONGEST_ERROR = 2000
 
 
 def load_data(
@@ -82,9 +84,10 @@ def load_data(
     specs = [specs] if isinstance(specs, str) else list(specs)
     if not specs:
         raise ValueError(f"no data given; expected at least one of {_forms()}")
-    specs, names_of_file = expand(specs, part)
-    class_names = names_of_file if class_names is None else class_names
-    _check_class_names(class_names)
+    with _told_in_one_line():
+        specs, names_of_file = expand(specs, part)
+        class_names = names_of_file if class_names is None else class_names
+        _check_class_names(class_names)
     options = {"class_names": class_names, "check_pictures": check_pictures, "progress": progress}
     sources = [_read(spec, options) for spec in specs]
     data = unite(sources, class_names)
@@ -94,7 +97,8 @@ def load_data(
         if not source.examples:
             first = f"; the first problem: {source.problems[0]}" if source.problems else ""
             raise ValueError(
-                f"data '{spec}': no picture is left; expected at least one that can be used{first}"
+                f"data '{one_line(spec)}': no picture is left; expected at least one that can be "
+                f"used{first}"
             )
     return data
 
@@ -159,20 +163,27 @@ def _from_folder(spec: str, folder: str) -> str:
 
 def _read(spec: str, options: dict[str, Any]) -> DetectionData:
     kind, colon, rest = spec.partition(":")
-    if not colon or kind not in READERS:
-        raise ValueError(f"data '{spec}': unknown kind '{kind}'; expected one of {_forms()}")
-    reader, form, _, is_after_optional = READERS[kind]
-    before, at, after = rest.rpartition("@")
-    if is_after_optional and not at:
-        before, after = rest, ""
-    if not before or not (after or is_after_optional):
-        raise ValueError(f"data '{spec}': a part is missing around '@'; expected {form}")
-    try:
+    with _told_in_one_line(f"data '{one_line(spec)}': "):
+        if not colon or kind not in READERS:
+            raise ValueError(f"unknown kind '{one_line(kind)}'; expected one of {_forms()}")
+        reader, form, _, is_after_optional = READERS[kind]
+        before, at, after = rest.rpartition("@")
+        if is_after_optional and not at:
+            before, after = rest, ""
+        if not before or not (after or is_after_optional):
+            raise ValueError(f"a part is missing around '@'; expected {form}")
         return reader(os.path.expanduser(before), os.path.expanduser(after), **options)
+
+
+@contextlib.contextmanager
+def _told_in_one_line(place: str = "") -> Iterator[None]:
+    """Errors quote what files say, and a file may say anything."""
+    try:
+        yield
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"data '{spec}': {error}") from error
+        raise FileNotFoundError(one_line(f"{place}{error}", LONGEST_ERROR)) from error
     except ValueError as error:
-        raise ValueError(f"data '{spec}': {error}") from error
+        raise ValueError(one_line(f"{place}{error}", LONGEST_ERROR)) from error
 
 
 def _refuse_problems(data: DetectionData) -> None:
@@ -195,6 +206,9 @@ def _check_class_names(class_names: Sequence[str] | None) -> None:
     repeated = sorted({name for name in class_names if list(class_names).count(name) > 1})
     if repeated:
         raise ValueError(f"class_names repeats {', '.join(repeated)}; expected each name once")
+    for name in class_names:
+        if not is_plain_text(name):
+            raise ValueError(f"class_names has {name!r}; expected a name in one line")
 
 
 def _forms() -> str:

@@ -15,7 +15,7 @@ from ssd_keras.data.assemble import (
     to_pixels,
 )
 from ssd_keras.data.examples import Box, DetectionData, FileSlice, Picture, Problem
-from ssd_keras.data.records import RECORD_FOOTER, RECORD_HEADER
+from ssd_keras.data.records import RECORD_HEADER, record_offsets
 from ssd_keras.quiet import import_tensorflow
 
 
@@ -154,21 +154,9 @@ def _elements(
         path = os.path.join(builder.data_dir, file)
         if in_records and os.path.isfile(path):
             if path not in offsets:
-                offsets[path] = _record_offsets(path)
+                offsets[path] = record_offsets(path)
             picture = _slice(path, offsets[path][int(index)], encoded)
         yield element, picture
-
-
-def _record_offsets(path: str) -> list[int]:
-    """Where every record of a TFRecord file begins; the contents are passed over."""
-    offsets, offset = [], 0
-    with open(path, "rb") as file:
-        while len(head := file.read(RECORD_HEADER)) == RECORD_HEADER:
-            offsets.append(offset)
-            (length,) = struct.unpack("<Q", head[:8])
-            offset += RECORD_HEADER + length + RECORD_FOOTER
-            file.seek(offset)
-    return offsets
 
 
 def _slice(path: str, offset: int, encoded: bytes) -> Picture:

@@ -12,7 +12,8 @@ from ssd_keras.data.assemble import (
     map_in_threads,
     read_corners,
 )
-from ssd_keras.data.examples import DetectionData, Problem
+from ssd_keras.data.examples import DetectionData, Problem, is_plain_text
+from ssd_keras.data.picture_files import check_place
 
 VOC_CLASS_NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -63,7 +64,7 @@ def read_voc(
             missing = os.path.join(root, "Annotations", f"{stem}.xml")
             return None, [Problem(missing, "", "the annotation file is missing; expected it there")]
         picture = pictures.get(stem) or os.path.join(root, "JPEGImages", f"{stem}.jpg")
-        return _read_annotation(stem, annotations[stem], picture)
+        return _read_annotation(root, stem, annotations[stem], picture)
 
     parsed = map_in_threads(read, stems, "reading annotations", progress)
     problems += [problem for _, found in parsed for problem in found]
@@ -100,6 +101,10 @@ def _read_split(
         raise FileNotFoundError(
             f"no split file {path}; expected one of the splits there: {', '.join(splits) or 'none'}"
         )
+    try:
+        check_place(path, (root, folder))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         lines = [line.strip() for line in file if line.strip()]
     if not lines:
@@ -123,32 +128,36 @@ class _TreeBuilder(ElementTree.TreeBuilder):
 
 
 def _read_annotation(
-    stem: str, path: str, picture: str
+    root: str, stem: str, path: str, picture: str
 ) -> tuple[AnnotatedPicture | None, list[Problem]]:
     try:
+        check_place(path, (root, os.path.dirname(path)))
+        if not os.path.isfile(path):  # a pipe would be waited for
+            raise ValueError("the annotation is no file; expected VOC's XML")
         parser = ElementTree.XMLParser(target=_TreeBuilder())
-        root = ElementTree.parse(path, parser).getroot()
+        tree = ElementTree.parse(path, parser).getroot()
     except ElementTree.ParseError as error:
         return None, [Problem(path, "", f"the XML cannot be parsed ({error})")]
     except (OSError, ValueError, LookupError) as error:
         return None, [Problem(path, "", str(error))]
-    width, height = (_side(root.findtext(f"size/{name}")) for name in ("width", "height"))
+    width, height = (_side(tree.findtext(f"size/{name}")) for name in ("width", "height"))
     objects: list[AnnotatedObject] = []
     problems: list[Problem] = []
-    for number, element in enumerate(root.findall("object"), start=1):
+    for number, element in enumerate(tree.findall("object"), start=1):
         try:
             objects.append(_read_object(element, f"object {number}"))
         except ValueError as error:
             name = (element.findtext("name") or "").strip()
             item = f"object {number} ({name})" if name else f"object {number}"
             problems.append(Problem(path, item, str(error)))
-    return AnnotatedPicture(stem, picture, height, width, path, objects), problems
+    folders = (root, os.path.dirname(picture))
+    return AnnotatedPicture(stem, picture, height, width, path, objects, folders), problems
 
 
 def _read_object(element: ElementTree.Element, item: str) -> AnnotatedObject:
     name = (element.findtext("name") or "").strip()
-    if not name:
-        raise ValueError("the object has no class name; expected <name>")
+    if not is_plain_text(name):
+        raise ValueError("the object has no class name; expected <name>, a word or some in a line")
     texts = [element.findtext(f"bndbox/{corner}") for corner in CORNERS]
     # By VOC's rule a box of equal corners is one pixel wide, but tools write it for clicks by
     # accident: it counts as having no area.

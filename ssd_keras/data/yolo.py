@@ -13,8 +13,8 @@ from ssd_keras.data.assemble import (
     to_pixels,
 )
 from ssd_keras.data.class_names import read_names
-from ssd_keras.data.examples import DetectionData, Problem
-from ssd_keras.data.picture_files import leaves_folder
+from ssd_keras.data.examples import DetectionData, Problem, is_plain_text
+from ssd_keras.data.picture_files import check_place, leaves_folder
 
 PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
 SPLIT_ALIASES = {"validation": "val", "valid": "val", "val": "val"}
@@ -57,7 +57,7 @@ def read_yolo(
 
     def read(path: str) -> tuple[AnnotatedPicture | None, list[Problem]]:
         image_id = os.path.splitext(os.path.relpath(path, prefix))[0]
-        return _read_picture(image_id, path, names)
+        return _read_picture(root, image_id, path, names)
 
     parsed = map_in_threads(read, files, "reading labels", progress)
     problems = [problem for _, found in parsed for problem in found]
@@ -87,9 +87,13 @@ def _settings(names_file: str, root: str) -> dict[str, Any]:
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
         names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names or not all(isinstance(n, str | int) for n in names):
+    if not isinstance(names, list) or not names or not all(map(_is_name, names)):
         raise ValueError(f"{path} has no 'names'; expected a list, or names by number from 0")
     return {**content, "names": [str(name) for name in names]}
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | int) and is_plain_text(str(value))
 
 
 def _load_yaml(path: str) -> Any:
@@ -142,10 +146,12 @@ def _pictures_in(folder: str) -> list[str]:
 
 
 def _read_picture(
-    image_id: str, path: str, names: Sequence[str]
+    root: str, image_id: str, path: str, names: Sequence[str]
 ) -> tuple[AnnotatedPicture | None, list[Problem]]:
     labels = _label_file(path)
     try:
+        for file in (path, labels):
+            check_place(file, (root, os.path.dirname(file)))
         height, width = size_of(path, upright=True)
         lines = _lines(labels)
     except (OSError, ValueError) as error:
@@ -173,8 +179,10 @@ def _label_file(path: str) -> str:
 
 
 def _lines(path: str) -> list[str]:
-    if not os.path.isfile(path):
+    if not os.path.lexists(path):
         return []
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise ValueError(f"{path} is no file; expected YOLO's labels")
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         return file.read().splitlines()
 

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -81,7 +82,7 @@ class RunKeeper(keras.callbacks.Callback):
 
 
 class FiniteLoss(keras.callbacks.Callback):
-    """Ends a training whose loss is no longer a number, before anything of it is saved."""
+    """Ends a training whose loss or weights are no longer numbers, before they are saved."""
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
@@ -90,6 +91,15 @@ class FiniteLoss(keras.callbacks.Callback):
                 f"the loss became {loss} in step {batch + 1} of the epoch; lower learning_rate, "
                 "or set gradient_norm=10, and start again."
             )
+
+    def on_epoch_end(self, epoch, logs=None):
+        # The last step's loss is older than its weights.
+        for weight in self.model.weights:
+            if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+                raise ValueError(
+                    f"the weights {weight.path!r} are no longer numbers after epoch {epoch + 1}; "
+                    "lower learning_rate, or set gradient_norm=10, and start again."
+                )
 
 
 class TensorBoardLog(keras.callbacks.Callback):

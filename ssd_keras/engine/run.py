@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import keras
 
-from ssd_keras.files import WRITING, replacing
+from ssd_keras.files import WRITING, cannot_write, replacing
 from ssd_keras.recipes import TrainRecipe
 
 
@@ -104,8 +104,14 @@ class RunDirectory:
         Args:
             recipe: all choices.
             class_names: names of the classes.
+
+        Raises:
+            ValueError: when nothing can be written there.
         """
-        os.makedirs(self.path, exist_ok=True)
+        try:
+            os.makedirs(self.path, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"output {cannot_write(self.path, error)}") from error
         self.write_text("recipe.json", recipe.to_json())
         self.write_text("class_names.txt", _lines(class_names))
 
@@ -126,7 +132,7 @@ class RunDirectory:
 
     def _remove_leftovers(self, state: TrainingState) -> None:
         """Removes what kills left behind, and states before this one."""
-        for pattern in (f"{WRITING}*", ".*.part", "state-*.keras"):
+        for pattern in (f"{WRITING}*", "state-*.keras"):
             for path in glob.glob(os.path.join(glob.escape(self.path), pattern)):
                 if os.path.basename(path) != state.model_file:
                     os.remove(path)

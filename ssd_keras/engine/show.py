@@ -56,7 +56,7 @@ def training_sheet(
                     data.class_names,
                 )
             )
-            matched = f"in training, {is_matched.numpy().sum()} default boxes matched"
+            matched = f"in training: {is_matched.numpy().sum()} matched"
             captions += [str(data.examples[index].image_id), matched]
     columns = min(4, 2 * count)
     return contact_sheet(drawings, columns=columns, cell_size=model.image_size, captions=captions)

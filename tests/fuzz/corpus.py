@@ -1,0 +1,303 @@
+"""Small good data sets, one kind a reader or a picture format; the inputs are made from them."""
+
+import io
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from fuzz.mutations import mutate, split_records
+
+SIZE = (40, 32)  # width, height
+NAMED, OUTSIDE = "named", "outside"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of input.
+
+    Args:
+        write: writes a data set into a folder and returns what `load_data` takes.
+        targets: the files of which one is damaged.
+    """
+
+    write: Callable[[Path], str]
+    targets: Sequence[str]
+
+
+def picture(kind: str, seed: int = 0) -> bytes:
+    """A small picture with something in it.
+
+    Args:
+        kind: JPEG, PNG, BMP or GIF.
+        seed: which one.
+
+    Returns:
+        the file's bytes.
+    """
+    noise = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), "uint8")
+    smooth = Image.fromarray(noise).resize(SIZE, Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    options = {"exif": _turned(), "progressive": bool(seed % 2)} if kind == "JPEG" else {}
+    smooth.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+def xml(size: bool = True) -> str:
+    """A VOC annotation of two objects.
+
+    Args:
+        size: whether it has the picture's size.
+
+    Returns:
+        the text.
+    """
+    width, height = SIZE
+    sides = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    objects = "".join(
+        f"<object>\n<name>{name}</name>\n<difficult>{number}</difficult>\n<bndbox>"
+        f"<xmin>{3 + number}</xmin><ymin>5.5</ymin><xmax>30</xmax><ymax>{20 + number}</ymax>"
+        "</bndbox></object>\n"
+        for number, name in enumerate(("dog", "traffic light"))
+    )
+    head = "<?xml version='1.0' encoding='utf-8'?>\n<annotation><filename>p0.jpg</filename>\n"
+    return f"{head}{sides if size else ''}\n{objects}</annotation>\n"
+
+
+def write_voc(folder: Path, kind: str = "JPEG", size: bool = True) -> str:
+    """A VOC folder of two pictures.
+
+    Args:
+        folder: where it goes.
+        kind: of the pictures.
+        size: whether annotations have the pictures' sizes.
+
+    Returns:
+        the words for the reader.
+    """
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True)
+    for number in range(2):
+        (folder / f"Annotations/p{number}.xml").write_text(xml(size))
+        # Readers go by the content, not by the ending.
+        (folder / f"JPEGImages/p{number}.jpg").write_bytes(picture(kind, number))
+    (folder / "ImageSets/Main/train.txt").write_text("p0\np1\n")
+    return f"voc:{folder}@train"
+
+
+def coco() -> dict:
+    """The content of a COCO file of two pictures."""
+    width, height = SIZE
+    images = [
+        {"id": number + 1, "file_name": f"{number}.jpg", "width": width, "height": height}
+        for number in range(2)
+    ]
+    annotations = [
+        {"id": 5 + number, "image_id": 1 + number, "category_id": 18, "iscrowd": number,
+         "bbox": [2.5, 3, 20.25, 10], "area": 150.5}
+        for number in range(2)
+    ]  # fmt: skip
+    categories = [{"id": 18, "name": "dog"}, {"id": 3, "name": "traffic light"}]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def write_coco(folder: Path) -> str:
+    """A COCO file and its pictures.
+
+    Args:
+        folder: where they go.
+
+    Returns:
+        the words for the reader.
+    """
+    (folder / "pictures").mkdir(parents=True)
+    for number in range(2):
+        (folder / f"pictures/{number}.jpg").write_bytes(picture("JPEG", number))
+    (folder / "instances.json").write_text(json.dumps(coco(), indent=1))
+    return f"coco:{folder}/instances.json@{folder}/pictures"
+
+
+def write_yolo(folder: Path) -> str:
+    """A YOLO folder of two pictures.
+
+    Args:
+        folder: where it goes.
+
+    Returns:
+        the words for the reader.
+    """
+    for name in ("images/train", "labels/train"):
+        (folder / name).mkdir(parents=True)
+    for number in range(2):
+        (folder / f"images/train/{number}.jpg").write_bytes(picture("JPEG", number))
+        lines = "1 0.5 0.5 0.25 0.75\n0 0.4 0.3 0.2 0.1\n"
+        (folder / f"labels/train/{number}.txt").write_text(lines)
+    names = "names:\n  0: dog\n  1: traffic light\n"
+    (folder / "data.yaml").write_text(f"path: .\ntrain: images/train\nval: images/val\n{names}")
+    return f"yolo:{folder}@train"
+
+
+def write_csv(folder: Path) -> str:
+    """A table and two pictures.
+
+    Args:
+        folder: where they go.
+
+    Returns:
+        the words for the reader.
+    """
+    (folder / "pictures").mkdir(parents=True)
+    lines = ["filename,class,xmin,ymin,xmax,ymax"]
+    for number in range(2):
+        (folder / f"pictures/{number}.jpg").write_bytes(picture("JPEG", number))
+        lines += [f'{number}.jpg,"dog",2.5,3,22,13', f"{number}.jpg,traffic light,1,1,9,9"]
+    (folder / "objects.csv").write_text("\n".join(lines) + "\n")
+    return f"csv:{folder}/objects.csv@{folder}/pictures"
+
+
+def record(number: int, **changes: Sequence) -> bytes:
+    """A picture with an object as a TFRecord has it.
+
+    Args:
+        number: which one.
+        **changes: lists of values that replace those of a key, with "__" for its slashes.
+
+    Returns:
+        the record's content.
+    """
+    values = {
+        "image/encoded": [picture("JPEG", number)],
+        "image/source_id": [f"p{number}".encode()],
+        "image/height": [SIZE[1]],
+        "image/width": [SIZE[0]],
+        "image/object/bbox/ymin": [0.25],
+        "image/object/bbox/xmin": [0.1],
+        "image/object/bbox/ymax": [0.75],
+        "image/object/bbox/xmax": [0.9],
+        "image/object/class/text": [b"dog"],
+        "image/object/class/label": [1],
+        **{name.replace("__", "/"): value for name, value in changes.items()},
+    }
+    lists = {bytes: "bytes_list", int: "int64_list", float: "float_list"}
+    features = {
+        name: tf.train.Feature(**{lists[type(value[0])]: {"value": value}})
+        for name, value in values.items()
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def write_records(path: Path, records: Sequence[bytes]) -> None:
+    """Writes a TFRecord file.
+
+    Args:
+        path: the file.
+        records: their contents.
+    """
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for content in records:
+            writer.write(content)
+
+
+def write_tfrecord(folder: Path) -> str:
+    """Two records and a label map.
+
+    Args:
+        folder: where they go.
+
+    Returns:
+        the words for the reader.
+    """
+    folder.mkdir(parents=True)
+    write_records(folder / "train.tfrecord", [record(0), record(1)])
+    label_map = "item {\n  id: 1\n  name: 'dog'\n}\nitem {\n  id: 2\n  name: 'car'\n}\n"
+    (folder / "label_map.pbtxt").write_text(label_map)
+    return f"tfrecord:{folder}/*.tfrecord@{folder}/label_map.pbtxt"
+
+
+def write_toml(folder: Path) -> str:
+    """A data file that names a VOC folder.
+
+    Args:
+        folder: where they go.
+
+    Returns:
+        the data file.
+    """
+    write_voc(folder)
+    lines = ['train = ["voc:.@train"]', 'classes = ["dog", "traffic light"]']
+    (folder / "data.toml").write_text("\n".join(lines) + "\n")
+    return str(folder / "data.toml")
+
+
+def _pictures(kind: str) -> Kind:
+    return Kind(lambda folder: write_voc(folder, kind, size=False), ("JPEGImages/p0.jpg",))
+
+
+KINDS = {
+    "jpeg": _pictures("JPEG"),
+    "png": _pictures("PNG"),
+    "bmp": _pictures("BMP"),
+    "gif": _pictures("GIF"),
+    "voc": Kind(write_voc, ("Annotations/p0.xml", "ImageSets/Main/train.txt")),
+    "coco": Kind(write_coco, ("instances.json",)),
+    "yolo": Kind(write_yolo, ("data.yaml", "labels/train/0.txt")),
+    "csv": Kind(write_csv, ("objects.csv",)),
+    "tfrecord": Kind(write_tfrecord, ("train.tfrecord", "train.tfrecord", "label_map.pbtxt")),
+    "toml": Kind(write_toml, ("data.toml",)),
+}
+TEXT_ENDINGS = (".xml", ".txt", ".json", ".yaml", ".csv", ".pbtxt", ".toml")
+
+
+def write_input(kind: str, seed: int, number: int, folder: Path) -> str:
+    """Writes a data set with one damaged file.
+
+    Args:
+        kind: one of `KINDS`.
+        seed: of the whole run.
+        number: of this input; the same three give the same input.
+        folder: new; the data set goes below it.
+
+    Returns:
+        what `load_data` takes.
+    """
+    chance = random.Random(f"{seed} {kind} {number}")
+    spec = write_good(kind, folder)
+    target = folder / NAMED / chance.choice(KINDS[kind].targets)
+    content = target.read_bytes()
+    if target.suffix == ".tfrecord" and chance.random() < 0.7:
+        # With right checksums around the damage: it shall come further.
+        records = split_records(content)
+        place = chance.randrange(len(records))
+        records[place] = mutate(records[place], chance, is_text=False)
+        write_records(target, records)
+    else:
+        target.write_bytes(mutate(content, chance, target.suffix in TEXT_ENDINGS))
+    return spec
+
+
+def write_good(kind: str, folder: Path) -> str:
+    """Writes a good data set, and beside it files that nobody names.
+
+    Args:
+        kind: one of `KINDS`.
+        folder: new.
+
+    Returns:
+        what `load_data` takes.
+    """
+    (folder / OUTSIDE).mkdir(parents=True)
+    (folder / OUTSIDE / "secret.jpg").write_bytes(picture("JPEG", 9))
+    (folder / OUTSIDE / "secret.xml").write_text(xml())
+    (folder / OUTSIDE / "secret.txt").write_text("p0\n")
+    return KINDS[kind].write(folder / NAMED)

@@ -1,0 +1,201 @@
+"""What becomes of one input: accepted, told, or lost."""
+
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fuzz.attacks import write_attack
+from fuzz.corpus import NAMED, write_input
+from fuzz.pool import Task
+from ssd_keras.data import DetectionData, Example, load_data
+from ssd_keras.data.examples import fit_box
+from ssd_keras.data.images import decode_image
+
+ATTACK = "attacks"
+ACCEPTED, TOLD, LOST = "accepted", "told", "lost"
+LONGEST_LINE = 5000
+MOST_DECODED = 4
+# What Python says of each call into the system that changes something or reaches far.
+FAR_CALLS = (
+    "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "os.truncate",
+    "os.chmod", "os.chown", "os.utime", "os.system", "os.exec", "os.posix_spawn",
+    "subprocess.Popen", "socket.connect", "socket.getaddrinfo", "shutil.rmtree",
+)  # fmt: skip
+# Modules are imported late; some libraries ask the system what it is.
+HARMLESS = (
+    sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[2]), "/proc", "/sys",
+    "/dev/null", "/dev/urandom", *(os.path.realpath(place) for place in sys.path if place),
+)  # fmt: skip
+
+
+class Verdict(NamedTuple):
+    """How an input ended, and the words of it."""
+
+    kind: str
+    words: str
+
+
+class Watch:
+    """Hears of every file that Python opens while it is told what may be opened.
+
+    A process has one: what hears the interpreter cannot be taken away again.
+    """
+
+    def __init__(self) -> None:
+        self.folder = ""
+        self.touched: list[str] = []
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple) -> None:
+        if not self.folder:
+            return
+        if event in FAR_CALLS:
+            self.touched.append(f"{event} {arguments}")
+        if event in ("open", "os.listdir", "os.scandir"):
+            path = arguments[0]
+            if isinstance(path, str | bytes) and not self._may_open(os.fsdecode(path)):
+                self.touched.append(f"{event} {arguments}")
+
+    def _may_open(self, path: str) -> bool:
+        path = os.path.realpath(path)
+        return path == self.folder or path.startswith((self.folder + os.sep, *HARMLESS))
+
+
+WATCH = Watch()
+
+
+def run_input(task: Task, folder: str) -> Verdict:
+    """Writes one input and judges it.
+
+    Args:
+        task: which one.
+        folder: new.
+
+    Returns:
+        `Verdict`.
+    """
+    if task.kind == ATTACK:
+        spec = write_attack(task.name, Path(folder))
+    else:
+        spec = write_input(task.kind, task.seed, int(task.name), Path(folder))
+    return judge(spec, folder)
+
+
+def judge(spec: str, folder: str) -> Verdict:
+    """Loads a data set, looks at its records and decodes its pictures.
+
+    Args:
+        spec: what `load_data` takes.
+        folder: holds the folder that is named, and others.
+
+    Returns:
+        `Verdict`; the words of a lost one say why.
+    """
+    before = _listing(folder)
+    words: list[str] = []
+    WATCH.touched.clear()
+    WATCH.folder = os.path.realpath(os.path.join(folder, NAMED))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data = load_data(spec)
+            words += [str(problem) for problem in data.problems]
+            faults = _faults(data, WATCH.folder)
+            words += [line for example in data.examples[:MOST_DECODED] for line in _decode(example)]
+    except (ValueError, FileNotFoundError) as error:
+        words, faults = [str(error)], []
+    except BaseException:
+        return Verdict(LOST, traceback.format_exc())
+    finally:
+        WATCH.folder = ""
+    faults += [f"it touched {what}" for what in WATCH.touched]
+    faults += [f"not one short line: {line[:200]!r}" for line in words if not _is_line(line)]
+    if _listing(folder) != before:
+        faults.append("files were changed")
+    if faults:
+        return Verdict(LOST, "\n".join(faults))
+    return Verdict(TOLD, words[0]) if words else Verdict(ACCEPTED, "")
+
+
+def _listing(folder: str) -> list[tuple[str, int, int]]:
+    """Every file with its size and time."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        for name in folders + files:
+            path = os.path.join(place, name)
+            status = os.lstat(path)
+            found.append((path, status.st_size, status.st_mtime_ns))
+    return sorted(found)
+
+
+def _is_line(text: str) -> bool:
+    return text.isprintable() and 0 < len(text) <= LONGEST_LINE
+
+
+def _is_name(text: str) -> bool:
+    """Whether a terminal and a file of names can have it: a line of what UTF-8 can say."""
+    has_control = any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
+    is_broken = any(0xD800 <= ord(c) < 0xE000 for c in text)
+    return text.splitlines() == [text] and not has_control and not is_broken
+
+
+def _faults(data: DetectionData, folder: str) -> list[str]:
+    """What is wrong with records that a reader has accepted."""
+    faults = [f"class name {name!r}" for name in data.class_names if not _is_name(name)]
+    if len(set(data.class_names)) < len(data.class_names):
+        faults.append(f"repeated class names {data.class_names}")
+    if not data.examples:
+        faults.append("no picture, and no word of it")
+    for example in data.examples:
+        place = getattr(example.image, "path", example.image)
+        if isinstance(place, str) and not os.path.realpath(place).startswith(folder + os.sep):
+            faults.append(f"a picture elsewhere: {place!r}")
+        if not _is_name(str(example.image_id)):
+            faults.append(f"image id {example.image_id!r}")
+        faults += _box_faults(example, len(data.class_names))
+    return faults
+
+
+def _box_faults(example: Example, num_classes: int) -> list[str]:
+    count = len(example.labels)
+    flags = (example.is_difficult, example.is_crowd, example.areas)
+    if example.boxes.shape != (count, 4) or any(len(values) != count for values in flags):
+        return [f"{count} labels beside boxes {example.boxes.shape}"]
+    faults = []
+    if not 0 < example.height < 2**31 or not 0 < example.width < 2**31:
+        faults.append(f"size {example.width}x{example.height}")
+    if not np.isfinite(example.areas).all() or not np.isfinite(example.relative_boxes()).all():
+        faults.append(f"boxes {example.boxes} of areas {example.areas}")
+    if any(not 0 <= label < num_classes for label in example.labels):
+        faults.append(f"labels {example.labels}")
+    for box in example.boxes:
+        if fit_box(box, example.height, example.width)[1]:
+            faults.append(f"box {box} in {example.width}x{example.height}")
+    return faults
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)])
+def _decoded(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    return decode_image(data, orientation)
+
+
+# Traced at once: that writes files.
+_decoded.get_concrete_function()
+
+
+def _decode(example: Example) -> list[str]:
+    """The line that a training would end with, where the picture cannot be decoded."""
+    try:
+        image = _decoded(example.read(), example.orientation)
+    except tf.errors.OpError as error:
+        return [" ".join(str(error).split())[:120]]
+    if image.shape[:2] != (example.height, example.width):
+        expected = (example.height, example.width)
+        raise TypeError(f"decoded to {image.shape[:2]}, but the header says {expected}")
+    return []

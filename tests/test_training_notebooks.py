@@ -1,0 +1,126 @@
+"""The notebooks of training: kept clean, and what they compute is right."""
+
+import ast
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from notebooks import ROOT, assert_is_kept_clean, execute, outputs, printed
+from PIL import Image
+
+FOLDER = ROOT / "training" / "notebooks"
+PAPER, TRAIN = FOLDER / "the_paper_in_code.ipynb", FOLDER / "train_on_your_own_pictures.ipynb"
+FEWER = {"PICTURES": 48, "VALIDATION_PICTURES": 8, "EPOCHS": 2}
+KEEP_PAPER = """
+np.savez("values.npz", hand=[box_loss, class_loss], losses=losses, default_hand=by_hand,
+         default=in_model, kept=kept, objects=len(labels), counts=counts)
+"""
+KEEP_TRAIN = """
+np.savez("values.npz", losses=history.history["loss"], val_AP=history.history["val_AP"],
+         AP=metrics["coco"]["AP"], worst=[m.image for m in worst], found=len(found),
+         sizes=[len(train), len(validation)], detected=len(detections))
+"""
+# Of the paper and its program, not of this code.
+CONSTANTS = {
+    "picture's sides": (300, 300),
+    "mean colour (red, green, blue)": (123, 117, 104),
+    "first scale of conv4_3": 20,
+    "sizes of default boxes": (30, 60, 111, 162, 213, 264, 315),
+    "smallest and largest scale": (0.2, 0.9),
+    "aspect ratios": ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,)),
+    "distances of cells": (8, 16, 32, 64, 100, 300),
+    "centre within the cell": 0.5,
+    "variances": (0.1, 0.1, 0.2, 0.2),
+    "IoU that matches": 0.5,
+    "negatives for a match": 3,
+    "IoU of crops with an object": [0, 0.1, 0.3, 0.5, 0.7, 0.9],
+    "trials of a crop": 50,
+    "largest zoom-out": 4,  # a side: 16 times the area
+    "colour around it": (123, 117, 104),
+    "batch size": 32,
+    "learning rate": 1e-3,
+    "momentum": 0.9,
+    "weight decay": 5e-4,
+    "smallest score": 0.01,
+    "IoU of suppression": 0.45,
+    "detections of a picture": 200,
+}
+
+
+@pytest.mark.parametrize("path", [PAPER, TRAIN], ids=lambda path: path.stem)
+def test_notebook_is_kept_clean(path):
+    assert_is_kept_clean(path)
+
+
+def run(path, tmp_path_factory, last_cell, fewer=None):
+    folder = tmp_path_factory.mktemp(path.stem)
+    notebook = execute(path, folder, last_cell, fewer)
+    with np.load(folder / "values.npz") as file:
+        return notebook, dict(file), folder
+
+
+def assert_shows_pictures(notebook, names):
+    pictures = outputs(notebook, "image/png")
+    assert list(pictures) == names
+    for content in pictures.values():
+        image = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB"))
+        assert min(image.shape[:2]) > 150 and image.std() > 10
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    return run(PAPER, tmp_path_factory, KEEP_PAPER)
+
+
+def test_paper_by_hand_is_what_the_code_computes(paper):
+    _, values, _ = paper
+    np.testing.assert_allclose(values["hand"], values["losses"], rtol=1e-5)
+    np.testing.assert_allclose(values["default_hand"], values["default"], atol=1e-6)
+    # 38 * 38 * 4, 19 * 19 * 6, 10 * 10 * 6, 5 * 5 * 6, 3 * 3 * 4, 4
+    assert values["counts"].tolist() == [5776, 2166, 600, 150, 36, 4]
+    assert values["kept"] == values["objects"] == 7
+
+
+def test_paper_table_has_the_paper_s_constants_and_their_places(paper):
+    notebook, _, _ = paper
+    table = outputs(notebook, "text/markdown")["constants"]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| `([\w/]+\.py)[^`]*` \|$", table, re.M)
+    assert {what: ast.literal_eval(value) for what, value, _, _ in rows} == CONSTANTS
+    assert all((ROOT / "ssd_keras" / file).is_file() for *_, file in rows)
+
+
+def test_paper_shows_its_pictures(paper):
+    assert_shows_pictures(paper[0], ["picture", "default-shapes", "match", "mining", "detect"])
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    return run(TRAIN, tmp_path_factory, KEEP_TRAIN, FEWER)
+
+
+def test_training_finds_the_planted_mistakes_and_mends_a_copy(training):
+    notebook, values, folder = training
+    text = printed(notebook, "check")
+    assert re.search(r"boxes with swapped corners: 1\n.*train_0001\.xml", text)
+    assert re.search(r"broken pictures: 1\n.*train_0000\.jpg: the JPEG file is cut off", text)
+    assert re.search(r"train that are in val too: 1\n.*val_0000\.jpg: is .*train_0002", text)
+    # Without the broken picture and the copy.
+    assert values["sizes"].tolist() == [FEWER["PICTURES"] - 2, FEWER["VALIDATION_PICTURES"]]
+    assert (folder / "pictures/JPEGImages/train_0000.jpg").stat().st_size == 2000
+    assert not (folder / "cleaned/JPEGImages/train_0000.jpg").exists()
+
+
+def test_training_learns_evaluates_and_shows_its_mistakes(training):
+    notebook, values, folder = training
+    assert len(values["losses"]) == FEWER["EPOCHS"]
+    assert values["losses"][1] < 0.9 * values["losses"][0]
+    assert values["AP"] == pytest.approx(values["val_AP"][-1], abs=0.02)
+    assert values["found"] > 0 and values["detected"] > 6 == len(values["worst"])
+    assert re.search(r"train .* 0\.\d{3} -> 0\.\d{3}\n", printed(notebook, "boxes"))
+    costs = outputs(notebook, "text/markdown")["errors"]
+    assert re.search(r"^\| localisation \| .* \| \d+ \| \d\.\d{3} \|$", costs, re.M)
+    report = (folder / "report" / "report.html").read_text(encoding="utf-8")
+    assert report.count("data:image/") >= 6
+    assert_shows_pictures(notebook, ["sheet", "fit", "mistakes", "predict"])
