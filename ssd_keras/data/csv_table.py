@@ -111,10 +111,12 @@ def _add_row(
     pictures: dict[str, AnnotatedPicture],
     problems: list[Problem],
 ) -> None:
-    name, class_name = row["filename"], " ".join(row["class"].split())
+    name, class_name = row["filename"], row["class"]
     try:
-        if not is_plain_text(name):
+        if not name:
             raise ValueError("the line has no filename; expected a path below the image folder")
+        if not is_plain_text(name):
+            raise ValueError(f"filename {name!r} is not one line of plain text")
         if leaves_folder(name):
             raise ValueError(f"filename {name} leaves the image folder; expected a path below it")
         path = os.path.join(folder, name)
