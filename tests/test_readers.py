@@ -185,7 +185,7 @@ BAD_CSV = {
     "short": ("a.jpg,dog,10,20", r"line 3: box .* xmax= ymax= is not four numbers; expected"),
     "no class": ("a.jpg,,10,20,40,60", r"line 3: the object has no class name; expected one"),
     "no file": (",dog,10,20,40,60", r"line 3: the line has no filename; expected a path below"),
-    "two lines": ('"x\ny.jpg",dog,1,2,3,4', r"line 4: filename 'x\\ny\.jpg' is not one line of plain"),
+    "two lines": ('"x\ny.jpg",dog,1,2,3,4', r"filename 'x\\ny\.jpg' is not one line of plain"),
     "leaves": ("../x.jpg,dog,1,2,3,4", r"line 3: filename \.\./x\.jpg leaves the image folder; ex"),
     "absolute": ("/x.jpg,dog,1,2,3,4", r"line 3: filename /x\.jpg leaves the image folder; exp"),
     "outside": (
