@@ -5,7 +5,6 @@ makes no targets; the limit is decoding the same JPEGs and nothing else.
 """
 
 import io
-import time
 from collections import defaultdict
 
 import numpy as np
@@ -179,7 +178,13 @@ def rows(seconds, detail):
             "at least",
             8,
         ),
-        row(what + "time", "decoding the JPEG alone", ratios(ours, seconds["decoding"]), "at most", 3),
+        row(
+            what + "time",
+            "decoding the JPEG alone",
+            ratios(ours, seconds["decoding"]),
+            "at most",
+            3,
+        ),
         row(
             f"training pipeline, 2 cores, {detail} pictures: pictures a second",
             "1 core",

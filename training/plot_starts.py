@@ -1,6 +1,6 @@
 """Draws `results/blood_cells_starts.json`: AP and AP50 by minutes of training, for each start.
 
-    python training/plot_starts.py
+python training/plot_starts.py
 """
 
 import json
@@ -21,7 +21,9 @@ def main() -> None:
         for start, run in record["starts"].items():
             minutes = [row[1] for row in run["curve"]]
             axis.plot(minutes, [row[column] for row in run["curve"]], marker="o", label=start)
-        axis.set(xlabel="minutes on 2 cores", title=f"{name} on BCCD val", ylim=(0, 1), xlim=(0, 40))
+        axis.set(
+            xlabel="minutes on 2 cores", title=f"{name} on BCCD val", ylim=(0, 1), xlim=(0, 40)
+        )
         axis.grid(alpha=0.3)
     axes[0].legend()
     figure.savefig(RESULTS / "blood_cells_starts.png", dpi=100)
