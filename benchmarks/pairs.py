@@ -1,9 +1,9 @@
 """Two or more sides, each in a process of its own, timed in turns.
 
 `Side` starts a process that runs `python benchmarks/pairs.py MODULE NAME OPTIONS`: it imports the
-module, makes `module.SIDES[NAME](**options)`, and answers one line of JSON on standard output (after
-"@", so that a library's chatter does no harm) to each line of JSON on standard input, which names
-a method and its arguments. A side that waits uses no core.
+module, makes `module.SIDES[NAME](**options)`, and answers one line of JSON on standard output
+(after "@", so that a library's chatter does no harm) to each line of JSON on standard input, which
+names a method and its arguments. A side that waits uses no core.
 """
 
 import importlib
@@ -72,10 +72,11 @@ def environment():
     }
 
 
-def take_turns(asks, rounds, warm_up=1):
-    """Seconds of each side: `asks` are functions by name that give a dictionary with "seconds".
+def take_turns(asks, rounds, warm_up=1, clock="seconds"):
+    """Seconds of each side: `asks` are functions by name that give what `timed` gives.
 
-    Every second round goes backwards, so that a machine that grows slower harms nobody's ratio.
+    The clock "core_seconds" counts what a side's process ran: on one core the same as "seconds",
+    but for what others took of that core meanwhile. Every second round goes backwards, so that a machine that grows slower harms nobody's ratio.
 
     Returns:
         lists of seconds by name, and the largest share of the cores that other processes used.
@@ -88,7 +89,7 @@ def take_turns(asks, rounds, warm_up=1):
             result = asks[name]()
             if turn < 0:
                 continue
-            seconds[name].append(result["seconds"])
+            seconds[name].append(result[clock] / result.get("calls", 1))
             if machine is not None:
                 used = machine_seconds() - machine - result["core_seconds"]
                 others.append(used / (time.perf_counter() - start) / num_cores())
@@ -104,14 +105,15 @@ def timed(function):
 
 
 def repeated(function, least=0.2):
-    """Seconds of one call out of as many as take `least` seconds together; one is not counted."""
+    """Like `timed`, of as many calls as take `least` seconds together; the first is not counted."""
     function()
     calls = 0
     core, start = time.process_time(), time.perf_counter()
     while (seconds := time.perf_counter() - start) < least or not calls:
         function()
         calls += 1
-    return {"seconds": seconds / calls, "core_seconds": time.process_time() - core}
+    core_seconds = time.process_time() - core
+    return {"seconds": seconds, "core_seconds": core_seconds, "calls": calls}
 
 
 def spread(values):

@@ -114,7 +114,9 @@ def decode_region(
         image = decode_image(data, orientation)
         return image[region[0] : region[0] + region[2], region[1] : region[1] + region[3]]
 
-    reduction = 1 + tf.argmax(tf.cast(tf.constant(RATIOS) - ratio == 0, tf.int32), output_type=tf.int32)
+    reduction = 1 + tf.argmax(
+        tf.cast(tf.constant(RATIOS) - ratio == 0, tf.int32), output_type=tf.int32
+    )
     image = tf.switch_case(
         tf.where(can_crop & (is_part | (ratio > 1)), reduction, 0),
         [decode_whole, *map(crop_while_decoding, RATIOS)],
