@@ -76,7 +76,8 @@ def take_turns(asks, rounds, warm_up=1, clock="seconds"):
     """Seconds of each side: `asks` are functions by name that give what `timed` gives.
 
     The clock "core_seconds" counts what a side's process ran: on one core the same as "seconds",
-    but for what others took of that core meanwhile. Every second round goes backwards, so that a machine that grows slower harms nobody's ratio.
+    but for what others took of that core meanwhile. Every second round goes backwards, so that a
+    machine that grows slower harms nobody's ratio.
 
     Returns:
         lists of seconds by name, and the largest share of the cores that other processes used.
