@@ -11,6 +11,7 @@ import sys
 import time
 
 import numpy as np
+from pairs import import_torchvision, machine_seconds, num_cores
 
 NUM_CLASSES = 20
 IMAGE_SIZE = 300
@@ -36,13 +37,6 @@ def synthetic_batch(seed, batch_size):
             image[ymin:ymax, xmin:xmax] = COLOURS[label]
         truth.append((boxes, labels))
     return images, truth
-
-
-def num_cores():
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Torchvision:
@@ -155,44 +149,11 @@ class SsdKeras:
 SIDES = {"torchvision": Torchvision, "ssd_keras": SsdKeras}
 
 
-def import_torchvision():
-    """Import torchvision; training needs none of its compiled operators, only their names.
-
-    Its wheel does not load them beside some builds of torch, and then fails to be imported.
-    """
-    try:
-        import torchvision
-    except RuntimeError:
-        import torch
-
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
-
-        torchvision.declared_operators = library  # they live as long as it does
-    return torchvision
-
-
 def timed(function):
     """Seconds of one call, and what it returned."""
     start = time.perf_counter()
     result = function()
     return time.perf_counter() - start, result
-
-
-def machine_seconds():
-    """Core seconds that anybody has used since the start of the machine; None if unknown."""
-    try:
-        with open("/proc/stat") as statistics:
-            fields = [int(field) for field in statistics.readline().split()[1:9]]
-    except OSError:
-        return None
-    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = fields
-    busy = user + nice + system + interrupts + soft_interrupts + stolen
-    return busy / os.sysconf("SC_CLK_TCK")
 
 
 def timed_step(side):

@@ -9,17 +9,17 @@ of its own and waits, without using a core, while the other is timed. See README
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+from pairs import MAX_OTHERS_SHARE, environment, hardware, ratios, row, spread
+
 PEERS = Path(__file__).resolve().parent / "peers.py"
 SIDES = ("torchvision", "ssd_keras")
 PRECISIONS = ("float32", "bfloat16")
-MAX_OTHERS_SHARE = 0.05  # a busy core slows torch's threads tenfold: they spin at barriers
+SHARES_OF_PEAK = {"float32": 0.9, "bfloat16": 0.8}
 FORWARD_GFLOP = 62.8  # of one 300 x 300 picture, SSD300 with VGG16, two a multiply-add
 STEP_GFLOP = 3 * FORWARD_GFLOP  # forward, gradients of the maps, gradients of the weights
 
@@ -60,16 +60,6 @@ class Peer:
     def __exit__(self, *_):
         self.process.stdin.close()
         self.process.wait()
-
-
-def environment():
-    """This environment, with the checkout importable and TensorFlow quiet."""
-    paths = [str(PEERS.parents[1]), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
-    }
 
 
 def measure(precision, pairs, batch_size, warm_up=2):
@@ -149,18 +139,28 @@ def table(results, batch_size):
     return "\n".join(lines)
 
 
-def hardware():
-    """Processor, cores and Python; nothing that names the machine."""
-    sys.path.insert(0, str(PEERS.parent))
-    from peers import num_cores
-
-    model = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        lines = information.read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        model = names[0] if names else model
-    return {"cpu": model, "cores": num_cores(), "python": platform.python_version()}
+def benchmark(tiny):
+    """The rows of the suite; see `suite.py`."""
+    batch_size, pairs = (1, 1) if tiny else (8, 5)
+    result = {"rows": [], "precisions": {}, "others_share": {}}
+    for precision, share in SHARES_OF_PEAK.items():
+        measured = summary(measure(precision, pairs, batch_size, 1), batch_size)
+        result["precisions"][precision] = measured
+        result["others_share"][precision] = measured["others_share"]
+        theirs, ours = (measured["seconds"][name] for name in SIDES)
+        peak = STEP_GFLOP * batch_size / max(measured["matmul_gflops"].values())
+        what = f"training step SSD300-VGG16, batch {batch_size}, {precision}: "
+        result["rows"] += [
+            row(what + "time", "torchvision", ratios(ours, theirs), "at most", 0.75),
+            row(
+                what + "rate",
+                "the machine's matrix product",
+                spread([peak / seconds for seconds in ours]),
+                "at least",
+                share,
+            ),
+        ]
+    return result
 
 
 def curves(steps, batch_size):

@@ -24,8 +24,7 @@ import time
 sys.path += [os.path.join(os.path.dirname(__file__), name) for name in ("clients", "../benchmarks")]
 
 from common import quiet  # importing the package would greet
-from peers import machine_seconds, num_cores
-from training_step import MAX_OTHERS_SHARE, hardware
+from pairs import MAX_OTHERS_SHARE, hardware, machine_seconds, num_cores
 
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert")
 WHAT = "batch 1, from a decoded uint8 picture to detections, resizing included"

@@ -30,25 +30,31 @@ def match_bipartite(iou: Array) -> tf.Tensor:
     array([0, 1], dtype=int32)
     """
     iou = tf.convert_to_tensor(iou)
-    rows = tf.range(tf.shape(iou)[0])
     num_columns = tf.shape(iou)[1]
 
-    def settle_round(scores, owned, _):
+    def settle_round(scores, rows, owned):
         column = tf.argmax(scores, axis=1, output_type=tf.int32)
         rivals = tf.gather(scores, column, axis=1)
         overlaps = tf.linalg.diag_part(rivals) > SMALLEST_OVERLAP
-        wins = overlaps & (tf.argmax(rivals, axis=0, output_type=tf.int32) == rows)
-        owned = tf.where(wins, column, owned)
-        taken = tf.scatter_nd(
-            tf.boolean_mask(column, wins)[:, None],
-            tf.ones([tf.math.count_nonzero(wins, dtype=tf.int32)]),
-            [num_columns],
+        best = tf.argmax(rivals, axis=0, output_type=tf.int32)
+        wins = overlaps & (best == tf.range(tf.shape(rows)[0]))
+        taken = tf.boolean_mask(column, wins)
+        owned = tf.tensor_scatter_nd_update(owned, tf.boolean_mask(rows, wins)[:, None], taken)
+        # Most are settled in the first round: the next looks at the few rows that are left.
+        left = overlaps & ~wins
+        is_free = tf.tensor_scatter_nd_update(
+            tf.ones([num_columns], tf.bool), taken[:, None], tf.zeros_like(taken, tf.bool)
         )
-        scores = tf.where((owned >= 0)[:, None] | (taken > 0)[None, :], -1.0, scores)
-        return scores, owned, tf.reduce_any(overlaps & ~wins)
+        scores = tf.where(is_free, tf.boolean_mask(scores, left), -1.0)
+        return scores, tf.boolean_mask(rows, left), owned
 
-    start = (iou, -tf.ones_like(rows), tf.constant(True))
-    _, owned, _ = tf.while_loop(lambda scores, owned, unsettled: unsettled, settle_round, start)
+    rows = tf.range(tf.shape(iou)[0])
+    _, _, owned = tf.while_loop(
+        lambda scores, rows, owned: tf.size(rows) > 0,
+        settle_round,
+        (iou, rows, -tf.ones_like(rows)),
+        shape_invariants=(tf.TensorShape([None, None]), tf.TensorShape([None]), rows.shape),
+    )
     return owned
 
 
@@ -74,8 +80,12 @@ def match_boxes(iou: Array, threshold: float = 0.5) -> tuple[tf.Tensor, tf.Tenso
     (array([1, 0, 0], dtype=int32), array([ True,  True, False]))
     """
     iou = tf.convert_to_tensor(iou)
-    matched_index = tf.argmax(iou, axis=0, output_type=tf.int32)
+    matched_index = tf.zeros(tf.shape(iou)[1:], tf.int32)
     is_positive = tf.reduce_max(iou, axis=0) >= threshold
+    # Which ground truth is the best matters for the few that are positive alone.
+    positive = tf.where(is_positive)
+    best = tf.argmax(tf.gather(iou, positive[:, 0], axis=1), axis=0, output_type=tf.int32)
+    matched_index = tf.tensor_scatter_nd_update(matched_index, positive, best)
     owned = match_bipartite(iou)
     owners = tf.where(owned >= 0)
     place = tf.gather_nd(owned, owners)[:, None]
@@ -85,7 +95,7 @@ def match_boxes(iou: Array, threshold: float = 0.5) -> tuple[tf.Tensor, tf.Tenso
     is_positive = tf.tensor_scatter_nd_update(
         is_positive, place, tf.ones_like(owners[:, 0], tf.bool)
     )
-    return tf.where(is_positive, matched_index, 0), is_positive
+    return matched_index, is_positive
 
 
 class TargetEncoder:
@@ -141,9 +151,10 @@ class TargetEncoder:
         """
         boxes = tf.reshape(tf.cast(boxes, tf.float32), [-1, 4])
         usable = (labels >= 0) & tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=-1)
+        # A box of no area overlaps nothing. One more stands for "no ground truth", so that n = 0
+        # needs no other path.
+        boxes = tf.pad(tf.where(usable[:, None], boxes, 0.0), [[0, 1], [0, 0]])
         iou = pairwise_iou(boxes, self.default_boxes)
-        # A last row of zeros stands for "no ground truth", so that n = 0 needs no other path.
-        iou = tf.pad(tf.where(usable[:, None], iou, 0.0), [[0, 1], [0, 0]])
         if self.is_ignored.any():
             iou = tf.where(self.is_ignored, 0.0, iou)
         return match_boxes(iou, self.threshold)
@@ -151,17 +162,18 @@ class TargetEncoder:
     def __call__(self, boxes: Array, labels: Array) -> dict[str, tf.Tensor]:
         boxes = tf.reshape(tf.cast(boxes, tf.float32), [-1, 4])
         matched_index, is_positive = self.match(boxes, labels)
-        # The unit box keeps index 0 in range when there is no ground truth at all.
-        boxes = tf.concat([boxes, [[0.0, 0.0, 1.0, 1.0]]], axis=0)
-        labels = tf.concat([tf.cast(labels, tf.int32), [-1]], axis=0)
-        deltas = encode_boxes(tf.gather(boxes, matched_index), self.default_boxes, self.variances)
-        mask = is_positive[:, None]
-        classes = tf.where(is_positive, tf.gather(labels, matched_index) + 1, 0)
+        # Only the few positive ones have deltas and a class.
+        place = tf.where(is_positive)
+        owner = tf.gather_nd(matched_index, place)
+        deltas = encode_boxes(
+            tf.gather(boxes, owner), tf.gather_nd(self.default_boxes, place), self.variances
+        )
+        deltas = tf.concat([deltas, tf.ones_like(deltas[:, :1])], axis=-1)
+        num_boxes = tf.constant(len(self.default_boxes), tf.int64)
+        classes = tf.scatter_nd(place, tf.gather(tf.cast(labels, tf.int32), owner) + 1, [num_boxes])
         if self.is_ignored.any():
             classes = tf.where(self.is_ignored, -1, classes)
         return {
-            "box_deltas": tf.concat(
-                [tf.where(mask, deltas, 0.0), tf.cast(mask, tf.float32)], axis=-1
-            ),
+            "box_deltas": tf.scatter_nd(place, deltas, [num_boxes, 5]),
             "class_logits": classes,
         }

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from draws import draw_many, ks_ratio, smooth_picture
 
-from ssd_keras.data import augmentation
-from ssd_keras.data.augmentation import distort_colors
+from ssd_keras.data import colors
+from ssd_keras.data.colors import distort_colors
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +59,11 @@ def plain_distortion(image: np.ndarray, generator, is_grey: bool = False) -> np.
 
 def test_saturation_and_hue_matrices_by_hand():
     # Half way to the mean of the three: 0.5 of oneself and 0.5 / 3 of each.
-    half = augmentation._color_matrix(tf.constant(0.5), tf.constant(0.0))
+    half = colors._color_matrix(tf.constant(0.5), tf.constant(0.0))
     expected = [[4 / 6, 1 / 6, 1 / 6], [1 / 6, 4 / 6, 1 / 6], [1 / 6, 1 / 6, 4 / 6]]
     np.testing.assert_allclose(half, expected, atol=1e-6)
     # A third of a turn forward makes red green, green blue and blue red, as in HSV.
-    third = augmentation._color_matrix(tf.constant(1.0), tf.constant(2 * np.pi / 3, tf.float32))
+    third = colors._color_matrix(tf.constant(1.0), tf.constant(2 * np.pi / 3, tf.float32))
     np.testing.assert_allclose(third, [[0, 0, 1], [1, 0, 0], [0, 1, 0]], atol=1e-6)
     assert np.round(plain_saturation_and_hue((1, 0, 0), 1, 1 / 3), 6).tolist() == [0, 1, 0]
 
@@ -136,7 +136,7 @@ def test_colours_have_the_papers_spread(smooth):
     plain = np.array([plain_distortion(image, generator) for _ in range(2000)])
     found = {
         space: np.clip(np.round(distort_many(image[None], 2000, space)[:, 0]), 0, 255)
-        for space in augmentation.COLOR_SPACES
+        for space in colors.COLOR_SPACES
     }
     for channel in range(3):
         start = image[:, channel].mean()

@@ -123,7 +123,7 @@ def test_a_window_on_the_canvas_alone_shows_fill_and_nothing_else():
     still = tf.constant(False)
     for kind, place in (("PNG", [1.5, 1.2]), ("JPEG", [-2.0, 0.2]), ("JPEG", [0.1, -1.7])):
         window = tf.constant([*place, place[0] + 0.9, place[1] + 0.7])
-        pixels, inside = render(
+        pixels, _ = render(
             encode(image, kind),
             1,
             tf.constant([200, 280]),
@@ -132,8 +132,7 @@ def test_a_window_on_the_canvas_alone_shows_fill_and_nothing_else():
             tf.constant([1, 2]),
             Augmentation(),
         )
-        assert pixels.shape == (50, 70, 3) and np.isfinite(pixels).all()
-        assert not inside.numpy().any()
+        assert 0 in pixels.shape
 
 
 def test_augment_meets_windows_on_the_canvas_alone():
@@ -162,7 +161,7 @@ def test_one_resample_equals_crop_then_resize(smooth, pixels):
     geometry = Geometry(window, tf.constant(True), tf.constant(False))
     used = set()
     for seed in range(12):
-        image, inside = render(
+        image, place = render(
             encode(smooth),
             1,
             tf.constant([160, 220]),
@@ -171,7 +170,7 @@ def test_one_resample_equals_crop_then_resize(smooth, pixels):
             tf.constant([seed, 3]),
             Augmentation(),
         )
-        assert inside.numpy().all()
+        assert image.shape == (48, 40, 3) and place.numpy().tolist() == [0, 0]
         upright = image.numpy()[:, ::-1]
         errors = [np.abs(upright - one)[edge:-edge, edge:-edge].max() for one in plain]
         assert min(errors) < 0.05

@@ -10,10 +10,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from ssd_keras.boxes import pairwise_iou
-from ssd_keras.data.images import decode_region
+from ssd_keras.data.colors import COLOR_SPACES, distort_colors
+from ssd_keras.data.images import RATIOS, decode_region, is_jpeg
 
 MIN_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 """Least overlap of the paper's six cropping samplers; the last takes any (its limit is at most
@@ -21,7 +23,14 @@ MIN_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 
 NUM_TRIALS = 50
 FILL_COLOR = (123.0, 117.0, 104.0)
-COLOR_SPACES = ("matrix", "hsv")
+KERNELS = (
+    ("triangle", True),  # of the output's width: the "area" of users' resizing
+    ("triangle", False),  # linear
+    ("box", False),  # nearest
+    ("keyscubic", False),
+    ("lanczos3", False),
+)
+"""Kernels of `ScaleAndTranslate` and whether they average when they reduce."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +120,11 @@ def augment(
     window_seed, color_seed, kernel_seed = tf.unstack(_split(seed, 3))
     geometry = choose_geometry(boxes, window_seed, options)
     boxes, labels = move_boxes(boxes, labels, geometry)
-    image, inside = render(data, orientation, size, geometry, image_size, kernel_seed, options)
+    image, place = render(data, orientation, size, geometry, image_size, kernel_seed, options)
     if options.photometric:
         image = distort_colors(image, color_seed, options.color_space)
-    image = tf.where(inside, image, tf.constant(FILL_COLOR))
     image = tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
+    image = on_canvas(image, place, image_size)
     return image, boxes, labels
 
 
@@ -248,105 +257,122 @@ def render(
         options: `Augmentation`.
 
     Returns:
-        image float32 [H, W, 3] in 0..255, and bool [H, W, 1], true where the picture shows.
+        the rows and columns of the result that show the picture, float32 [h, w, 3] in 0..255,
+        perhaps none, and where they begin: row and column, int32 [2].
     """
     size = tf.cast(size, tf.float32)
     window = geometry.window * tf.tile(size, [2])
+    scale = tf.constant(image_size, tf.float32) / (window[2:] - window[:2])
+    kernel = _draw_kernel(seed, options)
+    ratio = _decoding_ratio(data, orientation, scale, kernel)
+    step = tf.cast(ratio, tf.float32)
     # Two pixels more than visible, so that the kernel finds its neighbours at the window's edge.
     # A window may lie on the canvas alone; one pixel is decoded then, and nothing of it shows.
-    top_left = tf.clip_by_value(tf.floor(window[:2]) - 2.0, 0.0, size - 1.0)
-    bottom_right = tf.clip_by_value(tf.math.ceil(window[2:]) + 2.0, top_left + 1.0, size)
+    top_left = tf.clip_by_value(tf.floor(window[:2] / step - 2.0) * step, 0.0, size - 1.0)
+    top_left = tf.floor(top_left / step) * step
+    bottom_right = tf.math.ceil(window[2:] / step + 2.0) * step
+    bottom_right = tf.clip_by_value(bottom_right, top_left + 1.0, size)
     region = tf.cast(tf.concat([top_left, bottom_right - top_left], axis=0), tf.int32)
-    pixels = decode_region(data, orientation, tf.cast(size, tf.int32), region)
-    scale = tf.constant(image_size, tf.float32) / (window[2:] - window[:2])
+    pixels = decode_region(data, orientation, tf.cast(size, tf.int32), region, ratio)
+    top, height = _shown(window[0], window[2], size[0], image_size[0])
+    left, width = _shown(window[1], window[3], size[1], image_size[1])
+    place, shown = tf.stack([top, left]), tf.stack([height, width])
     image = _resample(
         pixels,
-        image_size,
-        scale,
-        (top_left - window[:2]) * scale,
-        seed,
+        tf.maximum(shown, 1),
+        scale * step,
+        (top_left - window[:2]) * scale - tf.cast(place, tf.float32),
+        kernel,
         options,
-    )
-    inside_y = _shows(window[0], window[2], size[0], image_size[0])
-    inside_x = _shows(window[1], window[3], size[1], image_size[1])
-    inside = inside_y[:, None, None] & inside_x[None, :, None]
+    )[:height, :width]
     for axis, mirrored in ((1, geometry.flip), (0, geometry.flip_vertical)):
         image = tf.cond(mirrored, lambda x=image, a=axis: tf.reverse(x, [a]), lambda x=image: x)
-        inside = tf.cond(mirrored, lambda x=inside, a=axis: tf.reverse(x, [a]), lambda x=inside: x)
-    return image, inside
+    opposite = tf.constant(image_size) - place - shown
+    mirrored = tf.stack([geometry.flip_vertical, geometry.flip])
+    return image, tf.where(mirrored, opposite, place)
 
 
-def _shows(start: tf.Tensor, end: tf.Tensor, length: tf.Tensor, cells: int) -> tf.Tensor:
-    """Which output rows (or columns) have their centre in the picture, bool [cells]."""
+def _shown(
+    start: tf.Tensor, end: tf.Tensor, length: tf.Tensor, cells: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """First of the output rows (or columns) whose centre is in the picture, and their number."""
     center = start + (tf.range(cells, dtype=tf.float32) + 0.5) * (end - start) / cells
-    return (center >= 0.0) & (center < length)
+    is_before, is_inside = center < 0.0, (center >= 0.0) & (center < length)
+    first, count = (tf.math.count_nonzero(x, dtype=tf.int32) for x in (is_before, is_inside))
+    return tf.where(count > 0, first, 0), count
 
 
-def _resample(
-    pixels: tf.Tensor,
-    image_size: tuple[int, int],
-    scale: tf.Tensor,
-    translation: tf.Tensor,
-    seed: tf.Tensor,
-    options: Augmentation,
-) -> tf.Tensor:
-    """One resample: output = scale * input + translation, black outside the input."""
+def on_canvas(image: tf.Tensor, place: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """Puts the part that shows on a canvas of the mean colour.
 
-    def with_kernel(kernel: str, antialias: bool) -> Callable[[], tf.Tensor]:
-        return lambda: tf.raw_ops.ScaleAndTranslate(
-            images=pixels[None],
-            size=list(image_size),
-            scale=scale,
-            translation=translation,
-            kernel_type=kernel,
-            antialias=antialias,
-        )[0]
+    Args:
+        image: uint8 [h, w, 3].
+        place: row and column where it begins, int32 [2].
+        image_size: height and width of the result.
 
-    choices = [with_kernel("triangle", True), with_kernel("triangle", False)]
-    if options.random_resize:
-        kernels = ("box", "keyscubic", "lanczos3")  # nearest, cubic and Lanczos
-        choices += [with_kernel(kernel, False) for kernel in kernels]
-    choice = tf.random.stateless_uniform([], seed, maxval=len(choices), dtype=tf.int32)
-    image = tf.switch_case(choice, choices)
+    Returns:
+        uint8 [H, W, 3].
+
+    Example:
+
+    >>> on_canvas(tf.zeros([1, 1, 3], tf.uint8), tf.constant([0, 1]), (1, 3))[0, :, 0].numpy()
+    array([123,   0, 123], dtype=uint8)
+    """
+    canvas = tf.constant(np.full((*image_size, 3), FILL_COLOR, np.uint8))
+    end = place + tf.shape(image)[:2]
+
+    def filled():
+        rows = slice(place[0], end[0])
+        band = tf.concat([canvas[rows, : place[1]], image, canvas[rows, end[1] :]], axis=1)
+        return tf.concat([canvas[: place[0]], band, canvas[end[0] :]], axis=0)
+
+    is_full = tf.reduce_all(tf.shape(image)[:2] == tf.constant(image_size))
+    image = tf.cond(is_full, lambda: image, filled)
     image.set_shape([*image_size, 3])
     return image
 
 
-def distort_colors(image: tf.Tensor, seed: tf.Tensor, color_space: str = "matrix") -> tf.Tensor:
-    """Brightness, contrast, saturation and hue, each with probability 0.5.
+def _draw_kernel(seed: tf.Tensor, options: Augmentation) -> tf.Tensor:
+    """Index into `KERNELS`, of the first two without `random_resize`."""
+    count = len(KERNELS) if options.random_resize else 2
+    return tf.random.stateless_uniform([], seed, maxval=count, dtype=tf.int32)
 
-    Brightness adds up to 32, contrast and saturation multiply by 0.5 to 1.5, hue turns by up to
-    36 degrees, as in the paper's implementation. There, half of the pictures get the contrast
-    last; about the grey axis contrast commutes with saturation and hue, so one order serves.
 
-    Args:
-        image: float32 [H, W, 3], 0..255.
-        seed: int64 [2].
-        color_space: "matrix" or "hsv".
+def _decoding_ratio(data, orientation, scale, kernel):
+    """By how much a JPEG may be reduced in decoding, which averages squares of pixels: 1, 2, 4, 8.
 
-    Returns:
-        float32 [H, W, 3]; may leave 0..255 under "matrix".
+    Only before the kernel that averages too, and half of what it would reduce by: its own width
+    then grows by 6 % at most.
     """
-    draws = tf.random.stateless_uniform([8], seed)
-    applied = draws[:4] < 0.5
-    brightness = tf.where(applied[0], draws[4] * 64.0 - 32.0, 0.0)
-    contrast = tf.where(applied[1], 0.5 + draws[5], 1.0)
-    saturation = tf.where(applied[2], 0.5 + draws[6], 1.0)
-    degrees = tf.where(applied[3], draws[7] * 72.0 - 36.0, 0.0)
-    if color_space == "hsv":
-        image = tf.clip_by_value((image + brightness) * contrast, 0.0, 255.0) / 255.0
-        image = tf.image.adjust_hue(tf.image.adjust_saturation(image, saturation), degrees / 360.0)
-        return image * 255.0
-    matrix = contrast * _color_matrix(saturation, degrees * (3.14159265 / 180.0))
-    return tf.tensordot(image + brightness, matrix, [[2], [1]])
+    can_reduce = is_jpeg(data) & (tf.convert_to_tensor(orientation) == 1) & (kernel == 0)
+    most = tf.where(can_reduce, 0.5 / tf.reduce_max(scale), 1.0)
+    return tf.reduce_max(tf.where(tf.constant(RATIOS, tf.float32) <= most, RATIOS, 1))
 
 
-def _color_matrix(saturation: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
-    """Scales the distance from the grey axis and turns about it, [3, 3]."""
-    along = saturation * tf.cos(angle)
-    around = saturation * tf.sin(angle) / 3.0**0.5
-    turn = tf.constant([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
-    return along * tf.eye(3) + (1.0 - along) / 3.0 + around * turn
+def _resample(
+    pixels: tf.Tensor,
+    shown: tf.Tensor,
+    scale: tf.Tensor,
+    translation: tf.Tensor,
+    kernel: tf.Tensor,
+    options: Augmentation,
+) -> tf.Tensor:
+    """One resample: output = scale * input + translation, float32 [*shown, 3]."""
+
+    def with_kernel(name: str, antialias: bool) -> Callable[[], tf.Tensor]:
+        return lambda: tf.raw_ops.ScaleAndTranslate(
+            images=pixels[None],
+            size=shown,
+            scale=scale,
+            translation=translation,
+            kernel_type=name,
+            antialias=antialias,
+        )[0]
+
+    choices = [with_kernel(*one) for one in KERNELS[: None if options.random_resize else 2]]
+    image = tf.switch_case(kernel, choices)
+    image.set_shape([None, None, 3])
+    return image
 
 
 def _relative_to(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:

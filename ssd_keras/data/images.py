@@ -10,6 +10,9 @@ from ssd_keras.data.picture_files import read_picture_header
 # this one gives the pixels of Pillow and OpenCV, for 5 to 20 % more time.
 DCT_METHOD = "INTEGER_ACCURATE"
 
+RATIOS = (1, 2, 4, 8)
+"""By how much a JPEG can be reduced while it is decoded."""
+
 
 def is_jpeg(data: tf.Tensor) -> tf.Tensor:
     """Whether encoded bytes begin as a JPEG does.
@@ -75,7 +78,11 @@ def turn_upright(image: tf.Tensor, orientation: int | tf.Tensor) -> tf.Tensor:
 
 
 def decode_region(
-    data: tf.Tensor, orientation: int | tf.Tensor, size: tf.Tensor, region: tf.Tensor
+    data: tf.Tensor,
+    orientation: int | tf.Tensor,
+    size: tf.Tensor,
+    region: tf.Tensor,
+    ratio: int | tf.Tensor = 1,
 ) -> tf.Tensor:
     """Decodes no more of a picture than a region of it, where its format allows.
 
@@ -83,23 +90,37 @@ def decode_region(
         data: encoded bytes, scalar string.
         orientation: EXIF orientation 1..8, scalar int.
         size: height and width of the upright picture, int32 [2].
-        region: top, left, height, width in pixels of the upright picture, int32 [4].
+        region: top, left, height, width in pixels of the upright picture, int32 [4]; top and left
+            are multiples of the ratio.
+        ratio: 1 (default), 2, 4 or 8; above 1, which needs a JPEG of orientation 1, each pixel of
+            the result stands for a square of so many pixels, about their mean.
 
     Returns:
-        RGB uint8 [region height, region width, 3].
+        RGB uint8 [region height, region width, 3], both divided by the ratio and rounded up.
     """
     # A header may disagree with its annotation by then; a decoder would fail, a slice does not.
     can_crop = is_jpeg(data) & (tf.convert_to_tensor(orientation) == 1)
-    can_crop &= tf.reduce_any(region[2:] < size)
+    is_part = tf.reduce_any(region[2:] < size)
+    ratio = tf.convert_to_tensor(ratio)
+    first, count = region[:2] // ratio, (region[2:] + ratio - 1) // ratio
 
-    def crop_while_decoding():
-        return tf.io.decode_and_crop_jpeg(data, region, channels=3, dct_method=DCT_METHOD)
+    def crop_while_decoding(reduction):
+        crop = tf.concat([first, count], axis=0)
+        return lambda: tf.io.decode_and_crop_jpeg(
+            data, crop, channels=3, ratio=reduction, dct_method=DCT_METHOD
+        )
 
     def decode_whole():
         image = decode_image(data, orientation)
         return image[region[0] : region[0] + region[2], region[1] : region[1] + region[3]]
 
-    image = tf.cond(can_crop, crop_while_decoding, decode_whole)
+    reduction = 1 + tf.argmax(
+        tf.cast(tf.constant(RATIOS) - ratio == 0, tf.int32), output_type=tf.int32
+    )
+    image = tf.switch_case(
+        tf.where(can_crop & (is_part | (ratio > 1)), reduction, 0),
+        [decode_whole, *map(crop_while_decoding, RATIOS)],
+    )
     image.set_shape([None, None, 3])
     return image
 

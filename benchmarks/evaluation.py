@@ -1,0 +1,148 @@
+"""COCO's metrics of 5,000 generated pictures: `coco_metrics` beside plain pycocotools.
+
+Both start from annotations and detections in memory. Objects and detections are as many as on
+COCO's val2017: 7 objects and 36 detections a picture, 80 classes.
+"""
+
+import contextlib
+import io
+
+import numpy as np
+from pairs import Side, ratios, row, take_turns, timed
+
+NUM_CLASSES, WIDTH, HEIGHT = 80, 640, 480
+OBJECTS, DETECTIONS = 7, 36
+
+
+def generated(num_pictures):
+    """COCO's "annotations" and results; half of the objects are found, a little beside."""
+    generator = np.random.default_rng(5)
+    annotations, results = [], []
+    for image in range(1, num_pictures + 1):
+        count = generator.poisson(OBJECTS)
+        # Classes come together in a picture: three of them, as on COCO.
+        classes = generator.integers(1, NUM_CLASSES + 1, 3)
+        boxes, labels = some_boxes(generator, count), generator.choice(classes, count)
+        for box, label in zip(boxes, labels, strict=True):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image,
+                    "category_id": int(label),
+                    "bbox": box.tolist(),
+                    "area": float(box[2] * box[3]),
+                    "iscrowd": 0,
+                }
+            )
+        found = boxes[::2] + generator.normal(0, 3, boxes[::2].shape)
+        found[:, 2:] = np.maximum(found[:, 2:], 2)
+        guesses = some_boxes(generator, DETECTIONS - len(found))
+        labels = np.append(labels[::2], generator.choice(classes, len(guesses)))
+        scores = generator.uniform(0, 1, len(labels))
+        results += [
+            {"image_id": image, "category_id": int(label), "bbox": box, "score": float(score)}
+            for label, box, score in zip(
+                labels, np.concatenate([found, guesses]).tolist(), scores, strict=True
+            )
+        ]
+    return annotations, results
+
+
+def some_boxes(generator, count):
+    """x, y, width and height in pixels, float64 [count, 4]."""
+    sides = np.exp(generator.uniform(np.log(8), np.log(400), (count, 2)))
+    corners = generator.uniform(0, np.maximum([WIDTH, HEIGHT] - sides, 1))
+    return np.concatenate([corners, sides], axis=1)
+
+
+class Pycocotools:
+    """COCO, loadRes, COCOeval: as its own demonstration does."""
+
+    def __init__(self, num_pictures):
+        from pycocotools.coco import COCO
+
+        annotations, self.results = generated(num_pictures)
+        self.truth = COCO()
+        self.truth.dataset = {
+            "info": {},
+            "images": [
+                {"id": number, "width": WIDTH, "height": HEIGHT}
+                for number in range(1, num_pictures + 1)
+            ],
+            "categories": [{"id": number} for number in range(1, NUM_CLASSES + 1)],
+            "annotations": annotations,
+        }
+
+    def evaluate(self):
+        from pycocotools.cocoeval import COCOeval
+
+        def run():
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.truth.createIndex()
+                evaluation = COCOeval(self.truth, self.truth.loadRes(self.results), "bbox")
+                evaluation.evaluate()
+                evaluation.accumulate()
+                evaluation.summarize()
+            return evaluation.stats[0]
+
+        result, average_precision = timed(run)
+        return result | {"AP": float(average_precision)}
+
+
+class SsdKeras:
+    """`coco_metrics` on a data set in memory."""
+
+    def __init__(self, num_pictures):
+        from ssd_keras.data.examples import DetectionData, Example
+
+        annotations, self.results = generated(num_pictures)
+        of_picture = {number: [] for number in range(1, num_pictures + 1)}
+        for annotation in annotations:
+            of_picture[annotation["image_id"]].append(annotation)
+        examples = []
+        for number, objects in of_picture.items():
+            no = np.zeros(len(objects), bool)
+            boxes = np.array([one["bbox"] for one in objects], np.float64).reshape(-1, 4)
+            labels = np.array([one["category_id"] - 1 for one in objects], np.int32)
+            areas = boxes[:, 2] * boxes[:, 3]
+            examples.append(Example(number, b"", HEIGHT, WIDTH, boxes, labels, no, no, areas))
+        names = tuple(f"class {number}" for number in range(1, NUM_CLASSES + 1))
+        self.data = DetectionData(names, tuple(examples))
+
+    def evaluate(self):
+        from ssd_keras.metrics import coco_metrics
+
+        result, metrics = timed(lambda: coco_metrics(self.data, self.results))
+        return result | {"AP": metrics["AP"]}
+
+
+SIDES = {"ssd_keras": SsdKeras, "pycocotools": Pycocotools}
+
+
+def benchmark(tiny):
+    num_pictures, rounds = (20, 2) if tiny else (5000, 3)
+    with (
+        Side("evaluation", "ssd_keras", num_pictures=num_pictures) as ours,
+        Side("evaluation", "pycocotools", num_pictures=num_pictures) as theirs,
+    ):
+        asks = {
+            "ssd_keras": lambda: ours.ask("evaluate"),
+            "pycocotools": lambda: theirs.ask("evaluate"),
+        }
+        precisions = {name: ask()["AP"] for name, ask in asks.items()}  # the round to warm up
+        seconds, others = take_turns(asks, rounds, warm_up=0)
+    ratio = ratios(seconds["ssd_keras"], seconds["pycocotools"])
+    return {
+        "rows": [
+            row(
+                f"COCO metrics of {num_pictures} pictures: time",
+                "plain pycocotools",
+                ratio,
+                "at most",
+                1,
+            )
+        ],
+        "seconds": seconds,
+        "AP": precisions,
+        "others_share": others,
+    }

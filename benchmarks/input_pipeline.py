@@ -1,0 +1,203 @@
+"""Training pictures a second: JPEG bytes to augmented batches with targets, SSD300.
+
+The peer is the SSD preset of torchvision's detection references (v2 transforms on tensors), which
+makes no targets; the limit is decoding the same JPEGs and nothing else.
+"""
+
+import io
+from collections import defaultdict
+
+import numpy as np
+from pairs import Side, import_torchvision, ratios, row, take_turns, timed
+from pictures import DETAIL, HEIGHT, WIDTH, generated_boxes, generated_jpegs
+
+NUM_BOXES, NUM_PICTURES, IMAGE_SIZE = 20, 32, (300, 300)
+
+
+def ssd300_default_boxes():
+    """The 8732 default boxes of the preset, without building the model."""
+    from ssd_keras.default_boxes import DefaultBoxes
+    from ssd_keras.presets import VOC300_SIZES
+
+    ratios = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
+    spec = DefaultBoxes(VOC300_SIZES, ratios, steps=(8, 16, 32, 64, 100, 300))
+    return spec.boxes(IMAGE_SIZE, [(n, n) for n in (38, 19, 10, 5, 3, 1)])
+
+
+class SsdKeras:
+    """`training_dataset` with the paper's augmentation, and its JPEG decoder alone."""
+
+    def __init__(self, detail, batch_size):
+        import tensorflow as tf
+
+        from ssd_keras.data.examples import DetectionData, Example
+        from ssd_keras.data.pipeline import make_lookup, training_dataset
+        from ssd_keras.matching import TargetEncoder
+
+        sides = np.array([HEIGHT, WIDTH, HEIGHT, WIDTH])
+        truth = generated_boxes(NUM_PICTURES, NUM_BOXES)
+        examples = []
+        for number, encoded in enumerate(generated_jpegs(NUM_PICTURES, detail)):
+            top, left, bottom, right = (truth[number][0] * sides).T
+            boxes = np.stack([left, top, right - left, bottom - top], axis=-1)
+            no = np.zeros(NUM_BOXES, bool)
+            areas = boxes[:, 2] * boxes[:, 3]
+            examples.append(
+                Example(number, encoded, HEIGHT, WIDTH, boxes, truth[number][1], no, no, areas)
+            )
+        data = DetectionData(tuple(f"class {n}" for n in range(20)), tuple(examples))
+        encoder = TargetEncoder(ssd300_default_boxes())
+        self.trained = training_dataset(data, encoder, IMAGE_SIZE, batch_size)
+        lookup = make_lookup(data)
+
+        def decode(position):
+            encoded = lookup(position % NUM_PICTURES)["image"]
+            return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+        self.decoded = tf.data.Dataset.range(1 << 40).map(
+            decode, num_parallel_calls=tf.data.AUTOTUNE
+        ).batch(batch_size)  # fmt: skip
+
+    def train(self, batches):
+        return consumed(self.trained, batches)
+
+    def decode(self, batches):
+        return consumed(self.decoded, batches)
+
+
+def consumed(dataset, batches):
+    """Time of so many batches of a running pipeline, whose buffers are empty at both ends."""
+    iterator = iter(dataset)
+    next(iterator)
+    return timed(lambda: [next(iterator) for _ in range(batches)])[0]
+
+
+class Torchvision:
+    """Decoding by Pillow and the reference preset, one picture after the other."""
+
+    def __init__(self, detail, batch_size):
+        import torch
+
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        self.torch, torchvision = torch, import_torchvision()
+        from torchvision import tv_tensors
+        from torchvision.transforms import v2
+
+        fill = defaultdict(lambda: (123.0, 117.0, 104.0), {tv_tensors.Mask: 0})
+        self.transforms = v2.Compose(
+            [
+                v2.RandomPhotometricDistort(),
+                v2.RandomZoomOut(fill=fill),
+                v2.RandomIoUCrop(),
+                v2.RandomHorizontalFlip(p=0.5),
+                v2.ToDtype(torch.float, scale=True),
+                v2.ConvertBoundingBoxFormat(tv_tensors.BoundingBoxFormat.XYXY),
+                v2.SanitizeBoundingBoxes(),
+                v2.ToPureTensor(),
+            ]
+        )
+        # In the reference script this is the model's first step.
+        self.resize = v2.Resize(IMAGE_SIZE, antialias=False)
+        self.tv_tensors, self.functional = tv_tensors, torchvision.transforms.v2.functional
+        self.batch_size = batch_size
+        self.encoded = generated_jpegs(NUM_PICTURES, detail)
+        self.targets = []
+        for boxes, labels in generated_boxes(NUM_PICTURES, NUM_BOXES):
+            pixels = boxes[:, [1, 0, 3, 2]] * np.float32([WIDTH, HEIGHT, WIDTH, HEIGHT])
+            boxes = tv_tensors.BoundingBoxes(
+                torch.tensor(pixels), format="XYXY", canvas_size=(HEIGHT, WIDTH)
+            )
+            self.targets.append({"boxes": boxes, "labels": torch.tensor(labels).long()})
+
+    def train(self, batches):
+        def one(number):
+            picture = self.picture(number)
+            image, target = self.transforms(picture, self.targets[number % NUM_PICTURES])
+            return self.resize(image), target
+
+        def batch(start):
+            made = [one(start + number) for number in range(self.batch_size)]
+            return self.torch.stack([image for image, _ in made])
+
+        return timed(lambda: [batch(index * self.batch_size) for index in range(batches)])[0]
+
+    def picture(self, number):
+        from PIL import Image
+
+        image = Image.open(io.BytesIO(self.encoded[number % NUM_PICTURES]))
+        return self.tv_tensors.Image(self.functional.pil_to_tensor(image))
+
+
+SIDES = {"ssd_keras": SsdKeras, "torchvision": Torchvision}
+
+
+def benchmark(tiny):
+    rounds, pictures, batch_size = (2, 8, 4) if tiny else (15, 256, 16)
+    result = {"rows": [], "seconds_a_picture": {}, "others_share": {}}
+    for detail in DETAIL:
+        measured, others = measure(detail, rounds, pictures, batch_size)
+        result["seconds_a_picture"][detail] = measured
+        result["others_share"] |= {f"{detail}, {cores}": share for cores, share in others.items()}
+        result["rows"] += rows(measured, detail)
+    return result
+
+
+def measure(detail, rounds, pictures, batch_size):
+    """Seconds a picture of all sides by round."""
+    options = {"detail": detail, "batch_size": batch_size}
+    with (
+        Side("input_pipeline", "ssd_keras", cores=1, **options) as one,
+        Side("input_pipeline", "ssd_keras", cores=2, **options) as two,
+        Side("input_pipeline", "torchvision", cores=1, **options) as theirs,
+    ):
+        batches = pictures // batch_size
+        few = max(1, batches // 8)  # theirs takes about eight times as long
+        counts = {"ssd_keras": batches, "torchvision": few, "decoding": batches}
+        asks = {
+            "ssd_keras": lambda: one.ask("train", batches=batches),
+            "torchvision": lambda: theirs.ask("train", batches=few),
+            "decoding": lambda: one.ask("decode", batches=batches),
+        }
+        seconds, others = take_turns(asks, rounds, clock="core_seconds")
+        per_picture = {
+            name: [value / (counts[name] * batch_size) for value in values]
+            for name, values in seconds.items()
+        }
+        # Whether cores get in each other's way shows on the clock of the wall alone.
+        asks = {
+            "1 core": lambda: one.ask("train", batches=batches),
+            "2 cores": lambda: two.ask("train", batches=batches),
+        }
+        seconds, others_of_two = take_turns(asks, rounds)
+    for name, values in seconds.items():
+        per_picture[name] = [value / (batches * batch_size) for value in values]
+    return per_picture, {"1 core": others, "2 cores": others_of_two}
+
+
+def rows(seconds, detail):
+    ours = seconds["ssd_keras"]
+    what = f"training pipeline, 1 core, {detail} pictures: "
+    return [
+        row(
+            what + "pictures a second",
+            "torchvision v2 SSD preset without encoding",
+            ratios(seconds["torchvision"], ours),
+            "at least",
+            8,
+        ),
+        row(
+            what + "time",
+            "decoding the JPEG alone",
+            ratios(ours, seconds["decoding"]),
+            "at most",
+            3,
+        ),
+        row(
+            f"training pipeline, 2 cores, {detail} pictures: pictures a second",
+            "1 core",
+            ratios(seconds["1 core"], seconds["2 cores"]),
+            "at least",
+            1.7,
+        ),
+    ]

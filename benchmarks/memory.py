@@ -1,0 +1,46 @@
+"""Memory of the input pipeline while 10,000 pictures pass, SSD300."""
+
+import os
+
+import numpy as np
+from input_pipeline import SsdKeras as Pipeline
+from pairs import Side, row, spread
+
+BATCH_SIZE = 16
+MAX_GROWTH = 1.02  # allocators keep a little; a leak of one picture in ten would be 1.4
+
+
+class SsdKeras(Pipeline):
+    """The pipeline of `input_pipeline`, one stream that goes on."""
+
+    def __init__(self, detail, batch_size):
+        super().__init__(detail, batch_size)
+        self.iterator = iter(self.trained)
+
+    def resident_after(self, batches):
+        """Bytes that the process holds in memory when so many batches more have passed."""
+        for _ in range(batches):
+            next(self.iterator)
+        with open("/proc/self/statm") as file:
+            return {"bytes": int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")}
+
+
+SIDES = {"ssd_keras": SsdKeras}
+
+
+def benchmark(tiny):
+    steps, batches = (8, 1) if tiny else (25, 25)
+    with Side("memory", "ssd_keras", detail="smooth", batch_size=BATCH_SIZE) as ours:
+        values = [ours.ask("resident_after", batches=batches)["bytes"] for _ in range(steps)]
+    # The first fifth fills buffers and finds the number of threads.
+    settled = np.array(values[steps // 5 :])
+    first, last = np.array_split(settled, 2)
+    growth = spread(last / np.median(first))
+    pictures = steps * batches * BATCH_SIZE
+    what = f"memory of the input pipeline over {pictures} pictures: second half"
+    return {
+        "rows": [row(what, "first half", growth, "at most", MAX_GROWTH)],
+        "resident_bytes": values,
+        "pictures_between": batches * BATCH_SIZE,
+        "others_share": None,
+    }

@@ -1,0 +1,114 @@
+"""Where the time of the input pipeline goes: a bar for each stage, as a picture.
+
+    python benchmarks/pipeline_stages.py benchmarks/results/pipeline_stages.png
+
+A stage's time is that of the pipeline less that of one in which it and all stages before it in the
+list are replaced by something trivial; on one core, core seconds, in turns.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from input_pipeline import SsdKeras as Pipeline
+from pairs import Side, take_turns
+from pictures import DETAIL
+
+STAGES = ("targets", "colours", "resampling", "decoding", "crop", "all else")
+BATCH_SIZE, BATCHES = 16, 8
+
+
+class SsdKeras(Pipeline):
+    """The pipeline whose first so many stages of `STAGES` are trivial."""
+
+    def __init__(self, detail, without):
+        import tensorflow as tf
+
+        from ssd_keras import matching
+        from ssd_keras.data import augmentation
+
+        def no_targets(default_boxes):
+            return lambda boxes, labels: {
+                "box_deltas": tf.zeros([len(default_boxes), 5]) + tf.reduce_sum(boxes),
+                "class_logits": tf.zeros([len(default_boxes)], tf.int32) + tf.size(labels),
+            }
+
+        def no_decoding(data, orientation, size, region, ratio):
+            return tf.zeros([1, 1, 3], tf.uint8) + tf.cast(region[0], tf.uint8)
+
+        def no_resampling(pixels, shown, scale, translation, *_):
+            return tf.zeros([shown[0], shown[1], 3]) + tf.cast(pixels[0, 0, 0], tf.float32)
+
+        trivial = (
+            (matching, "TargetEncoder", no_targets),
+            (augmentation, "distort_colors", lambda image, *_: image),
+            (augmentation, "_resample", no_resampling),
+            (augmentation, "decode_region", no_decoding),
+            (augmentation, "choose_crop", lambda *_: tf.constant([0.1, 0.1, 0.9, 0.9])),
+        )
+        for module, name, function in trivial[:without]:
+            setattr(module, name, function)
+        super().__init__(detail, BATCH_SIZE)
+
+
+SIDES = {"ssd_keras": SsdKeras}
+
+
+def stages(detail, rounds):
+    """Milliseconds a picture of each stage, and of decoding the whole JPEG."""
+    sides = [
+        Side("pipeline_stages", "ssd_keras", cores=1, detail=detail, without=number)
+        for number in range(len(STAGES))
+    ]
+    asks = {number: lambda side=side: side.ask("train", batches=BATCHES)
+            for number, side in enumerate(sides)}  # fmt: skip
+    asks["decoding"] = lambda: sides[0].ask("decode", batches=BATCHES)
+    seconds, _ = take_turns(asks, rounds, clock="core_seconds")
+    for side in sides:
+        side.__exit__()
+    medians = {name: np.median(values) for name, values in seconds.items()}
+    scale = 1e3 / (BATCHES * BATCH_SIZE)
+    left = [medians[number] * scale for number in range(len(STAGES))] + [0.0]
+    found = {name: left[number] - left[number + 1] for number, name in enumerate(STAGES)}
+    return found, medians["decoding"] * scale
+
+
+def draw(measured, path):
+    """A row for each run and kind of picture, its stages side by side; a mark for decoding."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.6 * len(measured) + 1.6), layout="constrained")
+    axes = figure.subplots()
+    for place, (milliseconds, decoding) in enumerate(measured.values()):
+        start = 0.0
+        for color, name in enumerate(STAGES):
+            width = max(milliseconds[name], 0.0)
+            label = name if place == 0 else None
+            axes.barh(place, width, left=start, color=f"C{color}", label=label)
+            if width > 0.25:
+                axes.text(start + width / 2, place, f"{width:.1f}", ha="center", va="center")
+            start += width
+        label = "decoding the whole JPEG alone" if place == 0 else None
+        axes.plot([decoding] * 2, [place - 0.45, place + 0.45], "k", linewidth=2, label=label)
+        axes.plot([3 * decoding] * 2, [place - 0.45, place + 0.45], "k:", linewidth=2,
+                  label=label and "three times that")  # fmt: skip
+    axes.set_yticks(range(len(measured)), measured)
+    axes.invert_yaxis()
+    axes.set_xlabel("milliseconds of one core a picture, 640 x 480, 20 boxes, SSD300")
+    figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def main(path, rounds=8):
+    path = Path(path)
+    table = path.with_suffix(".json")
+    measured = json.loads(table.read_text()) if table.exists() else {}
+    for detail in DETAIL:
+        measured[f"now, {detail}"] = stages(detail, rounds)
+    table.write_text(json.dumps(measured, indent=1) + "\n")
+    draw(measured, path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
