@@ -32,8 +32,8 @@ lint: .venv/.installed  ## ruff and mypy
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy --no-error-summary
 
-bench: .venv-bench/.installed  ## time the training step, beside other projects
-	@.venv-bench/bin/python benchmarks/training_step.py
+bench: .venv-bench/.installed  ## time everything beside other projects: one table
+	@.venv-bench/bin/python benchmarks/suite.py --results runs/benchmarks
 
 clean:  ## remove environments, builds and caches; runs/ stays
 	rm -rf .venv .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -128,15 +128,17 @@ def ratios(numerator, denominator):
     return spread([a / b for a, b in zip(numerator, denominator, strict=True)])
 
 
-def row(what, peer, values, sense, target):
+def row(what, peer, values, sense, target=None):
     """One line of the table: `values` is a `spread`; sense "at least", "at most" or "report"."""
     median = values["median"]
-    met = {"at least": median >= target, "at most": median <= target, "report": None}[sense]
+    met = None
+    if target is not None:
+        met = median >= target if sense == "at least" else median <= target
     return {
         "what": what,
         "peer": peer,
         "ratio": values,
-        "target": f"{sense} {target:g}",
+        "target": sense if target is None else f"{sense} {target:g}",
         "met": met,
     }
 
