@@ -6,6 +6,7 @@ module, makes `module.SIDES[NAME](**options)`, and answers one line of JSON on s
 names a method and its arguments. A side that waits uses no core.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -57,8 +58,10 @@ class Side:
         return self
 
     def __exit__(self, *_):
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def environment():
