@@ -32,8 +32,8 @@ lint: .venv/.installed  ## ruff and mypy
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy --no-error-summary
 
-bench: .venv-bench/.installed  ## time the training step, beside other projects
-	@.venv-bench/bin/python benchmarks/training_step.py
+bench: .venv-bench/.installed  ## time everything beside other projects: one table
+	@.venv-bench/bin/python benchmarks/suite.py --results runs/benchmarks
 
 fuzz: .venv/.installed  ## feed the readers damaged and hostile files; ARGS="--seed 7 --count 5000"
 	@PYTHONPATH=tests .venv/bin/python -m fuzz $(ARGS)

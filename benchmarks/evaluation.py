@@ -120,7 +120,7 @@ SIDES = {"ssd_keras": SsdKeras, "pycocotools": Pycocotools}
 
 
 def benchmark(tiny):
-    num_pictures, rounds = (20, 2) if tiny else (5000, 3)
+    num_pictures, rounds = (20, 2) if tiny else (5000, 2)
     with (
         Side("evaluation", "ssd_keras", num_pictures=num_pictures) as ours,
         Side("evaluation", "pycocotools", num_pictures=num_pictures) as theirs,

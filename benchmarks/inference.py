@@ -134,7 +134,7 @@ def benchmark(tiny):
     with tempfile.TemporaryDirectory() as folder:
         weights = os.path.join(folder, "weights.pth")
         for batch_size in BATCHES[:1] if tiny else BATCHES:
-            rounds = 1 if tiny else 20 // batch_size + 5
+            rounds = 1 if tiny else 8 // batch_size + 3
             seconds, others, answers = measure(weights, batch_size, rounds)
             result["seconds"][str(batch_size)] = seconds
             result["others_share"][str(batch_size)] = others
@@ -178,6 +178,6 @@ def rows(seconds, batch_size):
             what + "rate",
             "the machine's matrix product",
             share,
-            *(("at least", 0.95) if batch_size == 8 else ("report", 1)),
+            *(("at least", 0.95) if batch_size == 8 else ("report",)),
         ),
     ]

@@ -133,7 +133,7 @@ SIDES = {"ssd_keras": SsdKeras, "torchvision": Torchvision}
 
 
 def benchmark(tiny):
-    rounds, pictures, batch_size = (2, 8, 4) if tiny else (15, 256, 16)
+    rounds, pictures, batch_size = (2, 8, 4) if tiny else (9, 256, 16)
     result = {"rows": [], "seconds_a_picture": {}, "others_share": {}}
     for detail in DETAIL:
         measured, others = measure(detail, rounds, pictures, batch_size)

@@ -6,6 +6,7 @@ module, makes `module.SIDES[NAME](**options)`, and answers one line of JSON on s
 names a method and its arguments. A side that waits uses no core.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -57,8 +58,10 @@ class Side:
         return self
 
     def __exit__(self, *_):
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def environment():
@@ -128,15 +131,17 @@ def ratios(numerator, denominator):
     return spread([a / b for a, b in zip(numerator, denominator, strict=True)])
 
 
-def row(what, peer, values, sense, target):
+def row(what, peer, values, sense, target=None):
     """One line of the table: `values` is a `spread`; sense "at least", "at most" or "report"."""
     median = values["median"]
-    met = {"at least": median >= target, "at most": median <= target, "report": None}[sense]
+    met = None
+    if target is not None:
+        met = median >= target if sense == "at least" else median <= target
     return {
         "what": what,
         "peer": peer,
         "ratio": values,
-        "target": f"{sense} {target:g}",
+        "target": sense if target is None else f"{sense} {target:g}",
         "met": met,
     }
 

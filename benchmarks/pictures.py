@@ -1,5 +1,6 @@
 """Generated photographs: encoded pictures of 640 x 480 with boxes, as large as real ones."""
 
+import functools
 import io
 
 import numpy as np
@@ -10,6 +11,7 @@ WIDTH, HEIGHT, NUM_CLASSES = 640, 480, 20
 DETAIL = {"smooth": (2.0, 40.0), "detailed": (1.2, 50.0)}
 
 
+@functools.cache
 def generated_jpegs(count, detail="detailed", seed=0):
     """JPEG bytes: about 150 KB each where detailed, as COCO's, and 25 where smooth, as BCCD's."""
     from PIL import Image

@@ -191,7 +191,7 @@ def benchmark(tiny):
                 sides[name].ask("detect")
             asks = {name: lambda side=side: side.ask("detect") for name, side in sides.items()}
             clock = "core_seconds" if threads == 1 else "seconds"
-            seconds, others = take_turns(asks, 2 if tiny else 25, clock=clock)
+            seconds, others = take_turns(asks, 2 if tiny else 15, clock=clock)
             for side in sides.values():
                 side.__exit__()
             result["seconds"][str(threads)] = seconds

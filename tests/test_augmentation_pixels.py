@@ -8,6 +8,7 @@ import tensorflow as tf
 from draws import draw_many, smooth_picture
 from PIL import Image, ImageOps
 
+from ssd_keras.data import augmentation
 from ssd_keras.data.augmentation import Augmentation, Geometry, augment, render
 
 WHOLE = [0.0, 0.0, 1.0, 1.0]
@@ -176,6 +177,46 @@ def test_one_resample_equals_crop_then_resize(smooth, pixels):
         assert min(errors) < 0.05
         used.add(int(np.argmin(errors)))
     assert used == {0, 1} and apart > 2
+
+
+@pytest.mark.parametrize("size", [(48, 66), (20, 30), (12, 17)])
+def test_strongly_reduced_jpegs_are_averaged(smooth, size):
+    """Reduced in decoding and then resampled, they are near the resampled whole."""
+    picture = np.tile(smooth, [3, 3, 1])  # 480 x 660
+    data = encode(picture, "JPEG")
+    plain = tf.image.resize(picture.astype(np.float32), size, antialias=True)
+    aliased = tf.image.resize(picture.astype(np.float32), size)
+    geometry = Geometry(tf.constant(WHOLE), tf.constant(False), tf.constant(False))
+    found = [
+        render(
+            data, 1, tf.constant([480, 660]), geometry, size, tf.constant([seed, 3]), Augmentation()
+        )[0]
+        for seed in range(6)
+    ]
+    errors = np.array([[np.abs(x - y).mean() for y in (plain, aliased)] for x in found])
+    is_averaged = errors[:, 0] < errors[:, 1]
+    assert 0 < is_averaged.sum() < 6
+    assert errors[is_averaged, 0].max() < 1.5 < errors[is_averaged, 1].min()
+    assert errors[~is_averaged, 1].max() < 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "orientation", "scale", "kernel", "ratio"),
+    [
+        # Half of the reduction of the side that is reduced least, as a power of two.
+        ("JPEG", 1, [0.3, 0.1], 0, 1),
+        ("JPEG", 1, [0.1, 0.24], 0, 2),
+        ("JPEG", 1, [0.12, 0.12], 0, 4),
+        ("JPEG", 1, [0.01, 0.01], 0, 8),
+        ("JPEG", 1, [0.01, 0.01], 1, 1),  # linear does not average
+        ("JPEG", 6, [0.01, 0.01], 0, 1),
+        ("PNG", 1, [0.01, 0.01], 0, 1),
+    ],
+)
+def test_how_much_is_reduced_in_decoding(smooth, kind, orientation, scale, kernel, ratio):
+    data = tf.constant(encode(smooth, kind))
+    found = augmentation._decoding_ratio(data, orientation, tf.constant(scale), tf.constant(kernel))
+    assert int(found) == ratio
 
 
 def test_an_enlarged_window_knows_its_neighbours(smooth):

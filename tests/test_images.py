@@ -151,6 +151,22 @@ def test_region_of_a_jpeg_decodes_no_more_than_that(picture):
         decode_region(data, 1, size, tf.constant([0, 0, 600, 90]))
 
 
+@pytest.mark.parametrize("ratio", [2, 4, 8])
+def test_region_of_a_reduced_jpeg(picture, ratio):
+    """Its pixels are the slice of the whole, as reduced: about the means of squares."""
+    smooth = Image.fromarray(picture[:9, :9]).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    data = encode(np.asarray(smooth), "JPEG", quality=95, subsampling=0)
+    whole = tf.io.decode_jpeg(data, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE").numpy()
+    rows, columns = HEIGHT // ratio // 2, WIDTH // ratio // 2
+    region = tf.constant([ratio, 0, rows * ratio - 1, columns * ratio])
+    found = decode_region(data, 1, tf.constant([HEIGHT, WIDTH]), region, ratio)
+    assert found.shape == (rows, columns, 3)
+    assert difference(found, whole[1 : 1 + rows, :columns]) == 0
+    squares = pillow(data)[ratio : ratio * (1 + rows), : ratio * columns].astype(np.float64)
+    means = squares.reshape(rows, ratio, columns, ratio, 3).mean(axis=(1, 3))
+    assert np.abs(found.numpy() - means).mean() < 2
+
+
 def test_bytes_that_are_no_picture_are_refused():
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode_image(b"no picture at all")
