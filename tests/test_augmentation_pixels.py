@@ -9,7 +9,7 @@ from draws import draw_many, smooth_picture
 from PIL import Image, ImageOps
 
 from ssd_keras.data import augmentation
-from ssd_keras.data.augmentation import Augmentation, Geometry, augment, render
+from ssd_keras.data.augmentation import Augmentation, Geometry, augment, on_canvas, render
 
 WHOLE = [0.0, 0.0, 1.0, 1.0]
 
@@ -124,7 +124,7 @@ def test_a_window_on_the_canvas_alone_shows_fill_and_nothing_else():
     still = tf.constant(False)
     for kind, place in (("PNG", [1.5, 1.2]), ("JPEG", [-2.0, 0.2]), ("JPEG", [0.1, -1.7])):
         window = tf.constant([*place, place[0] + 0.9, place[1] + 0.7])
-        pixels, _ = render(
+        pixels, where = render(
             encode(image, kind),
             1,
             tf.constant([200, 280]),
@@ -134,6 +134,8 @@ def test_a_window_on_the_canvas_alone_shows_fill_and_nothing_else():
             Augmentation(),
         )
         assert 0 in pixels.shape
+        drawn = on_canvas(tf.cast(pixels, tf.uint8), where, (50, 70)).numpy()
+        np.testing.assert_array_equal(drawn, np.tile(FILL, (50, 70, 1)))
 
 
 def test_augment_meets_windows_on_the_canvas_alone():

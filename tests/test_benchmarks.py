@@ -108,6 +108,7 @@ def test_a_side_in_its_own_process_answers_and_its_end_is_told(load):
         side.ask("fly")
 
 
+@pytest.mark.slow
 def test_input_pipeline(tiny, load, monkeypatch):
     monkeypatch.setattr(load("input_pipeline"), "NUM_PICTURES", 2)
     monkeypatch.setattr(load("input_pipeline"), "DETAIL", ["detailed"])
@@ -135,6 +136,7 @@ def test_evaluation_gives_both_sides_the_same_precision(tiny):
     assert 0.05 < result["AP"]["ssd_keras"] < 0.9 and len(result["seconds"]["pycocotools"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux' /proc")
 def test_memory(tiny, load, monkeypatch):
     monkeypatch.setattr(load("input_pipeline"), "NUM_PICTURES", 2)
