@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         parsed.run(parsed)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return _fail("interrupted; a training goes on with `ssd-keras train ... --resume`")
     except Exception as error:
@@ -59,9 +61,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_train(subparsers: Any) -> None:
     command = subparsers.add_parser("train", help="train a model from a recipe or a preset")
-    source = command.add_mutually_exclusive_group(required=True)
-    source.add_argument("--recipe", help="a recipe file, see training/recipes")
-    source.add_argument("--preset", help="a preset's name, or a trained model to start from")
+    command.add_argument("--recipe", help="a recipe file, see training/recipes")
+    command.add_argument(
+        "--preset",
+        help="a preset's name, or a trained model to start from, in the place of the recipe's; "
+        "without a recipe it is trained as the paper does",
+    )
     command.add_argument("--train-data", nargs="+", action="extend", required=True, help=DATA_HELP)
     command.add_argument("--validation-data", nargs="+", action="extend", help=DATA_HELP)
     command.add_argument("--output", required=True, help="RUN directory to write")

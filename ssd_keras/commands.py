@@ -31,11 +31,18 @@ def train(parsed: argparse.Namespace) -> None:
     if validation_specs := parsed.validation_data or _validation_parts(parsed.train_data):
         validation = _load(validation_specs, parsed.bad_data, data.class_names, part="validation")
     print(f"{len(data)} pictures, {len(data.class_names)} classes, preset {recipe.preset}")
+    steps = max(1, len(data) // recipe.batch_size)
+    print(
+        f"{recipe.epochs or -(-recipe.steps // steps)} epochs of {steps} steps with "
+        f"{recipe.batch_size} pictures; curves: {os.path.join(parsed.output, 'curves.png')}",
+        flush=True,
+    )
     _import_tensorflow()
     from ssd_keras.engine.train import train
 
+    progress = _is_terminal() or "lines"
     history = train(
-        recipe, data, validation, parsed.output, resume=parsed.resume, progress=_is_terminal()
+        recipe, data, validation, parsed.output, resume=parsed.resume, progress=progress
     )
     scored = [row for row in history if row.get("val_AP") is not None]
     if scored:
@@ -286,8 +293,16 @@ def _validation_parts(specs: Sequence[str]) -> list[str]:
 def _recipe(parsed: argparse.Namespace) -> "TrainRecipe":
     from ssd_keras.recipes import TrainRecipe, load_recipe, override
 
+    if not (parsed.recipe or parsed.preset):
+        raise ValueError(
+            "nothing says what to train; pass --recipe FILE, such as training/recipes/own_data.py, "
+            "or --preset NAME, or both."
+        )
     if parsed.recipe:
         recipe = load_recipe(parsed.recipe)
+        if parsed.preset and parsed.preset != recipe.preset:
+            # Options and trunk of the recipe are those of its own preset.
+            recipe = recipe.replace(preset=parsed.preset, model_options={}, trunk_weights="")
     else:
         recipe = TrainRecipe(preset=parsed.preset, steps=120_000, decay_steps=(2 / 3, 5 / 6))
     return override(recipe, parsed.set)

@@ -141,13 +141,14 @@ class TrainRecipe:
         if self.trunk_weights:
             raise ValueError(
                 f"trunk_weights={self.trunk_weights!r} is for presets; {self.preset!r} is a "
-                "trained model and has its own."
+                "trained model and has its own: set trunk_weights= (nothing)."
             )
         unknown = sorted(self.model_options.keys() - set(TRAINED_OPTIONS))
         if unknown:
             raise ValueError(
                 f"model_options has {unknown[0]!r}, but {self.preset!r} is a trained model, of "
-                f"which only {', '.join(TRAINED_OPTIONS)} can be chosen anew."
+                f"which only {', '.join(TRAINED_OPTIONS)} can be chosen anew: set "
+                "model_options={}."
             )
 
     def replace(self, **changes: Any) -> "TrainRecipe":
@@ -236,6 +237,9 @@ def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
             changes[name] = _parse(assignment, text, "a JSON object", _json_object)
         else:
             changes[name] = _parse_field(assignment, text, getattr(recipe, name))
+    for name, other in (("epochs", "steps"), ("steps", "epochs")):
+        if changes.get(name) and not changes.get(other):
+            changes[other] = 0
     return recipe.replace(**changes)
 
 

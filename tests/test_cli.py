@@ -287,11 +287,6 @@ USAGE_ERRORS = [
         r"the following arguments are required: model, --data",
     ),
     (
-        "preset and recipe",
-        [*TRAIN, "run", "--recipe", "recipe.py"],
-        r"argument --recipe: not allowed with argument --preset",
-    ),
-    (
         "batch size that is no number",
         ["evaluate", "model", "--data", "data", "--batch-size", "many"],
         r"argument --batch-size: 'many' must be a whole number of 1 or more",
@@ -371,6 +366,8 @@ def test_train_evaluate_and_score_in_one_process(tmp_path, capsys):
     printed = capsys.readouterr()
     assert re.fullmatch(
         r"4 pictures, 20 classes, preset ssd192_small_shapes\n"
+        rf"1 epochs of 1 steps with 4 pictures; curves: {run}/curves\.png\n"
+        r"epoch 1/1: loss \d+\.\d\d, AP 0\.\d{3}, AP50 0\.\d{3}; about 0 min left\n"
         r"best: AP 0\.\d{3}, AP50 0\.\d{3} after epoch 1\n"
         rf"wrote {run}/model\.keras\n",
         printed.out,

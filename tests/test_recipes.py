@@ -51,6 +51,14 @@ def test_override_gives_the_fields_type(assignment, name, value):
     assert changed == dataclasses.replace(RECIPE, **{name: value})
 
 
+def test_epochs_and_steps_take_each_others_place():
+    by_epochs = override(RECIPE, ["epochs=3"])
+    assert (by_epochs.epochs, by_epochs.steps) == (3, 0)
+    assert override(by_epochs, ["steps=7"]) == RECIPE.replace(steps=7)
+    with pytest.raises(ValueError, match=r"epochs=3 and steps=7: exactly one must be above 0"):
+        override(RECIPE, ["epochs=3", "steps=7"])
+
+
 def test_overrides_add_up_and_leave_the_recipe_alone():
     start = RECIPE.replace(model_options={"clip": "size", "atrous": True})
     changed = override(
@@ -78,7 +86,7 @@ def test_overrides_add_up_and_leave_the_recipe_alone():
         ("model_options.clip=size", r"--set 'model_options.clip=size': expected JSON, got 'size'"),
         ("optimizer=adam", r"optimizer='adam' is unknown; choose one of caffe_sgd, adamw"),
         ("preset=ssd", r"preset='ssd' is unknown; choose one of ssd300_vgg16_voc, "),
-        ("epochs=3", r"epochs=3 and steps=100: exactly one must be above 0"),
+        ("steps=0", r"epochs=0 and steps=0: exactly one must be above 0"),
     ],
 )
 def test_override_refuses_in_one_line(assignment, message):

@@ -1,6 +1,7 @@
 """Keras callbacks of a training: validation AP, the RUN directory, TensorBoard, progress."""
 
 import math
+import time
 
 import keras
 import numpy as np
@@ -131,21 +132,24 @@ class TensorBoardLog(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """One bar for the whole training, with the time left.
+    """How far the training is, with the time left.
 
     Args:
         total_steps: steps of the whole training.
         done_steps: steps done before this start.
-        show: False shows nothing.
+        show: True: one bar for a terminal. "lines": a line an epoch for a log file. False:
+            nothing.
     """
 
-    def __init__(self, total_steps: int, done_steps: int, show: bool):
+    def __init__(self, total_steps: int, done_steps: int, show: bool | str):
         super().__init__()
-        self.options = {"total": total_steps, "initial": done_steps, "disable": not show}
+        self.options = {"total": total_steps, "initial": done_steps, "disable": show is not True}
+        self.shows_lines = show == "lines"
         self.scores: dict[str, str] = {}
 
     def on_train_begin(self, logs=None):
         self.bar = tqdm(desc="training", unit="step", smoothing=0.05, **self.options)
+        self.began = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         losses = {name: f"{value:.2f}" for name, value in (logs or {}).items() if name == "loss"}
@@ -156,6 +160,20 @@ class Progress(keras.callbacks.Callback):
         for name in ("val_AP", "val_AP50"):
             if (logs or {}).get(name) is not None:
                 self.scores[name] = f"{logs[name]:.3f}"
+        if self.shows_lines:
+            print(self._line(epoch + 1, logs or {}), flush=True)
+
+    def _line(self, epoch, logs):
+        epochs = self.params["epochs"]
+        steps = self.params["steps"]
+        done = epoch * steps - self.options["initial"]
+        rate = (time.monotonic() - self.began) / max(1, done)
+        minutes = (epochs - epoch) * steps * rate / 60
+        parts = [f"loss {logs.get('loss', float('nan')):.2f}"]
+        for name in ("val_AP", "val_AP50"):
+            if logs.get(name) is not None:
+                parts.append(f"{name.removeprefix('val_')} {logs[name]:.3f}")
+        return f"epoch {epoch}/{epochs}: {', '.join(parts)}; about {minutes:.0f} min left"
 
     def on_train_end(self, logs=None):
         self.bar.close()

@@ -27,7 +27,7 @@ def train(
     output: str,
     *,
     resume: bool = False,
-    progress: bool = False,
+    progress: bool | str = False,
 ) -> list[dict]:
     """Trains a model.
 
@@ -41,7 +41,7 @@ def train(
             model is kept instead of the best.
         output: the RUN directory to write. It must be new or empty unless resuming.
         resume: continue what `output` holds. Default False.
-        progress: show a progress bar. Default False.
+        progress: True shows a progress bar, "lines" a line an epoch. Default False: nothing.
 
     Returns:
         the history, one dictionary an epoch.

@@ -80,7 +80,8 @@ def load_trunk(build: Callable[..., keras.Model], weights: str | None) -> keras.
     except Exception as error:  # Keras raises a bare Exception where a download fails.
         raise ValueError(
             f"ImageNet weights could not be fetched ({_one_line(error)}); pass the path of a "
-            "weights file instead of 'imagenet', or None for random weights."
+            "weights file instead of 'imagenet' (--set trunk_weights=FILE), or None for random "
+            "weights (--set trunk_weights=)."
         ) from error
 
 
