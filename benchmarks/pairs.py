@@ -23,14 +23,13 @@ HERE = Path(__file__).resolve().parent
 MAX_OTHERS_SHARE = 0.05  # a busy core slows torch's threads tenfold: they spin at barriers
 
 
-class Side:
-    """One side in its own process, on the first `cores` cores (default: all)."""
+class Answering:
+    """A script of this folder in its own process, which answers a line of JSON to each."""
 
-    def __init__(self, module, name, cores=None, **options):
+    def __init__(self, name, script, *words):
         self.name = name
-        words = [module, name, json.dumps({"cores": cores, **options})]
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "pairs.py"), *words],
+            [sys.executable, str(HERE / script), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -62,6 +61,14 @@ class Side:
             self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
+
+
+class Side(Answering):
+    """One side in its own process, on the first `cores` cores (default: all)."""
+
+    def __init__(self, module, name, cores=None, **options):
+        options = json.dumps({"cores": cores, **options})
+        super().__init__(name, "pairs.py", module, name, options)
 
 
 def environment():

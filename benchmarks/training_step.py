@@ -10,13 +10,11 @@ of its own and waits, without using a core, while the other is timed. See README
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-from pairs import MAX_OTHERS_SHARE, environment, hardware, ratios, row, spread
+from pairs import MAX_OTHERS_SHARE, Answering, hardware, ratios, row, spread
 
-PEERS = Path(__file__).resolve().parent / "peers.py"
 SIDES = ("torchvision", "ssd_keras")
 PRECISIONS = ("float32", "bfloat16")
 SHARES_OF_PEAK = {"float32": 0.9, "bfloat16": 0.8}
@@ -24,42 +22,11 @@ FORWARD_GFLOP = 62.8  # of one 300 x 300 picture, SSD300 with VGG16, two a multi
 STEP_GFLOP = 3 * FORWARD_GFLOP  # forward, gradients of the maps, gradients of the weights
 
 
-class Peer:
+class Peer(Answering):
     """One side in its own process."""
 
     def __init__(self, name, precision, batch_size):
-        self.name = name
-        self.process = subprocess.Popen(
-            [sys.executable, str(PEERS), name, precision, str(batch_size)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=PEERS.parents[1],
-            env=environment(),
-        )
-
-    def ask(self, do, **options):
-        """Send one request and wait for its answer."""
-        try:
-            self.process.stdin.write(json.dumps({"do": do, **options}) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the empty answer below says so
-        for line in self.process.stdout:
-            if line.startswith("@"):
-                return json.loads(line[1:])
-        raise SystemExit(
-            f"error: {self.name} ended with status {self.process.wait()} when asked to {do}, "
-            "expected an answer: its own message stands above; install "
-            "benchmarks/requirements.txt if a package is missing"
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait()
+        super().__init__(name, "peers.py", name, precision, str(batch_size))
 
 
 def measure(precision, pairs, batch_size, warm_up=2):

@@ -31,10 +31,10 @@ def train(parsed: argparse.Namespace) -> None:
     if validation_specs := parsed.validation_data or _validation_parts(parsed.train_data):
         validation = _load(validation_specs, parsed.bad_data, data.class_names, part="validation")
     print(f"{len(data)} pictures, {len(data.class_names)} classes, preset {recipe.preset}")
-    steps = max(1, len(data) // recipe.batch_size)
+    epochs, steps = recipe.length(len(data))
     print(
-        f"{recipe.epochs or -(-recipe.steps // steps)} epochs of {steps} steps with "
-        f"{recipe.batch_size} pictures; curves: {os.path.join(parsed.output, 'curves.png')}",
+        f"{epochs} epochs of {steps} steps with {recipe.batch_size} pictures; "
+        f"curves: {os.path.join(parsed.output, 'curves.png')}",
         flush=True,
     )
     _import_tensorflow()
@@ -185,9 +185,9 @@ def import_weights(parsed: argparse.Namespace) -> None:
 
 def _model_or_preset(name: str) -> "SSD":
     from ssd_keras.engine.detector import load_model
-    from ssd_keras.presets import PRESETS, from_preset
+    from ssd_keras.presets import from_preset, is_trained
 
-    if name in PRESETS and PRESETS[name].weights is None:
+    if not is_trained(name):
         print(f"note: the preset {name} has random weights", file=sys.stderr)
         return from_preset(name)
     return load_model(name)

@@ -64,26 +64,54 @@ def default_boxes(
         raise ValueError(
             f"{len(feature_sizes)} feature maps need as many steps; got {len(steps)} steps."
         )
-    height, width = image_size
     maps = []
-    for index, (rows, columns) in enumerate(feature_sizes):
-        step_y, step_x = height / rows, width / columns
-        if steps is not None:
-            step_y = step_x = steps[index]
-        center_y = (np.arange(rows) + offset) * step_y / height
-        center_x = (np.arange(columns) + offset) * step_x / width
+    for index, center in enumerate(cell_centers(image_size, feature_sizes, steps, offset)):
         shapes = _cell_shapes(sizes[index], sizes[index + 1], aspect_ratios[index])
         if index == 0 and first_square is not None:
             shapes = np.array([(first_square, first_square), *shapes[2:]])
-        box_size = shapes / np.array([height, width])
+        box_size = shapes / np.array(image_size)
         if clip == "size":
             box_size = np.minimum(box_size, 1.0)
-        centers = np.stack(np.meshgrid(center_y, center_x, indexing="ij"), axis=-1)
+        centers = np.stack(np.meshgrid(*center, indexing="ij"), axis=-1)
         centers = centers[:, :, None, :]
         corners = np.concatenate([centers - box_size / 2, centers + box_size / 2], axis=-1)
         maps.append(corners.reshape(-1, 4))
     boxes = np.concatenate(maps)
     return (np.clip(boxes, 0.0, 1.0) if clip == "corners" else boxes).astype("float32")
+
+
+def cell_centers(
+    image_size: tuple[int, int],
+    feature_sizes: Sequence[tuple[int, int]],
+    steps: Sequence[float] | None = None,
+    offset: float = 0.5,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Where the cells of each feature map have their default boxes' centres.
+
+    Args:
+        image_size: height and width of the model's input in pixels.
+        feature_sizes: height and width of each feature map in cells.
+        steps: distance of neighbouring cells in input pixels; see `default_boxes`.
+        offset: position of a centre within its cell, 0..1. Default 0.5.
+
+    Returns:
+        for each map the relative y of its rows and the relative x of its columns.
+
+    Example:
+
+    >>> cell_centers((100, 200), [(2, 1)])
+    [(array([0.25, 0.75]), array([0.5]))]
+    """
+    height, width = image_size
+    centers = []
+    for index, (rows, columns) in enumerate(feature_sizes):
+        step_y, step_x = height / rows, width / columns
+        if steps is not None:
+            step_y = step_x = steps[index]
+        y = (np.arange(rows) + offset) * step_y / height
+        x = (np.arange(columns) + offset) * step_x / width
+        centers.append((y, x))
+    return centers
 
 
 def _cell_shapes(size: float, next_size: float, aspect_ratios: Sequence[float]) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Files from the net in a cache: fetched once, resumed, never used before their checksum fits."""
 
 import hashlib
+import itertools
 import os
 import re
-from collections.abc import Iterator
 
 import requests
 import tqdm
@@ -104,14 +104,9 @@ def _transfer(address: str, partial: str, progress: bool | None) -> None:
             disable=None if progress is None else not progress,  # None: unless on a terminal
         )
         with open(partial, "ab" if is_resumed else "wb") as file, bar:
-            for block in _with_first(first, blocks):
+            for block in itertools.chain([first], blocks):
                 file.write(block)
                 bar.update(len(block))
-
-
-def _with_first(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
 
 
 def _refuse_web_page(address: str, content_type: str, first: bytes) -> None:

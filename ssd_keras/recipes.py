@@ -151,6 +151,23 @@ class TrainRecipe:
                 "model_options={}."
             )
 
+    def length(self, num_pictures: int) -> tuple[int, int]:
+        """How long the training is.
+
+        Args:
+            num_pictures: of the training data.
+
+        Returns:
+            epochs, and steps of each.
+
+        Example:
+
+        >>> TrainRecipe(preset="ssd300_vgg16_voc", steps=100, batch_size=32).length(200)
+        (17, 6)
+        """
+        steps_per_epoch = max(1, num_pictures // self.batch_size)
+        return self.epochs or -(-self.steps // steps_per_epoch), steps_per_epoch
+
     def replace(self, **changes: Any) -> "TrainRecipe":
         """A copy with other values.
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 
 from ssd_keras.data.examples import is_plain_text
-from ssd_keras.importers.labels import read_labels
 
 ALIASES = (
     ("aeroplane", "airplane"),
@@ -60,6 +59,31 @@ def united_names(names_of_sources: Sequence[Sequence[str]]) -> tuple[str, ...]:
         known = labels_by_name(names)
         names += [name for name in dict.fromkeys(own) if name not in known]
     return tuple(names)
+
+
+def read_labels(path: str) -> list[str]:
+    """Reads class names.
+
+    Args:
+        path: a text file, one name a line.
+
+    Returns:
+        its lines without the white space around them; empty lines at the end are dropped.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is no text, or holds nothing.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"the labels {path!r} do not exist; pass a text file of names.")
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            names = [line.strip() for line in file.read().rstrip().split("\n")]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the labels {path!r} are no text; expected one name a line.") from error
+    if names == [""]:
+        raise ValueError(f"the labels {path!r} are empty; expected one name a line.")
+    return names
 
 
 def read_names(path: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ssd_keras.data.examples import DetectionData
-from ssd_keras.default_boxes import DefaultBoxes
+from ssd_keras.default_boxes import DefaultBoxes, cell_centers
 
 if TYPE_CHECKING:
     from ssd_keras.models import SSD
@@ -36,16 +36,8 @@ class Layout(NamedTuple):
 
     def centers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """For each map the relative y of its rows' centres and the relative x of its columns'."""
-        height, width = self.image_size
-        found = []
-        for index, (rows, columns) in enumerate(self.feature_sizes):
-            step_y, step_x = height / rows, width / columns
-            if self.spec.steps is not None:
-                step_y = step_x = self.spec.steps[index]
-            y = (np.arange(rows) + self.spec.offset) * step_y / height
-            x = (np.arange(columns) + self.spec.offset) * step_x / width
-            found.append((y, x))
-        return found
+        spec = self.spec
+        return cell_centers(self.image_size, self.feature_sizes, spec.steps, spec.offset)
 
 
 def layout_of(model: "SSD") -> Layout:

@@ -66,8 +66,7 @@ def train(
     state = run.open(recipe, train_data.class_names, resume)
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(recipe.seed)
-    steps_per_epoch = max(1, len(train_data) // recipe.batch_size)
-    epochs = recipe.epochs or -(-recipe.steps // steps_per_epoch)
+    epochs, steps_per_epoch = recipe.length(len(train_data))
     if state.epoch >= epochs:
         return state.history
     if state.epoch:
