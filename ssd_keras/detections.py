@@ -23,10 +23,12 @@ class DetectionSettings:
         score_threshold: a detection's score must be above it, 0..1. Default 0.01.
         iou_threshold: of two boxes of one class that overlap by more, the lower-scored one is
             dropped, 0..1. Default 0.45.
-        max_candidates: boxes of each class that enter suppression, best first. Default 400.
+        max_candidates: boxes that enter suppression, best first. Default 400.
         max_detections: detections of a picture over all classes. Default 200.
         clip_boxes: cut boxes at the picture's border before suppression, as torchvision does.
             Default False, as the paper's implementation.
+        candidates_per_class: True (default) lets `max_candidates` of each class enter, as the
+            paper does; False as many of all classes together, which costs a phone less.
 
     Raises:
         ValueError: for a value out of range.
@@ -42,6 +44,7 @@ class DetectionSettings:
     max_candidates: int = 400
     max_detections: int = 200
     clip_boxes: bool = False
+    candidates_per_class: bool = True
 
     def __post_init__(self):
         for name in ("score_threshold", "iou_threshold"):
@@ -142,13 +145,9 @@ def suppressed(
     """
     if settings.clip_boxes:
         boxes = tf.clip_by_value(boxes, 0.0, 1.0)
-    # Candidates are chosen class by class, so each class has a list of boxes of its own.
-    num_candidates = tf.minimum(settings.max_candidates, tf.shape(scores)[1])
-    scores, index = tf.math.top_k(tf.transpose(scores, [0, 2, 1]), num_candidates)
-    candidates = tf.gather(boxes, index, batch_dims=1)
+    choose = _candidates_of_each_class if settings.candidates_per_class else _candidates_of_all
     kept = tf.image.combined_non_max_suppression(
-        tf.transpose(candidates, [0, 2, 1, 3]),
-        tf.transpose(scores, [0, 2, 1]),
+        *choose(boxes, scores, settings.max_candidates),
         max_output_size_per_class=settings.max_candidates,
         max_total_size=settings.max_detections,
         iou_threshold=settings.iou_threshold,
@@ -161,3 +160,21 @@ def suppressed(
         "labels": tf.cast(kept.nmsed_classes, tf.int32),
         "num_detections": kept.valid_detections,
     }
+
+
+def _candidates_of_each_class(boxes, scores, max_candidates):
+    """A list of boxes and scores for each class: [B, k, classes, 4], [B, k, classes]."""
+    count = tf.minimum(max_candidates, tf.shape(scores)[1])
+    scores, index = tf.math.top_k(tf.transpose(scores, [0, 2, 1]), count)
+    candidates = tf.gather(boxes, index, batch_dims=1)
+    return tf.transpose(candidates, [0, 2, 1, 3]), tf.transpose(scores, [0, 2, 1])
+
+
+def _candidates_of_all(boxes, scores, max_candidates):
+    """One list of boxes, [B, k, 1, 4], and scores [B, k, classes], 0 in all classes but its own."""
+    num_classes = tf.shape(scores)[2]
+    flat = tf.reshape(scores, [tf.shape(scores)[0], -1])
+    best, index = tf.math.top_k(flat, tf.minimum(max_candidates, tf.shape(flat)[1]))
+    candidates = tf.gather(boxes, index // num_classes, batch_dims=1)
+    scores = best[..., None] * tf.one_hot(index % num_classes, num_classes)
+    return candidates[:, :, None], scores

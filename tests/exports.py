@@ -33,14 +33,28 @@ def lively_model(preset: str = "ssd192_small_shapes", class_names=None, seed: in
     place as a trained model's do; without that all scores of an untrained model are alike."""
     keras.utils.set_random_seed(seed)
     model = from_preset(preset, class_names, **options)
+    noise = np.random.default_rng(seed).integers(0, 256, (2, *model.image_size, 3))
+    noise = noise.astype("float32")
+    _normalize(model, noise)
     for name, spread in (("class_head", LOGIT_SPREAD), ("box_head", DELTA_SPREAD)):
         numbers = range(1, 1 + len(model.feature_sizes))
         heads = [model.get_layer(f"{name}{number}_flat") for number in numbers]
         probe = keras.Model(model.inputs, [head.output for head in heads])
-        noise = np.random.default_rng(seed).integers(0, 256, (2, *model.image_size, 3))
-        outputs = probe.predict_on_batch(noise.astype("float32"))
+        outputs = probe.predict_on_batch(noise)
         for head, values in zip(heads, outputs, strict=True):
             last = head.input._keras_history.operation
             weights = last.get_weights()
             last.set_weights([weights[0] * (spread / values.std()), *weights[1:]])
     return model
+
+
+def _normalize(model, pictures):
+    """Sets batch norm to the statistics of these pictures: untrained, deep layers give zeros."""
+    layers = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    if layers:
+        model(pictures, training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum

@@ -196,11 +196,13 @@ def detections(
     max_candidates=400,
     max_detections=200,
     clip=False,
+    candidates_per_class=True,
 ):
     """Per picture, the detections [(box, score, label)] in descending score.
 
     Per class: scores above the threshold, the best `max_candidates` of them, suppression; then
     the best `max_detections` over all classes. `clip` limits boxes to 0..1 before suppression.
+    Without `candidates_per_class` the best `max_candidates` are those of all classes together.
     """
     pictures = []
     for deltas, logits in zip(box_deltas, class_logits, strict=True):
@@ -208,6 +210,11 @@ def detections(
         if clip:
             boxes = np.clip(boxes, 0.0, 1.0)
         probabilities = softmax(logits)
+        if not candidates_per_class:
+            best = np.argsort(-probabilities[:, 1:], axis=None, kind="stable")[:max_candidates]
+            chosen = np.zeros_like(probabilities[:, 1:], bool)
+            chosen.flat[best] = True
+            probabilities[:, 1:] = np.where(chosen, probabilities[:, 1:], 0.0)
         found = []
         for label in range(probabilities.shape[1] - 1):
             scores = probabilities[:, label + 1]

@@ -136,6 +136,21 @@ def test_candidates_are_counted_before_suppression_and_by_class():
     np.testing.assert_allclose(found["scores"][:4], [0.8, 0.3, 0.2, 0], atol=1e-6)
 
 
+def test_candidates_of_all_classes_together():
+    # As above; the two best of all are LOW and LOW_TOO of class 0, of which one stays. The third
+    # is HIGH of class 0, the fourth HIGH of class 1.
+    boxes = [LOW, LOW_TOO, HIGH]
+    scores = [[0.8, 0.001], [0.7, 0.001], [0.3, 0.2]]
+    for max_candidates, expected in ((2, [0.8]), (3, [0.8, 0.3]), (4, [0.8, 0.3, 0.2])):
+        found = detect_boxes(
+            boxes, scores, max_candidates=max_candidates, candidates_per_class=False
+        )
+        assert found["num_detections"] == len(expected)
+        np.testing.assert_allclose(found["scores"][: len(expected)], expected, atol=1e-6)
+    np.testing.assert_array_equal(found["labels"][:3], [0, 0, 1])
+    np.testing.assert_allclose(found["boxes"][:3], [LOW, HIGH, HIGH], atol=1e-6)
+
+
 def test_clipping_comes_before_suppression():
     # Inside the picture they are (0, 0, .5, 1) and (.1, 0, .5, 1): IoU .8. Outside the second
     # has another 1.5 rows of its own, .4 of 2 rows in common: IoU .2.
@@ -158,6 +173,7 @@ def test_clipping_comes_before_suppression():
         {"score_threshold": 0.05, "max_candidates": 20},
         {"iou_threshold": 0.3, "max_detections": 15},
         {"score_threshold": 0.2, "max_candidates": 50, "max_detections": 40, "clip_boxes": True},
+        {"max_candidates": 60, "candidates_per_class": False},
     ],
 )
 def test_random_outputs_against_the_oracle(seed, settings):
@@ -262,6 +278,7 @@ def test_default_settings_are_the_papers():
         "max_candidates": 400,
         "max_detections": 200,
         "clip_boxes": False,
+        "candidates_per_class": True,
     }
     assert DetectionSettings().get_config() == expected
 
@@ -273,6 +290,7 @@ def test_config_equals_the_arguments():
         "max_candidates": 70,
         "max_detections": 30,
         "clip_boxes": True,
+        "candidates_per_class": False,
     }
     settings = DetectionSettings(**arguments)
     assert settings.get_config() == arguments

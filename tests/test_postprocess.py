@@ -17,12 +17,15 @@ DEFAULT_BOXES = oracle.default_boxes(
     (96, 128), [(12, 16), (6, 8), (3, 4)], (14, 30, 60, 90), ((2,), (2, 3), (2,))
 ).astype("float32")
 # Name, classes, settings: the paper's; more places than candidates, so that some are never
-# used; fewer places than candidates; many classes, whose boxes are moved farthest.
+# used; fewer places than candidates; many classes, whose boxes are moved farthest; candidates of
+# all classes together, few of them and more than there are scores.
 CASES = [
     ("one class", 1, DetectionSettings()),
     ("room for all", 3, DetectionSettings(0.01, 0.5, 20, 90, clip_boxes=True)),
     ("places are few", 20, DetectionSettings(0.15, 0.6, 60, 70)),
     ("many classes", 90, DetectionSettings(0.02, 0.3, 30, 300, clip_boxes=True)),
+    ("of all classes", 20, DetectionSettings(0.1, 0.55, 300, 100, candidates_per_class=False)),
+    ("all of one", 1, DetectionSettings(0.05, 0.45, 5000, 150, True, candidates_per_class=False)),
 ]
 cases = pytest.mark.parametrize(
     ("num_classes", "settings"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
@@ -120,7 +123,9 @@ def test_equals_keras_and_the_oracle(num_classes, settings):
             assert lite["scores"][slot] == pytest.approx(score, abs=2e-6)
             np.testing.assert_allclose(lite["boxes"][slot], box, atol=5e-6)
     # The three pictures are what they should be: many detections, some, none.
-    candidates = num_classes * min(settings.max_candidates, len(DEFAULT_BOXES))
+    candidates = min(settings.max_candidates, len(DEFAULT_BOXES))
+    if settings.candidates_per_class:
+        candidates *= num_classes
     assert counts[0] > 0.5 * min(settings.max_detections, candidates)
     assert 0 < counts[1] < settings.max_detections and counts[2] == 0
 

@@ -4,7 +4,6 @@
 turn such arrays into Keras models.
 """
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -20,7 +19,6 @@ from ssd_keras.models.builders import (
     SSD300_RATIOS,
     SSD300_STEPS,
     SSDLITE_EXTRAS,
-    SSDLITE_SETTINGS,
     VGG300_EXTRAS,
     ssdlite_mobilenet_v3_large,
 )
@@ -243,7 +241,7 @@ def _ssd300(class_names):
 
 
 def _ssdlite320(class_names):
-    settings = dataclasses.replace(SSDLITE_SETTINGS, clip_boxes=True)
+    settings = DetectionSettings(0.001, 0.55, 300, 300, clip_boxes=True)
     return ssdlite_mobilenet_v3_large(
         (320, 320), class_names, detection_settings=settings, name="ssdlite320_mobilenet_v3_large"
     )

@@ -39,18 +39,16 @@ def builtin_detections(
         "boxes" float32 [1, K, 4] relative yxyx, "classes" float32 [1, K] of whole numbers,
         "scores" float32 [1, K] falling, "count" float32 [1]; unused places are zero.
     """
-    num_boxes, num_classes = len(default_boxes), class_logits.shape[-1] - 1
-    num_candidates = min(settings.max_candidates, num_boxes)
-    # Candidates are chosen class by class, as Keras does, and stand in one list: class 0 first.
-    by_class = tf.transpose(class_scores(class_logits, score_activation)[0, :, 1:])
-    scores, index = (tf.reshape(x, [-1]) for x in tf.math.top_k(by_class, num_candidates))
-    classes = np.repeat(np.arange(num_classes, dtype="int32"), num_candidates)
+    num_classes = class_logits.shape[-1] - 1
+    choose = _candidates_of_each_class if settings.candidates_per_class else _candidates_of_all
+    scores = class_scores(class_logits, score_activation)[0]
+    scores, index, classes = choose(scores, settings.max_candidates)
     boxes = _decode_chosen(box_deltas[0], default_boxes, index, variances)
     if settings.clip_boxes:
         boxes = tf.clip_by_value(boxes, 0.0, 1.0)
-    num_kept = min(settings.max_detections, num_candidates * num_classes)
+    num_kept = min(settings.max_detections, scores.shape[0])
     kept, _, count = tf.raw_ops.NonMaxSuppressionV5(
-        boxes=boxes + class_offsets(num_classes)[classes],
+        boxes=boxes + tf.gather(class_offsets(num_classes), classes),
         scores=scores,
         max_output_size=num_kept,
         iou_threshold=_just_above(settings.iou_threshold),
@@ -72,6 +70,28 @@ def builtin_detections(
         }
     found = {name: value[None] for name, value in found.items()}
     return {**found, "count": tf.cast(count, tf.float32)[None]}
+
+
+def _candidates_of_each_class(scores, max_candidates):
+    """The best of each class in one list, class 0 first: scores [k], default boxes, classes."""
+    num_boxes, num_classes = scores.shape[0], scores.shape[1] - 1
+    count = min(max_candidates, num_boxes)
+    best, index = tf.math.top_k(tf.transpose(scores[:, 1:]), count)
+    classes = np.repeat(np.arange(num_classes, dtype="int32"), count)
+    return tf.reshape(best, [-1]), tf.reshape(index, [-1]), tf.constant(classes)
+
+
+def _candidates_of_all(scores, max_candidates):
+    """The best of all classes: scores [k] falling, default boxes int32 [k], classes int32 [k]."""
+    num_boxes, num_columns = scores.shape
+    # Background is set below every score: to cut its column off would cost a phone more.
+    columns = np.full(num_columns, 1.0, "float32")
+    columns[0] = 0.0
+    count = min(max_candidates, num_boxes * (num_columns - 1))
+    best, index = tf.math.top_k(tf.reshape(scores * columns, [-1]), count)
+    # A candidate that is background after all has no class, and no score above any threshold.
+    classes = tf.maximum(index % num_columns - 1, 0)
+    return best, index // num_columns, classes
 
 
 def _just_above(iou_threshold):
