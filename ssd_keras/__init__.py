@@ -16,7 +16,7 @@ _HOMES = {
     "from_preset": "ssd_keras.presets",
     "DefaultBoxes": "ssd_keras.default_boxes",
     "DetectionResult": "ssd_keras.results",
-    "DetectionSettings": "ssd_keras.detections",
+    "DetectionSettings": "ssd_keras.settings",
     "TargetEncoder": "ssd_keras.matching",
     "BoxLoss": "ssd_keras.losses",
     "ClassLoss": "ssd_keras.losses",

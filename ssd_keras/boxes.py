@@ -10,9 +10,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-Array: TypeAlias = np.ndarray | tf.Tensor
+from ssd_keras.default_boxes import VARIANCES
 
-VARIANCES = (0.1, 0.1, 0.2, 0.2)
+Array: TypeAlias = np.ndarray | tf.Tensor
 
 
 class Coordinates(NamedTuple):

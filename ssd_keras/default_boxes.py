@@ -9,6 +9,8 @@ import keras
 import numpy as np
 
 CLIP_MODES = ("none", "size", "corners")
+VARIANCES = (0.1, 0.1, 0.2, 0.2)
+"""Factors of the box deltas yxhw: the paper's implementation divides by them in encoding."""
 
 
 def default_boxes(
@@ -153,7 +155,7 @@ class DefaultBoxes:
     steps: tuple[float, ...] | None = None
     offset: float = 0.5
     clip: str = "none"
-    variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    variances: tuple[float, float, float, float] = VARIANCES
     first_square: float | None = None
 
     def __post_init__(self):

@@ -3,65 +3,13 @@
 One function serves `SSD.detect`, evaluation and the exported graphs.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
-import keras
 import tensorflow as tf
 
-from ssd_keras.boxes import VARIANCES, Array, decode_boxes
-
-SCORE_ACTIVATIONS = ("softmax", "sigmoid")
-
-
-@keras.saving.register_keras_serializable("ssd_keras")
-@dataclasses.dataclass(frozen=True)
-class DetectionSettings:
-    """What is kept of a model's raw outputs. The defaults are the paper's (section 3).
-
-    Args:
-        score_threshold: a detection's score must be above it, 0..1. Default 0.01.
-        iou_threshold: of two boxes of one class that overlap by more, the lower-scored one is
-            dropped, 0..1. Default 0.45.
-        max_candidates: boxes that enter suppression, best first. Default 400.
-        max_detections: detections of a picture over all classes. Default 200.
-        clip_boxes: cut boxes at the picture's border before suppression, as torchvision does.
-            Default False, as the paper's implementation.
-        candidates_per_class: True (default) lets `max_candidates` of each class enter, as the
-            paper does; False as many of all classes together, which costs a phone less.
-
-    Raises:
-        ValueError: for a value out of range.
-
-    Example:
-
-    >>> DetectionSettings(max_detections=100).score_threshold
-    0.01
-    """
-
-    score_threshold: float = 0.01
-    iou_threshold: float = 0.45
-    max_candidates: int = 400
-    max_detections: int = 200
-    clip_boxes: bool = False
-    candidates_per_class: bool = True
-
-    def __post_init__(self):
-        for name in ("score_threshold", "iou_threshold"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1.")
-        for name in ("max_candidates", "max_detections"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be 1 or more.")
-
-    def get_config(self) -> dict:
-        """The constructor's arguments, ready for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_config(cls, config: dict) -> "DetectionSettings":
-        """Builds the record from `get_config`'s dictionary."""
-        return cls(**config)
+from ssd_keras.boxes import Array, decode_boxes
+from ssd_keras.default_boxes import VARIANCES
+from ssd_keras.settings import DetectionSettings, check_score_activation
 
 
 def class_scores(class_logits: Array, score_activation: str = "softmax") -> tf.Tensor:
@@ -86,14 +34,6 @@ def class_scores(class_logits: Array, score_activation: str = "softmax") -> tf.T
     check_score_activation(score_activation)
     activation = tf.nn.softmax if score_activation == "softmax" else tf.nn.sigmoid
     return activation(class_logits)
-
-
-def check_score_activation(score_activation: str) -> None:
-    """Raises a `ValueError` for an activation that is none of `SCORE_ACTIVATIONS`."""
-    if score_activation not in SCORE_ACTIVATIONS:
-        raise ValueError(
-            f"score_activation={score_activation!r} is unknown; choose 'softmax' or 'sigmoid'."
-        )
 
 
 def detections_from_outputs(

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from ssd_keras.detections import check_score_activation
+from ssd_keras.settings import check_score_activation
 
 Tensor: TypeAlias = Any
 """An array or a tensor of the backend in use."""

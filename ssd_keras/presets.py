@@ -231,7 +231,7 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
     if preset.weights is not None:
         return _from_published(preset, class_names, options)
     from ssd_keras import models
-    from ssd_keras.detections import DetectionSettings
+    from ssd_keras.settings import DetectionSettings
 
     builder = getattr(models, preset.builder)
     known = builder.__kwdefaults__.keys() - {"name"} | {"image_size", "sizes"}

@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainings import StubDetector, encoded, finished_run, validation_data
 
 from ssd_keras.data.examples import DetectionData, Example
-from ssd_keras.detections import DetectionSettings, detections_from_outputs
+from ssd_keras.detections import detections_from_outputs
 from ssd_keras.engine.detector import (
     KerasDetector,
     detect,
@@ -20,6 +20,7 @@ from ssd_keras.engine.detector import (
     own_detector,
 )
 from ssd_keras.presets import from_preset
+from ssd_keras.settings import DetectionSettings
 
 
 def example(image_id, height, width):

@@ -12,10 +12,10 @@ import tensorflow as tf
 from keras import layers, ops
 
 from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.detections import DetectionSettings
 from ssd_keras.losses import BoxLoss, ClassLoss
 from ssd_keras.models import SSD, ConvStyle, ExtraLayer, ssd_vgg16
 from ssd_keras.optimizers import CaffeSGD, WarmUp
+from ssd_keras.settings import DetectionSettings
 
 pytestmark = pytest.mark.backends
 

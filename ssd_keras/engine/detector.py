@@ -14,10 +14,12 @@ from tqdm import tqdm
 from ssd_keras.data.examples import DetectionData
 from ssd_keras.data.images import read_picture, resize_image
 from ssd_keras.data.pipeline import inference_dataset, naming_broken_pictures
-from ssd_keras.detections import DetectionSettings, detections_from_outputs
+from ssd_keras.detections import detections_from_outputs
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
 from ssd_keras.results import DetectionResult
+from ssd_keras.settings import DetectionSettings
+from ssd_keras.suppression import Detections
 
 
 class Detector(Protocol):
@@ -59,18 +61,24 @@ class KerasDetector:
         self.class_names = model.class_names
         self.image_size = model.image_size
         self.settings = settings = settings or model.detection_settings
-        variances = model.default_box_spec.variances
-        # The last batch of a data set is smaller than the others: no new graph for that.
-        self._suppress = tf.function(
-            lambda outputs: detections_from_outputs(
-                outputs, model.default_boxes, settings, variances, model.score_activation
-            ),
-            reduce_retracing=True,
-        )
+        options = (settings, model.default_box_spec.variances, model.score_activation)
+        if keras.backend.backend() == "tensorflow":
+            # The last batch of a data set is smaller than the others: no new graph for that.
+            self._suppress = tf.function(
+                lambda outputs: detections_from_outputs(outputs, model.default_boxes, *options),
+                reduce_retracing=True,
+            )
+        else:
+            found = Detections(model.default_boxes, *options)(model.output)
+            self._whole = keras.Model(model.inputs, found)
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         # predict_on_batch is compiled by every Keras backend, which all take and give NumPy arrays.
-        outputs = self.model.predict_on_batch(np.asarray(images))
+        images = np.asarray(images)
+        if keras.backend.backend() != "tensorflow":
+            found = self._whole.predict_on_batch(images)
+            return {name: np.asarray(value) for name, value in found.items()}
+        outputs = self.model.predict_on_batch(images)
         found = self._suppress({name: tf.constant(value) for name, value in outputs.items()})
         return {name: value.numpy() for name, value in found.items()}
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import keras
 
-from ssd_keras.boxes import VARIANCES
+from ssd_keras.default_boxes import VARIANCES
 from ssd_keras.importers.caffe_file import CaffeNetwork, read_caffemodel
 from ssd_keras.layers import L2Normalize
 from ssd_keras.models.ssd import SSD

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
-from ssd_keras.boxes import VARIANCES
 from ssd_keras.data.class_names import read_labels
+from ssd_keras.default_boxes import VARIANCES
 from ssd_keras.importers.tflite_graph import Operator, TFLiteGraph
 from ssd_keras.importers.tflite_layers import filters, has_relu6, set_weights, weights_of
 from ssd_keras.models.blocks import SAME, ExtraLayer

@@ -12,7 +12,6 @@ import numpy as np
 from keras import layers
 
 from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.detections import DetectionSettings
 from ssd_keras.layers import L2Normalize
 from ssd_keras.models import resnet, vgg
 from ssd_keras.models.builders import (
@@ -25,6 +24,7 @@ from ssd_keras.models.builders import (
 from ssd_keras.models.mobilenet import MOBILENET_V3_LARGE
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import COCO300_SIZES, COCO_CLASSES_BY_ID
+from ssd_keras.settings import DetectionSettings
 
 VGG_PREPROCESSOR = {"mean": (0.48235 * 255, 0.45882 * 255, 0.40784 * 255)}
 """torchvision's mean for SSD300, in 0..255: the paper's to 0.001, with red first."""

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import keras
 
 from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.detections import DetectionSettings
 from ssd_keras.models import mobilenet, resnet, vgg
 from ssd_keras.models.blocks import ConvStyle, ExtraLayer
 from ssd_keras.models.ssd import SSD
 from ssd_keras.models.trunks import feature_extractor
+from ssd_keras.settings import DetectionSettings
 
 CAFFE_PREPROCESSOR = {"mean": (123.0, 117.0, 104.0), "channel_order": "bgr"}
 """The paper's: mean of ImageNet subtracted, no scaling, blue first. `keras.applications`' VGG16

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import keras
 
-from ssd_keras.boxes import VARIANCES
-from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.detections import DetectionSettings
+from ssd_keras.default_boxes import VARIANCES, DefaultBoxes
 from ssd_keras.models.blocks import SAME, ConvStyle, ExtraLayer, conv, depthwise_conv
 from ssd_keras.models.ssd import SSD
 from ssd_keras.models.trunks import feature_extractor, load_weights
+from ssd_keras.settings import DetectionSettings
 
 CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 """Channels of the convolutions of MobileNetV1 (Howard et al. 2017, arXiv 1704.04861, table 1)."""

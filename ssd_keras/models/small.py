@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import keras
 
 from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.detections import DetectionSettings
 from ssd_keras.models.blocks import ConvStyle, ExtraLayer, conv
 from ssd_keras.models.ssd import SSD
+from ssd_keras.settings import DetectionSettings
 
 STYLE = ConvStyle(batch_norm=True, initializer="he_normal", momentum=0.9)
 EXTRAS = (ExtraLayer(64, 128), ExtraLayer(64, 128))

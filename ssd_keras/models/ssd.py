@@ -7,14 +7,14 @@ import keras
 from keras import layers
 
 from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.detections import DetectionSettings, check_score_activation
 from ssd_keras.layers import Preprocessor
 from ssd_keras.losses import BoxLoss, ClassLoss
-from ssd_keras.matching import TargetEncoder
 from ssd_keras.models.blocks import ConvStyle, ExtraLayer, extra_layer, head
 from ssd_keras.optimizers import CaffeSGD
+from ssd_keras.settings import DetectionSettings, check_score_activation
 
 if TYPE_CHECKING:
+    from ssd_keras.matching import TargetEncoder
     from ssd_keras.results import DetectionResult
 
 
@@ -192,7 +192,7 @@ class SSD(keras.Model):
         if verbose is None or verbose:
             print(report)
 
-    def target_encoder(self, **options: Any) -> TargetEncoder:
+    def target_encoder(self, **options: Any) -> "TargetEncoder":
         """The `TargetEncoder` for this model's default boxes.
 
         Args:
@@ -201,6 +201,8 @@ class SSD(keras.Model):
         Returns:
             `TargetEncoder`.
         """
+        from ssd_keras.matching import TargetEncoder
+
         return TargetEncoder(self.default_boxes, self.default_box_spec.variances, **options)
 
     def get_config(self):

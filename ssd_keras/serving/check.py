@@ -13,10 +13,11 @@ import tensorflow as tf
 
 from ssd_keras.boxes import decode_boxes, pairwise_iou
 from ssd_keras.data.images import resize_image
-from ssd_keras.detections import DetectionSettings, class_scores, suppressed
+from ssd_keras.detections import class_scores, suppressed
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving import flatbuffer, runner
 from ssd_keras.serving.tflite import OUTPUTS, POST_PROCESSING_OPERATOR, RAW_OUTPUTS
+from ssd_keras.settings import DetectionSettings
 
 SUPPRESSION = "NON_MAX_SUPPRESSION_V5"
 # Left over by variables that were not frozen, or by a post-processing that is none of ours.

@@ -11,7 +11,6 @@ import numpy as np
 from ssd_keras.data.examples import DetectionData
 from ssd_keras.data.images import decode_example, resize_image
 from ssd_keras.data.sources import load_data
-from ssd_keras.detections import DetectionSettings
 from ssd_keras.files import replacing, replacing_directory
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving.check import ExportReport, check_artefact
@@ -19,6 +18,7 @@ from ssd_keras.serving.network import in_float32
 from ssd_keras.serving.remote import export_in_tensorflow
 from ssd_keras.serving.saved_model import write_saved_model
 from ssd_keras.serving.tflite import tflite_model
+from ssd_keras.settings import DetectionSettings
 
 FORMATS = ("saved_model", "tflite")
 TFLITE_OPTIONS = ("quantize", "post_processing", "input_dtype")

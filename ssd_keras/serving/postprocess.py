@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.detections import DetectionSettings, class_scores
+from ssd_keras.detections import class_scores
+from ssd_keras.settings import DetectionSettings
 
 # Relative boxes reach little over 0..1: at this distance those of two classes do not meet.
 CLASS_DISTANCE = 4.0

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ssd_keras.detections import DetectionSettings
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving.check import ExportReport
+from ssd_keras.settings import DetectionSettings
 
 MODEL, PICTURES, REQUEST, REPORT = "model.keras", "pictures.npz", "request.json", "report.json"
 

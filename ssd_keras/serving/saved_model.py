@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ssd_keras.detections import DetectionSettings
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving.network import in_float32
 from ssd_keras.serving.signatures import ENCODED_FEATURE, ServedDetector
+from ssd_keras.settings import DetectionSettings
 
 LABELS_FILE = "labels.txt"
 WARM_UP_FILE = "tf_serving_warmup_requests"

@@ -3,9 +3,10 @@
 import tensorflow as tf
 
 from ssd_keras.data.images import decode_image, resize_image
-from ssd_keras.detections import DetectionSettings, detections_from_outputs
+from ssd_keras.detections import detections_from_outputs
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving.exif import exif_orientation
+from ssd_keras.settings import DetectionSettings
 
 PARALLEL_PICTURES = 16
 ENCODED_FEATURE = "image/encoded"

@@ -11,13 +11,14 @@ import numpy as np
 import tensorflow as tf
 from flatbuffers import flexbuffers
 
-from ssd_keras.detections import DetectionSettings, class_scores
+from ssd_keras.detections import class_scores
 from ssd_keras.layers import Preprocessor
 from ssd_keras.models.ssd import SSD
 from ssd_keras.quiet import quiet
 from ssd_keras.serving import flatbuffer, metadata
 from ssd_keras.serving.network import frozen_network, in_float32, uniform_preprocessor
 from ssd_keras.serving.postprocess import builtin_detections
+from ssd_keras.settings import DetectionSettings
 from ssd_keras.version import __version__
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")

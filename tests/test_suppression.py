@@ -1,0 +1,104 @@
+"""Suppression in keras.ops as every backend compiles it: the oracle, random clashes, the layer.
+
+tests/test_detections.py puts the same function to all tests of TensorFlow's.
+"""
+
+import keras
+import numpy as np
+import oracle
+import pytest
+from keras import ops
+
+from ssd_keras.settings import DetectionSettings
+from ssd_keras.suppression import Detections, greedy
+
+pytestmark = pytest.mark.backends
+
+VARIANCES = (0.1, 0.2, 0.25, 0.5)
+DEFAULT_BOXES = oracle.default_boxes(
+    (96, 128), [(12, 16), (6, 8), (3, 4)], (14, 30, 60, 90), ((2,), (2, 3), (2,))
+)
+
+
+def random_outputs():
+    """Deltas and logits of three pictures: none found, some and many."""
+    generator = np.random.default_rng(5)
+    deltas = generator.normal(0, 0.6, (3, len(DEFAULT_BOXES), 4)).astype("float32")
+    logits = generator.normal(0, 1.2, (3, len(DEFAULT_BOXES), 5)).astype("float32")
+    logits[..., 0] += np.float32([30, 6, 1])[:, None]
+    return {"box_deltas": deltas, "class_logits": logits}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        DetectionSettings(0.02, 0.4, 60, 50),
+        DetectionSettings(0.02, 0.4, 90, 50, clip_boxes=True, candidates_per_class=False),
+    ],
+    ids=["each class", "all classes"],
+)
+def test_compiled_with_a_network(settings):
+    outputs = random_outputs()
+    inputs = {key: keras.Input(value.shape[1:], name=key) for key, value in outputs.items()}
+    layer = Detections(DEFAULT_BOXES, settings, VARIANCES)
+    model = keras.Model(inputs, layer(inputs))
+    for pictures in (slice(0, 3), slice(1, 3)):
+        batch = {name: value[pictures] for name, value in outputs.items()}
+        found = {key: np.asarray(value) for key, value in model.predict_on_batch(batch).items()}
+        config = settings.get_config()
+        expected = oracle.detections(
+            batch["box_deltas"], batch["class_logits"], DEFAULT_BOXES, VARIANCES,
+            clip=config.pop("clip_boxes"), **config,
+        )  # fmt: skip
+        counts = [len(one) for one in expected]
+        assert counts[-2] > 2 and counts[-1] == 50
+        np.testing.assert_array_equal(found["num_detections"], counts)
+        assert found["labels"].dtype == found["num_detections"].dtype == np.int32
+        for picture, detections in enumerate(expected):
+            for slot, (box, score, label) in enumerate(detections):
+                assert found["labels"][picture, slot] == label
+                assert found["scores"][picture, slot] == pytest.approx(score, abs=2e-6)
+                np.testing.assert_allclose(found["boxes"][picture, slot], box, atol=5e-6)
+            for key in ("boxes", "scores", "labels"):
+                np.testing.assert_array_equal(found[key][picture, len(detections) :], 0)
+
+
+def plain_greedy(clash, is_candidate):
+    kept = []
+    for i in np.flatnonzero(is_candidate):
+        if not any(clash[i, j] for j in kept):
+            kept.append(i)
+    return kept
+
+
+@pytest.mark.parametrize("density", [0.02, 0.2, 0.7])
+def test_greedy_on_random_clashes(density):
+    generator = np.random.default_rng(3)
+    clash = generator.random((4, 60, 60)) < density
+    clash |= clash.transpose(0, 2, 1)
+    is_candidate = generator.random((4, 60)) < 0.8
+    kept = ops.convert_to_numpy(greedy(ops.array(clash), ops.array(is_candidate)))
+    for one in range(4):
+        expected = plain_greedy(clash[one], is_candidate[one])
+        assert 1 < len(expected) < is_candidate[one].sum()
+        assert np.flatnonzero(kept[one]).tolist() == expected
+
+
+def test_greedy_on_the_longest_chain():
+    # Each box clashes with its neighbours alone: every second stays, after as many rounds.
+    clash = np.eye(41, k=1, dtype=bool) | np.eye(41, k=-1, dtype=bool)
+    kept = ops.convert_to_numpy(greedy(ops.array(clash), ops.ones(41, "bool")))
+    assert kept.tolist() == [place % 2 == 0 for place in range(41)]
+
+
+def test_config_equals_the_arguments():
+    settings = DetectionSettings(0.2, 0.6, 7, 3, candidates_per_class=False)
+    boxes = [[0.0, 0.25, 0.5, 0.75], [0.5, 0.0, 1.0, 0.125]]
+    layer = Detections(boxes, settings, VARIANCES, "sigmoid", name="found")
+    config = layer.get_config()
+    assert config["default_boxes"] == boxes and config["variances"] == list(VARIANCES)
+    assert config["score_activation"] == "sigmoid" and config["name"] == "found"
+    restored = Detections.from_config(config)
+    assert restored.settings == settings and restored.get_config() == config
+    with pytest.raises(ValueError, match=r"^score_activation='tanh' is unknown; choose 'softmax'"):
+        Detections(boxes, score_activation="tanh")
