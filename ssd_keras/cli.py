@@ -10,11 +10,14 @@ from ssd_keras import commands
 from ssd_keras.importers import SOURCES
 
 DATA_HELP = (
-    "voc:ROOT@SPLIT, coco:ANNOTATIONS.json@IMAGES_DIR, yolo:ROOT@SPLIT, csv:TABLE.csv@IMAGES_DIR, "
-    "tfrecord:PATTERN[@LABEL_MAP], tfds:voc/2007@train, synthetic:shapes@train or a data file "
-    "data.toml; several are united by class name"
+    "voc:ROOT@SPLIT (ROOT@all: every picture), coco:ANNOTATIONS.json@IMAGES_DIR, "
+    "yolo:ROOT@SPLIT, csv:TABLE.csv@IMAGES_DIR, tfrecord:PATTERN[@LABEL_MAP], "
+    "tfds:voc/2007@train, synthetic:shapes@train or a data file data.toml; several are united "
+    "by class name"
 )
 MODEL_HELP = "a RUN directory of `ssd-keras train`, a .keras file, or a preset with weights"
+LAYOUTS = ("voc", "coco", "yolo", "tfrecord")
+LAYOUT_HELP = "default: that of the data, or voc where it is not one of these"
 DETECTOR_HELP = f"{MODEL_HELP}, or what `ssd-keras export` wrote"
 
 
@@ -159,7 +162,7 @@ def _add_import(subparsers: Any) -> None:
 
 
 def _add_data(subparsers: Any) -> None:
-    command = subparsers.add_parser("data", help="look at a data set")
+    command = subparsers.add_parser("data", help="look at, mend, split and convert data sets")
     actions = command.add_subparsers(metavar="action", required=True)
     show = actions.add_parser("show", help="draw pictures as training sees them")
     show.add_argument("data", nargs="+", help=DATA_HELP)
@@ -182,15 +185,37 @@ def _add_data(subparsers: Any) -> None:
     )
     check.add_argument("--plots", metavar="DIR", help="folder for pictures of all that")
     check.add_argument("--fix", metavar="DIR", help="new folder for a cleaned copy of the data")
-    check.add_argument("--layout", choices=("voc", "coco"), default="voc", help="of that copy")
+    check.add_argument("--layout", choices=LAYOUTS, help=f"of that copy; {LAYOUT_HELP}")
+    _add_bad_data(check)
     check.set_defaults(run=commands.check_data)
+    split = actions.add_parser(
+        "split",
+        help="divide unsplit data into parts",
+        description="Writes a copy of the data in parts. Each has its share of every class; "
+        "pictures that look alike stay in one part.",
+    )
+    split.add_argument("data", nargs="+", help=DATA_HELP)
+    split.add_argument("--output", required=True, help="new folder to write")
+    split.add_argument(
+        "--parts",
+        nargs="+",
+        type=_part,
+        default=[("train", 0.8), ("val", 0.2)],
+        metavar="NAME=SHARE",
+        help="their names and shares, together 1; default: train=0.8 val=0.2",
+    )
+    split.add_argument("--seed", type=int, default=0, help="another one draws other parts")
+    split.add_argument("--layout", choices=LAYOUTS, help=LAYOUT_HELP)
+    _add_bad_data(split)
+    split.set_defaults(run=commands.split_data)
     convert = actions.add_parser("convert", help="write the data in another layout")
     convert.add_argument("data", nargs="+", help=f"{DATA_HELP}: here each is a split of its own")
-    convert.add_argument("--format", choices=("tfrecord", "voc", "coco"), required=True)
+    convert.add_argument("--format", choices=LAYOUTS, required=True)
     convert.add_argument("--output", required=True, help="new folder to write")
     convert.add_argument(
         "--shards", type=_positive, default=1, help="files of each split, of tfrecord; default 1"
     )
+    _add_bad_data(convert)
     convert.set_defaults(run=commands.convert_data)
 
 
@@ -223,6 +248,14 @@ def _share(text: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number between 0 and 1")
     return value
+
+
+def _part(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be such as train=0.8") from None
 
 
 def _fail(message: str) -> int:

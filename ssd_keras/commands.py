@@ -15,6 +15,7 @@ from ssd_keras.quiet import import_tensorflow
 
 if TYPE_CHECKING:
     from ssd_keras.data.examples import DetectionData
+    from ssd_keras.data.splits import Split
     from ssd_keras.models import SSD
     from ssd_keras.recipes import TrainRecipe
 
@@ -37,6 +38,9 @@ def train(parsed: argparse.Namespace) -> None:
         f"curves: {os.path.join(parsed.output, 'curves.png')}",
         flush=True,
     )
+    if (warmup := recipe.warmup(epochs * steps)) < recipe.warmup_steps:
+        told = f"warm-up: {warmup} steps, a third of all, instead of {recipe.warmup_steps}"
+        print(told, flush=True)
     _import_tensorflow()
     from ssd_keras.engine.train import train
 
@@ -146,6 +150,8 @@ def score(parsed: argparse.Namespace) -> None:
 
 def export(parsed: argparse.Namespace) -> None:
     """Writes a SavedModel or a TFLite file, checked in a fresh process."""
+    from ssd_keras.serving.request import check_request
+
     options = {
         "quantize": parsed.quantize,
         "post_processing": parsed.post_processing,
@@ -156,6 +162,8 @@ def export(parsed: argparse.Namespace) -> None:
         for name in ("score_threshold", "iou_threshold", "max_detections")
         if getattr(parsed, name) is not None
     }
+    options = {name: value for name, value in options.items() if value is not None}
+    check_request(parsed.output, parsed.format, options, parsed.calibration_data)
     _import_tensorflow()
     from ssd_keras.serving.export import export, pictures_of
 
@@ -170,7 +178,7 @@ def export(parsed: argparse.Namespace) -> None:
         parsed.format,
         settings=dataclasses.replace(model.detection_settings, **settings),
         pictures=pictures_of(data, CALIBRATION_PICTURES) if data else (),
-        **{name: value for name, value in options.items() if value is not None},
+        **options,
     )
     print(report)
 
@@ -217,7 +225,7 @@ def check_data(parsed: argparse.Namespace) -> None:
     if parsed.set and not (parsed.preset or parsed.recipe):
         raise ValueError(f"--set {parsed.set[0]!r} changes a recipe; pass --preset or --recipe too")
     recipe = _recipe(parsed) if parsed.preset or parsed.recipe else None
-    splits = load_splits(parsed.data, _is_terminal())
+    splits = load_splits(parsed.data, _is_terminal(), parsed.bad_data)
     examination = examine(splits, _is_terminal())
     print(examination)
     boxes = None
@@ -229,44 +237,70 @@ def check_data(parsed: argparse.Namespace) -> None:
         from ssd_keras.presets import is_trained
 
         model = initial_model(recipe.replace(trunk_weights=""), splits[0].data.class_names)
+        changed_by = "the recipe changes it" if parsed.recipe else "--set changes it"
         boxes = check_boxes(
             splits,
             layout_of(model),
-            recipe.preset,
+            f"{recipe.preset} as {changed_by}" if recipe.model_options else recipe.preset,
             recipe.match_threshold,
             keep_ratios=is_trained(recipe.preset),
             progress=_is_terminal(),
         )
         print(f"\n{describe_boxes(boxes)}")
     if parsed.fix:
-        from ssd_keras.data.write import write_splits
-        from ssd_keras.doctor.fix import cleaned
+        from ssd_keras.doctor.fix import cleaned, describe_kept
 
         copies, changes = cleaned(examination)
-        specs = write_splits(copies, parsed.fix, parsed.layout, progress=_is_terminal())
-        print("\n".join(["", "cleaned copy", *(f"  {line}" for line in [*changes, *specs])]))
+        written = _write_copies(copies, parsed.fix, parsed.layout, parsed.data)
+        lines = [*(changes or ["nothing had to be changed"]), *describe_kept(examination, copies)]
+        print("\n".join(["", "cleaned copy", *(f"  {line}" for line in [*lines, *written])]))
     if parsed.plots:
         _import_tensorflow()
         from ssd_keras.doctor.plots import write_plots
 
-        written = write_plots(examination, boxes, parsed.plots)
-        print(f"\nwrote {', '.join(map(os.path.basename, written))} to {parsed.plots}")
+        plots = write_plots(examination, boxes, parsed.plots)
+        print(f"\nwrote {', '.join(map(os.path.basename, plots))} to {parsed.plots}")
+
+
+def split_data(parsed: argparse.Namespace) -> None:
+    """Divides a data set into parts, in a copy."""
+    from ssd_keras.doctor.divide import divide
+
+    shares = dict(parsed.parts)
+    if len(shares) < len(parsed.parts):
+        raise ValueError("--parts names a part twice; expected such as train=0.8 val=0.2")
+    data = _load(parsed.data, parsed.bad_data)
+    parts, notes = divide(data, shares, parsed.seed, _is_terminal())
+    _print_problems(notes)
+    print(*_write_copies(parts, parsed.output, parsed.layout, parsed.data), sep="\n")
 
 
 def convert_data(parsed: argparse.Namespace) -> None:
     """Writes a data set in another layout."""
     from ssd_keras.data.splits import load_splits
-    from ssd_keras.data.write import write_splits
 
-    if parsed.format == "tfrecord":
-        _import_tensorflow()
-    splits = load_splits(parsed.data, _is_terminal())
+    splits = load_splits(parsed.data, _is_terminal(), parsed.bad_data)
     _print_problems([str(problem) for split in splits for problem in split.data.problems])
-    specs = write_splits(
-        splits, parsed.output, parsed.format, shards=parsed.shards, progress=_is_terminal()
-    )
-    for split, spec in zip(splits, specs, strict=True):
-        print(f"wrote {len(split.data)} pictures; read them as '{spec}'")
+    lines = _write_copies(splits, parsed.output, parsed.format, parsed.data, parsed.shards)
+    print(*lines, sep="\n")
+
+
+def _write_copies(
+    splits: "Sequence[Split]",
+    folder: str,
+    layout: str | None,
+    specs: Sequence[str],
+    shards: int = 1,
+) -> list[str]:
+    """Writes splits in a layout, by default that of their source; what to say of the copies."""
+    from ssd_keras.data.copies import describe_copies
+    from ssd_keras.data.write import own_layout, write_splits
+
+    layout = layout or own_layout(specs)
+    if layout == "tfrecord":
+        _import_tensorflow()
+    copies = write_splits(splits, folder, layout, shards=shards, progress=_is_terminal())
+    return describe_copies(splits, copies, _is_terminal())
 
 
 def info(parsed: argparse.Namespace) -> None:
@@ -276,6 +310,11 @@ def info(parsed: argparse.Namespace) -> None:
     if parsed.model == "presets":
         print(*PRESETS.values(), sep="\n")
         return
+    if parsed.model.endswith(".py"):
+        raise ValueError(
+            f"{parsed.model!r} is a recipe, not a model; info wants a RUN directory of `ssd-keras "
+            "train`, a .keras file, what `ssd-keras export` wrote, or a preset's name."
+        )
     _import_tensorflow()
     from ssd_keras.engine.describe import describe
 

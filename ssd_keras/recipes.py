@@ -45,7 +45,7 @@ class TrainRecipe:
         schedule: "steps" (default) or "cosine".
         decay_steps: shares of the training, 0..1, at which the rate falls to a tenth, for
             "steps".
-        warmup_steps: linear rise at the start. Default 0.
+        warmup_steps: linear rise at the start, at most a third of all steps. Default 0.
         precision: "float32" (default), "mixed_bfloat16" or "mixed_float16".
         jit_compile: compile the step with XLA. Default False.
         negatives_per_positive: hard negatives for one match. Default 3.
@@ -167,6 +167,22 @@ class TrainRecipe:
         """
         steps_per_epoch = max(1, num_pictures // self.batch_size)
         return self.epochs or -(-self.steps // steps_per_epoch), steps_per_epoch
+
+    def warmup(self, total_steps: int) -> int:
+        """How many steps the learning rate rises: of a short training at most a third.
+
+        Args:
+            total_steps: steps of the whole training.
+
+        Returns:
+            `warmup_steps`, or a third of all steps, rounded down.
+
+        Example:
+
+        >>> TrainRecipe(preset="ssd300_vgg16_voc", epochs=2, warmup_steps=50).warmup(31)
+        10
+        """
+        return min(self.warmup_steps, total_steps // 3)
 
     def replace(self, **changes: Any) -> "TrainRecipe":
         """A copy with other values.

@@ -15,6 +15,7 @@ from ssd_keras import cli
 SMALL = ["--preset", "ssd192_small_shapes", "--set", "epochs=1", "--set", "steps=0"]
 SMALL += ["--set", "batch_size=4", "--set", "optimizer=adamw", "--set", "decay_steps="]
 SMALL += ["--set", "model_options.width=4", "--set", "model_options.image_size=[64, 64]"]
+INT8 = ["--format", "tflite", "--quantize", "int8"]
 TRAIN = ["train", *SMALL, "--train-data", "synthetic:shapes@train[:4]", "--output"]
 
 
@@ -55,6 +56,13 @@ def broken_picture(folder):
     spec = write_voc(folder / "voc")
     (folder / "voc" / "JPEGImages" / "p1.jpg").write_bytes(encoded()[:-20])
     return [*train_on(folder, spec), "--bad-data", "refuse"]
+
+
+def bad_box(folder):
+    spec = write_voc(folder / "voc")
+    path = folder / "voc" / "Annotations" / "p0.xml"
+    path.write_text(path.read_text().replace("<xmax>60<", "<xmax>11<"))
+    return [spec]
 
 
 def unknown_class(folder):
@@ -151,6 +159,11 @@ BAD_INPUTS = [
         r"data 'voc:.*gone@train': no folder Annotations in .*gone; expected VOC's layout there",
     ),
     (
+        "a part of data that is refused",
+        lambda folder: ["data", "check", *bad_box(folder), "--bad-data", "refuse"],
+        r".*p0\.xml: object 1 \(dog\): box .* has no area; .*; mend the data, or pass bad_data=.*",
+    ),
+    (
         "unknown kind of data",
         lambda folder: train_on(folder, "pascal:somewhere@train"),
         r"data 'pascal:somewhere@train': unknown kind 'pascal'; expected one of voc:ROOT@SPLIT, .*",
@@ -158,7 +171,8 @@ BAD_INPUTS = [
     (
         "missing split",
         lambda folder: train_on(folder, write_voc(folder / "voc").replace("@train", "@trian")),
-        r"data 'voc:.*@trian': no split file .*trian\.txt; expected one of the splits there: train",
+        r"data 'voc:.*@trian': no split file .*trian\.txt; expected one of the splits there: "
+        "train, or all for all pictures",
     ),
     (
         "empty picture folder",
@@ -208,6 +222,23 @@ BAD_INPUTS = [
         "model file that is no model",
         lambda folder: evaluate(folder, b"no model at all"),
         r"'.*model\.keras' is no Keras model; pass a \.keras file that .* wrote\.",
+    ),
+    (
+        "a recipe for a model",
+        lambda folder: ["info", "training/recipes/own_data.py"],
+        r"'training/recipes/own_data\.py' is a recipe, not a model; info wants a RUN directory of "
+        r"`ssd-keras train`, a \.keras file, what `ssd-keras export` wrote, or a preset's name\.",
+    ),
+    (
+        "int8 without pictures",
+        lambda folder: ["export", "gone.keras", *INT8, "--output", f"{folder}/x.tflite"],
+        r"int8 needs pictures to calibrate on; pass calibration data, such as the training data "
+        r"\(--calibration-data\)\.",
+    ),
+    (
+        "an export to a wrong place, of a model that is not there",
+        lambda folder: ["export", "gone.keras", "--format", "tflite", "--output", f"{folder}/x"],
+        r"output '.*x' does not fit the format tflite; pass a file ending in \.tflite\.",
     ),
     (
         "neither model nor preset",
@@ -449,11 +480,15 @@ def test_info_describes_presets_and_models(capsys):
 # A process of its own
 
 
-def test_help_and_presets_import_no_framework():
-    for words in (["--help"], ["train", "--help"], ["info", "presets"]):
+def test_what_can_be_answered_at_once_imports_no_framework():
+    refused = [["info", "recipe.py"], ["export", "model", *INT8, "--output", "x.tflite"]]
+    for words in (["--help"], ["train", "--help"], ["info", "presets"], *refused):
+        status = 2 if words in refused else 0
         command = (
-            "import sys; sys.argv = ['ssd-keras']\nfrom ssd_keras import cli\ntry:\n"
-            f"    cli.main({words!r})\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+            "import sys; sys.argv = ['ssd-keras']; sys.stderr = sys.stdout\n"
+            "from ssd_keras import cli\ntry:\n"
+            f"    assert cli.main({words!r}) == {status}\n"
+            "except SystemExit as stop:\n    assert stop.code == 0\n"
             "print(sorted({'tensorflow', 'keras', 'jax', 'numpy'} & sys.modules.keys()))"
         )
         done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)

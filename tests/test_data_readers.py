@@ -416,7 +416,7 @@ WRONG_WORDS = {
         "voc:{root}@tset",
         FileNotFoundError,
         r"data 'voc:.*@tset': no split file .*tset\.txt; expected one of the splits there: "
-        r"empty, train$",
+        r"empty, train, or all for all pictures$",
     ),
     "empty split": ("voc:{root}@empty", ValueError, r"split file .*empty\.txt is empty; expected"),
     "file": ("coco:{root}/no.json@{root}", FileNotFoundError, r"no annotation file .*no\.json; e"),

@@ -243,7 +243,12 @@ def test_check_prints_words_that_train_takes(tmp_path, capsys):
     plots = tmp_path / "plots"
     assert cli.main([*words, "--plots", str(plots), "--set", "match_threshold=0.45"]) == 0
     printed = capsys.readouterr().out
-    assert "matched from an overlap of 0.45" in printed
+    assert re.search(
+        r"^default boxes of ssd192_small_shapes as the recipe changes it \(340, input 64x64\), "
+        r"matched from an overlap of 0\.45$",
+        printed,
+        re.MULTILINE,
+    )
     pasted = re.findall(r"--set '(model_options\.\w+=\S.*?)'", printed)
     assert [words.partition("=")[0] for words in pasted] == [
         "model_options.sizes",

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from ssd_keras.doctor.findings import (
     repeated_boxes,
     shift_findings,
 )
-from ssd_keras.doctor.fix import cleaned
+from ssd_keras.doctor.fix import cleaned, describe_kept
 from ssd_keras.doctor.pictures import find_twins, picture_bits, take_fingerprint
 
 
@@ -144,6 +145,57 @@ def test_boxes_that_are_a_pixel_off_are_told_by_the_edges(begin, end, words):
         assert text.startswith("train: 9 of 9 boxes at the ") and expected in text
 
 
+# Of 120 x 90 pixels, at the left edge, at the right edge and in the middle: as read, and mended.
+MENDED = {
+    "voc from 0": (
+        -1,
+        -1,  # both edges of all boxes go one pixel right and down
+        [[-1, 30, 40, 20], [60, 30, 59, 20], [50, 40, 9, 9]],
+        [[0, 31, 40, 20], [61, 31, 59, 20], [51, 41, 9, 9]],
+    ),
+    "coco with VOC's corners": (
+        1,
+        0,  # left and top edges alone go one pixel left and up
+        [[1, 30, 40, 20], [60, 30, 60, 20], [50, 40, 9, 9]],
+        [[0, 29, 41, 21], [59, 29, 61, 21], [49, 39, 10, 10]],
+    ),
+    "none": (0, 0, *[[[0, 30, 40, 20], [60, 30, 60, 20], [50, 40, 9, 9]]] * 2),
+}
+
+
+@pytest.mark.parametrize(("begin", "end", "boxes", "expected"), MENDED.values(), ids=MENDED)
+def test_boxes_that_are_a_pixel_off_are_moved(begin, end, boxes, expected):
+    one = example(boxes=boxes)
+    one.areas[2] = 50.0  # of a mask
+    examination = examine([split_of(*[replace(one, image_id=str(n)) for n in range(6)])])
+    (split,), changes = cleaned(examination)
+    found = split.data.examples[0]
+    assert found.boxes.tolist() == expected
+    assert found.areas[2] == 50.0 and found.areas[1] == expected[1][2] * expected[1][3]
+    assert ("boxes moved by a pixel: 3" in changes) == bool(begin)
+    # Mended, it is no longer found.
+    again = examine([split])
+    assert not [f for f in again.findings if "shifted" in f.kind]
+    told = [str(f) for f in examination.findings if f.kind == "boxes shifted by one"]
+    assert len(told) == sum(map(bool, (begin, end)))
+    assert all(
+        "; --fix moves these edges of all boxes, or convert the data anew" in t for t in told
+    )
+
+
+def test_boxes_are_not_moved_where_some_are_right():
+    """Five of eight begin at -1, which is told; three at 0 or 1 would be moved away."""
+    boxes = [[x, 30, 40, 20] for x in (-1, -1, -1, -1, -1, 0, 1, 1)]
+    one = example(boxes=[[x, 10 * n, 40, 5 + n] for n, (x, *_) in enumerate(boxes)])
+    examination = examine([split_of(one)])
+    (split,), changes = cleaned(examination)
+    assert split.data.examples[0].boxes[:, 0].tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
+    assert changes == ["boxes cut at the picture's edge: 5"]
+    assert describe_kept(examination, [split]) == [
+        "left as they are, for you to judge: boxes perhaps shifted by one 1"
+    ]
+
+
 def test_few_boxes_at_the_edges_tell_nothing():
     assert shift_findings(split_of(example(boxes=[[-1, -1, 30, 20]]))) == []
 
@@ -154,7 +206,9 @@ def test_boxes_at_the_edges_that_disagree_tell_nothing():
     assert shift_findings(split_of(example(boxes=boxes))) == []
     mostly = [[x, 30, 40, 20] for x in (-1, -1, -1, -1, -1, -1, 0, 0, 1, 1)]
     (finding,) = shift_findings(split_of(example(boxes=mostly)))
-    assert str(finding) == "train: 6 of 10 boxes at the left and top edges are -1 pixel from 0"
+    assert finding.kind == "boxes perhaps shifted by one"
+    assert str(finding).startswith("train: 6 of 10 boxes at the left and top edges are -1 pixel")
+    assert "(--fix moves none, for the others are right)" in str(finding)
 
 
 def test_problems_of_the_readers_are_told_by_kind(tmp_path):
@@ -329,7 +383,7 @@ def test_the_copy_has_no_certain_fault_and_the_source_stays(tmp_path):
         "boxes and pictures left out or clipped by the reader: 2",
         "repeated objects left out: 1",
         "copies of pictures left out: 1",
-        "pictures that cannot be decoded left out: 1",
+        "broken pictures left out: 1",
     ]
     assert [[x.image_id for x in split.data.examples] for split in splits] == [["a", "c"], ["e"]]
     assert splits[0].data.examples[0].labels.tolist() == [11, 7]
@@ -347,13 +401,27 @@ def test_boxes_a_little_outside_are_cut():
     assert changes == ["boxes cut at the picture's edge: 2"]
 
 
-@pytest.mark.parametrize("layout", ["voc", "coco"])
+def test_what_stays_is_told(tmp_path):
+    """A box of no area is left out: its dog stays in the picture. And an empty picture stays."""
+    voc_pair(tmp_path)
+    write_voc(tmp_path, {"x": []}, "test", size=(0, 0))
+    specs = [f"voc:{tmp_path}@{name}" for name in ("train", "val", "test")]
+    examination = examine(load_splits(specs))
+    copies, _ = cleaned(examination)
+    assert describe_kept(examination, copies) == [
+        "boxes left out: 1; what they showed is still in the pictures, without a label: label it "
+        "anew where it matters",
+        "pictures without objects: 1, kept, to learn the background from",
+    ]
+
+
+@pytest.mark.parametrize("layout", ["voc", "coco", "yolo", "tfrecord"])
 def test_check_with_fix_writes_a_copy_that_has_nothing_wrong(tmp_path, capsys, layout):
     specs = voc_pair(tmp_path / "data")
     folder = tmp_path / "clean"
     assert cli.main(["data", "check", *specs, "--fix", str(folder), "--layout", layout]) == 0
-    words = capsys.readouterr().out.partition("cleaned copy\n")[2].split()
-    copies = [word for word in words if word.startswith(f"{layout}:")]
+    printed = capsys.readouterr().out.partition("cleaned copy\n")[2]
+    copies = re.findall(rf"wrote \d pictures; read them as '({layout}:.*)'", printed)
     assert len(copies) == 2
     splits = load_splits(copies)
     assert [len(split.data) for split in splits] == [2, 1]

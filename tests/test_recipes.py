@@ -116,6 +116,13 @@ def test_values_out_of_range_are_refused(changes, message):
         RECIPE.replace(**changes)
 
 
+@pytest.mark.parametrize(
+    ("total_steps", "expected"), [(3000, 50), (150, 50), (149, 49), (20, 6), (2, 0)]
+)
+def test_warm_up_is_at_most_a_third_of_the_steps(total_steps, expected):
+    assert RECIPE.replace(warmup_steps=50).warmup(total_steps) == expected
+
+
 def test_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         RECIPE.steps = 5

@@ -212,6 +212,18 @@ def test_schedule_of_a_recipe(changes, expected):
     assert rates == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_warm_up_longer_than_the_training_is_cut():
+    """50 of 12 steps: 4 rise instead, and the fourth has the whole rate."""
+    optimizer = make_optimizer(
+        recipe(learning_rate=1.0, warmup_steps=50, schedule="steps"), total_steps=12
+    )
+    rates = []
+    for step in range(12):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    assert rates == pytest.approx([0.25, 0.5, 0.75] + [1.0] * 9)
+
+
 # Resuming
 
 

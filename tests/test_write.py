@@ -1,17 +1,27 @@
 """Data sets written in other layouts and read again."""
 
 import hashlib
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from datasets import coco_image, coco_object, picture_bytes, voc_object, write_coco, write_voc
+from datasets import (
+    coco_image,
+    coco_object,
+    picture_bytes,
+    turned_picture,
+    voc_object,
+    write_coco,
+    write_voc,
+)
 
 from ssd_keras import cli
 from ssd_keras.data import load_data
 from ssd_keras.data.class_names import read_label_map
+from ssd_keras.data.copies import describe_copies
 from ssd_keras.data.splits import Split, load_splits
-from ssd_keras.data.write import write_splits
+from ssd_keras.data.write import LAYOUTS, own_layout, write_splits
 
 
 def source(root):
@@ -27,7 +37,7 @@ def source(root):
     return load_splits([train, write_voc(root, {"b": []}, "val")])
 
 
-@pytest.mark.parametrize("layout", ["voc", "coco", "tfrecord"])
+@pytest.mark.parametrize("layout", ["voc", "coco", "yolo", "tfrecord"])
 def test_what_is_written_reads_the_same(tmp_path, layout):
     splits = source(tmp_path / "source")
     specs = write_splits(splits, str(tmp_path / "copy"), layout, shards=2)
@@ -41,10 +51,107 @@ def test_what_is_written_reads_the_same(tmp_path, layout):
             np.testing.assert_array_equal(found.boxes, expected.boxes)
             assert found.labels.tolist() == expected.labels.tolist()
             np.testing.assert_allclose(found.areas, expected.areas, rtol=1e-6)
-            if layout != "coco":  # which has no such flag
+            if layout not in ("coco", "yolo"):  # which have no such flag
                 assert found.is_difficult.tolist() == expected.is_difficult.tolist()
     assert load_data(specs[0]).class_names == splits[0].data.class_names
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "source"]
+
+
+def test_yolo_files_are_as_ultralytics_reads_them(tmp_path):
+    splits = source(tmp_path / "source")
+    write_splits(splits, str(tmp_path / "copy"), "yolo")
+    files = sorted(str(p.relative_to(tmp_path / "copy")) for p in (tmp_path / "copy").rglob("*.*"))
+    assert files == [
+        "classes.txt", "data.yaml", "images/train/000012.jpg", "images/train/my_photo_1.png",
+        "images/val/b.jpg", "labels/train/000012.txt", "labels/train/my_photo_1.txt",
+        "labels/val/b.txt",
+    ]  # fmt: skip
+    # x = (10 + 30 / 2) / 100, y = (20 + 40 / 2) / 80, 30 / 100, 40 / 80; then all of the picture;
+    # (.5 + 31 / 2) / 100, (1.25 + 41 / 2) / 80, 31 / 100, 41 / 80. Dog is 11, cat 7 of VOC's.
+    assert (tmp_path / "copy/labels/train/000012.txt").read_text().splitlines() == [
+        "11 0.25 0.5 0.3 0.5", "7 0.5 0.5 1 1", "11 0.16 0.271875 0.31 0.5125",
+    ]  # fmt: skip
+    assert (tmp_path / "copy/labels/val/b.txt").read_text() == ""
+    yaml = pytest.importorskip("yaml", reason="NOT TESTED: PyYAML is not installed")
+    content = yaml.safe_load((tmp_path / "copy/data.yaml").read_text())
+    assert (content["train"], content["val"]) == ("images/train", "images/val")
+    assert content["names"] == dict(enumerate(splits[0].data.class_names))
+
+
+def test_odd_names_survive_in_yaml(tmp_path):
+    names = ("bird's nest", 'a "b": c', "# 7", "null", "Vögel 🦆")
+    data = load_data(write_voc(tmp_path / "a", {"x": []}), class_names=names)
+    (spec,) = write_splits([Split("2007", data)], str(tmp_path / "copy"), "yolo")
+    assert spec.endswith("copy@2007")
+    assert load_data(spec).class_names == names
+
+
+def test_boxes_of_a_picture_as_it_is_stored_are_no_yolo(tmp_path):
+    """Its EXIF data turn the picture, the annotation is of 80 x 100 pixels before that."""
+    write_voc(tmp_path / "a", {"x": [voc_object()]}, size=(80, 100))
+    (tmp_path / "a/JPEGImages/x.jpg").write_bytes(turned_picture((80, 100)))
+    data = load_data(f"voc:{tmp_path}/a@train", bad_data="refuse")
+    with pytest.raises(
+        ValueError, match=r"x\.jpg: its EXIF data turn the picture but not its boxes"
+    ):
+        write_splits([Split("train", data)], str(tmp_path / "copy"), "yolo")
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("layout", ["voc", "yolo"])
+def test_gifs_are_written_under_a_name_that_is_read(tmp_path, layout):
+    write_voc(tmp_path / "a", {"x": [voc_object()]})
+    (tmp_path / "a/JPEGImages/x.jpg").write_bytes(picture_bytes("GIF"))
+    data = load_data(f"voc:{tmp_path}/a@train", bad_data="refuse")
+    (spec,) = write_splits([Split("train", data)], str(tmp_path / "copy"), layout)
+    assert len(load_data(spec, bad_data="refuse")) == 1
+
+
+def test_a_layout_of_ones_own_is_kept(tmp_path):
+    assert cli.LAYOUTS == LAYOUTS
+    (tmp_path / "data.toml").write_text('train = "coco:a.json@b"\nvalidation = "coco:c.json@b"')
+    assert own_layout([f"{tmp_path}/data.toml"]) == "coco"
+    assert own_layout(["yolo:a@train", "voc:b@train"]) == "voc"
+    assert own_layout(["tfds:voc/2007@train"]) == "voc"
+
+
+# --- what is said of copies ---
+
+
+def test_what_a_copy_could_not_hold_is_told(tmp_path):
+    """A box one pixel wide, which our reader of VOC takes for a slip; a flag that YOLO lacks."""
+    table = "filename,class,xmin,ymin,xmax,ymax,difficult\n"
+    rows = "x.jpg,zebra,5,5,6,20,0\nx.jpg,apple,5,5,30,20,1\n"
+    (tmp_path / "a.csv").write_text(table + rows)
+    (tmp_path / "x.jpg").write_bytes(picture_bytes())
+    splits = load_splits([f"csv:{tmp_path}/a.csv@{tmp_path}"])
+    told = {}
+    for layout in ("voc", "yolo"):
+        specs = write_splits(splits, str(tmp_path / layout), layout)
+        wrote, *told[layout] = describe_copies(splits, specs)
+        assert wrote == f"wrote 1 pictures; read them as '{specs[0]}'"
+    assert len(told["voc"]) == 2 and told["voc"][1] == (
+        "classes that are gone, for no object has them: zebra"
+    )
+    assert re.search(
+        r"^objects that this layout cannot hold and that are lost: 1, the first: .*x\.xml: object"
+        r" 1 \(zebra\): box .* has no area",
+        told["voc"][0],
+    )
+    assert told["yolo"] == ["difficult flags that this layout cannot hold and that are lost: 1"]
+
+
+def test_class_numbers_that_change_are_told(tmp_path):
+    """VOC's files have names alone: those of VOC's twenty get their numbers there."""
+    data = load_data(write_voc(tmp_path / "a", {"x": [voc_object(), voc_object("cat")]}),
+                     class_names=["dog", "aeroplane", "cat"])  # fmt: skip
+    specs = write_splits([Split("train", data)], str(tmp_path / "copy"), "voc")
+    assert describe_copies([Split("train", data)], specs)[1:] == [
+        "class numbers are others, old -> new: dog 0 -> 11, aeroplane 1 -> 0, cat 2 -> 7; where "
+        "numbers matter, name the classes in a data.toml"
+    ]
+    same = write_splits([Split("train", data)], str(tmp_path / "same"), "coco")
+    assert describe_copies([Split("train", data)], same)[1:] == []
 
 
 def test_names_of_files_are_safe_and_ids_unlike_each_other(tmp_path):
@@ -81,9 +188,11 @@ def test_coco_keeps_whole_numbers_as_ids_and_crowds(tmp_path):
     assert (data.class_names, data.category_ids) == (("car", "dog"), (3, 18))
     assert data.examples[0].is_crowd.tolist() == [True]
     assert data.examples[0].boxes.tolist() == [[10.1, 20.2, 30.3, 40.4]]
-    with pytest.raises(ValueError, match=r"7\.jpg: a crowd, for which VOC has no flag; choose the"):
-        write_splits(splits, str(tmp_path / "voc"), "voc")
-    assert not (tmp_path / "voc").exists()
+    for layout in ("voc", "yolo"):
+        words = rf"7\.jpg: a crowd, for which {layout.upper()} has no flag; choose the layout coco"
+        with pytest.raises(ValueError, match=words):
+            write_splits(splits, str(tmp_path / layout), layout)
+        assert not (tmp_path / layout).exists()
 
 
 def test_records_have_the_keys_of_the_object_detection_api(tmp_path):
@@ -139,9 +248,12 @@ def test_a_taken_folder_and_an_unknown_layout_are_errors(tmp_path):
     (tmp_path / "taken" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"output '.*taken' is not an empty folder; choose"):
         write_splits(splits, str(tmp_path / "taken"), "voc")
-    with pytest.raises(ValueError, match=r"unknown layout 'yolo'; expected one of voc, coco, t"):
-        write_splits(splits, str(tmp_path / "copy"), "yolo")
+    with pytest.raises(ValueError, match=r"unknown layout 'via'; expected one of voc, coco, y"):
+        write_splits(splits, str(tmp_path / "copy"), "via")
     assert (tmp_path / "taken" / "notes.txt").read_text() == "mine"
+    empty = Split("val", type(splits[0].data)(splits[0].data.class_names, ()))
+    with pytest.raises(ValueError, match=r"the split 'val' has no picture; nothing was written"):
+        write_splits([splits[0], empty], str(tmp_path / "copy"), "coco")
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path):

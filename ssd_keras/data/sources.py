@@ -148,6 +148,24 @@ def parts_of(spec: str) -> list[str]:
     return [f"{spec}@{part}" for part in PARTS if getattr(data_file, part)]
 
 
+def kinds_of(specs: Sequence[str]) -> set[str]:
+    """The kinds of data sets, those in data files included.
+
+    Args:
+        specs: words for data sets and data files.
+
+    Returns:
+        the words in front of their colons.
+
+    Example:
+
+    >>> sorted(kinds_of(["voc:cells@train", "coco:moon.json@pictures"]))
+    ['coco', 'voc']
+    """
+    parts, _ = expand([part for spec in specs for part in parts_of(spec)])
+    return {part.partition(":")[0] for part in parts}
+
+
 def _from_folder(spec: str, folder: str) -> str:
     """The words for a data set with paths that start in another folder."""
     kind, colon, rest = spec.partition(":")

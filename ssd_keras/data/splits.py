@@ -16,18 +16,21 @@ class Split(NamedTuple):
     data: DetectionData
 
 
-def load_splits(specs: Sequence[str], progress: bool = False) -> list[Split]:
+def load_splits(
+    specs: Sequence[str], progress: bool = False, bad_data: str = "drop"
+) -> list[Split]:
     """Loads each data set as a split of its own; what cannot be used is in its problems.
 
     Args:
         specs: words for data sets, see `load_data`; a data file gives one split for each part.
         progress: whether progress bars are shown, default False.
+        bad_data: "drop" (default) or "refuse", see `load_data`.
 
     Returns:
         The splits in the order of `specs`, with common class names and labels.
     """
     specs = [part for spec in specs for part in parts_of(spec)]
-    loaded = [load_data(spec, progress=progress) for spec in specs]
+    loaded = [load_data(spec, progress=progress, bad_data=bad_data) for spec in specs]
     class_names = united_names([data.class_names for data in loaded])
     names = split_names(specs)
     return [

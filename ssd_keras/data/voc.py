@@ -20,7 +20,8 @@ VOC_CLASS_NAMES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
     "tvmonitor",
 )  # fmt: skip
-PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp")
+EVERYTHING = "all"
+PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp", ".gif")
 
 
 def read_voc(
@@ -39,7 +40,8 @@ def read_voc(
     Args:
         root: folder with Annotations/, JPEGImages/ and ImageSets/Main/.
         split: name of a file in ImageSets/Main, without .txt. VOC's per-class files (an id and a
-            flag a line) give the same pictures as the split they belong to.
+            flag a line) give the same pictures as the split they belong to. "all", where there is
+            no such file, is every picture; annotations and pictures may then lie in the root.
         class_names: names in label order; None takes VOC's twenty where all names found are among
             them, else the names found, sorted.
         check_pictures: whether every picture file is looked at, default True.
@@ -51,19 +53,22 @@ def read_voc(
     Raises:
         FileNotFoundError: a folder or the split file is missing.
     """
-    folders = ("Annotations", "ImageSets/Main") + (("JPEGImages",) if check_pictures else ())
-    for folder in folders:
-        if not os.path.isdir(os.path.join(root, folder)):
-            raise FileNotFoundError(f"no folder {folder} in {root}; expected VOC's layout there")
-    annotations = _list_files(os.path.join(root, "Annotations"), (".xml",))
-    pictures = _list_files(os.path.join(root, "JPEGImages"), PICTURE_EXTENSIONS)
-    stems, problems = _read_split(root, split, annotations)
+    split_file = os.path.join(root, "ImageSets", "Main", f"{split}.txt")
+    is_whole = split == EVERYTHING and not os.path.lexists(split_file)
+    annotation_folder, picture_folder = _find_folders(root, is_whole, check_pictures)
+    annotations = _list_files(annotation_folder, (".xml",))
+    pictures = _list_files(picture_folder, PICTURE_EXTENSIONS)
+    problems: list[Problem] = []
+    if is_whole:
+        stems = sorted({*annotations, *pictures})
+    else:
+        stems = _read_split(root, split_file, annotations, problems)
 
     def read(stem: str) -> tuple[AnnotatedPicture | None, list[Problem]]:
         if stem not in annotations:
-            missing = os.path.join(root, "Annotations", f"{stem}.xml")
+            missing = os.path.join(annotation_folder, f"{stem}.xml")
             return None, [Problem(missing, "", "the annotation file is missing; expected it there")]
-        picture = pictures.get(stem) or os.path.join(root, "JPEGImages", f"{stem}.jpg")
+        picture = pictures.get(stem) or os.path.join(picture_folder, f"{stem}.jpg")
         return _read_annotation(root, stem, annotations[stem], picture)
 
     parsed = map_in_threads(read, stems, "reading annotations", progress)
@@ -76,6 +81,21 @@ def read_voc(
         annotated, class_names, check_pictures=check_pictures, progress=progress
     )
     return DetectionData(tuple(class_names), examples, (*problems, *more))
+
+
+def _find_folders(root: str, is_whole: bool, check_pictures: bool) -> tuple[str, str]:
+    """The folders of annotations and of pictures."""
+    annotations, pictures = (os.path.join(root, name) for name in ("Annotations", "JPEGImages"))
+    if is_whole and os.path.isdir(root) and not os.path.isdir(annotations):
+        return root, pictures if os.path.isdir(pictures) else root
+    needed = [] if is_whole else ["ImageSets/Main"]
+    for folder in ("Annotations", *needed, *(["JPEGImages"] if check_pictures else [])):
+        if not os.path.isdir(os.path.join(root, folder)):
+            all_of_it = "; @all takes all pictures" if folder == "ImageSets/Main" else ""
+            raise FileNotFoundError(
+                f"no folder {folder} in {root}; expected VOC's layout there{all_of_it}"
+            )
+    return annotations, pictures
 
 
 def _list_files(folder: str, extensions: Sequence[str]) -> dict[str, str]:
@@ -92,14 +112,15 @@ def _list_files(folder: str, extensions: Sequence[str]) -> dict[str, str]:
 
 
 def _read_split(
-    root: str, split: str, annotations: dict[str, str]
-) -> tuple[list[str], list[Problem]]:
-    folder = os.path.join(root, "ImageSets", "Main")
-    path = os.path.join(folder, f"{split}.txt")
+    root: str, path: str, annotations: dict[str, str], problems: list[Problem]
+) -> list[str]:
+    """The ids that a split file lists; those listed twice become problems."""
+    folder = os.path.dirname(path)
     if not os.path.isfile(path):
-        splits = sorted(_list_files(folder, (".txt",)))
+        splits = ", ".join(sorted(_list_files(folder, (".txt",)))) or "none"
         raise FileNotFoundError(
-            f"no split file {path}; expected one of the splits there: {', '.join(splits) or 'none'}"
+            f"no split file {path}; expected one of the splits there: {splits}, or all for all "
+            "pictures"
         )
     try:
         check_place(path, (root, folder))
@@ -109,7 +130,6 @@ def _read_split(
         lines = [line.strip() for line in file if line.strip()]
     if not lines:
         raise ValueError(f"the split file {path} is empty; expected one picture id a line")
-    problems: list[Problem] = []
     stems: dict[str, None] = {}
     for line in lines:
         # A stem may hold blanks: the line is cut only where it is not itself a known stem.
@@ -117,7 +137,7 @@ def _read_split(
         if stem in stems:
             problems.append(Problem(path, stem, "the picture id is listed twice"))
         stems[stem] = None
-    return list(stems), problems
+    return list(stems)
 
 
 class _TreeBuilder(ElementTree.TreeBuilder):

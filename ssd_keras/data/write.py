@@ -1,4 +1,4 @@
-"""Writes data sets in the layouts of VOC and COCO; pictures keep their bytes."""
+"""Writes data sets in the layouts of VOC, COCO and YOLO; pictures keep their bytes."""
 
 import json
 import os
@@ -10,12 +10,32 @@ from dataclasses import replace
 from tqdm import tqdm
 
 from ssd_keras.data.examples import DetectionData, Example
-from ssd_keras.data.picture_files import SIGNATURES
+from ssd_keras.data.picture_files import SIGNATURES, read_picture_header, upright_size
+from ssd_keras.data.sources import kinds_of
 from ssd_keras.data.splits import Split
 from ssd_keras.files import replacing_directory
 
 EXTENSIONS = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "GIF": ".gif"}
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+LAYOUTS = ("voc", "coco", "yolo", "tfrecord")
+
+
+def own_layout(specs: Sequence[str]) -> str:
+    """The layout that a copy of data sets has where none is asked for.
+
+    Args:
+        specs: words for data sets and data files.
+
+    Returns:
+        that of the data, where it is one and can be written; else "voc".
+
+    Example:
+
+    >>> own_layout(["yolo:cells@train", "yolo:cells@val"]), own_layout(["csv:cells.csv@pictures"])
+    ('yolo', 'voc')
+    """
+    kinds = kinds_of(specs)
+    return kinds.pop() if len(kinds) == 1 and kinds <= set(LAYOUTS) else "voc"
 
 
 def write_splits(
@@ -26,7 +46,7 @@ def write_splits(
     Args:
         splits: under the same class names.
         folder: what to make; it must not exist, or be empty.
-        layout: "voc", "coco" or "tfrecord".
+        layout: one of `LAYOUTS`.
         shards: files of each split, for "tfrecord". Default 1.
         progress: whether a bar is shown, default False.
 
@@ -34,16 +54,18 @@ def write_splits(
         words for each of them as `load_data` takes them.
 
     Raises:
-        ValueError: for an unknown layout, a folder that is taken, or data that the layout cannot
-            hold.
+        ValueError: for an unknown layout, a folder that is taken, a split without pictures, or
+            data that the layout cannot hold.
     """
     from ssd_keras.data.write_records import write_tfrecord
 
     writers: dict[str, Callable[..., list[str]]] = {
-        "voc": write_voc, "coco": write_coco, "tfrecord": write_tfrecord,
+        "voc": write_voc, "coco": write_coco, "yolo": write_yolo, "tfrecord": write_tfrecord,
     }  # fmt: skip
     if layout not in writers:
-        raise ValueError(f"unknown layout {layout!r}; expected one of {', '.join(writers)}")
+        raise ValueError(f"unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
+    if empty := [split.name for split in splits if not len(split.data)]:
+        raise ValueError(f"the split {empty[0]!r} has no picture; nothing was written")
     if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
         raise ValueError(f"output {folder!r} is not an empty folder; choose another")
     # One class has one id in all splits, whatever their own files say.
@@ -83,10 +105,7 @@ def write_voc(splits: Sequence[Split], folder: str, tick: Callable[[], object]) 
     for split in splits:
         stems = []
         for example in split.data.examples:
-            if example.is_crowd.any():
-                raise ValueError(
-                    f"{example.place}: a crowd, for which VOC has no flag; choose the layout coco"
-                )
+            _refuse_crowds(example, "VOC")
             stem = stem_of(example)
             content = example.read()
             name = stem + _extension(content)
@@ -136,6 +155,65 @@ def write_coco(splits: Sequence[Split], folder: str, tick: Callable[[], object])
         _write(path, json.dumps(content).encode())
         specs.append(f"coco:{path}@{images}")
     return specs
+
+
+def write_yolo(splits: Sequence[Split], folder: str, tick: Callable[[], object]) -> list[str]:
+    """Writes images/SPLIT/, labels/SPLIT/ and data.yaml; classes.txt for those without PyYAML.
+
+    Args:
+        splits: their names become those of the folders. Flags of difficult objects are lost.
+        folder: an empty folder.
+        tick: called after every picture.
+
+    Returns:
+        words for each split.
+
+    Raises:
+        ValueError: for what YOLO cannot say: a crowd, or boxes of a picture as it is stored where
+            its EXIF data turn it.
+    """
+    stem_of = _Stems()
+    for split in splits:
+        images, labels = (os.path.join(folder, kind, split.name) for kind in ("images", "labels"))
+        os.makedirs(images)
+        os.makedirs(labels)
+        for example in split.data.examples:
+            _refuse_crowds(example, "YOLO")
+            content = example.read()
+            if upright_size(read_picture_header(content)) != (example.height, example.width):
+                raise ValueError(
+                    f"{example.place}: its EXIF data turn the picture but not its boxes, which "
+                    "YOLO cannot say; choose the layout voc or coco"
+                )
+            stem = stem_of(example)
+            _write(os.path.join(images, stem + _extension(content)), content)
+            _write(os.path.join(labels, f"{stem}.txt"), _yolo_lines(example).encode())
+            tick()
+    names = splits[0].data.class_names
+    # Texts of JSON are texts of YAML.
+    texts = [json.dumps(name, ensure_ascii=False) for name in names]
+    lines = [f'"{split.name}": "images/{split.name}"' for split in splits]
+    lines += ["names:", *(f"  {number}: {text}" for number, text in enumerate(texts))]
+    for name, texts in (("data.yaml", lines), ("classes.txt", list(names))):
+        _write(os.path.join(folder, name), "".join(f"{text}\n" for text in texts).encode())
+    return [f"yolo:{folder}@{split.name}" for split in splits]
+
+
+def _refuse_crowds(example: Example, layout: str) -> None:
+    if example.is_crowd.any():
+        raise ValueError(
+            f"{example.place}: a crowd, for which {layout} has no flag; choose the layout coco"
+        )
+
+
+def _yolo_lines(example: Example) -> str:
+    sides = [example.width, example.height] * 2
+    lines = []
+    for label, (x, y, width, height) in zip(example.labels, example.boxes.tolist(), strict=True):
+        numbers = (x + width / 2, y + height / 2, width, height)
+        shares = (f"{number / side:.10g}" for number, side in zip(numbers, sides, strict=True))
+        lines.append(f"{label} {' '.join(shares)}\n")
+    return "".join(lines)
 
 
 def _coco_objects(

@@ -1,5 +1,6 @@
 """YOLO folders: a text file for each picture, a line for each object, sides as shares."""
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,8 @@ from ssd_keras.data.class_names import read_names
 from ssd_keras.data.examples import DetectionData, Problem, is_plain_text
 from ssd_keras.data.picture_files import check_place, leaves_folder
 
-PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
+PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+LIST_EXTENSION = ".txt"
 SPLIT_ALIASES = {"validation": "val", "valid": "val", "val": "val"}
 
 
@@ -31,9 +33,11 @@ def read_yolo(
     """Reads one split of a YOLO data set: lines "class x y width height", relative, x y the centre.
 
     Args:
-        root: folder with data.yaml, or with classes.txt (a name a line); or the YAML file itself.
-        split: where the pictures are: what data.yaml says of it, else the folders images/SPLIT and
-            SPLIT/images below the root, else SPLIT itself. A picture's labels lie in the folder
+        root: folder with data.yaml, or with classes.txt (a name a line), which is also taken where
+            PyYAML is not installed; or the YAML file itself.
+        split: where the pictures are: what data.yaml says of it (a folder, a text file with the
+            path of a picture a line, or several), else the folders images/SPLIT and SPLIT/images
+            below the root, else SPLIT itself, else SPLIT.txt. A picture's labels lie in the folder
             whose path says "labels" instead of "images"; without a file it has no objects.
         class_names: names in label order; None takes those of data.yaml or classes.txt.
         check_pictures: accepted as by the other readers. Every picture is looked at, because its
@@ -45,22 +49,31 @@ def read_yolo(
 
     Raises:
         FileNotFoundError: a folder or the class names are missing.
-        ValueError: data.yaml cannot be understood, or PyYAML is not installed.
+        ValueError: data.yaml cannot be understood, or there is nothing else and PyYAML is not
+            installed.
     """
     names_file, root = (root, os.path.dirname(root)) if os.path.isfile(root) else ("", root)
     if root and not os.path.isdir(root):
         raise FileNotFoundError(f"no folder {root}; expected YOLO's images and labels there")
     settings = _settings(names_file, root)
     names = settings["names"]
-    files = [path for folder in _folders(root, split, settings) for path in _pictures_in(folder)]
-    prefix = os.path.commonpath([os.path.dirname(path) for path in files]) if files else root
+    files: list[tuple[str, bool]] = []
+    problems: list[Problem] = []
+    for place in _places(root, split, settings):
+        if os.path.isdir(place):
+            files += [(path, False) for path in _pictures_in(place)]
+        else:
+            files += [(path, True) for path in _listed_pictures(root, place, problems)]
+    folders = [os.path.dirname(path) for path, _ in files]
+    prefix = os.path.commonpath(folders) if files else root
 
-    def read(path: str) -> tuple[AnnotatedPicture | None, list[Problem]]:
+    def read(file: tuple[str, bool]) -> tuple[AnnotatedPicture | None, list[Problem]]:
+        path, is_listed = file
         image_id = os.path.splitext(os.path.relpath(path, prefix))[0]
-        return _read_picture(root, image_id, path, names)
+        return _read_picture(root, image_id, path, names, is_listed)
 
     parsed = map_in_threads(read, files, "reading labels", progress)
-    problems = [problem for _, found in parsed for problem in found]
+    problems += [problem for _, found in parsed for problem in found]
     annotated = [picture for picture, _ in parsed if picture is not None]
     if class_names is None:
         class_names = names
@@ -75,12 +88,16 @@ def _settings(names_file: str, root: str) -> dict[str, Any]:
     candidates = [names_file] if names_file else []
     candidates += [os.path.join(root, name) for name in ("data.yaml", "data.yml", "dataset.yaml")]
     candidates += [os.path.join(root, name) for name in ("classes.txt", "labels/classes.txt")]
-    path = next((path for path in candidates if os.path.isfile(path)), "")
-    if not path:
+    candidates = [path for path in candidates if os.path.isfile(path)]
+    lists = [path for path in candidates if path.endswith(".txt")]
+    if lists and not names_file and importlib.util.find_spec("yaml") is None:
+        candidates = lists
+    if not candidates:
         raise FileNotFoundError(
             f"no class names in {root}; expected data.yaml with 'names', or classes.txt with a "
             "name a line"
         )
+    path = candidates[0]
     if path.endswith(".txt"):
         return {"names": read_names(path)}
     content = _load_yaml(path)
@@ -110,8 +127,8 @@ def _load_yaml(path: str) -> Any:
         raise ValueError(f"{path} is no YAML ({' '.join(str(error).split())[:120]})") from error
 
 
-def _folders(root: str, split: str, settings: dict[str, Any]) -> list[str]:
-    """The folders of a split's pictures; none of them leads out of the root."""
+def _places(root: str, split: str, settings: dict[str, Any]) -> list[str]:
+    """Folders, or lists, of a split's pictures; none of them leads out of the root."""
     wanted = settings.get(split, settings.get(SPLIT_ALIASES.get(split, "")))
     entries = wanted if isinstance(wanted, list) else [wanted]
     base = settings.get("path")
@@ -120,17 +137,18 @@ def _folders(root: str, split: str, settings: dict[str, Any]) -> list[str]:
         # Exports of Roboflow say ../train/images of folders that lie beside data.yaml.
         plain = str(entry).removeprefix("../")
         choices = [plain, os.path.join(str(base), plain)] if base else [plain]
-        folders.append(_first_folder(root, choices, f"{split}: {entry}"))
+        folders.append(_first_place(root, choices, f"{split}: {entry}"))
     if folders:
         return folders
-    choices = [os.path.join("images", split), os.path.join(split, "images"), split]
-    return [_first_folder(root, choices, split)]
+    choices = [os.path.join("images", split), os.path.join(split, "images"), split, f"{split}.txt"]
+    return [_first_place(root, choices, split)]
 
 
-def _first_folder(root: str, choices: Sequence[str], wanted: str) -> str:
+def _first_place(root: str, choices: Sequence[str], wanted: str) -> str:
     for choice in choices:
         path = os.path.join(root, choice)
-        if not leaves_folder(choice) and os.path.isdir(path):
+        is_list = choice.endswith(LIST_EXTENSION) and os.path.isfile(path)
+        if not leaves_folder(choice) and (os.path.isdir(path) or is_list):
             return path
     raise FileNotFoundError(
         f"no pictures of '{wanted}' below {root or '.'}; expected one of the folders "
@@ -145,13 +163,51 @@ def _pictures_in(folder: str) -> list[str]:
     ]
 
 
+def _listed_pictures(root: str, path: str, problems: list[Problem]) -> list[str]:
+    """The pictures that a text file names; what is wrong with its lines becomes problems."""
+    try:
+        check_place(path, (root,))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    found: dict[str, None] = {}
+    for number, line in enumerate(map(str.strip, _lines(path)), start=1):
+        if not line:
+            continue
+        try:
+            picture = _find_listed(root, os.path.dirname(path), line)
+            if picture in found:
+                raise ValueError(f"{line} is listed twice; expected each picture once")
+            found[picture] = None
+        except ValueError as error:
+            problems.append(Problem(path, f"line {number}", str(error)))
+    return list(found)
+
+
+def _find_listed(root: str, folder: str, line: str) -> str:
+    """Where a line's picture is. Lines count from the list's folder, from the root, or from the
+    folder above, where a training was started; or they are absolute."""
+    if not is_plain_text(line):
+        raise ValueError(f"{line!r} is not one line of plain text")
+    if os.path.isabs(line):
+        names = [os.path.relpath(line, os.path.abspath(root))]
+    else:
+        own = os.path.join(os.path.relpath(folder or ".", root or "."), line)
+        names = [own, line, os.path.normpath(line).partition(os.sep)[2]]
+    inside = [os.path.normpath(name) for name in names if name and not leaves_folder(name)]
+    if not inside:
+        raise ValueError(f"{line} leads out of {root or '.'}; expected a path below it")
+    paths = [os.path.join(root, name) for name in inside]
+    return next(filter(os.path.isfile, paths), paths[0])
+
+
 def _read_picture(
-    root: str, image_id: str, path: str, names: Sequence[str]
+    root: str, image_id: str, path: str, names: Sequence[str], is_listed: bool
 ) -> tuple[AnnotatedPicture | None, list[Problem]]:
     labels = _label_file(path)
     try:
         for file in (path, labels):
-            check_place(file, (root, os.path.dirname(file)))
+            # The folders of a data set may be links themselves; what a list names may not.
+            check_place(file, (root,) if is_listed else (root, os.path.dirname(file)))
         height, width = size_of(path, upright=True)
         lines = _lines(labels)
     except (OSError, ValueError) as error:

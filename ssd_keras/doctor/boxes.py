@@ -7,6 +7,7 @@ import numpy as np
 
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.fit import LOYALTY, OBJECTIVE, fit_default_boxes, recipe_words
+from ssd_keras.doctor.hint import describe_lost
 from ssd_keras.doctor.layout import Layout, Objects, objects_of
 from ssd_keras.doctor.recall import Overlaps, measure_overlaps
 
@@ -91,17 +92,18 @@ def describe_boxes(check: BoxCheck) -> str:
         lines.append(_row(split.name, everything, overlaps, check.threshold, is_fitted))
         for name, chosen in _groups(split, own, check.layout.image_size):
             lines.append(_row(f"  {name}", chosen, overlaps, check.threshold, is_fitted))
-    if not is_fitted:
-        return "\n".join([*lines, "  no sizes or ratios were found that fit better"])
-    objective = OBJECTIVE.format(threshold=check.threshold, loyalty=LOYALTY)
-    return "\n".join(
-        [
-            *lines,
+    if is_fitted:
+        objective = OBJECTIVE.format(threshold=check.threshold, loyalty=LOYALTY)
+        lines += [
             f"  fitted to {check.splits[0].name}, all others are unseen; objective: {objective}",
             "  to train with the fitted boxes:",
             f"  {recipe_words(check.fitted, check.layout)}",
         ]
-    )
+    else:
+        lines.append("  no sizes or ratios were found that fit better")
+    sides = check.objects[0].sides(check.layout.image_size)
+    hint = describe_lost(check.before[0].best, sides, check.threshold, check.layout.image_size)
+    return "\n".join([*lines, hint] if hint else lines)
 
 
 def unmatched(check: BoxCheck, split: int = 0) -> list[tuple[int, int, float]]:

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from ssd_keras.data.examples import DetectionData, Example
+from ssd_keras.data.examples import DetectionData, Example, Problem
 from ssd_keras.data.splits import Split
 
 # The words of the readers' problems, and what such problems are called together.
@@ -30,6 +31,21 @@ SAME_OVERLAP = 0.9
 DISPUTED_OVERLAP = 0.98
 LEAST_EDGE_BOXES = 5
 """So many boxes at the edges are needed to tell that all are shifted."""
+CERTAIN_SHARE = 0.9
+"""Where so many of them agree, all boxes of the split can be moved."""
+
+
+class Shift(NamedTuple):
+    """By how many pixels a split's boxes begin and end beside the true place.
+
+    `is_certain` says whether nearly all boxes at the edges agree, so that the others can be moved
+    with them; `told` has what was seen.
+    """
+
+    begin: int
+    end: int
+    is_certain: bool
+    told: list[str]
 
 
 @dataclass(frozen=True)
@@ -61,10 +77,21 @@ def reader_findings(data: DetectionData) -> list[Finding]:
     """
     found = []
     for problem in data.problems:
-        kinds = (kind for words, kind in PROBLEM_KINDS if words in problem.what)
-        kind = next(kinds, "other problems of the files")
-        found.append(Finding(kind, problem.place, f"{problem.what}; {problem.mended}"))
+        found.append(Finding(kind_of(problem), problem.place, f"{problem.what}; {problem.mended}"))
     return found
+
+
+def kind_of(problem: Problem) -> str:
+    """What problems like this one are called together.
+
+    Args:
+        problem: of a reader.
+
+    Returns:
+        such as "boxes of no area".
+    """
+    kinds = (kind for words, kind in PROBLEM_KINDS if words in problem.what)
+    return next(kinds, "other problems of the files")
 
 
 def box_findings(data: DetectionData) -> list[Finding]:
@@ -154,32 +181,61 @@ def edge_counts(data: DetectionData) -> tuple[Counter, Counter]:
     return begins, ends
 
 
-def shift_findings(split: Split) -> list[Finding]:
+def find_shift(data: DetectionData) -> Shift:
     """Whether the boxes as a whole are a pixel off, told by those at the edges.
+
+    VOC files that count pixels from 0 begin at -1; COCO files that took over VOC's numbers begin
+    at 1.
+
+    Args:
+        data: any data set.
+
+    Returns:
+        `Shift`, 0 and 0 where nothing is wrong or too few boxes lie at the edges.
+    """
+    offsets, told, is_certain = [], [], True
+    for counter, where, zero in zip(
+        edge_counts(data), ("left and top", "right and bottom"), ("0", "the edge"), strict=True
+    ):
+        total = sum(counter.values())
+        offset, count = counter.most_common(1)[0] if counter else (0, 0)
+        if total < LEAST_EDGE_BOXES or 2 * count <= total:
+            offset = 0
+        offsets.append(offset)
+        if offset:
+            is_certain &= count >= CERTAIN_SHARE * total
+            told.append(
+                f"{count} of {total} boxes at the {where} edges are {offset:+d} pixel from {zero}"
+            )
+    return Shift(offsets[0], offsets[1], is_certain, told)
+
+
+def shift_findings(split: Split) -> list[Finding]:
+    """What `find_shift` says of a split, with what to do about it.
 
     Args:
         split: any split.
 
     Returns:
-        one finding, or none. VOC files that count pixels from 0 begin at -1; COCO files that
-        took over VOC's numbers begin at 1.
+        a finding for the left and top edges, one for the right and bottom edges, or none.
     """
-    begins, ends = edge_counts(split.data)
-    found = []
-    for counter, where, zero in (
-        (begins, "left and top", "0"),
-        (ends, "right and bottom", "the edge"),
-    ):
-        total = sum(counter.values())
-        if total < LEAST_EDGE_BOXES:
-            continue
-        offset, count = counter.most_common(1)[0]
-        if offset and 2 * count > total:
-            what = (
-                f"{count} of {total} boxes at the {where} edges are {offset:+d} pixel from {zero}"
-            )
-            found.append(Finding("boxes shifted by one", split.name, what))
-    return found
+    shift = find_shift(split.data)
+    kind, remedy = (
+        "boxes shifted by one",
+        (
+            "pixels were counted from another number than the format's; --fix moves these edges of "
+            "all boxes, or convert the data anew"
+        ),
+    )
+    if not shift.is_certain:
+        kind, remedy = (
+            "boxes perhaps shifted by one",
+            (
+                "some files may count pixels from another number than the format; find and convert "
+                "them anew (--fix moves none, for the others are right)"
+            ),
+        )
+    return [Finding(kind, split.name, f"{what}; {remedy}") for what in shift.told]
 
 
 def class_findings(splits: Sequence[Split]) -> list[Finding]:

@@ -1,6 +1,7 @@
 """A cleaned copy of a data set; the data set itself is never touched."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,16 +10,23 @@ import numpy as np
 from ssd_keras.data.examples import DetectionData, Example
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.check import Examination
-from ssd_keras.doctor.findings import repeated_boxes
+from ssd_keras.doctor.findings import Shift, find_shift, kind_of, repeated_boxes
+
+OBJECT_KINDS = ("boxes ", "objects ")
+"""How the names of those kinds of problems begin that are of single objects."""
+FOR_A_PERSON = (
+    "disputed objects", "pictures that look alike", "nearly the same", "perhaps shifted by one",
+)  # fmt: skip
 
 
 def cleaned(examination: Examination) -> tuple[list[Split], list[str]]:
     """Takes out what is certainly wrong and leaves what a person must judge.
 
-    Readers have left out boxes that cannot be used. Here go: pictures that cannot be decoded,
-    exact copies of pictures (of those in two splits, the copy in the later split stays, so that a
-    validation set named last keeps its pictures), objects annotated twice, and what boxes have
-    outside their picture. Pictures that only look alike, disputed objects and shifted boxes stay.
+    Readers have left out boxes that cannot be used. Here go: pictures that cannot be decoded to
+    their last row, exact copies of pictures (of those in two splits, the copy in the later split
+    stays, so that a validation set named last keeps its pictures), objects annotated twice, and
+    what boxes have outside their picture. Boxes that are certainly a pixel off are moved. Pictures
+    that only look alike and disputed objects stay.
 
     Args:
         examination: from `examine`.
@@ -33,29 +41,66 @@ def cleaned(examination: Examination) -> tuple[list[Split], list[str]]:
         reversed(examination.splits), reversed(examination.prints), strict=True
     ):
         counts["boxes and pictures left out or clipped by the reader"] += len(split.data.problems)
+        shift = find_shift(split.data)
         examples = []
         for example, own in zip(split.data.examples, prints, strict=True):
             if own.broken:
-                counts["pictures that cannot be decoded left out"] += 1
+                counts["broken pictures left out"] += 1
             elif own.content in seen:
                 counts["copies of pictures left out"] += 1
             else:
                 seen.add(own.content)
-                examples.append(_clean_boxes(example, counts))
+                examples.append(_clean_boxes(example, shift, counts))
         found.append(Split(split.name, _with_examples(split.data, examples)))
     return found[::-1], [f"{kind}: {count}" for kind, count in counts.items() if count]
 
 
-def _clean_boxes(example: Example, counts: Counter[str]) -> Example:
+def describe_kept(examination: Examination, copies: Sequence[Split]) -> list[str]:
+    """What a cleaned copy still has that its user should know of.
+
+    Args:
+        examination: from `examine`.
+        copies: from `cleaned`.
+
+    Returns:
+        lines of text.
+    """
+    problems = [problem for split in examination.splits for problem in split.data.problems]
+    unlabelled = sum(
+        problem.mended == "left out" and kind_of(problem).startswith(OBJECT_KINDS)
+        for problem in problems
+    )
+    empty = sum(not len(x.labels) for split in copies for x in split.data.examples)
+    lines = []
+    if unlabelled:
+        lines.append(
+            f"boxes left out: {unlabelled}; what they showed is still in the pictures, without a "
+            "label: label it anew where it matters"
+        )
+    if empty:
+        lines.append(f"pictures without objects: {empty}, kept, to learn the background from")
+    kinds = Counter(f.kind for f in examination.findings if f.kind.endswith(FOR_A_PERSON))
+    if kinds:
+        told = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+        lines.append(f"left as they are, for you to judge: {told}")
+    return lines
+
+
+def _clean_boxes(example: Example, shift: Shift, counts: Counter[str]) -> Example:
     kept = np.ones(len(example.labels), bool)
     kept[list(repeated_boxes(example))] = False
     counts["repeated objects left out"] += int((~kept).sum())
+    low, high = example.boxes[:, :2], example.boxes[:, :2] + example.boxes[:, 2:]
+    if shift.is_certain and (shift.begin or shift.end):
+        counts["boxes moved by a pixel"] += int(kept.sum())
+        low, high = low - shift.begin, high - shift.end
     sides = np.array([example.width, example.height], np.float64)
-    low = np.clip(example.boxes[:, :2], 0, sides)
-    high = np.clip(example.boxes[:, :2] + example.boxes[:, 2:], 0, sides)
-    boxes = np.concatenate([low, high - low], axis=1)
-    is_changed = np.abs(boxes - example.boxes).max(axis=1, initial=0.0) > 1e-9
-    counts["boxes cut at the picture's edge"] += int(is_changed[kept].sum())
+    inside = np.clip(low, 0, sides), np.clip(high, 0, sides)
+    is_cut = np.abs(np.concatenate(inside, axis=1) - np.concatenate([low, high], axis=1)) > 1e-9
+    counts["boxes cut at the picture's edge"] += int(is_cut.any(axis=1)[kept].sum())
+    boxes = np.concatenate([inside[0], inside[1] - inside[0]], axis=1)
+    # What moved away whole, or to nothing, stays as it was: so few pixels are no mistake to mend.
+    is_changed = (np.abs(boxes - example.boxes) > 1e-9).any(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
     boxes = np.where(is_changed[:, None], boxes, example.boxes)
     own_area = np.isclose(example.areas, np.prod(example.boxes[:, 2:], axis=1))
     areas = np.where(own_area & is_changed, np.prod(boxes[:, 2:], axis=1), example.areas)

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ssd_keras.data.assemble import map_in_threads
 from ssd_keras.data.examples import Example
+from ssd_keras.data.picture_files import SIGNATURES
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.findings import Finding
+from ssd_keras.doctor.jpeg import missing_share
+from ssd_keras.doctor.near import near_pairs
 
 HASH_SIDE = 16
 NEAR_BITS = 24
@@ -48,17 +50,23 @@ def take_fingerprint(example: Example) -> Fingerprint:
         example: one picture.
 
     Returns:
-        `Fingerprint`; `broken` says why a picture cannot be read or decoded.
+        `Fingerprint`; `broken` says why a picture cannot be read or decoded, or what it lacks.
     """
     content = b""
     try:
         data = example.read()
         content = hashlib.blake2b(data, digest_size=16).digest()
         with Image.open(io.BytesIO(data)) as picture:
-            return Fingerprint(content, picture_bits(picture))
+            looks = picture_bits(picture)
+            missing = missing_share(data, picture) if data.startswith(SIGNATURES["JPEG"]) else 0.0
     # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken files.
     except Exception as error:
-        return Fingerprint(content, None, str(error) or type(error).__name__)
+        reason = str(error) or type(error).__name__
+        return Fingerprint(content, None, f"cannot be decoded ({reason})")
+    if missing:
+        what = f"its data end early: the last {missing:.0%} of its rows are made up by the decoder"
+        return Fingerprint(content, None, f"{what}; copy it again")
+    return Fingerprint(content, looks)
 
 
 def picture_bits(picture: Image.Image) -> np.ndarray | None:
@@ -118,17 +126,13 @@ def find_twins(prints: Sequence[Sequence[Fingerprint]], progress: bool = False) 
             if own.looks is not None:
                 unique.append(index)
     looks = np.array([flat[index].looks for index in unique], np.uint64).reshape(-1, 4)
-    bar = tqdm(range(len(unique)), "comparing pictures", leave=False, disable=not progress)
-    for row in bar:
-        bits = np.bitwise_count(looks[row + 1 :] ^ looks[row]).sum(axis=1)
-        for other in np.flatnonzero(bits <= NEAR_BITS):
-            pair = places[unique[row]], places[unique[row + 1 + other]]
-            found.append(Twins(*pair, False, int(bits[other])))
+    for row, other, bits in near_pairs(looks, NEAR_BITS, progress).tolist():
+        found.append(Twins(places[unique[row]], places[unique[other]], False, bits))
     return found
 
 
 def broken_findings(split: Split, prints: Sequence[Fingerprint]) -> list[Finding]:
-    """The pictures that cannot be decoded.
+    """The pictures that cannot be decoded to their last row.
 
     Args:
         split: any split.
@@ -139,7 +143,7 @@ def broken_findings(split: Split, prints: Sequence[Fingerprint]) -> list[Finding
     """
     pairs = zip(split.data.examples, prints, strict=True)
     return [
-        Finding("broken pictures", example.place, f"cannot be decoded ({own.broken})")
+        Finding("broken pictures", example.place, own.broken)
         for example, own in pairs
         if own.broken
     ]

@@ -9,6 +9,7 @@ import keras
 from ssd_keras.data.augmentation import Augmentation
 from ssd_keras.data.examples import DetectionData
 from ssd_keras.data.pipeline import naming_broken_pictures, training_dataset
+from ssd_keras.doctor.hint import objects_hint
 from ssd_keras.engine.callbacks import FiniteLoss, Progress, RunKeeper, TensorBoardLog, ValidationAP
 from ssd_keras.engine.detector import load_model
 from ssd_keras.engine.run import RunDirectory
@@ -41,7 +42,8 @@ def train(
             model is kept instead of the best.
         output: the RUN directory to write. It must be new or empty unless resuming.
         resume: continue what `output` holds. Default False.
-        progress: True shows a progress bar, "lines" a line an epoch. Default False: nothing.
+        progress: True shows a progress bar, "lines" a line an epoch, both a hint where many
+            objects are too small for the model. Default False: nothing.
 
     Returns:
         the history, one dictionary an epoch.
@@ -56,12 +58,7 @@ def train(
         data = load_data("voc:blood_cells@train")
         train(recipe, data, load_data("voc:blood_cells@val"), "runs/cells")
     """
-    if validation_data is not None and validation_data.class_names != train_data.class_names:
-        raise ValueError(
-            f"the validation data have the classes {', '.join(validation_data.class_names)} but "
-            f"the training data {', '.join(train_data.class_names)}; load the validation data "
-            "with class_names=train_data.class_names."
-        )
+    _check_classes(train_data, validation_data)
     run = RunDirectory(output)
     state = run.open(recipe, train_data.class_names, resume)
     keras.config.set_dtype_policy("float32")
@@ -69,15 +66,19 @@ def train(
     epochs, steps_per_epoch = recipe.length(len(train_data))
     if state.epoch >= epochs:
         return state.history
+    total_steps = epochs * steps_per_epoch
     if state.epoch:
         model = run.load_state_model(state)
     else:
-        model = build_model(recipe, train_data.class_names, total_steps=epochs * steps_per_epoch)
+        model = build_model(recipe, train_data.class_names, total_steps)
+        if progress and (hint := objects_hint(train_data, model, recipe.match_threshold)):
+            print(hint, flush=True)
+    encoder = model.target_encoder(
+        threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
+    )
     dataset = training_dataset(
         train_data,
-        model.target_encoder(
-            threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
-        ),
+        encoder,
         model.image_size,
         recipe.batch_size,
         augmentation=augmentation_of(recipe),
@@ -92,7 +93,7 @@ def train(
     callbacks += [
         RunKeeper(run, state, recipe.validate_every, epochs),
         TensorBoardLog(os.path.join(output, "tensorboard")),
-        Progress(epochs * steps_per_epoch, state.epoch * steps_per_epoch, progress),
+        Progress(total_steps, state.epoch * steps_per_epoch, progress),
     ]
     with naming_broken_pictures(train_data):
         model.fit(
@@ -105,6 +106,15 @@ def train(
             verbose=0,
         )
     return state.history
+
+
+def _check_classes(train_data: DetectionData, validation_data: DetectionData | None) -> None:
+    if validation_data is not None and validation_data.class_names != train_data.class_names:
+        raise ValueError(
+            f"the validation data have the classes {', '.join(validation_data.class_names)} but "
+            f"the training data {', '.join(train_data.class_names)}; load the validation data "
+            "with class_names=train_data.class_names."
+        )
 
 
 def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: int) -> SSD:
@@ -183,7 +193,7 @@ def make_optimizer(
     learning_rate = WarmUp(
         recipe.learning_rate,
         total_steps,
-        recipe.warmup_steps,
+        recipe.warmup(total_steps),
         (boundaries or [total_steps]) if recipe.schedule == "steps" else (),
     )
     options: dict = {"global_clipnorm": recipe.gradient_norm} if recipe.gradient_norm else {}

@@ -16,12 +16,11 @@ from ssd_keras.models.ssd import SSD
 from ssd_keras.serving.check import ExportReport, check_artefact
 from ssd_keras.serving.network import in_float32
 from ssd_keras.serving.remote import export_in_tensorflow
+from ssd_keras.serving.request import check_request
 from ssd_keras.serving.saved_model import write_saved_model
 from ssd_keras.serving.tflite import tflite_model
 from ssd_keras.settings import DetectionSettings
 
-FORMATS = ("saved_model", "tflite")
-TFLITE_OPTIONS = ("quantize", "post_processing", "input_dtype")
 NUM_CHECK_PICTURES = 4
 
 
@@ -62,14 +61,7 @@ def export(
     >>> report = export(from_preset("ssd192_small_shapes"), "runs/small.tflite", "tflite")
     ... # doctest: +SKIP
     """
-    if format not in FORMATS:
-        raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(FORMATS)}.")
-    _check_path(path, format)
-    if unknown := sorted(set(options) - set(TFLITE_OPTIONS)):
-        choices = ", ".join(("settings", "pictures", *TFLITE_OPTIONS))
-        raise ValueError(f"option {unknown[0]!r} is unknown; choose from {choices}.")
-    if format == "saved_model" and options:
-        raise ValueError(f"{sorted(options)[0]} is an option of the format tflite alone.")
+    check_request(path, format, options, pictures)
     if keras.backend.backend() != "tensorflow":
         return export_in_tensorflow(model, path, format, settings, pictures, options)
     settings = settings or model.detection_settings
@@ -105,20 +97,6 @@ def pictures_of(data: DetectionData, limit: int) -> list[np.ndarray]:
     chosen = np.linspace(0, len(data) - 1, min(limit, len(data))).round().astype(int)
     examples = [data.examples[index] for index in chosen]
     return [decode_example(example) for example in examples]
-
-
-def _check_path(path, format):
-    if (format == "tflite") != path.endswith(".tflite"):
-        expected = "a file ending in .tflite" if format == "tflite" else "a directory"
-        raise ValueError(f"output {path!r} does not fit the format {format}; pass {expected}.")
-    if format == "tflite" and os.path.isdir(path):
-        raise ValueError(f"output {path!r} is a directory; pass the path of a file.")
-    if format == "saved_model" and os.path.exists(path):
-        is_artefact = os.path.isfile(os.path.join(path, "saved_model.pb"))
-        if not is_artefact and not (os.path.isdir(path) and not os.listdir(path)):
-            raise ValueError(
-                f"output {path!r} is there and is no SavedModel; choose another directory."
-            )
 
 
 def _generated_pictures():

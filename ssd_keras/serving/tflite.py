@@ -18,6 +18,7 @@ from ssd_keras.quiet import quiet
 from ssd_keras.serving import flatbuffer, metadata
 from ssd_keras.serving.network import frozen_network, in_float32, uniform_preprocessor
 from ssd_keras.serving.postprocess import builtin_detections
+from ssd_keras.serving.request import NO_CALIBRATION
 from ssd_keras.settings import DetectionSettings
 from ssd_keras.version import __version__
 
@@ -115,9 +116,7 @@ def _calibration_pictures(
     """The pictures as the converter wants them, the first touched so that 0 and 255 occur."""
     batches = [np.array(picture, "float32")[None] for picture in pictures]
     if not batches:
-        raise ValueError(
-            "int8 needs pictures to calibrate on; pass calibration data, such as the training data."
-        )
+        raise ValueError(NO_CALIBRATION)
     for batch in batches:
         if batch.shape != (1, *image_size, 3):
             raise ValueError(

@@ -14,6 +14,7 @@ from fuzz.mutations import PNG_SIGNATURE, mend_png
 DEEP = 100_000
 CLAIMED = 60_000  # pixels a side
 BOMB = 100_000_000  # bytes, once unpacked
+LIST = "train.txt"
 XML, SPLIT, IMAGE = "Annotations/p0.xml", "ImageSets/Main/train.txt", "JPEGImages/p0.jpg"
 
 
@@ -83,6 +84,12 @@ def _pipe(name: str) -> Callable[[Path], object]:
         os.mkfifo(root / name)
 
     return arm
+
+
+def _linked_folder(root: Path) -> None:
+    """A list that names a picture below a folder that is a link."""
+    (root / "other").symlink_to(root.parent / OUTSIDE)
+    (root / LIST).write_text("other/secret.jpg\nimages/train/1.jpg\n")
 
 
 def _coco(change: Callable[[dict], object]) -> Callable[[Path], object]:
@@ -221,6 +228,22 @@ ATTACKS = {
     ),
     "yolo: picture is a link": Attack("yolo", _link("images/train/0.jpg", "secret.jpg"), LEADS_OUT),
     "yolo: labels are a link": Attack("yolo", _link("labels/train/0.txt", "secret.txt"), LEADS_OUT),
+    "yolo-list: line leads out": Attack(
+        "yolo-list", _replace(LIST, "images/train/0.jpg", "../../outside/secret.jpg"),
+        r"secret\.jpg leads out of",
+    ),
+    "yolo-list: absolute line": Attack(
+        "yolo-list", _replace(LIST, "images/train/0.jpg", "/etc/hostname"), r"leads out of"
+    ),
+    "yolo-list: zero byte": Attack(
+        "yolo-list", _replace(LIST, "0.jpg", "0.jpg\0.png"), r"is not one line of plain text"
+    ),
+    "yolo-list: picture is a link": Attack(
+        "yolo-list", _link("images/train/0.jpg", "secret.jpg"), LEADS_OUT
+    ),
+    "yolo-list: is a link": Attack("yolo-list", _link(LIST, "secret.txt"), LEADS_OUT),
+    "yolo-list: through a link": Attack("yolo-list", _linked_folder, LEADS_OUT),
+    "yolo-list: is a pipe": Attack("yolo-list", _pipe(LIST), r"no pictures of 'train: train\.txt'"),
     "csv: filename leads out": Attack(
         "csv", _replace("objects.csv", "0.jpg", "../../outside/secret.jpg"),
         r"leaves the image folder",

@@ -148,6 +148,22 @@ def write_yolo(folder: Path) -> str:
     return f"yolo:{folder}@train"
 
 
+def write_yolo_list(folder: Path) -> str:
+    """A YOLO folder whose pictures a text file lists.
+
+    Args:
+        folder: where it goes.
+
+    Returns:
+        the words for the reader.
+    """
+    spec = write_yolo(folder)
+    text = (folder / "data.yaml").read_text()
+    (folder / "data.yaml").write_text(text.replace("train: images/train", "train: train.txt"))
+    (folder / "train.txt").write_text("images/train/0.jpg\n./images/train/1.jpg\n")
+    return spec
+
+
 def write_csv(folder: Path) -> str:
     """A table and two pictures.
 
@@ -252,6 +268,7 @@ KINDS = {
     "voc": Kind(write_voc, ("Annotations/p0.xml", "ImageSets/Main/train.txt")),
     "coco": Kind(write_coco, ("instances.json",)),
     "yolo": Kind(write_yolo, ("data.yaml", "labels/train/0.txt")),
+    "yolo-list": Kind(write_yolo_list, ("train.txt",)),
     "csv": Kind(write_csv, ("objects.csv",)),
     "tfrecord": Kind(write_tfrecord, ("train.tfrecord", "train.tfrecord", "label_map.pbtxt")),
     "toml": Kind(write_toml, ("data.toml",)),

@@ -1,0 +1,50 @@
+"""What can be asked of an export, checked without a model and without TensorFlow."""
+
+import os
+from collections.abc import Collection
+
+FORMATS = ("saved_model", "tflite")
+TFLITE_OPTIONS = ("quantize", "post_processing", "input_dtype")
+NO_CALIBRATION = (
+    "int8 needs pictures to calibrate on; pass calibration data, such as the training data "
+    "(--calibration-data)."
+)
+
+
+def check_request(path: str, format: str, options: dict[str, str], pictures: Collection) -> None:
+    """Refuses what cannot be exported, before anything takes time.
+
+    Args:
+        path: where the artefact goes.
+        format: "saved_model" or "tflite".
+        options: those of `ssd_keras.serving.tflite.tflite_model` that are not its defaults.
+        pictures: what int8 would be calibrated on, or words for it.
+
+    Raises:
+        ValueError: for an unknown choice, a path that does not fit or is taken, or int8 without
+            pictures.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(FORMATS)}.")
+    _check_path(path, format)
+    if unknown := sorted(set(options) - set(TFLITE_OPTIONS)):
+        choices = ", ".join(("settings", "pictures", *TFLITE_OPTIONS))
+        raise ValueError(f"option {unknown[0]!r} is unknown; choose from {choices}.")
+    if format == "saved_model" and options:
+        raise ValueError(f"{sorted(options)[0]} is an option of the format tflite alone.")
+    if options.get("quantize") == "int8" and not len(pictures):
+        raise ValueError(NO_CALIBRATION)
+
+
+def _check_path(path: str, format: str) -> None:
+    if (format == "tflite") != path.endswith(".tflite"):
+        expected = "a file ending in .tflite" if format == "tflite" else "a directory"
+        raise ValueError(f"output {path!r} does not fit the format {format}; pass {expected}.")
+    if format == "tflite" and os.path.isdir(path):
+        raise ValueError(f"output {path!r} is a directory; pass the path of a file.")
+    if format == "saved_model" and os.path.exists(path):
+        is_artefact = os.path.isfile(os.path.join(path, "saved_model.pb"))
+        if not is_artefact and not (os.path.isdir(path) and not os.listdir(path)):
+            raise ValueError(
+                f"output {path!r} is there and is no SavedModel; choose another directory."
+            )
