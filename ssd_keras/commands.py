@@ -147,6 +147,7 @@ def score(parsed: argparse.Namespace) -> None:
 def export(parsed: argparse.Namespace) -> None:
     """Writes a SavedModel or a TFLite file, checked in a fresh process."""
     options = {
+        "precision": parsed.precision,
         "quantize": parsed.quantize,
         "post_processing": parsed.post_processing,
         "input_dtype": parsed.input,

@@ -86,8 +86,7 @@ def match_near(
     owner, owned = match_pairs(pairs, *size, threshold)
 
     def match_all():
-        iou = pairwise_iou(boxes, index.default_boxes)
-        return match_pairs(all_pairs(iou), *size, threshold)
+        return match_pairs(all_pairs(pairwise_iou(boxes, index.default_boxes)), *size, threshold)
 
     # What was left out of a ground truth's pairs comes behind all of them: it matters where others
     # own all of these, in a crowd at one place.
@@ -112,7 +111,9 @@ def match_boxes(iou: Array, threshold: float = 0.5) -> tuple[tf.Tensor, tf.Tenso
     >>> index.numpy(), positive.numpy()
     (array([1, 0, 0]), array([ True,  True, False]))
     """
-    owner, _ = match_pairs(all_pairs(iou), *tf.unstack(tf.shape(iou)), threshold)
+    iou = tf.convert_to_tensor(iou)
+    num_truths, num_default_boxes = tf.unstack(tf.shape(iou))
+    owner, _ = match_pairs(all_pairs(iou), num_truths, num_default_boxes, threshold)
     return tf.maximum(owner, 0), owner >= 0
 
 
@@ -155,7 +156,7 @@ class TargetEncoder:
         self.variances = tuple(variances)
         self.threshold = threshold
         crosses = (self.default_boxes < 0).any(axis=1) | (self.default_boxes > 1).any(axis=1)
-        self.is_ignored = crosses & (not use_boundary_boxes)
+        self.is_ignored = np.logical_and(crosses, not use_boundary_boxes)
         # A box of no area overlaps nothing.
         self._index = OverlapIndex(np.where(self.is_ignored[:, None], 0, self.default_boxes))
 

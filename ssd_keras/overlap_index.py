@@ -12,7 +12,7 @@ SMALLEST_OVERLAP = 1e-6
 
 LEAST = np.nextafter(np.float32(SMALLEST_OVERLAP), np.float32(1))
 SHARE_OF_BEST = 0.75
-MARGIN = 1e-5
+MARGIN = 1e-5  # the bounds are rounded by 1e-6
 
 
 class Pairs(NamedTuple):
@@ -46,11 +46,11 @@ class OverlapIndex:
     """Finds the pairs that matter for matching: exactly, for any default boxes.
 
     The default boxes of a grid are products of a few hundred vertical and horizontal intervals.
-    Two boxes overlap by no more than their vertical intervals do, nor than their horizontal ones,
-    each as intersection over union. And they overlap by no less than the product of the two: the
-    rectangle around both has an area of its denominators, and holds the union. So the intervals
-    alone say which pairs are worth an exact look, and how much each ground truth can have at
-    least. Default boxes that share no intervals are as slow as the full matrix.
+    Two boxes overlap (always as intersection over union) by no more than their vertical intervals
+    do, nor than their horizontal ones; and by no less than the product of these two, whose
+    denominator is the area of the rectangle around both boxes. So the intervals alone say which
+    pairs are worth an exact look, and how well each ground truth can do at least. Default boxes
+    that share no intervals take as long as the full matrix.
 
     Args:
         default_boxes: relative yxyx float32 [N, 4].
@@ -91,8 +91,8 @@ class OverlapIndex:
 
         Returns:
             all pairs that overlap by `threshold` or more, and for each ground truth more of its
-            best, down to half of that at least; and whether these are all that it overlaps, bool
-            [n].
+            best, down to three quarters of that; and whether these are all that it overlaps,
+            bool [n].
         """
         edge = split_coordinates(boxes)
         vertical = _interval_iou(edge.ymin, edge.ymax, self._rows)

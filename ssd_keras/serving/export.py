@@ -15,13 +15,15 @@ from ssd_keras.detections import DetectionSettings
 from ssd_keras.files import replacing, replacing_directory
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving.check import ExportReport, check_artefact
-from ssd_keras.serving.network import in_float32
+from ssd_keras.serving.network import PRECISIONS, in_precision
 from ssd_keras.serving.remote import export_in_tensorflow
 from ssd_keras.serving.saved_model import write_saved_model
 from ssd_keras.serving.tflite import tflite_model
 
-FORMATS = ("saved_model", "tflite")
-TFLITE_OPTIONS = ("quantize", "post_processing", "input_dtype")
+OPTIONS = {
+    "saved_model": ("precision",),
+    "tflite": ("quantize", "post_processing", "input_dtype"),
+}
 NUM_CHECK_PICTURES = 4
 
 
@@ -47,8 +49,8 @@ def export(
         settings: `DetectionSettings`. Default: the model's own.
         pictures: uint8 [H, W, 3] like those that the model will see: the first few are those
             of the check, and "int8" is calibrated on all. Default: generated ones for the check.
-        **options: quantize, post_processing and input_dtype of
-            `ssd_keras.serving.tflite.tflite_model`.
+        **options: precision of `ssd_keras.serving.saved_model.write_saved_model`; quantize,
+            post_processing and input_dtype of `ssd_keras.serving.tflite.tflite_model`.
 
     Returns:
         what was written and how it compares.
@@ -62,25 +64,23 @@ def export(
     >>> report = export(from_preset("ssd192_small_shapes"), "runs/small.tflite", "tflite")
     ... # doctest: +SKIP
     """
-    if format not in FORMATS:
-        raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(FORMATS)}.")
+    if format not in OPTIONS:
+        raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(OPTIONS)}.")
     _check_path(path, format)
-    if unknown := sorted(set(options) - set(TFLITE_OPTIONS)):
-        choices = ", ".join(("settings", "pictures", *TFLITE_OPTIONS))
-        raise ValueError(f"option {unknown[0]!r} is unknown; choose from {choices}.")
-    if format == "saved_model" and options:
-        raise ValueError(f"{sorted(options)[0]} is an option of the format tflite alone.")
+    _check_options(options, format)
     if keras.backend.backend() != "tensorflow":
         return export_in_tensorflow(model, path, format, settings, pictures, options)
     settings = settings or model.detection_settings
     # What is compared must not differ by the rounding of a mixed precision.
-    model = in_float32(model)
+    model = in_precision(model)
     shown = list(pictures[:NUM_CHECK_PICTURES]) or _generated_pictures()
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     if format == "saved_model":
         with replacing_directory(path) as beside:
-            write_saved_model(model, beside, settings)
-            report = check_artefact(beside, model, shown, settings)
+            write_saved_model(model, beside, settings, **options)
+            precision = options.get("precision", "float32")
+            quantize = "none" if precision == "float32" else precision
+            report = check_artefact(beside, model, shown, settings, quantize)
     else:
         calibration = (resize_image(picture, model.image_size).numpy() for picture in pictures)
         content = tflite_model(model, settings=settings, calibration=calibration, **options)
@@ -105,6 +105,19 @@ def pictures_of(data: DetectionData, limit: int) -> list[np.ndarray]:
     chosen = np.linspace(0, len(data) - 1, min(limit, len(data))).round().astype(int)
     examples = [data.examples[index] for index in chosen]
     return [decode_example(example) for example in examples]
+
+
+def _check_options(options, format):
+    known = [name for names in OPTIONS.values() for name in names]
+    if unknown := sorted(set(options) - set(known)):
+        choices = ", ".join(("settings", "pictures", *known))
+        raise ValueError(f"option {unknown[0]!r} is unknown; choose from {choices}.")
+    if foreign := sorted(set(options) - set(OPTIONS[format])):
+        (other,) = OPTIONS.keys() - {format}
+        raise ValueError(f"{foreign[0]} is an option of the format {other} alone.")
+    if (precision := options.get("precision", "float32")) not in PRECISIONS:
+        choices = ", ".join(PRECISIONS)
+        raise ValueError(f"precision={precision!r} is unknown; choose one of {choices}.")
 
 
 def _check_path(path, format):
