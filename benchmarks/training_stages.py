@@ -3,7 +3,8 @@
     python benchmarks/training_stages.py benchmarks/results/training_stages.png
 
 A stage's time is that of a graph that ends behind it less that of one that ends before it, all in
-one process on all cores, in turns; the last graph is the whole step of `train_on_batch`.
+one process on all cores, in turns; the last graph is the whole step of `train_on_batch`. Core
+seconds, which other work on the machine disturbs less than the clock.
 """
 
 import json
@@ -53,29 +54,31 @@ class SsdKeras(peers.SsdKeras):
     def until(self, stage):
         return timed(self.graphs[stage])[0]
 
-    def peak(self):
-        return {"gflops": peers.matmul_gflops(self)}
+    def product_core_seconds(self, size=2048):
+        product = self.product(size)
+        seconds = [timed(product)[0]["core_seconds"] for _ in range(12)]
+        return {"core_seconds_a_gflop": np.median(seconds[2:]) / (2e-9 * size**3)}
 
 
 SIDES = {"ssd_keras": SsdKeras}
 
 
 def measured(model, precision, batch_size, rounds):
-    """Milliseconds of each stage, and of the step's arithmetic at the rate of matrix products."""
+    """Core seconds of each stage, and of the step's arithmetic at the rate of matrix products."""
     options = {"model": model, "precision": precision, "batch_size": batch_size}
     with Side("training_stages", "ssd_keras", **options) as side:
         asks = {
             name: lambda stage=stage: side.ask("until", stage=stage)
             for stage, name in enumerate(STAGES)
         }
-        seconds, others = take_turns(asks, rounds, warm_up=2)
-        gflops = side.ask("peak")["gflops"]
-    until = [1e3 * np.median(seconds[name]) for name in STAGES]
-    least = 1e3 * STEP_GFLOP * batch_size / gflops if model == SSD300 else None
+        seconds, others = take_turns(asks, rounds, warm_up=2, clock="core_seconds")
+        product = side.ask("product_core_seconds")
+    until = [np.median(seconds[name]) for name in STAGES]
+    least = STEP_GFLOP * batch_size * product["core_seconds_a_gflop"] if model == SSD300 else None
     return {
         "batch_size": batch_size,
-        "milliseconds": dict(zip(STAGES, np.diff(until, prepend=0.0).tolist(), strict=True)),
-        "arithmetic_milliseconds": least,
+        "core_seconds": dict(zip(STAGES, np.diff(until, prepend=0.0).tolist(), strict=True)),
+        "arithmetic_core_seconds": least,
         "others_share": others,
         "load_average": os.getloadavg()[0],
     }
@@ -89,23 +92,23 @@ def draw(cases, path):
     axes = figure.subplots()
     names = []
     for place, (name, case) in enumerate(cases.items()):
-        total, start = sum(case["milliseconds"].values()), 0.0
-        names.append(f"{name}\nbatch {case['batch_size']}: {total / 1e3:.2f} s")
-        for color, (stage, milliseconds) in enumerate(case["milliseconds"].items()):
-            share = 100 * max(milliseconds, 0.0) / total
+        total, start = sum(case["core_seconds"].values()), 0.0
+        names.append(f"{name}\nbatch {case['batch_size']}: {total:.2f} core seconds")
+        for color, (stage, seconds) in enumerate(case["core_seconds"].items()):
+            share = 100 * max(seconds, 0.0) / total
             label = stage if place == 0 else None
             axes.barh(place, share, left=start, color=f"C{color}", label=label)
             if share > 4:
-                text = f"{milliseconds:.0f} ms"
+                text = f"{seconds:.2f}"
                 axes.text(start + share / 2, place, text, ha="center", va="center", fontsize=9)
             start += share
-        if case["arithmetic_milliseconds"]:
-            least = 100 * case["arithmetic_milliseconds"] / total
+        if case["arithmetic_core_seconds"]:
+            least = 100 * case["arithmetic_core_seconds"] / total
             label = "the same arithmetic as matrix products" if place == 0 else None
             axes.plot([least] * 2, [place - 0.45, place + 0.45], "k", linewidth=2, label=label)
     axes.set_yticks(range(len(cases)), names)
     axes.invert_yaxis()
-    axes.set_xlabel("share of a training step, %")
+    axes.set_xlabel("share of a training step's core seconds, %")
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(path, dpi=110)
 
