@@ -1,4 +1,4 @@
-"""SSD300-VGG16 with suppression: our SavedModel beside torchvision's model in eval mode.
+"""SSD300-VGG16 with suppression: our SavedModels beside torchvision's model in eval mode.
 
 Both take decoded pictures of 640 x 480, resize them, and have the same weights, whose heads are
 scaled until scores vary as a trained model's do. Where torchvision's compiled suppression does not
@@ -16,6 +16,7 @@ from training_step import FORWARD_GFLOP
 
 BATCHES, PRODUCT_SIZE = (1, 8), 2048
 TARGETS = {1: 0.95, 8: 0.75}
+BFLOAT16_TARGET = 0.6
 LOGIT_SPREAD = 2.5  # of the class logits: about as many boxes above the threshold as in life
 
 
@@ -96,9 +97,9 @@ def plain_suppression(boxes, iou_threshold):
 
 
 class SsdKeras:
-    """The SavedModel of the same weights, signature image_tensor, and a matrix product."""
+    """A SavedModel of the same weights, signature image_tensor, and a matrix product."""
 
-    def __init__(self, weights, batch_size):
+    def __init__(self, weights, batch_size, precision="float32"):
         import tensorflow as tf
 
         from ssd_keras.importers.pth import read_pth
@@ -106,9 +107,10 @@ class SsdKeras:
         from ssd_keras.presets import VOC_CLASSES
         from ssd_keras.serving.saved_model import write_saved_model
 
-        folder = os.path.join(os.path.dirname(weights), "saved_model")
+        folder = os.path.join(os.path.dirname(weights), precision)
         if not os.path.exists(folder):
-            write_saved_model(torchvision_ssd(read_pth(weights), VOC_CLASSES), folder)
+            model = torchvision_ssd(read_pth(weights), VOC_CLASSES)
+            write_saved_model(model, folder, precision=precision)
         self.loaded = tf.saved_model.load(folder)
         self.function = self.loaded.signatures["image_tensor"]
         self.images = tf.constant(pictures(batch_size))
@@ -148,15 +150,20 @@ def measure(weights, batch_size, rounds):
     options = {"weights": weights, "batch_size": batch_size}
     with Side("inference", "torchvision", **options) as theirs:
         answers = theirs.ask("describe")
-        with Side("inference", "ssd_keras", **options) as ours:
+        with (
+            Side("inference", "ssd_keras", **options) as ours,
+            Side("inference", "ssd_keras", precision="bfloat16", **options) as bfloat16,
+        ):
             asks = {
                 "ssd_keras": lambda: ours.ask("detect"),
+                "bfloat16": lambda: bfloat16.ask("detect"),
                 "torchvision": lambda: theirs.ask("detect"),
                 "product": lambda: ours.ask("product"),
             }
             seconds, others = take_turns(asks, rounds)
             last = theirs.ask("detect")
             answers |= {"torchvision": last["counts"], "ssd_keras": ours.ask("detect")["counts"]}
+            answers["bfloat16"] = bfloat16.ask("detect")["counts"]
             answers["stand_in_seconds"] = last["stand_in_seconds"]
     return seconds, others, answers
 
@@ -179,5 +186,12 @@ def rows(seconds, batch_size):
             "the machine's matrix product",
             share,
             *(("at least", 0.95) if batch_size == 8 else ("report",)),
+        ),
+        row(
+            what.replace("SavedModel", "bfloat16 SavedModel") + "time",
+            "its float32",
+            ratios(seconds["bfloat16"], ours),
+            "at most",
+            BFLOAT16_TARGET,
         ),
     ]

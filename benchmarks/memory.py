@@ -1,4 +1,4 @@
-"""Memory of the input pipeline while 10,000 pictures pass, SSD300."""
+"""Memory of the input pipeline while 30,000 pictures pass, SSD300."""
 
 import os
 
@@ -29,11 +29,11 @@ SIDES = {"ssd_keras": SsdKeras}
 
 
 def benchmark(tiny):
-    steps, batches = (8, 1) if tiny else (25, 25)
+    steps, batches = (8, 1) if tiny else (75, 25)
     with Side("memory", "ssd_keras", detail="smooth", batch_size=BATCH_SIZE) as ours:
         values = [ours.ask("resident_after", batches=batches)["bytes"] for _ in range(steps)]
-    # The first fifth fills buffers and finds the number of threads.
-    settled = np.array(values[steps // 5 :])
+    # In the first third the data set tunes itself: what is alive grows for 8,000 pictures.
+    settled = np.array(values[steps // 3 :])
     first, last = np.array_split(settled, 2)
     growth = spread(last / np.median(first))
     pictures = steps * batches * BATCH_SIZE

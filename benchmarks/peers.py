@@ -1,8 +1,8 @@
 """The two sides of training_step.py, each in a process of its own.
 
-A process is started with the name of a side and a precision. It answers one line of JSON on
-standard output (after "@", so that a library's chatter does no harm) to each line of JSON on
-standard input: {"do": "step" | "matmul" | "encode" | "describe" | "curve", ...}.
+A process is started with the name of a side, a precision, a batch size and one of `MODELS`. It
+answers one line of JSON on standard output (after "@", so that a library's chatter does no harm) to
+each line of JSON on standard input: {"do": "step" | "matmul" | "encode" | "describe" | "curve"}.
 """
 
 import json
@@ -14,17 +14,21 @@ import numpy as np
 from pairs import import_torchvision, machine_seconds, num_cores
 
 NUM_CLASSES = 20
-IMAGE_SIZE = 300
+# By torchvision's name: our preset, and height and width of the pictures.
+MODELS = {
+    "ssd300_vgg16": ("ssd300_vgg16_voc", 300),
+    "ssdlite320_mobilenet_v3_large": ("ssdlite320_mobilenet_v3_large_coco", 320),
+}
 COLOURS = np.random.default_rng(7).integers(0, 256, (NUM_CLASSES, 3))
 
 
-def synthetic_batch(seed, batch_size):
-    """Pictures [B, 300, 300, 3] of filled rectangles on noise, and their boxes and labels.
+def synthetic_batch(seed, batch_size, size):
+    """Pictures [B, size, size, 3] of filled rectangles on noise, and their boxes and labels.
 
     Boxes are relative yxyx, 2 to 8 a picture; labels are 0-based, and each has its colour.
     """
     generator = np.random.default_rng(seed)
-    images = generator.integers(0, 256, (batch_size, IMAGE_SIZE, IMAGE_SIZE, 3)).astype(np.float32)
+    images = generator.integers(0, 256, (batch_size, size, size, 3)).astype(np.float32)
     truth = []
     for image in images:
         count = generator.integers(2, 9)
@@ -33,31 +37,33 @@ def synthetic_batch(seed, batch_size):
         boxes = np.concatenate((corners, corners + sizes), axis=1).astype(np.float32)
         labels = generator.integers(0, NUM_CLASSES, count).astype(np.int32)
         for box, label in zip(boxes, labels, strict=True):
-            ymin, xmin, ymax, xmax = (box * IMAGE_SIZE).astype(int)
+            ymin, xmin, ymax, xmax = (box * size).astype(int)
             image[ymin:ymax, xmin:xmax] = COLOURS[label]
         truth.append((boxes, labels))
     return images, truth
 
 
 class Torchvision:
-    """torchvision's ssd300_vgg16 in training mode; bfloat16 by autocast."""
+    """torchvision's model in training mode; bfloat16 by autocast."""
 
-    def __init__(self, precision, batch_size):
+    def __init__(self, precision, batch_size, model):
         import torch
 
         torch.set_num_threads(num_cores())
         torch.manual_seed(0)
         self.torch, self.torchvision = torch, import_torchvision()
         self.is_half = precision == "bfloat16"
-        self.model = self.torchvision.models.detection.ssd300_vgg16(
+        builder = getattr(self.torchvision.models.detection, model)
+        self.model = builder(
             weights=None, weights_backbone=None, num_classes=1 + NUM_CLASSES
         ).train()
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3, momentum=0.9)
-        images, truth = synthetic_batch(0, batch_size)
+        size = MODELS[model][1]
+        images, truth = synthetic_batch(0, batch_size, size)
         self.images = list(torch.tensor(images.transpose(0, 3, 1, 2) / 255))
         self.targets = [
             {
-                "boxes": torch.tensor(boxes[:, [1, 0, 3, 2]] * IMAGE_SIZE),
+                "boxes": torch.tensor(boxes[:, [1, 0, 3, 2]] * size),
                 "labels": torch.tensor(labels.astype(np.int64) + 1),
             }
             for boxes, labels in truth
@@ -89,9 +95,9 @@ class Torchvision:
 
 
 class SsdKeras:
-    """This project's ssd300_vgg16_voc on TensorFlow; bfloat16 by Keras policy."""
+    """This project's model on TensorFlow; bfloat16 by Keras policy."""
 
-    def __init__(self, precision, batch_size):
+    def __init__(self, precision, batch_size, model):
         os.environ["KERAS_BACKEND"] = "tensorflow"
         import keras
         import tensorflow as tf
@@ -103,12 +109,13 @@ class SsdKeras:
             keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
         keras.utils.set_random_seed(0)
 
-        from ssd_keras.presets import from_preset
+        from ssd_keras.presets import VOC_CLASSES, from_preset
 
-        self.model = from_preset("ssd300_vgg16_voc")
+        preset, self.size = MODELS[model]
+        self.model = from_preset(preset, VOC_CLASSES)
         self.model.compile(optimizer=keras.optimizers.SGD(1e-3, momentum=0.9))
         self.encoder = tf.function(self.model.target_encoder(), reduce_retracing=True)
-        self.images, self.truth = synthetic_batch(0, batch_size)
+        self.images, self.truth = synthetic_batch(0, batch_size, self.size)
         self.targets = self.encode()
 
     def encode(self, truth=None):
@@ -124,7 +131,7 @@ class SsdKeras:
         self.keras.utils.set_random_seed(0)
         losses = []
         for step in range(steps):
-            self.images, truth = synthetic_batch(1000 + step, self.batch_size)
+            self.images, truth = synthetic_batch(1000 + step, self.batch_size, self.size)
             self.targets = self.encode(truth)
             # Metrics of train_on_batch run on over the batches: start them anew.
             self.model.reset_metrics()
@@ -189,8 +196,8 @@ def answer(side, request):
 
 
 def main():
-    name, precision, batch_size = sys.argv[1:]
-    side = SIDES[name](precision, int(batch_size))
+    name, precision, batch_size, model = sys.argv[1:]
+    side = SIDES[name](precision, int(batch_size), model)
     for line in sys.stdin:
         print("@" + json.dumps(answer(side, json.loads(line))), flush=True)
 

@@ -1,4 +1,4 @@
-"""Time a training step of SSD300 beside torchvision's, in one run, in alternating pairs.
+"""Time a training step beside torchvision's, in one run, in alternating pairs.
 
     python benchmarks/training_step.py [--pairs 5] [--batch-size 8] [--json FILE]
     python benchmarks/training_step.py --curves [--steps 30]
@@ -18,6 +18,7 @@ from pairs import MAX_OTHERS_SHARE, Answering, hardware, ratios, row, spread
 SIDES = ("torchvision", "ssd_keras")
 PRECISIONS = ("float32", "bfloat16")
 SHARES_OF_PEAK = {"float32": 0.9, "bfloat16": 0.8}
+SSD300, SSDLITE = "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"
 FORWARD_GFLOP = 62.8  # of one 300 x 300 picture, SSD300 with VGG16, two a multiply-add
 STEP_GFLOP = 3 * FORWARD_GFLOP  # forward, gradients of the maps, gradients of the weights
 
@@ -25,15 +26,15 @@ STEP_GFLOP = 3 * FORWARD_GFLOP  # forward, gradients of the maps, gradients of t
 class Peer(Answering):
     """One side in its own process."""
 
-    def __init__(self, name, precision, batch_size):
-        super().__init__(name, "peers.py", name, precision, str(batch_size))
+    def __init__(self, name, precision, batch_size, model=SSD300):
+        super().__init__(name, "peers.py", name, precision, str(batch_size), model)
 
 
-def measure(precision, pairs, batch_size, warm_up=2):
+def measure(precision, pairs, batch_size, warm_up=2, model=SSD300):
     """Alternating pairs of one precision: peaks, seconds a step of both sides, encoding."""
-    with Peer("torchvision", precision, batch_size) as theirs:
+    with Peer("torchvision", precision, batch_size, model) as theirs:
         description = {"torchvision": theirs.ask("describe")}
-        with Peer("ssd_keras", precision, batch_size) as ours:
+        with Peer("ssd_keras", precision, batch_size, model) as ours:
             description["ssd_keras"] = ours.ask("describe")
             sides = {"torchvision": theirs, "ssd_keras": ours}
             peaks = {name: peer.ask("matmul")["gflops"] for name, peer in sides.items()}
@@ -127,6 +128,12 @@ def benchmark(tiny):
                 share,
             ),
         ]
+    batch_size, pairs = (1, 1) if tiny else (16, 10)
+    measured = result[SSDLITE] = measure("float32", pairs, batch_size, 2, SSDLITE)
+    result["others_share"][SSDLITE] = measured["others_share"]
+    what = f"training step SSDLite320-MobileNetV3, batch {batch_size}, float32: time"
+    theirs, ours = (measured["seconds"][name] for name in SIDES)
+    result["rows"].append(row(what, "torchvision", ratios(ours, theirs), "at most", 0.75))
     return result
 
 

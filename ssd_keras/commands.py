@@ -153,6 +153,7 @@ def export(parsed: argparse.Namespace) -> None:
     from ssd_keras.serving.request import check_request
 
     options = {
+        "precision": parsed.precision,
         "quantize": parsed.quantize,
         "post_processing": parsed.post_processing,
         "input_dtype": parsed.input,

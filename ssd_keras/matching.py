@@ -6,96 +6,115 @@ import numpy as np
 import tensorflow as tf
 
 from ssd_keras.boxes import VARIANCES, Array, encode_boxes, pairwise_iou
-
-SMALLEST_OVERLAP = 1e-6
-"""A ground truth that overlaps no default box by more than this stays unmatched."""
+from ssd_keras.overlap_index import OverlapIndex, Pairs, all_pairs
 
 
-def match_bipartite(iou: Array) -> tf.Tensor:
-    """Gives every ground truth a default box of its own: greedy over all pairs, best first.
+def match_pairs(
+    pairs: Pairs, num_truths: int, num_default_boxes: int, threshold: float = 0.5
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Matches default boxes to ground truths as the paper does (section 2.2, "Matching").
 
-    Each round settles every pair that is the best one left for both of its sides, which is
-    what taking the pairs one by one from the best would settle too; two or three rounds do.
-    Ties go to the lower ground truth, then to the lower default box.
-
-    Args:
-        iou: float32 [n, N], ground truths by default boxes; n of at least 1.
-
-    Returns:
-        int32 [n]: the default box of each ground truth, -1 where none overlaps it.
-
-    Example:
-
-    >>> match_bipartite(tf.constant([[.9, .8], [.85, .1]])).numpy()
-    array([0, 1], dtype=int32)
-    """
-    iou = tf.convert_to_tensor(iou)
-    num_columns = tf.shape(iou)[1]
-
-    def settle_round(scores, rows, owned):
-        column = tf.argmax(scores, axis=1, output_type=tf.int32)
-        rivals = tf.gather(scores, column, axis=1)
-        overlaps = tf.linalg.diag_part(rivals) > SMALLEST_OVERLAP
-        best = tf.argmax(rivals, axis=0, output_type=tf.int32)
-        wins = overlaps & (best == tf.range(tf.shape(rows)[0]))
-        taken = tf.boolean_mask(column, wins)
-        owned = tf.tensor_scatter_nd_update(owned, tf.boolean_mask(rows, wins)[:, None], taken)
-        # Most are settled in the first round: the next looks at the few rows that are left.
-        left = overlaps & ~wins
-        is_free = tf.tensor_scatter_nd_update(
-            tf.ones([num_columns], tf.bool), taken[:, None], tf.zeros_like(taken, tf.bool)
-        )
-        scores = tf.where(is_free, tf.boolean_mask(scores, left), -1.0)
-        return scores, tf.boolean_mask(rows, left), owned
-
-    rows = tf.range(tf.shape(iou)[0])
-    _, _, owned = tf.while_loop(
-        lambda scores, rows, owned: tf.size(rows) > 0,
-        settle_round,
-        (iou, rows, -tf.ones_like(rows)),
-        shape_invariants=(tf.TensorShape([None, None]), tf.TensorShape([None]), rows.shape),
-    )
-    return owned
-
-
-def match_boxes(iou: Array, threshold: float = 0.5) -> tuple[tf.Tensor, tf.Tensor]:
-    """Matches default boxes to ground truth as the paper does (section 2.2, "Matching").
-
-    First each ground truth gets the default box of its own (`match_bipartite`), whatever their
-    overlap; then every other default box takes its best ground truth where the overlap reaches
-    the threshold.
+    First each ground truth gets a default box of its own, whatever their overlap: greedy over all
+    pairs, best first. Then every other default box takes its best ground truth where the overlap
+    reaches the threshold. Ties go to the lower ground truth, then to the lower default box.
 
     Args:
-        iou: float32 [n, N], ground truths by default boxes; n of at least 1.
+        pairs: that overlap; those that are left out count as 0.
+        num_truths: number n of ground truths.
+        num_default_boxes: number N of default boxes.
         threshold: smallest overlap of the second step, 0..1. Default 0.5.
 
     Returns:
-        matched index int32 [N], the ground truth of each default box (0 where it has none), and
+        int64 [N], the ground truth of each default box, -1 where it has none; and int64 [n], the
+        default box that each ground truth owns, -1 where none is left that overlaps it.
+    """
+    # One whole number that sorts by overlap, then by place; the bits of floats above 0 sort alike.
+    bits = tf.cast(tf.bitcast(pairs.overlap, tf.int32), tf.int64)
+    rank = bits * 2**32 - tf.range(tf.size(bits, tf.int64))
+
+    def is_best(rank, group, number):
+        return rank == tf.gather(tf.math.unsorted_segment_max(rank, group, number), group)
+
+    def settle_round(rank, truth, default_box, owner, owned):
+        """Settles every pair that is the best one left for both, as one by one would too."""
+        is_settled = is_best(rank, truth, num_truths)
+        is_settled &= is_best(rank, default_box, num_default_boxes)
+        place = tf.where(is_settled)
+        new_truth, new_box = tf.gather_nd(truth, place), tf.gather_nd(default_box, place)
+        owner = tf.tensor_scatter_nd_update(owner, new_box[:, None], new_truth)
+        owned = tf.tensor_scatter_nd_update(owned, new_truth[:, None], new_box)
+        is_left = (tf.gather(owned, truth) < 0) & (tf.gather(owner, default_box) < 0)
+        left = tf.where(is_left)[:, 0]
+        return *(tf.gather(one, left) for one in (rank, truth, default_box)), owner, owned
+
+    shape = tf.TensorShape([None])
+    *_, owner, owned = tf.while_loop(
+        lambda rank, *_: tf.size(rank) > 0,
+        settle_round,
+        (
+            rank,
+            pairs.truth,
+            pairs.default_box,
+            -tf.ones([num_default_boxes], tf.int64),
+            -tf.ones([num_truths], tf.int64),
+        ),
+        shape_invariants=(shape,) * 5,
+    )
+    is_next = is_best(rank, pairs.default_box, num_default_boxes) & (pairs.overlap >= threshold)
+    place = tf.where(is_next & (tf.gather(owner, pairs.default_box) < 0))
+    owner = tf.tensor_scatter_nd_update(
+        owner, tf.gather(pairs.default_box, place), tf.gather_nd(pairs.truth, place)
+    )
+    return owner, owned
+
+
+def match_near(
+    index: OverlapIndex, boxes: tf.Tensor, threshold: float = 0.5
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`match_pairs` of all pairs, with a look at the near ones alone.
+
+    Args:
+        index: of the default boxes.
+        boxes: relative yxyx float32 [n, 4]; those of no area match nothing.
+        threshold: smallest overlap of the second step, 0..1. Default 0.5.
+
+    Returns:
+        as of `match_pairs`.
+    """
+    size = tf.shape(boxes)[0], len(index.default_boxes)
+    pairs, is_complete = index.pairs(boxes, threshold)
+    owner, owned = match_pairs(pairs, *size, threshold)
+
+    def match_all():
+        return match_pairs(all_pairs(pairwise_iou(boxes, index.default_boxes)), *size, threshold)
+
+    # What was left out of a ground truth's pairs comes behind all of them: it matters where others
+    # own all of these, in a crowd at one place.
+    is_short = (owned < 0) & ~is_complete
+    return tf.cond(tf.reduce_any(is_short), match_all, lambda: (owner, owned))
+
+
+def match_boxes(iou: Array, threshold: float = 0.5) -> tuple[tf.Tensor, tf.Tensor]:
+    """`match_pairs` of a full matrix.
+
+    Args:
+        iou: float32 [n, N], ground truths by default boxes.
+        threshold: smallest overlap of the second step, 0..1. Default 0.5.
+
+    Returns:
+        matched index int64 [N], the ground truth of each default box (0 where it has none), and
         is positive bool [N], true where it has one.
 
     Example:
 
     >>> index, positive = match_boxes(tf.constant([[.6, .2, .1], [.7, .3, .0]]))
     >>> index.numpy(), positive.numpy()
-    (array([1, 0, 0], dtype=int32), array([ True,  True, False]))
+    (array([1, 0, 0]), array([ True,  True, False]))
     """
     iou = tf.convert_to_tensor(iou)
-    matched_index = tf.zeros(tf.shape(iou)[1:], tf.int32)
-    is_positive = tf.reduce_max(iou, axis=0) >= threshold
-    # Which ground truth is the best matters for the few that are positive alone.
-    positive = tf.where(is_positive)
-    best = tf.argmax(tf.gather(iou, positive[:, 0], axis=1), axis=0, output_type=tf.int32)
-    matched_index = tf.tensor_scatter_nd_update(matched_index, positive, best)
-    owned = match_bipartite(iou)
-    owners = tf.where(owned >= 0)
-    place = tf.gather_nd(owned, owners)[:, None]
-    matched_index = tf.tensor_scatter_nd_update(
-        matched_index, place, tf.cast(owners[:, 0], tf.int32)
-    )
-    is_positive = tf.tensor_scatter_nd_update(
-        is_positive, place, tf.ones_like(owners[:, 0], tf.bool)
-    )
-    return matched_index, is_positive
+    num_truths, num_default_boxes = tf.unstack(tf.shape(iou))
+    owner, _ = match_pairs(all_pairs(iou), num_truths, num_default_boxes, threshold)
+    return tf.maximum(owner, 0), owner >= 0
 
 
 class TargetEncoder:
@@ -137,7 +156,9 @@ class TargetEncoder:
         self.variances = tuple(variances)
         self.threshold = threshold
         crosses = (self.default_boxes < 0).any(axis=1) | (self.default_boxes > 1).any(axis=1)
-        self.is_ignored = crosses & (not use_boundary_boxes)
+        self.is_ignored = np.logical_and(crosses, not use_boundary_boxes)
+        # A box of no area overlaps nothing.
+        self._index = OverlapIndex(np.where(self.is_ignored[:, None], 0, self.default_boxes))
 
     def match(self, boxes: Array, labels: Array) -> tuple[tf.Tensor, tf.Tensor]:
         """The matching alone, for pictures of it.
@@ -147,24 +168,24 @@ class TargetEncoder:
             labels: int32 [n].
 
         Returns:
-            matched index int32 [N] into `boxes`, and is positive bool [N].
+            matched index int64 [N] into `boxes` (0 where there is none), and is positive bool [N].
         """
+        owner = self._owner(boxes, labels)
+        return tf.maximum(owner, 0), owner >= 0
+
+    def _owner(self, boxes, labels):
+        """The ground truth of each default box, -1 where it has none."""
         boxes = tf.reshape(tf.cast(boxes, tf.float32), [-1, 4])
         usable = (labels >= 0) & tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=-1)
-        # A box of no area overlaps nothing. One more stands for "no ground truth", so that n = 0
-        # needs no other path.
-        boxes = tf.pad(tf.where(usable[:, None], boxes, 0.0), [[0, 1], [0, 0]])
-        iou = pairwise_iou(boxes, self.default_boxes)
-        if self.is_ignored.any():
-            iou = tf.where(self.is_ignored, 0.0, iou)
-        return match_boxes(iou, self.threshold)
+        boxes = tf.where(usable[:, None], boxes, 0.0)
+        return match_near(self._index, boxes, self.threshold)[0]
 
     def __call__(self, boxes: Array, labels: Array) -> dict[str, tf.Tensor]:
         boxes = tf.reshape(tf.cast(boxes, tf.float32), [-1, 4])
-        matched_index, is_positive = self.match(boxes, labels)
+        owners = self._owner(boxes, labels)
         # Only the few positive ones have deltas and a class.
-        place = tf.where(is_positive)
-        owner = tf.gather_nd(matched_index, place)
+        place = tf.where(owners >= 0)
+        owner = tf.gather_nd(owners, place)
         deltas = encode_boxes(
             tf.gather(boxes, owner), tf.gather_nd(self.default_boxes, place), self.variances
         )

@@ -115,6 +115,11 @@ def test_what_is_no_artefact_is_not_replaced(tmp_path):
         export(small_model(), str(tmp_path))
     with pytest.raises(ValueError, match="quantize is an option of the format tflite alone"):
         export(small_model(), str(tmp_path / "1"), quantize="int8")
+    with pytest.raises(ValueError, match="precision is an option of the format saved_model alone"):
+        export(small_model(), str(tmp_path / "1.tflite"), "tflite", precision="bfloat16")
+    message = r"^precision='half' is unknown; choose one of float32, bfloat16\.$"
+    with pytest.raises(ValueError, match=message):
+        export(small_model(), str(tmp_path / "1"), precision="half")
     assert os.listdir(tmp_path) == ["thesis"]
 
 
@@ -131,10 +136,12 @@ def test_the_command_exports_and_evaluates_alike(tmp_path, capsys):
     results = {}
     paths = {
         "saved_model": ["--output", str(tmp_path / "served" / "3")],
+        "bfloat16": ["--output", str(tmp_path / "served" / "4"), "--precision", "bfloat16"],
         "tflite": ["--output", str(tmp_path / "run.tflite"), "--max-detections", "200"],
     }
     for name, words in paths.items():
-        assert cli.main(["export", finished_run(), "--format", name, *words]) == 0
+        format = name.replace("bfloat16", "saved_model")
+        assert cli.main(["export", finished_run(), "--format", format, *words]) == 0
         assert "agree with Keras" in capsys.readouterr().out
     for name, path in {"keras": finished_run(), **{k: v[1] for k, v in paths.items()}}.items():
         file = tmp_path / f"{name}.json"
@@ -142,6 +149,7 @@ def test_the_command_exports_and_evaluates_alike(tmp_path, capsys):
         results[name] = json.loads(file.read_text())["coco"]["AP"]
     capsys.readouterr()
     assert results["saved_model"] == pytest.approx(results["keras"], abs=0.002)
+    assert results["bfloat16"] == pytest.approx(results["keras"], abs=0.01)
     assert results["tflite"] == pytest.approx(results["keras"], abs=0.005)
 
 

@@ -9,6 +9,7 @@ import tempfile
 
 import exports
 import numpy as np
+import oracle
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -343,13 +344,53 @@ def test_a_process_without_this_package_and_keras_runs_it(tmp_path):
                     assert_equal({key: x[row : row + 1] for key, x in answer.items()}, expected)
 
 
-def test_every_operator_is_one_of_tensorflow():
-    with open(os.path.join(directory(), "saved_model.pb"), "rb") as file:
+def graph_of(path):
+    """All nodes of a SavedModel, and the names of its functions."""
+    with open(os.path.join(path, "saved_model.pb"), "rb") as file:
         saved = saved_model_pb2.SavedModel.FromString(file.read())
     (meta,) = saved.meta_graphs
     library = meta.graph_def.library.function
     nodes = [*meta.graph_def.node, *(node for one in library for node in one.node_def)]
-    functions = {function.signature.name for function in library}
+    return nodes, {function.signature.name for function in library}
+
+
+def bytes_of_weights(path):
+    return os.path.getsize(os.path.join(path, "variables", "variables.data-00000-of-00001"))
+
+
+def test_bfloat16_network_with_float32_decoding(tmp_path):
+    path = str(tmp_path / "half")
+    write_saved_model(small_model(), path, SETTINGS, precision="bfloat16")
+    kinds = {}
+    for node in graph_of(path)[0]:
+        if node.attr["T"].type:
+            kinds.setdefault(node.op, set()).add(tf.as_dtype(node.attr["T"].type))
+    assert kinds["Conv2D"] == kinds["BiasAdd"] == kinds["Relu"] == {tf.bfloat16}
+    assert kinds["Exp"] == kinds["Softmax"] == {tf.float32}
+    assert bytes_of_weights(path) < 0.6 * bytes_of_weights(directory())
+
+    detect = tf.saved_model.load(path).signatures["image_tensor"]
+    differences = []
+    for picture in exports.pictures():
+        plain = call("image_tensor", images=tf.constant(picture[None]))
+        found = {key: value.numpy()[0] for key, value in detect(tf.constant(picture[None])).items()}
+        assert abs(found["num_detections"] - plain["num_detections"][0]) <= 2
+        for index in range(plain["num_detections"][0] - 2):  # the last may be others
+            overlap = [
+                oracle.iou(box, plain["detection_boxes"][0, index])
+                for box in found["detection_boxes"]
+            ]
+            other = np.argmax(overlap * (found["detection_classes"]
+                                         == plain["detection_classes"][0, index]))  # fmt: skip
+            assert overlap[other] > 0.9
+            difference = found["detection_scores"][other] - plain["detection_scores"][0, index]
+            differences.append(abs(difference))
+    # Seven bits and a sign: scores differ, by less than a hundredth.
+    assert len(differences) > 40 and np.mean(differences) > 1e-5 and max(differences) < 0.02
+
+
+def test_every_operator_is_one_of_tensorflow():
+    nodes, functions = graph_of(directory())
     operators = {node.op for node in nodes} - functions
     assert {"DecodeJpeg", "Conv2D", "CombinedNonMaxSuppression"} <= operators
     assert not [name for name in operators if op_def_registry.get(name) is None]

@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ssd_keras.boxes import pairwise_iou
+from ssd_keras.boxes import paired_iou
 from ssd_keras.doctor.layout import Layout, Objects
-from ssd_keras.matching import match_bipartite
+from ssd_keras.matching import match_near
+from ssd_keras.overlap_index import OverlapIndex
 
 
 class Overlaps(NamedTuple):
@@ -57,14 +58,15 @@ def measure_overlaps(objects: Objects, layout: Layout, progress: bool = False) -
     Returns:
         `Overlaps`, in the order of the objects.
     """
-    default_boxes = layout.boxes()
+    index = OverlapIndex(layout.boxes())
 
     @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])
     def overlaps(boxes):
-        iou = pairwise_iou(boxes, default_boxes)
-        owned = match_bipartite(iou)
-        own = tf.gather(iou, tf.maximum(owned, 0), axis=1, batch_dims=1)
-        return tf.reduce_max(iou, axis=1), tf.where(owned >= 0, own, 0.0)
+        near, _ = index.pairs(boxes, threshold=1.0)
+        best = tf.math.unsorted_segment_max(near.overlap, near.truth, tf.shape(boxes)[0])
+        _, owned = match_near(index, boxes, threshold=1.0)
+        own = paired_iou(boxes, tf.gather(index.default_boxes, tf.maximum(owned, 0)))
+        return tf.maximum(best, 0.0), tf.where(owned >= 0, own, 0.0)
 
     best, own = np.zeros(len(objects.boxes)), np.zeros(len(objects.boxes))
     starts = np.flatnonzero(np.diff(objects.pictures, prepend=-1))

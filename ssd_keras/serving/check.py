@@ -41,13 +41,14 @@ class Tolerance:
 
 TOLERANCES: Mapping[str, Tolerance] = {
     "none": Tolerance(0.98, 0.005, 0.995),
+    "bfloat16": Tolerance(0.9, 0.05, 0.98),
     "float16": Tolerance(0.95, 0.03, 0.98),
     "dynamic": Tolerance(0.6, 0.25, 0.85),
     "int8": Tolerance(0.6, 0.25, 0.85),
 }
 ROUNDING = 1e-4
 # Below this part of the best score, quantised scores are noise.
-SCORE_FLOOR = {"none": 0.0, "float16": 0.1, "dynamic": 0.5, "int8": 0.5}
+SCORE_FLOOR = {"none": 0.0, "bfloat16": 0.1, "float16": 0.1, "dynamic": 0.5, "int8": 0.5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +97,7 @@ def check_artefact(
         model: the `SSD` that it was made of.
         pictures: uint8 [H, W, 3] of any size, at least one.
         settings: what it was exported with.
-        quantize: how it was quantised, which decides how equal it must be.
+        quantize: how it was quantised, or "bfloat16": decides how equal it must be.
 
     Returns:
         what was found.

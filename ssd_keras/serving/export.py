@@ -14,7 +14,7 @@ from ssd_keras.data.sources import load_data
 from ssd_keras.files import replacing, replacing_directory
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving.check import ExportReport, check_artefact
-from ssd_keras.serving.network import in_float32
+from ssd_keras.serving.network import in_precision
 from ssd_keras.serving.remote import export_in_tensorflow
 from ssd_keras.serving.request import check_request
 from ssd_keras.serving.saved_model import write_saved_model
@@ -46,8 +46,8 @@ def export(
         settings: `DetectionSettings`. Default: the model's own.
         pictures: uint8 [H, W, 3] like those that the model will see: the first few are those
             of the check, and "int8" is calibrated on all. Default: generated ones for the check.
-        **options: quantize, post_processing and input_dtype of
-            `ssd_keras.serving.tflite.tflite_model`.
+        **options: precision of `ssd_keras.serving.saved_model.write_saved_model`; quantize,
+            post_processing and input_dtype of `ssd_keras.serving.tflite.tflite_model`.
 
     Returns:
         what was written and how it compares.
@@ -66,13 +66,15 @@ def export(
         return export_in_tensorflow(model, path, format, settings, pictures, options)
     settings = settings or model.detection_settings
     # What is compared must not differ by the rounding of a mixed precision.
-    model = in_float32(model)
+    model = in_precision(model)
     shown = list(pictures[:NUM_CHECK_PICTURES]) or _generated_pictures()
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     if format == "saved_model":
         with replacing_directory(path) as beside:
-            write_saved_model(model, beside, settings)
-            report = check_artefact(beside, model, shown, settings)
+            write_saved_model(model, beside, settings, **options)
+            precision = options.get("precision", "float32")
+            quantize = "none" if precision == "float32" else precision
+            report = check_artefact(beside, model, shown, settings, quantize)
     else:
         calibration = (resize_image(picture, model.image_size).numpy() for picture in pictures)
         content = tflite_model(model, settings=settings, calibration=calibration, **options)

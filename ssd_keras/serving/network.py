@@ -1,4 +1,4 @@
-"""The bare network of a model, ready to be exported: float32, frozen, preprocessing inside."""
+"""The network of a model, ready to be exported: in one precision, or frozen and alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,23 +11,23 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from ssd_keras.layers import Preprocessor
 from ssd_keras.models.ssd import SSD
 
-PRECISIONS = {"mixed_bfloat16": "float32", "mixed_float16": "float32"}
 
-
-def in_float32(model: SSD) -> SSD:
-    """The same model computing in float32, as exports do whatever it was trained in.
+def in_precision(model: SSD, precision: str = "float32") -> SSD:
+    """The same model computing in one precision, whatever it was trained in.
 
     Args:
         model: `SSD`, perhaps of mixed precision.
+        precision: "float32" (default), or "bfloat16": weights and arithmetic of its layers, while
+            box deltas and class logits come out as float32.
 
     Returns:
-        the model itself where it computes in float32 already, else a copy with its weights.
+        the model itself where it computes so already, else a copy with its weights.
     """
     config = model.get_config()
-    plain = _replaced(config)
-    if plain == config:
+    wanted = _with_policy(config, precision)
+    if wanted == config:
         return model
-    copy = SSD.from_config(plain)
+    copy = SSD.from_config(wanted)
     copy.set_weights(model.get_weights())
     return copy
 
@@ -72,9 +72,12 @@ def frozen_network(
     return convert_variables_to_constants_v2(network.get_concrete_function())
 
 
-def _replaced(value: Any) -> Any:
+def _with_policy(value: Any, policy: str) -> Any:
+    """A configuration with this policy in the place of every layer's."""
     if isinstance(value, Mapping):
-        return {key: _replaced(entry) for key, entry in value.items()}
+        if value.get("class_name") == "DTypePolicy":
+            return {**value, "config": {"name": policy}}
+        return {key: _with_policy(entry, policy) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_replaced(entry) for entry in value)
-    return PRECISIONS.get(value, value) if isinstance(value, str) else value
+        return type(value)(_with_policy(entry, policy) for entry in value)
+    return value

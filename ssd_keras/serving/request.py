@@ -3,8 +3,11 @@
 import os
 from collections.abc import Collection
 
-FORMATS = ("saved_model", "tflite")
-TFLITE_OPTIONS = ("quantize", "post_processing", "input_dtype")
+OPTIONS = {
+    "saved_model": ("precision",),
+    "tflite": ("quantize", "post_processing", "input_dtype"),
+}
+PRECISIONS = ("float32", "bfloat16")
 NO_CALIBRATION = (
     "int8 needs pictures to calibrate on; pass calibration data, such as the training data "
     "(--calibration-data)."
@@ -17,21 +20,26 @@ def check_request(path: str, format: str, options: dict[str, str], pictures: Col
     Args:
         path: where the artefact goes.
         format: "saved_model" or "tflite".
-        options: those of `ssd_keras.serving.tflite.tflite_model` that are not its defaults.
+        options: those of `ssd_keras.serving.export.export` that are not its defaults.
         pictures: what int8 would be calibrated on, or words for it.
 
     Raises:
         ValueError: for an unknown choice, a path that does not fit or is taken, or int8 without
             pictures.
     """
-    if format not in FORMATS:
-        raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(FORMATS)}.")
+    if format not in OPTIONS:
+        raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(OPTIONS)}.")
     _check_path(path, format)
-    if unknown := sorted(set(options) - set(TFLITE_OPTIONS)):
-        choices = ", ".join(("settings", "pictures", *TFLITE_OPTIONS))
+    known = [name for names in OPTIONS.values() for name in names]
+    if unknown := sorted(set(options) - set(known)):
+        choices = ", ".join(("settings", "pictures", *known))
         raise ValueError(f"option {unknown[0]!r} is unknown; choose from {choices}.")
-    if format == "saved_model" and options:
-        raise ValueError(f"{sorted(options)[0]} is an option of the format tflite alone.")
+    if foreign := sorted(set(options) - set(OPTIONS[format])):
+        (other,) = OPTIONS.keys() - {format}
+        raise ValueError(f"{foreign[0]} is an option of the format {other} alone.")
+    if (precision := options.get("precision", "float32")) not in PRECISIONS:
+        choices = ", ".join(PRECISIONS)
+        raise ValueError(f"precision={precision!r} is unknown; choose one of {choices}.")
     if options.get("quantize") == "int8" and not len(pictures):
         raise ValueError(NO_CALIBRATION)
 

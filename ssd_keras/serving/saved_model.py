@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from ssd_keras.models.ssd import SSD
-from ssd_keras.serving.network import in_float32
+from ssd_keras.serving.network import in_precision
 from ssd_keras.serving.signatures import ENCODED_FEATURE, ServedDetector
 from ssd_keras.settings import DetectionSettings
 
@@ -17,15 +17,22 @@ LABELS_FILE = "labels.txt"
 WARM_UP_FILE = "tf_serving_warmup_requests"
 
 
-def write_saved_model(model: SSD, path: str, settings: DetectionSettings | None = None) -> None:
+def write_saved_model(
+    model: SSD,
+    path: str,
+    settings: DetectionSettings | None = None,
+    precision: str = "float32",
+) -> None:
     """Writes a SavedModel.
 
     Args:
         model: `SSD`, under Keras' TensorFlow backend.
         path: directory to write; it must be new or empty.
         settings: `DetectionSettings`. Default: the model's own.
+        precision: of the network, "float32" (default) or "bfloat16", for processors and GPUs that
+            compute in it; decoding and suppression are float32 always.
     """
-    model = in_float32(model)
+    model = in_precision(model, precision)
     with tempfile.TemporaryDirectory() as directory:
         labels_file = os.path.join(directory, LABELS_FILE)
         with open(labels_file, "w", encoding="utf-8") as file:

@@ -16,7 +16,7 @@ class ServedDetector(tf.Module):
     """The three signatures of a SavedModel.
 
     Args:
-        model: `SSD` in float32, under Keras' TensorFlow backend.
+        model: `SSD`, under Keras' TensorFlow backend.
         labels_file: file with the class names, which becomes an asset.
         settings: `DetectionSettings`. Default: the model's own.
     """

@@ -16,7 +16,7 @@ from ssd_keras.layers import Preprocessor
 from ssd_keras.models.ssd import SSD
 from ssd_keras.quiet import quiet
 from ssd_keras.serving import flatbuffer, metadata
-from ssd_keras.serving.network import frozen_network, in_float32, uniform_preprocessor
+from ssd_keras.serving.network import frozen_network, in_precision, uniform_preprocessor
 from ssd_keras.serving.postprocess import builtin_detections
 from ssd_keras.serving.request import NO_CALIBRATION
 from ssd_keras.settings import DetectionSettings
@@ -73,7 +73,7 @@ def tflite_model(
         if value not in choices:
             raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(choices)}.")
     settings = settings or model.detection_settings
-    model = in_float32(model)
+    model = in_precision(model)
     joined, sources = _converted_network(model, quantize, input_dtype, calibration)
     if post_processing == "builtin":
         _add_builtin(joined, sources, model, settings)

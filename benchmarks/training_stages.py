@@ -1,0 +1,125 @@
+"""Where the time of a training step goes: a bar for each stage, as a picture.
+
+    python benchmarks/training_stages.py benchmarks/results/training_stages.png
+
+A stage's time is that of a graph that ends behind it less that of one that ends before it, all in
+one process on all cores, in turns; the last graph is the whole step of `train_on_batch`. Core
+seconds, which other work on the machine disturbs less than the clock.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import peers
+from pairs import Side, hardware, take_turns, timed
+from training_step import SSD300, SSDLITE, STEP_GFLOP
+
+STAGES = ("trunk", "extra layers and heads", "loss and mining", "backward", "optimizer")
+CASES = (
+    ("SSD300-VGG16, float32", SSD300, "float32", 8),
+    ("SSD300-VGG16, bfloat16", SSD300, "bfloat16", 8),
+    ("SSDLite320-MobileNetV3, float32", SSDLITE, "float32", 16),
+    ("SSDLite320-MobileNetV3, bfloat16", SSDLITE, "bfloat16", 16),
+)
+
+
+class SsdKeras(peers.SsdKeras):
+    """Graphs of the step that end behind each of `STAGES`."""
+
+    def __init__(self, precision, batch_size, model):
+        super().__init__(precision, batch_size, model)
+        tf, model = self.tf, self.model
+        images = tf.constant(self.images)
+        targets = {name: tf.constant(value) for name, value in self.targets.items()}
+
+        def trunk():
+            maps = model.trunk(model.get_layer("preprocessor")(images), training=True)
+            return [tf.reduce_sum(one) for one in tf.nest.flatten(maps)]
+
+        def loss():
+            outputs = model(images, training=True)
+            return model.compute_loss(images, targets, outputs)
+
+        def gradients():
+            with tf.GradientTape() as tape:
+                value = loss()
+            return tape.gradient(value, model.trainable_variables)
+
+        graphs = (trunk, lambda: model(images, training=True), loss, gradients)
+        self.graphs = [tf.function(graph) for graph in graphs] + [self.step]
+
+    def until(self, stage):
+        return timed(self.graphs[stage])[0]
+
+    def product_core_seconds(self, size=2048):
+        product = self.product(size)
+        seconds = [timed(product)[0]["core_seconds"] for _ in range(12)]
+        return {"core_seconds_a_gflop": np.median(seconds[2:]) / (2e-9 * size**3)}
+
+
+SIDES = {"ssd_keras": SsdKeras}
+
+
+def measured(model, precision, batch_size, rounds):
+    """Core seconds of each stage, and of the step's arithmetic at the rate of matrix products."""
+    options = {"model": model, "precision": precision, "batch_size": batch_size}
+    with Side("training_stages", "ssd_keras", **options) as side:
+        asks = {
+            name: lambda stage=stage: side.ask("until", stage=stage)
+            for stage, name in enumerate(STAGES)
+        }
+        seconds, others = take_turns(asks, rounds, warm_up=2, clock="core_seconds")
+        product = side.ask("product_core_seconds")
+    until = [np.median(seconds[name]) for name in STAGES]
+    least = STEP_GFLOP * batch_size * product["core_seconds_a_gflop"] if model == SSD300 else None
+    return {
+        "batch_size": batch_size,
+        "core_seconds": dict(zip(STAGES, np.diff(until, prepend=0.0).tolist(), strict=True)),
+        "arithmetic_core_seconds": least,
+        "others_share": others,
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def draw(cases, path):
+    """A bar for each case, its stages as shares of the step; a mark for the arithmetic alone."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.7 * len(cases) + 1.6), layout="constrained")
+    axes = figure.subplots()
+    names = []
+    for place, (name, case) in enumerate(cases.items()):
+        total, start = sum(case["core_seconds"].values()), 0.0
+        names.append(f"{name}\nbatch {case['batch_size']}: {total:.2f} core seconds")
+        for color, (stage, seconds) in enumerate(case["core_seconds"].items()):
+            share = 100 * max(seconds, 0.0) / total
+            label = stage if place == 0 else None
+            axes.barh(place, share, left=start, color=f"C{color}", label=label)
+            if share > 4:
+                text = f"{seconds:.2f}"
+                axes.text(start + share / 2, place, text, ha="center", va="center", fontsize=9)
+            start += share
+        if case["arithmetic_core_seconds"]:
+            least = 100 * case["arithmetic_core_seconds"] / total
+            label = "the same arithmetic as matrix products" if place == 0 else None
+            axes.plot([least] * 2, [place - 0.45, place + 0.45], "k", linewidth=2, label=label)
+    axes.set_yticks(range(len(cases)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("share of a training step's core seconds, %")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def main(path, rounds=5):
+    path = Path(path)
+    cases = {name: measured(*case, rounds) for name, *case in CASES}
+    text = json.dumps({"hardware": hardware(), "cases": cases}, indent=1)
+    path.with_suffix(".json").write_text(text + "\n")
+    draw(cases, path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,141 @@
+"""The pairs that matter: none is missing, on any default boxes, and their overlaps are exact."""
+
+import numpy as np
+import oracle
+import pytest
+import tensorflow as tf
+
+from ssd_keras import matching
+from ssd_keras.boxes import pairwise_iou
+from ssd_keras.matching import match_near, match_pairs
+from ssd_keras.overlap_index import OverlapIndex, all_pairs
+
+SSD300 = oracle.default_boxes(
+    (300, 300),
+    [(38, 38), (19, 19), (10, 10), (5, 5), (3, 3), (1, 1)],
+    (30, 60, 111, 162, 213, 264, 315),
+    [(2,), (2, 3), (2, 3), (2, 3), (2,), (2,)],
+    steps=(8, 16, 32, 64, 100, 300),
+)
+WIDE = oracle.default_boxes((64, 160), [(4, 10), (2, 5)], (20, 45, 80), [(2, 3), (2,)], clip="size")
+
+
+def scattered(generator, count):
+    """Boxes anywhere, that share no intervals: tiny ones, and larger than the picture."""
+    size = np.exp(generator.uniform(np.log(0.01), np.log(1.5), (count, 2)))
+    centre = generator.uniform(-0.1, 1.1, (count, 2))
+    return np.concatenate([centre - size / 2, centre + size / 2], axis=1)
+
+
+def default_box_sets():
+    generator = np.random.default_rng(0)
+    yield "SSD300", SSD300[:: generator.integers(5, 9)]
+    yield "SSD300 of its first map", SSD300[3:5776:4]
+    yield "wide picture", WIDE
+    yield "scattered", scattered(generator, 250)
+    corners = np.sort(generator.integers(0, 9, (150, 2, 2)), axis=1) / 8  # some of no area
+    yield "few intervals, repeated", corners.reshape(-1, 4)
+    yield "one", scattered(generator, 1)
+    yield "shuffled", generator.permutation(SSD300)[:400]
+
+
+@pytest.mark.parametrize(("name", "default_boxes"), list(default_box_sets()))
+def test_no_pair_that_matters_is_missing(name, default_boxes):
+    generator = np.random.default_rng(len(default_boxes))
+    default_boxes = default_boxes.astype("float32")
+    index = OverlapIndex(default_boxes)
+    boxes = scattered(generator, 40).astype("float32")
+    boxes[:8] = default_boxes[generator.integers(len(default_boxes), size=8)]
+    boxes[8:12, :2] += 0.3 * (boxes[8:12, 2:] - boxes[8:12, :2])
+    boxes[12:15] = [[0.2, 0.3, 0.2, 0.8], [0, 0, 0, 0], [4, 4, 5, 5]]  # overlap nothing
+    exact = oracle.iou_matrix(boxes, default_boxes)
+    full = pairwise_iou(boxes, default_boxes).numpy()
+    for threshold in (0.3, 0.5, 1.0):
+        pairs, is_complete = index.pairs(tf.constant(boxes), threshold)
+        truth, place = pairs.truth.numpy(), pairs.default_box.numpy()
+        is_found = np.zeros_like(full, bool)
+        is_found[truth, place] = True
+        assert is_found.sum() == len(truth)  # none twice
+        np.testing.assert_array_equal(pairs.overlap, full[truth, place])
+        assert is_found[exact >= threshold + 1e-6].all()
+        # More of its best, down to three quarters of that; 1e-6 and less count as nothing.
+        best = exact.max(axis=1, keepdims=True)
+        assert is_found[(exact >= 0.7501 * best) & (exact > 1.1e-6)].all()
+        assert not is_found[exact < 0.9e-6].any()
+        everything = (is_found | (exact < 1.1e-6)).all(axis=1)
+        assert everything[is_complete.numpy()].all()
+        # The order that decides ties: of each default box the lower ground truth comes first, and
+        # of each ground truth the lower default box.
+        assert (np.diff(place * len(boxes) + truth) > 0).all()
+
+
+def test_pairs_by_hand():
+    # A box over the upper left quarter but for a fifth of its width, and one that lies apart.
+    default_boxes = np.array([[0, 0.5, 0.5, 1], [0, 0, 0.5, 0.5], [0, 0, 0.5, 0.3]], "float32")
+    boxes = tf.constant([[0, 0, 0.5, 0.4], [0.6, 0, 0.9, 0.9]])
+    pairs, is_complete = OverlapIndex(default_boxes).pairs(boxes, 0.5)
+    # .2 / .25 with box 1 and .15 / .2 with box 2; of the best, .8, everything from .6 on, but the
+    # threshold is lower.
+    np.testing.assert_array_equal(pairs.truth, [0, 0])
+    np.testing.assert_array_equal(pairs.default_box, [1, 2])
+    np.testing.assert_allclose(pairs.overlap, [0.8, 0.75], atol=1e-6)
+    np.testing.assert_array_equal(is_complete, [False, True])
+
+
+def test_all_pairs_of_a_matrix():
+    iou = np.array([[0.5, 0, 1e-6], [1.1e-6, 0.25, 0]], "float32")
+    pairs = all_pairs(iou)
+    np.testing.assert_array_equal(pairs.truth, [0, 1, 1])
+    np.testing.assert_array_equal(pairs.default_box, [0, 0, 1])
+    np.testing.assert_allclose(pairs.overlap, [0.5, 1.1e-6, 0.25])
+
+
+@pytest.fixture
+def full_matrices(monkeypatch):
+    """Counts how often matching needs the full matrix."""
+    asked = []
+
+    def counted(iou):
+        asked.append(iou.shape)
+        return all_pairs(iou)
+
+    monkeypatch.setattr(matching, "all_pairs", counted)
+    return asked
+
+
+def crowd(generator, count, smallest, largest):
+    """Boxes around the middle."""
+    size = np.exp(generator.uniform(np.log(smallest), np.log(largest), (count, 2)))
+    centre = generator.uniform(0.3, 0.7, (count, 2))
+    return np.concatenate([centre - size / 2, centre + size / 2], axis=1).astype("float32")
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+def test_matching_of_near_pairs_is_that_of_all(full_matrices, threshold):
+    generator = np.random.default_rng(1)
+    default_boxes = SSD300[1::3].astype("float32")
+    index = OverlapIndex(default_boxes)
+    num_positive = 0
+    for count, *sizes in [(1, 0.1, 0.2), (30, 0.01, 0.05), (60, 0.02, 0.9), (90, 0.02, 0.06)]:
+        boxes = crowd(generator, count, *sizes)
+        owner, owned = match_near(index, tf.constant(boxes), threshold)
+        pairs = all_pairs(pairwise_iou(boxes, default_boxes))
+        expected = match_pairs(pairs, count, len(default_boxes), threshold)
+        np.testing.assert_array_equal(owner, expected[0])
+        np.testing.assert_array_equal(owned, expected[1])
+        assert (owned.numpy() >= 0).all()
+        num_positive += (owner.numpy() >= 0).sum()
+    assert num_positive > 200 and not full_matrices
+
+
+def test_a_crowd_at_one_place_gets_all_there_is(full_matrices):
+    default_boxes = WIDE.astype("float32")
+    index = OverlapIndex(default_boxes)
+    # Sixty times nearly the same box: those that come last own default boxes that overlap little.
+    boxes = np.float32([0.3, 0.3, 0.7, 0.5]) + np.linspace(0, 0.01, 60, dtype="float32")[:, None]
+    expected = oracle.match(boxes, default_boxes)
+    owner, owned = match_near(index, tf.constant(boxes))
+    np.testing.assert_array_equal(owner, expected)
+    assert full_matrices == [(60, len(default_boxes))]
+    overlap = pairwise_iou(boxes, default_boxes).numpy()[np.arange(60), owned]
+    assert (owned.numpy() >= 0).all() and overlap.min() < overlap.max() / 2
