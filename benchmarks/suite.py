@@ -25,6 +25,7 @@ BENCHMARKS = (
     "evaluation",
     "memory",
     "training_step",
+    "scaling",
 )
 PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pycocotools", "torch", "torchvision",
             "onnxruntime")  # fmt: skip

@@ -71,11 +71,27 @@ def mine_hard_negatives(
     return ops.logical_and(is_negative, ops.cast(rank, "float32") < wanted[:, None])
 
 
+def _over_replicas(value: Tensor) -> Tensor:
+    """The sum over the replicas of `tf.distribute`, each of which sees a part of the batch.
+
+    Elsewhere the value itself: JAX runs one program over the whole batch.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return value
+    import tensorflow as tf
+
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return value
+    return replica.all_reduce("sum", value)
+
+
 class _MatchNormalizedLoss(keras.losses.Loss):
     """A loss that is a sum over default boxes divided by the matches of the batch.
 
     Keras averages what `call` returns over the batch, so each picture's sum is scaled by
-    batch / matches: the average is then the sum over the batch divided by its matches.
+    batch / matches: the average is then the sum over the batch divided by its matches. The batch
+    is that of all devices.
     """
 
     def __init__(self, name: str, dtype: str | None) -> None:
@@ -84,6 +100,7 @@ class _MatchNormalizedLoss(keras.losses.Loss):
     @staticmethod
     def _normalize(sum_per_picture: Tensor, num_matches: Tensor) -> Tensor:
         batch = ops.cast(ops.shape(sum_per_picture)[0], sum_per_picture.dtype)
+        batch, num_matches = _over_replicas(batch), _over_replicas(num_matches)
         return sum_per_picture * (batch / ops.maximum(num_matches, 1))
 
 

@@ -71,7 +71,9 @@ class KerasDetector:
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         # predict_on_batch is compiled by every Keras backend, which all take and give NumPy arrays.
         outputs = self.model.predict_on_batch(np.asarray(images))
-        found = self._suppress({name: tf.constant(value) for name, value in outputs.items()})
+        # On several devices TensorFlow gives the outputs of each, one after the other.
+        own = {name: tf.constant(value[: len(images)]) for name, value in outputs.items()}
+        found = self._suppress(own)
         return {name: value.numpy() for name, value in found.items()}
 
 
