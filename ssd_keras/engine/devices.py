@@ -106,6 +106,8 @@ class Devices:
                 yield Joined(self, welcome)
             return
         check_batch(batch_size, self.num_processes, "processes")
+        if self.number != ALL:
+            check_batch(batch_size, self.num_processes * int(self.number), "devices")
         # Sent by process 0, used by all: where JAX's own coordinator listens.
         offer = {"port": _free_port(self.coordinator) if self.writes else None, "told": welcome}
         card = {"batch size": batch_size, "devices": self.number, **card}
@@ -118,9 +120,11 @@ class Devices:
                 yield Joined(self, team.welcome["told"], team)
 
     def _start_jax(self, port):
-        """Lets JAX know of all processes; its own waits are longer than the team's."""
+        """Lets JAX know of all processes; the team notices a lost one long before it does."""
         import jax
 
+        # It would catch SIGTERM, by which batch systems and users end a process.
+        jax.config.update("jax_enable_preemption_service", False)
         host = self.coordinator.rpartition(":")[0]
         jax.distributed.initialize(
             f"{host}:{port}",
@@ -153,6 +157,8 @@ class Devices:
             return keras.distribution.DataParallel(
                 devices=chosen, auto_shard_dataset=False
             ).scope()
+        # TensorFlow's default, by collective operations, gave wrong sums: what batch normalisation
+        # and losses add up in a step got mixed up with each other (TF 2.21).
         return tf.distribute.MirroredStrategy(
             chosen, cross_device_ops=tf.distribute.ReductionToOneDevice()
         ).scope()

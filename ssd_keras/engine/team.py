@@ -45,9 +45,6 @@ class Team:
         self._marks = {number: queue.SimpleQueue[Any]() for number in connections}
         self._is_over = threading.Event()
         self._sending, self._ending = threading.Lock(), threading.Lock()
-        for number in connections:
-            threading.Thread(target=self._listen, args=(number,), daemon=True).start()
-        threading.Thread(target=self._beat, daemon=True).start()
 
     def meet(self, place: str | None = None, is_last: bool = False) -> None:
         """Waits until every process has come here.
@@ -74,6 +71,9 @@ class Team:
         Yields:
             nothing.
         """
+        for number in self._connections:
+            threading.Thread(target=self._listen, args=(number,), daemon=True).start()
+        threading.Thread(target=self._beat, daemon=True).start()
         try:
             yield
             self.meet(is_last=True)
@@ -85,9 +85,13 @@ class Team:
             self._send({"lost": self.index, "reason": reason})
             raise
         finally:
-            self._is_over.set()
-            for connection in self._connections.values():
-                connection.close()
+            self.close()
+
+    def close(self) -> None:
+        """Leaves the others; `work` does it at its end."""
+        self._is_over.set()
+        for connection in self._connections.values():
+            connection.close()
 
     def _listen(self, number):
         """Reads what one other process says until one of them leaves."""
@@ -168,16 +172,18 @@ def gather(
     card = {"number of processes": size, **card}
     if index == 0:
         return _wait_for_all(address, size, card, welcome, deadline, seconds)
-    connection = _reach(address, deadline, seconds)
-    _send_line(connection, {"index": index, "card": card})
-    answer = _read_line(connection, deadline)
-    if answer is None:
-        raise ValueError(
-            f"process 0 at {address} ended, or did not say within {seconds:g} s that all {size} "
-            "processes are there; start all of them."
-        )
-    if "refused" in answer:
-        raise ValueError(answer["refused"])
+    with contextlib.ExitStack() as unless_well:
+        connection = unless_well.enter_context(_reach(address, deadline, seconds))
+        _send_line(connection, {"index": index, "card": card})
+        answer = _read_line(connection, deadline)
+        if answer is None:
+            raise ValueError(
+                f"process 0 at {address} ended, or did not say within {seconds:g} s that all "
+                f"{size} processes are there; start all of them."
+            )
+        if "refused" in answer:
+            raise ValueError(answer["refused"])
+        unless_well.pop_all()
     return Team(index, size, {0: connection}, answer["welcome"])
 
 
@@ -209,12 +215,12 @@ def _wait_for_all(address, size, card, welcome, deadline, seconds):
         server = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ValueError(
-            f"process 0 cannot listen at {address} ({error.strerror or error}); name an address "
+            f"process 0 cannot listen at {address} ({_reason(error)}); name an address "
             "of its own host, and a free port."
         ) from error
     connections: dict[int, socket.socket] = {}
-    with server:
-        while len(connections) < size - 1:
+    with server, contextlib.ExitStack() as unless_well:
+        while len(connections := _present(connections)) < size - 1:
             server.settimeout(max(0.01, deadline - time.monotonic()))
             try:
                 connection, _ = server.accept()
@@ -225,17 +231,18 @@ def _wait_for_all(address, size, card, welcome, deadline, seconds):
                     f"within {seconds:g} s; start all of them with the same arguments but "
                     "--process-index."
                 ) from None
+            unless_well.enter_context(connection)
             hello = _read_line(connection, time.monotonic() + BEAT)
             if hello is None or not {"index", "card"} <= hello.keys():
                 connection.close()
-                continue
-            if refusal := _refusal(hello, card, size, connections):
+            elif refusal := _refusal(hello, card, size, connections):
                 _send_line(connection, {"refused": refusal})
                 connection.close()
             else:
                 connections[hello["index"]] = connection
-    for connection in connections.values():
-        _send_line(connection, {"welcome": welcome})
+        for connection in connections.values():
+            _send_line(connection, {"welcome": welcome})
+        unless_well.pop_all()
     return Team(0, size, connections, welcome)
 
 
@@ -249,15 +256,21 @@ def _refusal(hello, card, size, connections):
                 f"({hello['card'].get(name)} and {value}); start all of them with the same "
                 "arguments but --process-index."
             )
-    if index in connections and not _has_left(connections[index]):
+    if index in _present(connections):
         return f"there is a process {index} of {size} already; give each its own --process-index."
     return None
 
 
-def _has_left(connection):
-    """Whether the other end is closed: before the welcome, it has nothing to say."""
-    readable, _, _ = select.select([connection], [], [], 0)
-    return bool(readable)
+def _present(connections):
+    """Those whose other end is open: before the welcome it has nothing to say, but may leave."""
+    left, _, _ = select.select(list(connections.values()), [], [], 0)
+    for connection in left:
+        connection.close()
+    return {index: each for index, each in connections.items() if each not in left}
+
+
+def _reason(error):
+    return os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
 
 
 def _reach(address, deadline, seconds):
@@ -270,7 +283,7 @@ def _reach(address, deadline, seconds):
             if time.monotonic() + 0.5 > deadline:
                 raise ValueError(
                     f"no coordinator answers at {address} within {seconds:g} s "
-                    f"({error.strerror or error}); start process 0 there, or correct address and "
+                    f"({_reason(error)}); start process 0 there, or correct address and "
                     "port."
                 ) from error
         time.sleep(0.2)
