@@ -126,9 +126,7 @@ def test_wrong_arguments_are_told(options, message):
 
 
 def test_a_batch_that_cannot_be_shared():
-    message = (
-        r"^batch_size=32 cannot be shared evenly by 3 processes; set batch_size=30 or 33\.$"
-    )
+    message = r"^batch_size=32 cannot be shared evenly by 3 processes; set batch_size=30 or 33\.$"
     with pytest.raises(ValueError, match=message):
         check_batch(32, 3, "processes")
     with pytest.raises(ValueError, match=r"by 4 devices; set batch_size=4 or 4\.$"):

@@ -79,9 +79,9 @@ def test_two_of_the_same_index(address):
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(gather, address, 3, 0, CARD, None, 8)
         time.sleep(0.3)
-        with connected(address, 1):
-            with pytest.raises(ValueError, match=r"^there is a process 1 of 3 already; give each"):
-                gather(address, 3, 1, CARD, seconds=2)
+        message = r"^there is a process 1 of 3 already; give each its own --process-index\.$"
+        with connected(address, 1), pytest.raises(ValueError, match=message):
+            gather(address, 3, 1, CARD, seconds=2)
         again = pool.submit(gather, address, 3, 1, CARD, None, 8)
         third = gather(address, 3, 2, CARD, seconds=8)
         teams = [first.result(), again.result(), third]

@@ -154,9 +154,7 @@ class Devices:
         chosen = names(self.number)
         check_batch(batch_size, len(chosen), "devices")
         if backend == "jax":
-            return keras.distribution.DataParallel(
-                devices=chosen, auto_shard_dataset=False
-            ).scope()
+            return keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False).scope()
         # TensorFlow's default, by collective operations, gave wrong sums: what batch normalisation
         # and losses add up in a step got mixed up with each other (TF 2.21).
         return tf.distribute.MirroredStrategy(
@@ -216,7 +214,7 @@ def _jax_devices(number):
     """Names of the devices of all processes, so many of each."""
     import jax
 
-    of_process: dict[int, list[str]] = {}
+    of_process = {}
     for device in jax.devices():
         of_process.setdefault(device.process_index, []).append(f"{device.platform}:{device.id}")
     counts = {len(names) for names in of_process.values()}

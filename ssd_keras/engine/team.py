@@ -218,7 +218,7 @@ def _wait_for_all(address, size, card, welcome, deadline, seconds):
             f"process 0 cannot listen at {address} ({_reason(error)}); name an address "
             "of its own host, and a free port."
         ) from error
-    connections: dict[int, socket.socket] = {}
+    connections = {}
     with server, contextlib.ExitStack() as unless_well:
         while len(connections := _present(connections)) < size - 1:
             server.settimeout(max(0.01, deadline - time.monotonic()))
