@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from ssd_keras.detections import check_score_activation
+from ssd_keras.replicas import over_replicas
 
 Tensor: TypeAlias = Any
 """An array or a tensor of the backend in use."""
@@ -71,21 +72,6 @@ def mine_hard_negatives(
     return ops.logical_and(is_negative, ops.cast(rank, "float32") < wanted[:, None])
 
 
-def _over_replicas(value: Tensor) -> Tensor:
-    """The sum over the replicas of `tf.distribute`, each of which sees a part of the batch.
-
-    Elsewhere the value itself: JAX runs one program over the whole batch.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return value
-    import tensorflow as tf
-
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return value
-    return replica.all_reduce("sum", value)
-
-
 class _MatchNormalizedLoss(keras.losses.Loss):
     """A loss that is a sum over default boxes divided by the matches of the batch.
 
@@ -100,7 +86,7 @@ class _MatchNormalizedLoss(keras.losses.Loss):
     @staticmethod
     def _normalize(sum_per_picture: Tensor, num_matches: Tensor) -> Tensor:
         batch = ops.cast(ops.shape(sum_per_picture)[0], sum_per_picture.dtype)
-        batch, num_matches = _over_replicas(batch), _over_replicas(num_matches)
+        batch, num_matches = over_replicas(batch), over_replicas(num_matches)
         return sum_per_picture * (batch / ops.maximum(num_matches, 1))
 
 

@@ -193,14 +193,14 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 import trainings, keras
 from ssd_keras.engine.devices import Devices
 from ssd_keras.engine.train import train
-from ssd_keras.engine import replicas
+from ssd_keras.engine import together
 recipe = trainings.recipe(optimizer="caffe_sgd", epochs=1, batch_size=16)
 data = trainings.train_data()
 def learned(name, number):
     train(recipe, data, trainings.validation_data(), name, devices=Devices(number))
     return name + "/model.keras"
 one, two = learned("one", 1), learned("two", 2)
-replicas.JointStatistics._switch = lambda self, is_on: None
+together.JointStatistics._switch = lambda self, is_on: None
 apart = learned("apart", 2)
 print(trainings.difference(one, two), trainings.difference(one, apart))
 """

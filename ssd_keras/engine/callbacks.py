@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from ssd_keras.data.examples import DetectionData
 from ssd_keras.engine.detector import KerasDetector, detect_data
-from ssd_keras.engine.replicas import OwnModel, alone
 from ssd_keras.engine.run import RunDirectory, TrainingState
+from ssd_keras.engine.together import OwnModel, alone
 from ssd_keras.metrics import coco_metrics
 from ssd_keras.visualize import plot_history
 

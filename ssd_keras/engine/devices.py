@@ -185,7 +185,7 @@ class Joined:
         """What `fit` needs, after all callbacks that evaluate or write."""
         import tensorflow as tf
 
-        from ssd_keras.engine.replicas import JointStatistics, Together
+        from ssd_keras.engine.together import JointStatistics, Together
 
         together: list[keras.callbacks.Callback] = [Together(self.team)] if self.team else []
         return together + [JointStatistics()] * tf.distribute.has_strategy()
