@@ -1,9 +1,9 @@
 """Several devices and several processes learn the same as one from the same batches.
 
 JAX runs one program over the whole batch, so that only sums come in another order: after 8 steps
-the weights differ by less than 1e-5. TensorFlow's synchronised batch normalisation computes its
-variance in another way; after 2 steps they differ by less than 5e-4, and by a hundred times as
-much without it.
+the weights differ by less than 1e-5. That grows with every step (to 3e-3 in 24), as when any last
+digit changes. TensorFlow's synchronised batch normalisation computes its variance in another way;
+after 2 steps they differ by less than 5e-4, and by a hundred times as much without it.
 """
 
 import contextlib
@@ -256,14 +256,25 @@ def state_epoch(run) -> int:
     return 0
 
 
+KILLED_TEXT = SGD_TEXT.replace("epochs=2", "epochs=4").replace(
+    "validate_every=2", "validate_every=1"
+)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The run of two processes that nobody kills."""
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    processes, logs = start_two(run, text=KILLED_TEXT)
+    succeed(*processes, logs=logs)
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_the_kill_of_one_process_stops_the_other_and_it_resumes(victim, tmp_path):
-    text = SGD_TEXT.replace("epochs=2", "epochs=6").replace("validate_every=2", "validate_every=1")
-    whole, run = tmp_path / "whole" / "run", tmp_path / "killed" / "run"
-    for folder in (whole.parent, run.parent):
-        folder.mkdir()
-    processes, logs = start_two(run, text=text)
+def test_the_kill_of_one_process_stops_the_other_and_it_resumes(undisturbed, victim, tmp_path):
+    run = tmp_path / "run"
+    processes, logs = start_two(run, text=KILLED_TEXT)
     try:
         while state_epoch(run) < 2:
             assert all(process.poll() is None for process in processes), logs[0].read_text()
@@ -280,9 +291,7 @@ def test_the_kill_of_one_process_stops_the_other_and_it_resumes(victim, tmp_path
         r"(\d)\.$"
     )
     (epoch,) = re.findall(line, logs[1 - victim].read_text(), re.MULTILINE)
-    assert 1 <= int(epoch) <= state_epoch(run) < 6
-    processes, logs = start_two(run, "--resume", text=text)
+    assert 1 <= int(epoch) <= state_epoch(run) < 4
+    processes, logs = start_two(run, "--resume", text=KILLED_TEXT)
     succeed(*processes, logs=logs)
-    log = whole.parent / "log.txt"
-    succeed(start(whole, log, text=text), logs=[log])
-    assert difference(run / "state-6.keras", whole / "state-6.keras") < 1e-4
+    assert difference(run / "state-4.keras", undisturbed / "state-4.keras") < 1e-5

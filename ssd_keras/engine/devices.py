@@ -118,6 +118,7 @@ class Devices:
             self._start_jax(team.welcome["port"])
             with self._scope(backend, batch_size):
                 yield Joined(self, team.welcome["told"], team)
+        _stop_jax()
 
     def _start_jax(self, port):
         """Lets JAX know of all processes; the team notices a lost one long before it does."""
@@ -131,6 +132,7 @@ class Devices:
             self.num_processes,
             self.process_index,
             initialization_timeout=int(self.seconds),
+            shutdown_timeout_seconds=10,
             cluster_detection_method="deactivate",
         )
 
@@ -208,6 +210,13 @@ def check_batch(batch_size: int, parts: int, what: str) -> None:
             f"batch_size={batch_size} cannot be shared evenly by {parts} {what}; set batch_size="
             f"{below or parts} or {below + parts}."
         )
+
+
+def _stop_jax():
+    """Lets the processes go their own ways."""
+    import jax
+
+    jax.distributed.shutdown()
 
 
 def _jax_devices(number):

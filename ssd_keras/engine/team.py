@@ -6,6 +6,7 @@ falls silent, ends all of them with one line that names it. Collective operation
 the others hanging, or ending in messages of compiled code.
 """
 
+import atexit
 import contextlib
 import json
 import os
@@ -83,6 +84,8 @@ class Team:
                 time.sleep(SILENCE + 2 * BEAT)
             reason = " ".join(str(error).split()) or type(error).__name__
             self._send({"lost": self.index, "reason": reason})
+            # At its end JAX would wait for the others, who are gone, and abort.
+            atexit.register(_end_at_once)
             raise
         finally:
             self.close()
@@ -142,6 +145,13 @@ class Team:
             # The main thread may be deep in an operation that waits for the lost one forever.
             # Every file is whole or absent at any moment, as for any kill.
             os._exit(2)
+
+
+def _end_at_once() -> None:
+    """The end of a process of a team that failed, whatever else wants to happen at the end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2)
 
 
 def gather(
