@@ -28,7 +28,7 @@ BENCHMARKS = (
     "scaling",
 )
 PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pycocotools", "torch", "torchvision",
-            "onnxruntime")  # fmt: skip
+            "onnxruntime", "jax")  # fmt: skip
 
 
 def main(words=None):
