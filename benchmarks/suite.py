@@ -25,9 +25,10 @@ BENCHMARKS = (
     "evaluation",
     "memory",
     "training_step",
+    "scaling",
 )
 PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pycocotools", "torch", "torchvision",
-            "onnxruntime")  # fmt: skip
+            "onnxruntime", "jax")  # fmt: skip
 
 
 def main(words=None):

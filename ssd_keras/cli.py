@@ -77,6 +77,26 @@ def _add_train(subparsers: Any) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="replace a recipe value"
     )
     command.add_argument("--resume", action="store_true", help="continue what --output holds")
+    command.add_argument(
+        "--devices",
+        type=_number_or_all,
+        default=1,
+        metavar="N",
+        help="GPUs (without any, CPUs) of this host that share each batch, or all; default 1",
+    )
+    hosts = command.add_argument_group(
+        "several hosts", "on each the same command but --process-index; KERAS_BACKEND=jax"
+    )
+    hosts.add_argument(
+        "--coordinator",
+        default="",
+        metavar="HOST:PORT",
+        help="address of process 0; the others wait up to 5 minutes for it, and it for them",
+    )
+    hosts.add_argument("--num-processes", type=_positive, default=1, metavar="N", help="one a host")
+    hosts.add_argument(
+        "--process-index", type=int, default=0, metavar="I", help="of this one, from 0; 0 writes"
+    )
     _add_bad_data(command)
     command.set_defaults(run=commands.train)
 
@@ -244,6 +264,10 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of 1 or more")
     return int(text)
+
+
+def _number_or_all(text: str) -> int | str:
+    return text if text == "all" else _positive(text)
 
 
 def _share(text: str) -> float:

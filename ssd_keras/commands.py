@@ -26,7 +26,12 @@ MOST_PROBLEMS = 5
 
 def train(parsed: argparse.Namespace) -> None:
     """Trains by a recipe or from a preset, and says which epoch was best."""
+    from ssd_keras.engine.devices import Devices
+
     recipe = _recipe(parsed)
+    devices = Devices(
+        parsed.devices, parsed.coordinator, parsed.num_processes, parsed.process_index
+    )
     data = _load(parsed.train_data, parsed.bad_data)
     validation = None
     if validation_specs := parsed.validation_data or _validation_parts(parsed.train_data):
@@ -44,10 +49,18 @@ def train(parsed: argparse.Namespace) -> None:
     _import_tensorflow()
     from ssd_keras.engine.train import train
 
-    progress = _is_terminal() or "lines"
     history = train(
-        recipe, data, validation, parsed.output, resume=parsed.resume, progress=progress
+        recipe,
+        data,
+        validation,
+        parsed.output,
+        resume=parsed.resume,
+        progress=_is_terminal() or "lines",
+        devices=devices,
     )
+    if parsed.process_index:
+        print(f"process {parsed.process_index} is done; process 0 wrote the model")
+        return
     scored = [row for row in history if row.get("val_AP") is not None]
     if scored:
         best = max(scored, key=lambda row: row["val_AP"])

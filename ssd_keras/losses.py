@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
+from ssd_keras.replicas import over_replicas
 from ssd_keras.settings import check_score_activation
 
 Tensor: TypeAlias = Any
@@ -75,7 +76,8 @@ class _MatchNormalizedLoss(keras.losses.Loss):
     """A loss that is a sum over default boxes divided by the matches of the batch.
 
     Keras averages what `call` returns over the batch, so each picture's sum is scaled by
-    batch / matches: the average is then the sum over the batch divided by its matches.
+    batch / matches: the average is then the sum over the batch divided by its matches. The batch
+    is that of all devices.
     """
 
     def __init__(self, name: str, dtype: str | None) -> None:
@@ -84,6 +86,7 @@ class _MatchNormalizedLoss(keras.losses.Loss):
     @staticmethod
     def _normalize(sum_per_picture: Tensor, num_matches: Tensor) -> Tensor:
         batch = ops.cast(ops.shape(sum_per_picture)[0], sum_per_picture.dtype)
+        batch, num_matches = over_replicas(batch), over_replicas(num_matches)
         return sum_per_picture * (batch / ops.maximum(num_matches, 1))
 
 

@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from ssd_keras.replicas import num_replicas, over_replicas
+
 
 class LayerRates:
     """Mixin of optimizers: layers may learn slower or faster than the rest.
@@ -28,6 +30,13 @@ class LayerRates:
 
     def get_config(self):
         return {**super().get_config(), "rates": self.rates}
+
+    def _clip_gradients(self, gradients):
+        # Keras would clip what each replica has, and add that up.
+        if num_replicas() == 1 or not (self.clipnorm or self.global_clipnorm or self.clipvalue):
+            return super()._clip_gradients(gradients)
+        clipped = super()._clip_gradients(over_replicas(list(gradients)))
+        return [gradient / num_replicas() for gradient in clipped]
 
     def _own(self, variable):
         """Keras' variable: on TensorFlow a step gets a tf.Variable with another name."""

@@ -155,3 +155,42 @@ def test_suite_writes_a_file_and_refuses_unknown_names(load, tmp_path, monkeypat
     with pytest.raises(SystemExit):
         suite.main(["speed"])
     assert "'speed' is unknown; choose from input_pipeline" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_scaling(tiny, load, monkeypatch):
+    scaling = load("scaling")
+    monkeypatch.setitem(scaling.BASE, "size", 64)
+    result = tiny("scaling")
+    names = [(row["what"], row["peer"]) for row in result["rows"]]
+    # 64 pixels: cells 8x8, 4x4, 2x2 and 1x1, 85 places, with 4 default boxes each, or 6.
+    assert ("step, 510 default boxes: time", "340") in names
+    assert ("step, 20 classes: time", "5") in names
+    assert ("encoding of a picture, 20 ground truths a picture: time", "5") in names
+    # Made-up workers: each answers half a second.
+    assert result["rows"][-1]["ratio"]["median"] == 1 and "2 workers" in names[-1][0]
+
+
+def test_reckoning_to_a_thousand_gpus_by_hand(load):
+    paper = load("on_paper")
+    preset = paper.Preset(weights=25_000_000, forward=0.4 * 989e12 / 3 / 1000)
+    # A picture takes 1 ms. 2 * 3 turns on 4 GPUs: 6 / 4 * 100 MB / 1 GB/s + 6 * 10 us = 150.06 ms
+    assert paper.picture_seconds(preset) == pytest.approx(1e-3)
+    assert paper.reduce_seconds(preset, 4, 1e9) == pytest.approx(0.15006)
+    # 32 ms of 182.06
+    assert paper.efficiency(preset, 4, 1e9) == pytest.approx(0.175766, rel=1e-4)
+    # 1000 pictures a second, 195 a core
+    assert paper.cores_a_gpu(preset) == pytest.approx(5.12821, rel=1e-5)
+    # Epoch 118.287 s / 8 = 14.785875 s; validation 5000 / 18720 + 5000 / 3000 + 27 = 28.933761 s
+    assert paper.evaluation_share(preset, 8) == pytest.approx(0.661802, rel=1e-5)
+    assert paper.table() in (BENCHMARKS / "scale.md").read_text()
+
+
+def test_work_of_a_preset_is_counted(load):
+    from ssd_keras.presets import from_preset
+
+    paper = load("on_paper")
+    name = "ssd192_small_shapes"
+    counted = paper.count(from_preset(name))
+    assert counted.weights == paper.PRESETS[name].weights
+    assert counted.forward == pytest.approx(paper.PRESETS[name].forward, rel=1e-3)

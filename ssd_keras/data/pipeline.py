@@ -121,11 +121,12 @@ def training_dataset(
     use_difficult: bool = True,
     seed: int = 0,
     start_step: int = 0,
+    part: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """An endless stream of augmented batches with their targets.
 
     Each epoch is a new permutation. The stream that starts at step k equals the stream from
-    step 0 after k batches.
+    step 0 after k batches. The parts of a batch, one after the other, are the batch.
 
     Args:
         data: the data set.
@@ -137,17 +138,31 @@ def training_dataset(
             Crowds are never learned from. Default True.
         seed: number that decides every random choice. Default 0.
         start_step: batches to skip. Default 0.
+        part: which part of each batch to read, for processes that share the batches: its index
+            and the number of equal parts. Default (0, 1): all of it.
 
     Returns:
-        dataset of (images uint8 [B, H, W, 3], targets of `TargetEncoder` with a batch axis).
+        dataset of (images uint8 [B, H, W, 3], targets of `TargetEncoder` with a batch axis), B
+        pictures of a part.
+
+    Raises:
+        ValueError: when a batch has no such part, or no equal parts.
     """
+    index, parts = part
+    share = batch_size // max(1, parts)
+    if not 0 <= index < parts or batch_size % parts:
+        raise ValueError(
+            f"part={part} of batch_size={batch_size}: expected an index below the number of "
+            "parts, and a batch size that they divide; choose others."
+        )
     examples = training_examples(
         data,
         image_size,
         augmentation=augmentation,
         use_difficult=use_difficult,
         seed=seed,
-        start=start_step * batch_size,
+        start=start_step * batch_size // parts,
+        place=lambda count: count // share * batch_size + index * share + count % share,
     )
 
     def encode(element):
@@ -155,7 +170,7 @@ def training_dataset(
 
     return (
         examples.map(encode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=True)
+        .batch(share, drop_remainder=True)
         .prefetch(2)
     )
 
@@ -185,6 +200,7 @@ def training_examples(
     use_difficult: bool = True,
     seed: int = 0,
     start: int = 0,
+    place: Callable[[tf.Tensor], tf.Tensor] = lambda count: count,
 ) -> tf.data.Dataset:
     """An endless stream of single augmented pictures, before encoding.
 
@@ -195,6 +211,8 @@ def training_examples(
         use_difficult: learn from objects flagged as difficult. Default True.
         seed: number that decides every random choice. Default 0.
         start: pictures to skip. Default 0.
+        place: where in the stream the picture comes from that follows so many others, for
+            readers of a part of it. Default: after as many.
 
     Returns:
         dataset of "image" uint8 [H, W, 3], "boxes" relative yxyx float32 [n, 4], "labels" int32
@@ -204,7 +222,8 @@ def training_examples(
     options = augmentation or Augmentation()
     num_pictures = len(data)
 
-    def load(position):
+    def load(count):
+        position = place(count)
         element = lookup(shuffled_index(position, num_pictures, seed))
         usable = ~element["is_crowd"]
         if not use_difficult:
@@ -222,8 +241,8 @@ def training_examples(
         )
         return {"image": image, "boxes": boxes, "labels": labels}
 
-    positions = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
-    return positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    counts = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
+    return counts.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def inference_dataset(

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ssd_keras.data.examples import DetectionData
 from ssd_keras.engine.detector import KerasDetector, detect_data
 from ssd_keras.engine.run import RunDirectory, TrainingState
+from ssd_keras.engine.together import OwnModel, alone
 from ssd_keras.metrics import coco_metrics
 from ssd_keras.visualize import plot_history
 
@@ -37,11 +38,13 @@ class ValidationAP(keras.callbacks.Callback):
         self.batch_size = batch_size
 
     def on_train_begin(self, logs=None):
-        self.detector = KerasDetector(self.model)
+        self.own = OwnModel(self.model)
+        self.detector = KerasDetector(self.own.model)
 
     def on_epoch_end(self, epoch, logs=None):
         if is_due(epoch + 1, self.every, self.last_epoch):
-            detections, _ = detect_data(self.detector, self.data, self.batch_size)
+            with self.own.current():
+                detections, _ = detect_data(self.detector, self.data, self.batch_size)
             metrics = coco_metrics(self.data, detections)
             if logs is not None:
                 logs.update(val_AP=metrics["AP"], val_AP50=metrics["AP50"])
@@ -74,12 +77,14 @@ class RunKeeper(keras.callbacks.Callback):
         # Without validation data the latest model is the best one known.
         if score is None or state.best is None or score > state.best:
             state.best = score
-            self.run.save_model(self.model)
+            with alone():
+                self.run.save_model(self.model)
         self.run.write_history(state.history)
         plot_history(state.history, self.run.file("curves.png"))
         # Last: whatever a kill before this moment left undone, the epochs that follow repeat.
         state.epoch = epoch + 1
-        self.run.save_state(self.model, state)
+        with alone():
+            self.run.save_state(self.model, state)
 
 
 class FiniteLoss(keras.callbacks.Callback):

@@ -79,7 +79,9 @@ class KerasDetector:
             found = self._whole.predict_on_batch(images)
             return {name: np.asarray(value) for name, value in found.items()}
         outputs = self.model.predict_on_batch(images)
-        found = self._suppress({name: tf.constant(value) for name, value in outputs.items()})
+        # On several devices TensorFlow gives the outputs of each, one after the other.
+        own = {name: tf.constant(value[: len(images)]) for name, value in outputs.items()}
+        found = self._suppress(own)
         return {name: value.numpy() for name, value in found.items()}
 
 

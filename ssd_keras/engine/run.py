@@ -145,8 +145,17 @@ class RunDirectory:
 
         Returns:
             the model.
+
+        Raises:
+            ValueError: when the file is not there.
         """
-        return keras.models.load_model(self.file(state.model_file))
+        path = self.file(state.model_file)
+        if not os.path.isfile(path):
+            raise ValueError(
+                f"{path!r} is not there, from which the training goes on; --output must be a "
+                "directory that all hosts see."
+            )
+        return keras.models.load_model(path)
 
     def save_state(self, model: keras.Model, state: TrainingState) -> None:
         """Makes the present moment the one to resume from.

@@ -1,7 +1,7 @@
 """Training: from a recipe and data to a RUN directory that can be resumed at any time."""
 
 import dataclasses
-import os
+import hashlib
 from collections.abc import Sequence
 
 import keras
@@ -12,7 +12,8 @@ from ssd_keras.data.pipeline import naming_broken_pictures, training_dataset
 from ssd_keras.doctor.hint import objects_hint
 from ssd_keras.engine.callbacks import FiniteLoss, Progress, RunKeeper, TensorBoardLog, ValidationAP
 from ssd_keras.engine.detector import load_model
-from ssd_keras.engine.run import RunDirectory
+from ssd_keras.engine.devices import Devices, Joined
+from ssd_keras.engine.run import RunDirectory, TrainingState
 from ssd_keras.losses import BoxLoss, ClassLoss
 from ssd_keras.models.ssd import SSD
 from ssd_keras.models.transfer import with_classes
@@ -29,6 +30,7 @@ def train(
     *,
     resume: bool = False,
     progress: bool | str = False,
+    devices: Devices | None = None,
 ) -> list[dict]:
     """Trains a model.
 
@@ -44,9 +46,10 @@ def train(
         resume: continue what `output` holds. Default False.
         progress: True shows a progress bar, "lines" a line an epoch, both a hint where many
             objects are too small for the model. Default False: nothing.
+        devices: `Devices`, for several devices or hosts. Default: one device.
 
     Returns:
-        the history, one dictionary an epoch.
+        the history, one dictionary an epoch; empty in processes that do not write it.
 
     Raises:
         ValueError: when `output` is taken, or holds another training than the one to resume, or
@@ -59,19 +62,46 @@ def train(
         train(recipe, data, load_data("voc:blood_cells@val"), "runs/cells")
     """
     _check_classes(train_data, validation_data)
+    devices = devices or Devices()
     run = RunDirectory(output)
-    state = run.open(recipe, train_data.class_names, resume)
+    state = TrainingState()
+    if devices.writes:
+        state = run.open(recipe, train_data.class_names, resume)
+    card = {
+        "recipe": hashlib.sha256(recipe.to_json().encode()).hexdigest()[:8],
+        "classes": ", ".join(train_data.class_names),
+        "number of pictures": len(train_data),
+    }
+    welcome = {"epoch": state.epoch, "model_file": state.model_file}
+    with devices.joined(recipe.batch_size, card, welcome) as joined:
+        if not devices.writes:
+            state = TrainingState(**joined.welcome)
+        _train(recipe, train_data, validation_data, run, state, progress, joined)
+    return state.history
+
+
+def _train(
+    recipe: TrainRecipe,
+    train_data: DetectionData,
+    validation_data: DetectionData | None,
+    run: RunDirectory,
+    state: TrainingState,
+    progress: bool | str,
+    joined: Joined,
+) -> None:
+    """Trains from a state on, on devices that are joined."""
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(recipe.seed)
     epochs, steps_per_epoch = recipe.length(len(train_data))
     if state.epoch >= epochs:
-        return state.history
+        return
     total_steps = epochs * steps_per_epoch
     if state.epoch:
         model = run.load_state_model(state)
     else:
         model = build_model(recipe, train_data.class_names, total_steps)
-        if progress and (hint := objects_hint(train_data, model, recipe.match_threshold)):
+        wants_hint = progress and joined.devices.writes
+        if wants_hint and (hint := objects_hint(train_data, model, recipe.match_threshold)):
             print(hint, flush=True)
     encoder = model.target_encoder(
         threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
@@ -85,27 +115,28 @@ def train(
         use_difficult=recipe.use_difficult,
         seed=recipe.seed,
         start_step=state.epoch * steps_per_epoch,
+        part=joined.part,
     )
-    run.start(recipe, train_data.class_names)
     callbacks: list[keras.callbacks.Callback] = [FiniteLoss()]
-    if validation_data is not None:
-        callbacks.append(ValidationAP(validation_data, recipe.validate_every, epochs))
-    callbacks += [
-        RunKeeper(run, state, recipe.validate_every, epochs),
-        TensorBoardLog(os.path.join(output, "tensorboard")),
-        Progress(total_steps, state.epoch * steps_per_epoch, progress),
-    ]
+    if joined.devices.writes:
+        run.start(recipe, train_data.class_names)
+        if validation_data is not None:
+            callbacks.append(ValidationAP(validation_data, recipe.validate_every, epochs))
+        callbacks += [
+            RunKeeper(run, state, recipe.validate_every, epochs),
+            TensorBoardLog(run.file("tensorboard")),
+            Progress(total_steps, state.epoch * steps_per_epoch, progress),
+        ]
     with naming_broken_pictures(train_data):
         model.fit(
             dataset,
             steps_per_epoch=steps_per_epoch,
             epochs=epochs,
             initial_epoch=state.epoch,
-            callbacks=callbacks,
+            callbacks=callbacks + joined.callbacks(),
             shuffle=False,
             verbose=0,
         )
-    return state.history
 
 
 def _check_classes(train_data: DetectionData, validation_data: DetectionData | None) -> None:
@@ -144,7 +175,8 @@ def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: in
                 score_activation=model.score_activation,
             ),
         },
-        jit_compile=recipe.jit_compile,
+        # Without it, JAX would run a step operation by operation.
+        jit_compile=recipe.jit_compile or keras.backend.backend() == "jax",
     )
     return model
 
