@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ssd_keras import commands
+from ssd_keras import commands, data_commands
 from ssd_keras.importers import SOURCES
 
 DATA_HELP = (
@@ -200,7 +200,7 @@ def _add_data(subparsers: Any) -> None:
     show.add_argument("--count", type=_positive, default=12, help="number of pictures")
     show.add_argument("--seed", type=int, default=0)
     _add_bad_data(show)
-    show.set_defaults(run=commands.show_data)
+    show.set_defaults(run=data_commands.show_data)
     check = actions.add_parser("check", help="find what is wrong, and default boxes that fit")
     check.add_argument("data", nargs="+", help=f"{DATA_HELP}: here each is a split of its own")
     model = check.add_mutually_exclusive_group()
@@ -213,7 +213,7 @@ def _add_data(subparsers: Any) -> None:
     check.add_argument("--fix", metavar="DIR", help="new folder for a cleaned copy of the data")
     check.add_argument("--layout", choices=LAYOUTS, help=f"of that copy; {LAYOUT_HELP}")
     _add_bad_data(check)
-    check.set_defaults(run=commands.check_data)
+    check.set_defaults(run=data_commands.check_data)
     split = actions.add_parser(
         "split",
         help="divide unsplit data into parts",
@@ -233,7 +233,7 @@ def _add_data(subparsers: Any) -> None:
     split.add_argument("--seed", type=int, default=0, help="another one draws other parts")
     split.add_argument("--layout", choices=LAYOUTS, help=LAYOUT_HELP)
     _add_bad_data(split)
-    split.set_defaults(run=commands.split_data)
+    split.set_defaults(run=data_commands.split_data)
     convert = actions.add_parser("convert", help="write the data in another layout")
     convert.add_argument("data", nargs="+", help=f"{DATA_HELP}: here each is a split of its own")
     convert.add_argument("--format", choices=LAYOUTS, required=True)
@@ -242,7 +242,7 @@ def _add_data(subparsers: Any) -> None:
         "--shards", type=_positive, default=1, help="files of each split, of tfrecord; default 1"
     )
     _add_bad_data(convert)
-    convert.set_defaults(run=commands.convert_data)
+    convert.set_defaults(run=data_commands.convert_data)
 
 
 def _add_info(subparsers: Any) -> None:
