@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import peers
 from pairs import Side, hardware, take_turns, timed
+from suite import rounded
 from training_step import SSD300, SSDLITE, STEP_GFLOP
 
 STAGES = ("trunk", "extra layers and heads", "loss and mining", "backward", "optimizer")
@@ -92,10 +93,12 @@ def draw(cases, path):
     axes = figure.subplots()
     names = []
     for place, (name, case) in enumerate(cases.items()):
-        total, start = sum(case["core_seconds"].values()), 0.0
+        # A stage of no time comes out below 0 as often as above.
+        stages = {stage: max(seconds, 0.0) for stage, seconds in case["core_seconds"].items()}
+        total, start = sum(stages.values()), 0.0
         names.append(f"{name}\nbatch {case['batch_size']}: {total:.2f} core seconds")
-        for color, (stage, seconds) in enumerate(case["core_seconds"].items()):
-            share = 100 * max(seconds, 0.0) / total
+        for color, (stage, seconds) in enumerate(stages.items()):
+            share = 100 * seconds / total
             label = stage if place == 0 else None
             axes.barh(place, share, left=start, color=f"C{color}", label=label)
             if share > 4:
@@ -106,6 +109,7 @@ def draw(cases, path):
             least = 100 * case["arithmetic_core_seconds"] / total
             label = "the same arithmetic as matrix products" if place == 0 else None
             axes.plot([least] * 2, [place - 0.45, place + 0.45], "k", linewidth=2, label=label)
+    axes.set_xlim(0, 100)
     axes.set_yticks(range(len(cases)), names)
     axes.invert_yaxis()
     axes.set_xlabel("share of a training step's core seconds, %")
@@ -116,7 +120,7 @@ def draw(cases, path):
 def main(path, rounds=5):
     path = Path(path)
     cases = {name: measured(*case, rounds) for name, *case in CASES}
-    text = json.dumps({"hardware": hardware(), "cases": cases}, indent=1)
+    text = json.dumps(rounded({"hardware": hardware(), "cases": cases}), indent=1)
     path.with_suffix(".json").write_text(text + "\n")
     draw(cases, path)
 
