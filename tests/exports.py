@@ -28,14 +28,18 @@ def encoded(picture: np.ndarray, kind: str = "PNG", **options) -> bytes:
     return file.getvalue()
 
 
-def lively_model(preset: str = "ssd192_small_shapes", class_names=None, seed: int = 0, **options):
+def lively_model(
+    preset: str = "ssd192_small_shapes", class_names=None, seed: int = 0, is_deep=False, **options
+):
     """A preset's model whose random heads are scaled until scores and boxes vary from place to
-    place as a trained model's do; without that all scores of an untrained model are alike."""
+    place as a trained model's do; without that all scores of an untrained model are alike.
+    Where it `is_deep`, its batch norm is set too: untrained, the last of many layers give zeros."""
     keras.utils.set_random_seed(seed)
     model = from_preset(preset, class_names, **options)
     noise = np.random.default_rng(seed).integers(0, 256, (2, *model.image_size, 3))
     noise = noise.astype("float32")
-    _normalize(model, noise)
+    if is_deep:
+        _normalize(model, noise)
     for name, spread in (("class_head", LOGIT_SPREAD), ("box_head", DELTA_SPREAD)):
         numbers = range(1, 1 + len(model.feature_sizes))
         heads = [model.get_layer(f"{name}{number}_flat") for number in numbers]
@@ -49,7 +53,7 @@ def lively_model(preset: str = "ssd192_small_shapes", class_names=None, seed: in
 
 
 def _normalize(model, pictures):
-    """Sets batch norm to the statistics of these pictures: untrained, deep layers give zeros."""
+    """Sets batch norm to the statistics of these pictures."""
     layers = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:

@@ -241,7 +241,7 @@ UNTRAINED = [name for name, preset in PRESETS.items() if preset.weights is None]
 @pytest.mark.slow
 @pytest.mark.parametrize("name", UNTRAINED)
 def test_every_preset_agrees_with_keras(name, tmp_path):
-    model = exports.lively_model(name)
+    model = exports.lively_model(name, is_deep=True)
     path = tmp_path / "model.tflite"
     path.write_bytes(tflite_model(model))
     pictures = exports.pictures(2)
@@ -253,7 +253,7 @@ def test_every_preset_agrees_with_keras(name, tmp_path):
 @pytest.mark.parametrize("name", UNTRAINED)
 def test_every_preset_follows_keras_in_int8(name, tmp_path):
     # Random weights carry the rounding of fifty layers along; trained ones lose 0.005 AP.
-    model = exports.lively_model(name)
+    model = exports.lively_model(name, is_deep=True)
     resized = [np.rint(resize_image(one, model.image_size).numpy()) for one in exports.pictures()]
     whole, _, _ = outputs_of(tflite_model(model, "int8", calibration=resized), resized[0])
     assert 0 < whole["num_detections"] <= model.detection_settings.max_detections
