@@ -5,7 +5,9 @@ No time is asserted. Peers of other projects stand aside here: each answers half
 
 import importlib
 import json
+import os
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -194,3 +196,16 @@ def test_work_of_a_preset_is_counted(load):
     counted = paper.count(from_preset(name))
     assert counted.weights == paper.PRESETS[name].weights
     assert counted.forward == pytest.approx(paper.PRESETS[name].forward, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_accelerators_runs_under_jax(tmp_path):
+    file = tmp_path / "accelerator.json"
+    command = [sys.executable, BENCHMARKS / "accelerator.py", "--tiny", "--json", file]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(BENCHMARKS.parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())["rows"]
+    assert [set(row) for row in rows] == [FIELDS] * 6
+    speeds = [row for row in rows if row["what"].endswith("pictures a second")]
+    assert len(speeds) == 3 and all(row["ratio"]["median"] > 1 for row in speeds)
