@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ssd_keras import from_preset
-from ssd_keras.data.images import decode_image
+from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.data.sources import load_data
 
 LOGIT_SPREAD, DELTA_SPREAD = 2.5, 1.0
@@ -36,15 +36,16 @@ def lively_model(
     Where it `is_deep`, its batch norm is set too: untrained, the last of many layers give zeros."""
     keras.utils.set_random_seed(seed)
     model = from_preset(preset, class_names, **options)
-    noise = np.random.default_rng(seed).integers(0, 256, (2, *model.image_size, 3))
-    noise = noise.astype("float32")
+    examples = np.random.default_rng(seed).integers(0, 256, (2, *model.image_size, 3))
+    examples = examples.astype("float32")
     if is_deep:
-        _normalize(model, noise)
+        examples = np.stack([resize_image(one, model.image_size).numpy() for one in pictures()])
+        _normalize(model, examples)
     for name, spread in (("class_head", LOGIT_SPREAD), ("box_head", DELTA_SPREAD)):
         numbers = range(1, 1 + len(model.feature_sizes))
         heads = [model.get_layer(f"{name}{number}_flat") for number in numbers]
         probe = keras.Model(model.inputs, [head.output for head in heads])
-        outputs = probe.predict_on_batch(noise)
+        outputs = probe.predict_on_batch(examples)
         for head, values in zip(heads, outputs, strict=True):
             last = head.input._keras_history.operation
             weights = last.get_weights()
