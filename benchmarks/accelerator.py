@@ -20,7 +20,7 @@ import numpy as np
 from pairs import ratios, row, spread, table
 
 from ssd_keras import from_preset
-from ssd_keras.suppression import Detections
+from ssd_keras.suppression import with_detections
 
 # Preset, options, batch sizes of training; pictures a second that are wanted, or None.
 TRAININGS = (
@@ -42,12 +42,21 @@ def main(words=None):
     peak = product_rate(256 if options.tiny else PRODUCT_SIZE, rounds)
     rows = [row("matrix product, bfloat16: TFLOP/s", "", spread(peak), "report")]
     for preset, model_options, batches, wanted in trainings:
+        model = from_preset(preset, **model_options)
+        flops = 3 * forward_flops(model)  # forward, gradients of the maps, gradients of the weights
         for batch in batches:
-            rows += training_rows(preset, model_options, batch, wanted, peak, steps, rounds)
+            images, targets = made_up_batch(model, batch)
+            whole, bare = (
+                step_seconds(model, images, targets, loss, steps, rounds)
+                for loss in (None, {name: mean_square for name in targets})
+            )
+            what = f"training {preset}, batch {batch}: "
+            rows += training_rows(what, wanted, batch, flops, whole, bare, peak)
             print(table(rows[-3:]), flush=True)
     preset, model_options, batches = inference
+    model = from_preset(preset, **model_options)
     for batch, wanted in batches.items():
-        speeds = inference_rate(preset, model_options, batch, steps, rounds)
+        speeds = inference_rate(model, batch, steps, rounds)
         what = f"{preset} with suppression, batch {batch}: pictures a second"
         sense = "at least" if wanted else "report"
         rows.append(row(what, "the clock", spread(speeds), sense, wanted))
@@ -75,16 +84,8 @@ def product_rate(size, rounds, products=20):
     return [2e-12 * products * size**3 / one for one in seconds]
 
 
-def training_rows(preset, options, batch, wanted, peak, steps, rounds):
-    """Speed, share of the peak, and what loss and mining take."""
-    model = from_preset(preset, **options)
-    images, targets = made_up_batch(model, batch)
-    whole, bare = (
-        step_seconds(model, images, targets, loss, steps, rounds)
-        for loss in (None, {name: mean_square for name in targets})
-    )
-    flops = 3 * forward_flops(model)  # forward, gradients of the maps, gradients of the weights
-    what = f"training {preset}, batch {batch}: "
+def training_rows(what, wanted, batch, flops, whole, bare, peak):
+    """Speed, share of the peak, and what loss and mining take, from seconds of a step."""
     speed = spread([batch / one for one in whole])
     share = ratios([1e-12 * flops * batch / one for one in whole], peak)
     loss_share = spread([1 - a / b for a, b in zip(bare, whole, strict=True)])
@@ -142,20 +143,19 @@ def step_seconds(model, images, targets, loss, steps, rounds):
 def forward_flops(model):
     """Floating-point operations of one picture's forward pass, as the compiler counts them."""
     images = jnp.zeros((1, *model.image_size, 3), jnp.uint8)
-    values = [[variable.value for variable in group] for group in (
-        model.trainable_variables, model.non_trainable_variables)]  # fmt: skip
-    lowered = jax.jit(model.stateless_call).lower(*values, images)
+    lowered = jax.jit(model.stateless_call).lower(*state_of(model), images)
     return lowered.compile().cost_analysis()["flops"]
 
 
-def inference_rate(preset, options, batch, calls, rounds):
+def state_of(model):
+    """Values of the variables as `stateless_call` takes them, on the device."""
+    groups = (model.trainable_variables, model.non_trainable_variables)
+    return [[jax.device_put(variable.value) for variable in group] for group in groups]
+
+
+def inference_rate(model, batch, calls, rounds):
     """Pictures a second from uint8 pictures of the host to detections there."""
-    model = from_preset(preset, **options)
-    variances = model.default_box_spec.variances
-    layer = Detections(model.default_boxes, model.detection_settings, variances)
-    whole = keras.Model(model.inputs, layer(model.output))
-    state = [[jax.device_put(variable.value) for variable in group] for group in (
-        whole.trainable_variables, whole.non_trainable_variables)]  # fmt: skip
+    whole, state = with_detections(model), state_of(model)
     detect = jax.jit(lambda state, images: whole.stateless_call(*state, images)[0])
     shape = (batch, *model.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import stage_bars
 from input_pipeline import SsdKeras as Pipeline
 from pairs import Side, take_turns
 from pictures import DETAIL
@@ -75,29 +76,20 @@ def stages(detail, rounds):
 
 
 def draw(measured, path):
-    """A row for each run and kind of picture, its stages side by side; a mark for decoding."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 0.6 * len(measured) + 1.6), layout="constrained")
-    axes = figure.subplots()
-    for place, (milliseconds, decoding) in enumerate(measured.values()):
-        start = 0.0
-        for color, name in enumerate(STAGES):
-            width = max(milliseconds[name], 0.0)
-            label = name if place == 0 else None
-            axes.barh(place, width, left=start, color=f"C{color}", label=label)
-            if width > 0.25:
-                axes.text(start + width / 2, place, f"{width:.1f}", ha="center", va="center")
-            start += width
-        label = "decoding the whole JPEG alone" if place == 0 else None
-        axes.plot([decoding] * 2, [place - 0.45, place + 0.45], "k", linewidth=2, label=label)
-        axes.plot([3 * decoding] * 2, [place - 0.45, place + 0.45], "k:", linewidth=2,
-                  label=label and "three times that")  # fmt: skip
-    axes.set_yticks(range(len(measured)), measured)
-    axes.invert_yaxis()
-    axes.set_xlabel("milliseconds of one core a picture, 640 x 480, 20 boxes, SSD300")
-    figure.legend(loc="outside upper center", ncols=4, frameon=False)
-    figure.savefig(path, dpi=110)
+    """A row for each run and kind of picture; marks for decoding."""
+    bars = {
+        name: ([milliseconds[stage] for stage in STAGES], [decoding, 3 * decoding])
+        for name, (milliseconds, decoding) in measured.items()
+    }
+    stage_bars.draw(
+        path,
+        bars,
+        STAGES,
+        "milliseconds of one core a picture, 640 x 480, 20 boxes, SSD300",
+        lambda _, width: f"{width:.1f}",
+        {"decoding the whole JPEG alone": "k", "three times that": "k:"},
+        columns=4,
+    )
 
 
 def main(path, rounds=8):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import peers
+import stage_bars
 from pairs import Side, hardware, take_turns, timed
 from suite import rounded
 from training_step import SSD300, SSDLITE, STEP_GFLOP
@@ -86,35 +87,24 @@ def measured(model, precision, batch_size, rounds):
 
 
 def draw(cases, path):
-    """A bar for each case, its stages as shares of the step; a mark for the arithmetic alone."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 0.7 * len(cases) + 1.6), layout="constrained")
-    axes = figure.subplots()
-    names = []
-    for place, (name, case) in enumerate(cases.items()):
+    """Stages as shares of the step; a mark for the arithmetic alone."""
+    totals, bars = {}, {}
+    for name, case in cases.items():
         # A stage of no time comes out below 0 as often as above.
-        stages = {stage: max(seconds, 0.0) for stage, seconds in case["core_seconds"].items()}
-        total, start = sum(stages.values()), 0.0
-        names.append(f"{name}\nbatch {case['batch_size']}: {total:.2f} core seconds")
-        for color, (stage, seconds) in enumerate(stages.items()):
-            share = 100 * seconds / total
-            label = stage if place == 0 else None
-            axes.barh(place, share, left=start, color=f"C{color}", label=label)
-            if share > 4:
-                text = f"{seconds:.2f}"
-                axes.text(start + share / 2, place, text, ha="center", va="center", fontsize=9)
-            start += share
-        if case["arithmetic_core_seconds"]:
-            least = 100 * case["arithmetic_core_seconds"] / total
-            label = "the same arithmetic as matrix products" if place == 0 else None
-            axes.plot([least] * 2, [place - 0.45, place + 0.45], "k", linewidth=2, label=label)
-    axes.set_xlim(0, 100)
-    axes.set_yticks(range(len(cases)), names)
-    axes.invert_yaxis()
-    axes.set_xlabel("share of a training step's core seconds, %")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=110)
+        seconds = [max(case["core_seconds"][stage], 0.0) for stage in STAGES]
+        total, least = sum(seconds), case["arithmetic_core_seconds"]
+        shares = [100 * one / total for one in seconds]
+        name = f"{name}\nbatch {case['batch_size']}: {total:.2f} core seconds"
+        totals[name] = total
+        bars[name] = shares, [100 * least / total if least else None]
+    stage_bars.draw(
+        path,
+        bars,
+        STAGES,
+        "share of a training step's core seconds, %",
+        lambda name, share: f"{share * totals[name] / 100:.2f}",
+        {"the same arithmetic as matrix products": "k"},
+    )
 
 
 def main(path, rounds=5):

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.boxes import VARIANCES, Array, encode_boxes, pairwise_iou
+from ssd_keras.boxes import Array, encode_boxes, pairwise_iou
+from ssd_keras.default_boxes import VARIANCES
 from ssd_keras.overlap_index import OverlapIndex, Pairs, all_pairs
 
 

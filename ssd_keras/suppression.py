@@ -78,6 +78,33 @@ class Detections(keras.layers.Layer):
         return cls(**{**config, "settings": settings})
 
 
+def with_detections(model: Any, settings: DetectionSettings | None = None) -> keras.Model:
+    """An SSD and what becomes of its raw outputs, in one graph.
+
+    Args:
+        model: `SSD`.
+        settings: `DetectionSettings`. Default: the model's own.
+
+    Returns:
+        a model with the SSD's inputs (and its weights) that gives what `Detections` gives.
+
+    Example:
+
+    >>> from ssd_keras import from_preset
+    >>> detecting = with_detections(from_preset("ssd192_small_shapes", ["cat"], width=4))
+    >>> images = ops.zeros((1, 192, 192, 3))
+    >>> sorted(detecting.predict_on_batch(images))
+    ['boxes', 'labels', 'num_detections', 'scores']
+    """
+    layer = Detections(
+        model.default_boxes,
+        settings or model.detection_settings,
+        model.default_box_spec.variances,
+        model.score_activation,
+    )
+    return keras.Model(model.inputs, layer(model.output))
+
+
 def decoded(box_deltas: Any, default_boxes: Any, variances: Sequence[float]) -> Any:
     """Boxes from box deltas; see `ssd_keras.boxes.decode_boxes`.
 

@@ -36,11 +36,12 @@ def lively_model(
     Where it `is_deep`, its batch norm is set too: untrained, the last of many layers give zeros."""
     keras.utils.set_random_seed(seed)
     model = from_preset(preset, class_names, **options)
-    examples = np.random.default_rng(seed).integers(0, 256, (2, *model.image_size, 3))
-    examples = examples.astype("float32")
     if is_deep:
         examples = np.stack([resize_image(one, model.image_size).numpy() for one in pictures()])
         _normalize(model, examples)
+    else:
+        noise = np.random.default_rng(seed).integers(0, 256, (2, *model.image_size, 3))
+        examples = noise.astype("float32")
     for name, spread in (("class_head", LOGIT_SPREAD), ("box_head", DELTA_SPREAD)):
         numbers = range(1, 1 + len(model.feature_sizes))
         heads = [model.get_layer(f"{name}{number}_flat") for number in numbers]

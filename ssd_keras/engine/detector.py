@@ -19,7 +19,7 @@ from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
 from ssd_keras.results import DetectionResult
 from ssd_keras.settings import DetectionSettings
-from ssd_keras.suppression import Detections
+from ssd_keras.suppression import with_detections
 
 
 class Detector(Protocol):
@@ -61,28 +61,26 @@ class KerasDetector:
         self.class_names = model.class_names
         self.image_size = model.image_size
         self.settings = settings = settings or model.detection_settings
-        options = (settings, model.default_box_spec.variances, model.score_activation)
-        if keras.backend.backend() == "tensorflow":
+        if keras.backend.backend() == "tensorflow":  # its own operator for NMS is the faster one
+            options = (settings, model.default_box_spec.variances, model.score_activation)
+            self._network = model
             # The last batch of a data set is smaller than the others: no new graph for that.
             self._suppress = tf.function(
                 lambda outputs: detections_from_outputs(outputs, model.default_boxes, *options),
                 reduce_retracing=True,
             )
         else:
-            found = Detections(model.default_boxes, *options)(model.output)
-            self._whole = keras.Model(model.inputs, found)
+            self._network, self._suppress = with_detections(model, settings), None
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         # predict_on_batch is compiled by every Keras backend, which all take and give NumPy arrays.
         images = np.asarray(images)
-        if keras.backend.backend() != "tensorflow":
-            found = self._whole.predict_on_batch(images)
-            return {name: np.asarray(value) for name, value in found.items()}
-        outputs = self.model.predict_on_batch(images)
+        outputs = self._network.predict_on_batch(images)
         # On several devices TensorFlow gives the outputs of each, one after the other.
-        own = {name: tf.constant(value[: len(images)]) for name, value in outputs.items()}
-        found = self._suppress(own)
-        return {name: value.numpy() for name, value in found.items()}
+        found = {name: value[: len(images)] for name, value in outputs.items()}
+        if self._suppress:
+            found = self._suppress({name: tf.constant(value) for name, value in found.items()})
+        return {name: np.asarray(value) for name, value in found.items()}
 
 
 def load_detector(path: str, settings: DetectionSettings | None = None) -> Detector:
