@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ssd_keras.layers import L2Normalize, Preprocessor
+from ssd_keras.layers import BatchNormalization, L2Normalize, Preprocessor
 
 pytestmark = pytest.mark.backends
 
@@ -99,3 +99,66 @@ def test_l2_normalize_config_is_its_arguments():
     result = numbers(again(np.array([[[[0.6, 0.8]]]], "float32")))
     np.testing.assert_allclose(result, [[[[6.6, 8.8]]]], rtol=1e-6)
     assert again.name == "conv4_3_norm"
+
+
+def training_step(layer, images, weights):
+    """Outputs, weights after the step and, on TensorFlow, gradients of weighted outputs."""
+    if keras.backend.backend() != "tensorflow":
+        return numbers(layer(images, training=True)), layer.get_weights(), []
+    import tensorflow as tf
+
+    images = tf.constant(images)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        outputs = layer(images, training=True)
+        loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * weights)
+    gradients = tape.gradient(loss, [images, *layer.trainable_variables])
+    return numbers(outputs), layer.get_weights(), [numbers(one) for one in gradients]
+
+
+ODD = {"momentum": 0.7, "epsilon": 1e-5}
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 3), (1, 1, 1, 2), (2, 1, 2, 1), (7, 3)])
+@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}])
+def test_batch_normalization_trains_as_keras_layer(shape, options):
+    generator = np.random.default_rng(5)
+    pair = [
+        kind(**ODD, **options) for kind in (keras.layers.BatchNormalization, BatchNormalization)
+    ]
+    for layer in pair:
+        layer.build(shape)
+    start = [generator.uniform(0.5, 2, weight.shape) for weight in pair[0].weights]
+    for layer in pair:
+        layer.set_weights(start)
+    for _ in range(2):
+        images = generator.normal(3, 4, shape).astype("float32")
+        weights = generator.normal(size=shape).astype("float32")
+        expected, found = (training_step(layer, images, weights) for layer in pair)
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-5)
+        for ours, theirs in zip(found[1], expected[1], strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+        for ours, theirs in zip(found[2], expected[2], strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+    # The statistics of two steps moved, and inference uses them.
+    assert not np.allclose(pair[1].get_weights()[-1], start[-1], rtol=1e-2)
+    np.testing.assert_allclose(numbers(pair[1](images)), numbers(pair[0](images)), atol=1e-5)
+
+
+def test_batch_normalization_in_bfloat16_keeps_float32_statistics():
+    layer = BatchNormalization(momentum=0.5, dtype="mixed_bfloat16")
+    images = np.array([1.0, 3.0, 5.0, 7.0], "float32").reshape(1, 2, 2, 1)
+    result = layer(images, training=True)
+    assert keras.backend.standardize_dtype(result.dtype) == "bfloat16"
+    # Mean 4, squares of distances 9, 1, 1, 9: variance 5; half of each, and of 0 and 1 before.
+    np.testing.assert_allclose(layer.get_weights()[2:], [[2.0], [3.0]], rtol=1e-6)
+    expected = (images - 4) / np.sqrt(5.001)
+    np.testing.assert_allclose(numbers(result), expected, atol=0.01)
+
+
+def test_a_frozen_batch_normalization_keeps_its_statistics():
+    layer = BatchNormalization(trainable=False)
+    images = np.array([1.0, 3.0, 5.0, 7.0], "float32").reshape(1, 2, 2, 1)
+    result = numbers(layer(images, training=True))
+    np.testing.assert_allclose(result, images / np.sqrt(1.001), rtol=1e-6)
+    np.testing.assert_array_equal(layer.get_weights()[2:], [[0.0], [1.0]])

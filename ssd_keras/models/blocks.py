@@ -5,6 +5,8 @@ import dataclasses
 import keras
 from keras import layers
 
+from ssd_keras.layers import BatchNormalization
+
 SAME = "same"
 """Padding by TensorFlow's rule: just enough for an output of input / stride, rounded up, the odd
 row below and the odd column on the right."""
@@ -180,9 +182,7 @@ def finish(x: keras.KerasTensor, name: str, style: ConvStyle) -> keras.KerasTens
         same shape.
     """
     if style.batch_norm:
-        x = layers.BatchNormalization(
-            epsilon=style.epsilon, momentum=style.momentum, name=f"{name}_bn"
-        )(x)
+        x = BatchNormalization(epsilon=style.epsilon, momentum=style.momentum, name=f"{name}_bn")(x)
     return layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)
 
 

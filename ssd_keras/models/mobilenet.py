@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from ssd_keras.layers import BatchNormalization
 from ssd_keras.models.blocks import ConvStyle, conv, depthwise_conv
 from ssd_keras.models.trunks import feature_extractor, fold_batch_norm, load_trunk, load_weights
 
@@ -71,14 +72,25 @@ def mobilenet_v2(
                 (224, 224, 3), alpha=alpha, include_top=False, weights="imagenet"
             )
             network.set_weights(source.get_weights())
-        for layer in network.layers:
-            if isinstance(layer, layers.BatchNormalization):
-                # Keras' 0.999 takes thousands of steps, and detects nothing before.
-                layer.momentum = ConvStyle.momentum
-        network = network if batch_norm else fold_batch_norm(network)
+        network = _trained_fast(network) if batch_norm else fold_batch_norm(network)
         return feature_extractor(network, source_layers, name="mobilenet_v2")
 
     return load_trunk(build, weights)
+
+
+def _trained_fast(network):
+    """A copy whose batch normalisation is ours and follows the pictures."""
+
+    def clone(layer):
+        config = layer.get_config()
+        if isinstance(layer, layers.BatchNormalization):
+            # Keras' 0.999 takes thousands of steps, and detects nothing before.
+            return BatchNormalization.from_config({**config, "momentum": ConvStyle.momentum})
+        return layer.__class__.from_config(config)
+
+    copy = keras.models.clone_model(network, clone_function=clone)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) -> keras.Model:

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from ssd_keras.layers import BatchNormalization
 from ssd_keras.models.blocks import ConvStyle, conv, pad
 from ssd_keras.models.trunks import feature_extractor, load_trunk, restride
 
@@ -146,6 +147,4 @@ def _conv_bn(x, filters, kernel_size, name, strides=1):
         kernel_initializer=STYLE.initializer,
         name=f"{name}_conv",
     )(x)
-    return layers.BatchNormalization(
-        epsilon=STYLE.epsilon, momentum=STYLE.momentum, name=f"{name}_bn"
-    )(x)
+    return BatchNormalization(epsilon=STYLE.epsilon, momentum=STYLE.momentum, name=f"{name}_bn")(x)
