@@ -165,6 +165,7 @@ def export(parsed: argparse.Namespace) -> None:
 
     options = {
         "precision": parsed.precision,
+        "weights": parsed.weights,
         "quantize": parsed.quantize,
         "post_processing": parsed.post_processing,
         "input_dtype": parsed.input,

@@ -11,6 +11,7 @@ import exports
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from trainings import finished_run
 
 from ssd_keras import DetectionSettings, cli, load_detector
@@ -120,6 +121,8 @@ def test_what_is_no_artefact_is_not_replaced(tmp_path):
     message = r"^precision='half' is unknown; choose one of float32, bfloat16\.$"
     with pytest.raises(ValueError, match=message):
         export(small_model(), str(tmp_path / "1"), precision="half")
+    with pytest.raises(ValueError, match="^weights='frozen' is unknown; choose one of constants, "):
+        export(small_model(), str(tmp_path / "1"), weights="frozen")
     assert os.listdir(tmp_path) == ["thesis"]
 
 
@@ -132,11 +135,36 @@ def test_a_failed_check_leaves_the_old_artefact(tmp_path, monkeypatch):
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["model.tflite"]
 
 
+def test_weights_are_constants_or_variables(tmp_path):
+    model = small_model()
+    size = 4 * model.count_params()
+    picture = tf.constant(exports.pictures()[0][None])
+    answers = []
+    for weights, files in (("constants", [1, 0]), ("variables", [0, 1])):
+        path = str(tmp_path / weights)
+        assert export(model, path, weights=weights).num_agreed > 0
+        parts = ("saved_model.pb", "variables/variables.data-00000-of-00001")
+        assert [os.path.getsize(f"{path}/{part}") > size for part in parts] == files
+        answers.append(tf.saved_model.load(path).signatures["image_tensor"](picture))
+    for name in ("detection_classes", "num_detections"):
+        np.testing.assert_array_equal(answers[0][name], answers[1][name])
+    for name in ("detection_boxes", "detection_scores"):
+        np.testing.assert_allclose(answers[0][name], answers[1][name], atol=1e-5)
+    assert answers[0]["num_detections"][0] > 3
+
+
 def test_the_command_exports_and_evaluates_alike(tmp_path, capsys):
     results = {}
     paths = {
         "saved_model": ["--output", str(tmp_path / "served" / "3")],
-        "bfloat16": ["--output", str(tmp_path / "served" / "4"), "--precision", "bfloat16"],
+        "bfloat16": [
+            "--output",
+            str(tmp_path / "served" / "4"),
+            "--precision",
+            "bfloat16",
+            "--weights",
+            "variables",
+        ],
         "tflite": ["--output", str(tmp_path / "run.tflite"), "--max-detections", "200"],
     }
     for name, words in paths.items():

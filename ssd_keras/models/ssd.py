@@ -176,8 +176,8 @@ class SSD(keras.Model):
             format: "tf_saved_model" (default) or "litert", a TFLite file, as Keras names them.
                 Others of Keras' formats get the raw outputs.
             verbose: print what was written and how it compares with this model. Default True.
-            **options: settings, pictures, precision, quantize, post_processing and input_dtype
-                of `ssd_keras.serving.export.export`.
+            **options: settings, pictures, precision, weights, quantize, post_processing and
+                input_dtype of `ssd_keras.serving.export.export`.
 
         Raises:
             ValueError: for a wrong choice, or when the artefact fails its check.

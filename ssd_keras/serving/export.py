@@ -46,8 +46,9 @@ def export(
         settings: `DetectionSettings`. Default: the model's own.
         pictures: uint8 [H, W, 3] like those that the model will see: the first few are those
             of the check, and "int8" is calibrated on all. Default: generated ones for the check.
-        **options: precision of `ssd_keras.serving.saved_model.write_saved_model`; quantize,
-            post_processing and input_dtype of `ssd_keras.serving.tflite.tflite_model`.
+        **options: precision and weights of `ssd_keras.serving.saved_model.write_saved_model`;
+            quantize, post_processing and input_dtype of
+            `ssd_keras.serving.tflite.tflite_model`.
 
     Returns:
         what was written and how it compares.

@@ -47,29 +47,48 @@ def uniform_preprocessor(model: SSD) -> Preprocessor | None:
 
 
 def frozen_network(
-    model: SSD, dtype: str, preprocess: bool = True
+    model: SSD, dtype: str, preprocess: bool = True, batch_size: int | None = 1
 ) -> tf.types.experimental.ConcreteFunction:
-    """The network with its weights as constants, for one picture.
+    """The network with its weights as constants.
 
     Args:
-        model: `SSD` in float32.
+        model: `SSD`.
         dtype: of the pictures, "uint8" or "float32".
         preprocess: False for a network of pictures that were preprocessed. Default True.
+        batch_size: pictures of a call; None: any number. Default 1.
 
     Returns:
-        concrete function from "images" [1, H, W, 3] in 0..255 to box deltas and class logits.
+        as of `network_function`.
+    """
+    function = network_function(model, dtype, preprocess, batch_size)
+    return convert_variables_to_constants_v2(function)
+
+
+def network_function(
+    model: SSD, dtype: str, preprocess: bool = True, batch_size: int | None = 1
+) -> tf.types.experimental.ConcreteFunction:
+    """The network with its weights as variables.
+
+    Args:
+        model: `SSD`.
+        dtype: as of `frozen_network`, like the others.
+        preprocess: see there.
+        batch_size: see there.
+
+    Returns:
+        concrete function from "images" [B, H, W, 3] in 0..255 to box deltas and class logits.
     """
     layers = model
     if not preprocess:
         layers = keras.Model(model.get_layer("preprocessor").output, model.output)
-    signature = tf.TensorSpec((1, *model.image_size, 3), dtype, name="images")
+    signature = tf.TensorSpec((batch_size, *model.image_size, 3), dtype, name="images")
 
     @tf.function(input_signature=[signature])
     def network(images):
         outputs = layers(tf.cast(images, tf.float32), training=False)
         return outputs["box_deltas"], outputs["class_logits"]
 
-    return convert_variables_to_constants_v2(network.get_concrete_function())
+    return network.get_concrete_function()
 
 
 def _with_policy(value: Any, policy: str) -> Any:

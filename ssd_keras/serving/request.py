@@ -4,10 +4,10 @@ import os
 from collections.abc import Collection
 
 OPTIONS = {
-    "saved_model": ("precision",),
+    "saved_model": ("precision", "weights"),
     "tflite": ("quantize", "post_processing", "input_dtype"),
 }
-PRECISIONS = ("float32", "bfloat16")
+CHOICES = {"precision": ("float32", "bfloat16"), "weights": ("constants", "variables")}
 NO_CALIBRATION = (
     "int8 needs pictures to calibrate on; pass calibration data, such as the training data "
     "(--calibration-data)."
@@ -37,9 +37,9 @@ def check_request(path: str, format: str, options: dict[str, str], pictures: Col
     if foreign := sorted(set(options) - set(OPTIONS[format])):
         (other,) = OPTIONS.keys() - {format}
         raise ValueError(f"{foreign[0]} is an option of the format {other} alone.")
-    if (precision := options.get("precision", "float32")) not in PRECISIONS:
-        choices = ", ".join(PRECISIONS)
-        raise ValueError(f"precision={precision!r} is unknown; choose one of {choices}.")
+    for name, possible in CHOICES.items():
+        if (choice := options.get(name, possible[0])) not in possible:
+            raise ValueError(f"{name}={choice!r} is unknown; choose one of {', '.join(possible)}.")
     if options.get("quantize") == "int8" and not len(pictures):
         raise ValueError(NO_CALIBRATION)
 

@@ -22,6 +22,7 @@ def write_saved_model(
     path: str,
     settings: DetectionSettings | None = None,
     precision: str = "float32",
+    weights: str = "constants",
 ) -> None:
     """Writes a SavedModel.
 
@@ -31,13 +32,16 @@ def write_saved_model(
         settings: `DetectionSettings`. Default: the model's own.
         precision: of the network, "float32" (default) or "bfloat16", for processors and GPUs that
             compute in it; decoding and suppression are float32 always.
+        weights: "constants" (default), which convolutions arrange for the processor once, or
+            "variables", which they arrange at each call: with few pictures at a time that costs
+            as much as a part of the arithmetic, but a graph and its copies stay small.
     """
     model = in_precision(model, precision)
     with tempfile.TemporaryDirectory() as directory:
         labels_file = os.path.join(directory, LABELS_FILE)
         with open(labels_file, "w", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in model.class_names)
-        detector = ServedDetector(model, labels_file, settings)
+        detector = ServedDetector(model, labels_file, settings, weights)
         logger = tf.get_logger()
         level = logger.level
         logger.setLevel("ERROR")  # it would tell where it writes, a name that is replaced later

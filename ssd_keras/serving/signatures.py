@@ -6,6 +6,7 @@ from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.detections import detections_from_outputs
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving.exif import exif_orientation
+from ssd_keras.serving.network import frozen_network, network_function
 from ssd_keras.settings import DetectionSettings
 
 PARALLEL_PICTURES = 16
@@ -19,14 +20,25 @@ class ServedDetector(tf.Module):
         model: `SSD`, under Keras' TensorFlow backend.
         labels_file: file with the class names, which becomes an asset.
         settings: `DetectionSettings`. Default: the model's own.
+        weights: "constants" (default) or "variables"; see `write_saved_model`.
     """
 
-    def __init__(self, model: SSD, labels_file: str, settings: DetectionSettings | None = None):
+    def __init__(
+        self,
+        model: SSD,
+        labels_file: str,
+        settings: DetectionSettings | None = None,
+        weights: str = "constants",
+    ):
         super().__init__(name="detector")
-        self.weights = [variable.value for variable in model.variables]
         self.labels = tf.saved_model.Asset(labels_file)
-        # Behind an underscore: a Keras model in the attributes would be saved as such.
-        self._get_model = lambda: model
+        if weights == "constants":
+            network = frozen_network(model, "float32", batch_size=None)
+        else:
+            network = network_function(model, "float32", batch_size=None)
+            self.weights = [variable.value for variable in model.variables]
+        # Behind functions: a Keras model in the attributes would be saved as such.
+        self._get_model, self._get_network = lambda: model, lambda: network
         self._settings = settings or model.detection_settings
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
@@ -82,9 +94,10 @@ class ServedDetector(tf.Module):
         # Convolutions fail on a batch of none: a blank picture stands in, and is cut off.
         num_images = tf.shape(images)[0]
         blank = tf.zeros([1, *model.image_size, 3])
-        outputs = model(tf.cond(num_images > 0, lambda: images, lambda: blank), training=False)
+        network = self._get_network()
+        deltas, logits = network(tf.cond(num_images > 0, lambda: images, lambda: blank))
         found = detections_from_outputs(
-            {name: value[:num_images] for name, value in outputs.items()},
+            {"box_deltas": deltas[:num_images], "class_logits": logits[:num_images]},
             model.default_boxes,
             self._settings,
             model.default_box_spec.variances,
