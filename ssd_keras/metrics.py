@@ -4,6 +4,7 @@ Detections come in COCO's results form. No picture is opened and TensorFlow is n
 """
 
 import contextlib
+import copy
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -208,10 +209,29 @@ def _evaluate_coco(data: DetectionData, rows: np.ndarray) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         truth, found = _coco_index(data, object_rows(data)), _coco_index(data, rows)
         evaluation = COCOeval(truth, found, "bbox")
-        evaluation.evaluate()
+        _match(evaluation)
         evaluation.accumulate()
         evaluation.summarize()
     return evaluation
+
+
+def _match(evaluation: Any) -> None:
+    """As its own method `evaluate`, which also asks about each class that a picture has not."""
+    params = evaluation.params
+    evaluation._prepare()
+    objects_and_detections = [*evaluation._gts.items(), *evaluation._dts.items()]
+    pairs = {pair for pair, found in objects_and_detections if found}
+    evaluation.ious = {pair: evaluation.computeIoU(*pair) for pair in pairs}
+    # By class, range of areas and picture; none where a picture has nothing of a class.
+    results = np.full([len(params.catIds), len(params.areaRng), len(params.imgIds)], None)
+    classes = {number: place for place, number in enumerate(params.catIds)}
+    pictures = {number: place for place, number in enumerate(params.imgIds)}
+    for image, label in pairs:
+        for place, areas in enumerate(params.areaRng):
+            one = evaluation.evaluateImg(image, label, areas, params.maxDets[-1])
+            results[classes[label], place, pictures[image]] = one
+    evaluation.evalImgs = results.ravel().tolist()
+    evaluation._paramsEval = copy.deepcopy(params)
 
 
 def _coco_index(data: DetectionData, rows: np.ndarray) -> Any:
