@@ -14,7 +14,7 @@ GIGA = 1e9
 # Measured on two cores of a Xeon: see the files named in scale.md.
 PICTURES_A_CORE = 195.0  # decoded, augmented and encoded a second, 640 x 480, 150 KB each
 PICTURE_BYTES = 150e3
-COCO_METRICS_SECONDS = 27.0  # of 5,000 pictures' detections, one core
+COCO_METRICS_SECONDS = 12.3  # of 5,000 pictures' detections, one core
 
 # Assumptions.
 GPU_FLOPS = 989e12  # bfloat16, dense, of an H100, as its maker says
