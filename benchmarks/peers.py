@@ -109,7 +109,8 @@ class SsdKeras:
             keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
         keras.utils.set_random_seed(0)
 
-        from ssd_keras.presets import VOC_CLASSES, from_preset
+        from ssd_keras.class_lists import VOC_CLASSES
+        from ssd_keras.presets import from_preset
 
         preset, self.size = MODELS[model]
         self.model = from_preset(preset, VOC_CLASSES)

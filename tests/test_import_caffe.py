@@ -15,6 +15,7 @@ from gold.caffe_nets import NETS
 from PIL import Image
 
 from ssd_keras import from_preset
+from ssd_keras.class_lists import COCO_CLASSES, VOC_CLASSES
 from ssd_keras.default_boxes import DefaultBoxes
 from ssd_keras.importers.caffe import (
     caffe_ssd,
@@ -23,7 +24,6 @@ from ssd_keras.importers.caffe import (
 )
 from ssd_keras.importers.caffe_file import PriorBox
 from ssd_keras.importers.importer import import_file
-from ssd_keras.presets import COCO_CLASSES, VOC_CLASSES
 
 GOLD = Path(__file__).parent / "gold"
 SIDES = [1, 0, 3, 2]  # xyxy to yxyx, (x, y, w, h) to (y, x, h, w)

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from ssd_keras.class_lists import COCO_CLASSES, VOC_CLASSES
 from ssd_keras.presets import (
     COCO300_SIZES,
     COCO512_SIZES,
-    COCO_CLASSES,
     PRESETS,
     VOC300_SIZES,
     VOC512_SIZES,
-    VOC_CLASSES,
     from_preset,
 )
 from ssd_keras.recipes import load_recipe

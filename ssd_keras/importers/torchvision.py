@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from ssd_keras.class_lists import COCO_CLASSES_BY_ID
 from ssd_keras.default_boxes import DefaultBoxes
 from ssd_keras.layers import L2Normalize
 from ssd_keras.models import resnet, vgg
@@ -23,7 +24,7 @@ from ssd_keras.models.builders import (
 )
 from ssd_keras.models.mobilenet import MOBILENET_V3_LARGE
 from ssd_keras.models.ssd import SSD
-from ssd_keras.presets import COCO300_SIZES, COCO_CLASSES_BY_ID
+from ssd_keras.presets import COCO300_SIZES
 from ssd_keras.settings import DetectionSettings
 
 VGG_PREPROCESSOR = {"mean": (0.48235 * 255, 0.45882 * 255, 0.40784 * 255)}
@@ -51,7 +52,7 @@ def torchvision_ssd(
         arrays: what `read_pth` gives for `ssd300_vgg16`, or for `ssdlite320_mobilenet_v3_large`
             with the reduced tail (``weights_backbone=None``), which the published weights have.
         class_names: names of the classes without background. Default for 91 outputs COCO's by
-            id, `ssd_keras.presets.COCO_CLASSES_BY_ID`; a model with other outputs needs them.
+            id, `ssd_keras.class_lists.COCO_CLASSES_BY_ID`; a model with other outputs needs them.
         source: what messages call the arrays, for example the file's path.
 
     Returns:
