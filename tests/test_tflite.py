@@ -1,6 +1,7 @@
 """TFLite files: against Keras, for every choice, as LiteRT and MediaPipe load them."""
 
 import functools
+import json
 
 import exports
 import numpy as np
@@ -16,6 +17,7 @@ from ssd_keras.presets import PRESETS
 from ssd_keras.serving import flatbuffer
 from ssd_keras.serving.check import check_artefact
 from ssd_keras.serving.metadata import read_labels
+from ssd_keras.serving.network import hard_swish_in_parts, with_hard_swish_in_parts
 from ssd_keras.serving.tflite import OUTPUTS, RAW_OUTPUTS, tflite_model
 
 SETTINGS = DetectionSettings(0.02, 0.4, 60, 25, clip_boxes=True)
@@ -138,6 +140,34 @@ def test_builtin_form_has_builtin_operators_and_one_suppression():
         assert counts["NON_MAX_SUPPRESSION_V5"] == 1 and counts["TOPK_V2"] == 1
         assert not [name for name in counts if name.startswith("Flex") or name.islower()]
         assert "TFLite_Detection_PostProcess" not in counts
+
+
+def test_hard_swish_is_in_parts_in_int8_alone():
+    def swish(part):
+        if part.get("class_name") == "Activation":
+            part["config"]["activation"] = "hard_silu"
+        return part
+
+    config = json.dumps(small_model().get_config())
+    model = SSD.from_config(json.loads(config, object_hook=swish))
+    model.set_weights(small_model().get_weights())
+
+    parts = with_hard_swish_in_parts(model)
+    picture = exports.pictures()[0][None, :64, :96].astype("float32")
+    outputs, expected = parts.predict_on_batch(picture), model.predict_on_batch(picture)
+    assert np.ptp(expected["class_logits"]) > 0.1
+    for name, values in expected.items():
+        np.testing.assert_allclose(outputs[name], values, rtol=1e-3, atol=1e-3 * np.ptp(values))
+    assert with_hard_swish_in_parts(small_model()) is small_model()
+
+    def operators(**options):
+        return flatbuffer.operator_counts(flatbuffer.read_model(tflite_model(model, **options)))
+
+    assert operators()["HARD_SWISH"] > 5
+    assert "HARD_SWISH" not in operators(quantize="int8", calibration=calibration())
+    np.testing.assert_allclose(  # x (x + 3) / 6 between -3 and 3
+        hard_swish_in_parts(np.float32([-4, -1, 0, 2, 5])), [0, -2 / 6, 0, 10 / 6, 5], rtol=3e-5
+    )
 
 
 def test_operator_form_has_the_operator_with_these_options():

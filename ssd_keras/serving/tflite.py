@@ -16,7 +16,12 @@ from ssd_keras.layers import Preprocessor
 from ssd_keras.models.ssd import SSD
 from ssd_keras.quiet import quiet
 from ssd_keras.serving import flatbuffer, metadata
-from ssd_keras.serving.network import frozen_network, in_precision, uniform_preprocessor
+from ssd_keras.serving.network import (
+    frozen_network,
+    in_precision,
+    uniform_preprocessor,
+    with_hard_swish_in_parts,
+)
 from ssd_keras.serving.postprocess import builtin_detections
 from ssd_keras.serving.request import NO_CALIBRATION
 from ssd_keras.settings import DetectionSettings
@@ -92,6 +97,8 @@ def _converted_network(model, quantize, input_dtype, calibration):
     coding = uniform_preprocessor(model) if is_byte_network else None
     # The converter itself gives an int8 network its uint8 input.
     dtype = "float32" if quantize == "int8" else input_dtype
+    if quantize == "int8":
+        model = with_hard_swish_in_parts(model)
     function = frozen_network(model, dtype, preprocess=coding is None)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], function)
     if quantize != "none":
