@@ -183,9 +183,9 @@ def test_labels_of_a_file_leave_gaps_out(text, tmp_path):
 def test_it_learns_and_comes_back_from_its_file(tmp_path):
     model = import_object_detection_api(written(tmp_path, api.detector_file("int8")))
     data = load_data("synthetic:shapes@train[:8]", class_names=model.class_names)
-    batches = training_dataset(data, model.target_encoder(), model.image_size, 4, seed=1)
+    batches = training_dataset(data, model.target_encoder(), model.image_size, 2, seed=1)
     model.compile(keras.optimizers.Adam(1e-3))
-    losses = [model.train_on_batch(*batch)[0] for batch in batches.take(12)]
+    losses = [model.train_on_batch(*batch)[0] for batch in batches.take(10)]
     assert np.isfinite(losses).all() and np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
