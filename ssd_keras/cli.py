@@ -8,6 +8,7 @@ from typing import Any
 
 from ssd_keras import commands, data_commands
 from ssd_keras.importers import SOURCES
+from ssd_keras.serving.request import CHOICES
 
 DATA_HELP = (
     "voc:ROOT@SPLIT (ROOT@all: every picture), coco:ANNOTATIONS.json@IMAGES_DIR, "
@@ -142,34 +143,35 @@ def _add_score(subparsers: Any) -> None:
 
 
 def _add_export(subparsers: Any) -> None:
+    saved_model, tflite = CHOICES["saved_model"], CHOICES["tflite"]
     command = subparsers.add_parser("export", help="write a SavedModel or a TFLite file")
     command.add_argument("model", help=f"{MODEL_HELP}, or the name of a preset, untrained")
-    command.add_argument("--format", choices=("saved_model", "tflite"), required=True)
+    command.add_argument("--format", choices=CHOICES, required=True)
     command.add_argument("--output", required=True, help="directory, or file ending in .tflite")
     command.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
+        choices=saved_model["precision"],
         help="of saved_model's network; bfloat16 is about twice as fast where processor or GPU "
         "computes in it, default float32",
     )
     command.add_argument(
         "--weights",
-        choices=("constants", "variables"),
+        choices=saved_model["weights"],
         help="of saved_model; constants (default) are faster with few pictures at a time, "
         "variables take a sixth of the memory",
     )
     command.add_argument(
         "--quantize",
-        choices=("float16", "dynamic", "int8"),
+        choices=tflite["quantize"],
         help="of tflite: smaller weights, or with int8 a smaller network; default float32",
     )
     command.add_argument(
         "--post-processing",
-        choices=("builtin", "op", "none"),
+        choices=tflite["post_processing"],
         help="of tflite: exact suppression in builtin operators (default), one custom operator "
         "that suppresses across classes, or raw outputs for GPU delegates",
     )
-    command.add_argument("--input", choices=("uint8", "float32"), help="of tflite; default uint8")
+    command.add_argument("--input", choices=tflite["input_dtype"], help="of tflite; default uint8")
     command.add_argument(
         "--calibration-data",
         nargs="+",

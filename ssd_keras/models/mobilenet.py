@@ -7,7 +7,13 @@ from keras import layers
 
 from ssd_keras.layers import BatchNormalization
 from ssd_keras.models.blocks import ConvStyle, conv, depthwise_conv
-from ssd_keras.models.trunks import feature_extractor, fold_batch_norm, load_trunk, load_weights
+from ssd_keras.models.trunks import (
+    feature_extractor,
+    fold_batch_norm,
+    load_trunk,
+    load_weights,
+    rebuild,
+)
 
 MOBILENET_V2_SOURCES = ("block_13_expand_relu", "out_relu")
 
@@ -81,16 +87,13 @@ def mobilenet_v2(
 def _trained_fast(network):
     """A copy whose batch normalisation is ours and follows the pictures."""
 
-    def clone(layer):
-        config = layer.get_config()
+    def change(layer, config):
         if isinstance(layer, layers.BatchNormalization):
             # Keras' 0.999 takes thousands of steps, and detects nothing before.
-            return BatchNormalization.from_config({**config, "momentum": ConvStyle.momentum})
-        return layer.__class__.from_config(config)
+            return BatchNormalization, {**config, "momentum": ConvStyle.momentum}
+        return type(layer), config
 
-    copy = keras.models.clone_model(network, clone_function=clone)
-    copy.set_weights(network.get_weights())
-    return copy
+    return rebuild(network, change)
 
 
 def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) -> keras.Model:

@@ -215,11 +215,39 @@ def restride(network: keras.Model, strides: dict[str, int]) -> keras.Model:
             "name one of its layers."
         )
 
-    def clone(layer):
-        config = layer.get_config()
+    def change(layer, config):
         if layer.name in strides:
             config["strides"] = (strides[layer.name],) * 2
-        return layer.__class__.from_config(config)
+        return type(layer), config
+
+    return rebuild(network, change)
+
+
+def rebuild(
+    network: keras.Model, change: Callable[[keras.Layer, dict], tuple[type, dict]]
+) -> keras.Model:
+    """A copy of a network with other layers of the same weights.
+
+    Args:
+        network: functional `keras.Model`.
+        change: called with each layer and its configuration; returns the class and the
+            configuration of the layer in its place.
+
+    Returns:
+        a new model with the same weights.
+
+    Example:
+
+    >>> image = keras.Input((8, 8, 3))
+    >>> network = keras.Model(image, keras.layers.Conv2D(2, 1, name="half")(image))
+    >>> other = rebuild(network, lambda layer, config: (type(layer), {**config, "name": "full"}))
+    >>> other.layers[-1].name
+    'full'
+    """
+
+    def clone(layer):
+        kind, config = change(layer, layer.get_config())
+        return kind.from_config(config)
 
     result = keras.models.clone_model(network, clone_function=clone)
     result.set_weights(network.get_weights())

@@ -1,6 +1,6 @@
-"""The network of a model, ready to be exported: in one precision, or frozen and alone."""
+"""The network of a model, ready to be exported: as another model computes it, or alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -23,13 +23,12 @@ def in_precision(model: SSD, precision: str = "float32") -> SSD:
     Returns:
         the model itself where it computes so already, else a copy with its weights.
     """
-    config = model.get_config()
-    wanted = _with_policy(config, precision)
-    if wanted == config:
-        return model
-    copy = SSD.from_config(wanted)
-    copy.set_weights(model.get_weights())
-    return copy
+
+    def change(entry):
+        is_policy = entry.get("class_name") == "DTypePolicy"
+        return {**entry, "config": {"name": precision}} if is_policy else entry
+
+    return _rebuilt(model, change)
 
 
 def with_hard_swish_in_parts(model: SSD) -> SSD:
@@ -44,14 +43,15 @@ def with_hard_swish_in_parts(model: SSD) -> SSD:
     Returns:
         the model itself where it has no hard swish, else a copy with its weights.
     """
-    config = model.get_config()
     parts = keras.saving.serialize_keras_object(hard_swish_in_parts)
-    wanted = _with_activation(config, "hard_silu", parts)
-    if wanted == config:
-        return model
-    copy = SSD.from_config(wanted)
-    copy.set_weights(model.get_weights())
-    return copy
+
+    def change(entry):
+        config = entry.get("config")
+        if entry.get("class_name") == "Activation" and config["activation"] == "hard_silu":
+            return {**entry, "config": {**config, "activation": parts}}
+        return entry
+
+    return _rebuilt(model, change)
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -88,34 +88,21 @@ def uniform_preprocessor(model: SSD) -> Preprocessor | None:
     return layer if is_uniform and layer.channel_order == "rgb" else None
 
 
-def frozen_network(
-    model: SSD, dtype: str, preprocess: bool = True, batch_size: int | None = 1
+def network_function(
+    model: SSD,
+    dtype: str,
+    preprocess: bool = True,
+    batch_size: int | None = 1,
+    weights: str = "constants",
 ) -> tf.types.experimental.ConcreteFunction:
-    """The network with its weights as constants.
+    """The network alone.
 
     Args:
         model: `SSD`.
         dtype: of the pictures, "uint8" or "float32".
         preprocess: False for a network of pictures that were preprocessed. Default True.
         batch_size: pictures of a call; None: any number. Default 1.
-
-    Returns:
-        as of `network_function`.
-    """
-    function = network_function(model, dtype, preprocess, batch_size)
-    return convert_variables_to_constants_v2(function)
-
-
-def network_function(
-    model: SSD, dtype: str, preprocess: bool = True, batch_size: int | None = 1
-) -> tf.types.experimental.ConcreteFunction:
-    """The network with its weights as variables.
-
-    Args:
-        model: `SSD`.
-        dtype: as of `frozen_network`, like the others.
-        preprocess: see there.
-        batch_size: see there.
+        weights: "constants" (default) or "variables".
 
     Returns:
         concrete function from "images" [B, H, W, 3] in 0..255 to box deltas and class logits.
@@ -130,26 +117,25 @@ def network_function(
         outputs = layers(tf.cast(images, tf.float32), training=False)
         return outputs["box_deltas"], outputs["class_logits"]
 
-    return network.get_concrete_function()
+    function = network.get_concrete_function()
+    return convert_variables_to_constants_v2(function) if weights == "constants" else function
 
 
-def _with_activation(value: Any, old: str, new: Any) -> Any:
-    """A configuration in which the layers `Activation` that had one activation have another."""
+def _rebuilt(model: SSD, change: Callable[[Mapping], Mapping]) -> SSD:
+    """The model with its weights and a changed configuration, or itself where nothing changes."""
+    config = model.get_config()
+    wanted = _changed(config, change)
+    if wanted == config:
+        return model
+    copy = SSD.from_config(wanted)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _changed(value: Any, change: Callable[[Mapping], Mapping]) -> Any:
+    """A configuration with what `change` makes of each mapping in it."""
     if isinstance(value, Mapping):
-        if value.get("class_name") == "Activation" and value["config"]["activation"] == old:
-            return {**value, "config": {**value["config"], "activation": new}}
-        return {key: _with_activation(entry, old, new) for key, entry in value.items()}
+        return {key: _changed(entry, change) for key, entry in change(value).items()}
     if isinstance(value, list | tuple):
-        return type(value)(_with_activation(entry, old, new) for entry in value)
-    return value
-
-
-def _with_policy(value: Any, policy: str) -> Any:
-    """A configuration with this policy in the place of every layer's."""
-    if isinstance(value, Mapping):
-        if value.get("class_name") == "DTypePolicy":
-            return {**value, "config": {"name": policy}}
-        return {key: _with_policy(entry, policy) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_with_policy(entry, policy) for entry in value)
+        return type(value)(_changed(entry, change) for entry in value)
     return value

@@ -3,11 +3,19 @@
 import os
 from collections.abc import Collection
 
-OPTIONS = {
-    "saved_model": ("precision", "weights"),
-    "tflite": ("quantize", "post_processing", "input_dtype"),
+CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+    "saved_model": {
+        "precision": ("float32", "bfloat16"),
+        "weights": ("constants", "variables"),
+    },
+    "tflite": {
+        "quantize": ("none", "float16", "dynamic", "int8"),
+        "post_processing": ("builtin", "op", "none"),
+        "input_dtype": ("uint8", "float32"),
+    },
 }
-CHOICES = {"precision": ("float32", "bfloat16"), "weights": ("constants", "variables")}
+"""The options of each format; the first choice is the default."""
+
 NO_CALIBRATION = (
     "int8 needs pictures to calibrate on; pass calibration data, such as the training data "
     "(--calibration-data)."
@@ -27,21 +35,34 @@ def check_request(path: str, format: str, options: dict[str, str], pictures: Col
         ValueError: for an unknown choice, a path that does not fit or is taken, or int8 without
             pictures.
     """
-    if format not in OPTIONS:
-        raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(OPTIONS)}.")
+    if format not in CHOICES:
+        raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(CHOICES)}.")
     _check_path(path, format)
-    known = [name for names in OPTIONS.values() for name in names]
+    known = [name for names in CHOICES.values() for name in names]
     if unknown := sorted(set(options) - set(known)):
         choices = ", ".join(("settings", "pictures", *known))
         raise ValueError(f"option {unknown[0]!r} is unknown; choose from {choices}.")
-    if foreign := sorted(set(options) - set(OPTIONS[format])):
-        (other,) = OPTIONS.keys() - {format}
+    if foreign := sorted(options.keys() - CHOICES[format].keys()):
+        (other,) = CHOICES.keys() - {format}
         raise ValueError(f"{foreign[0]} is an option of the format {other} alone.")
-    for name, possible in CHOICES.items():
-        if (choice := options.get(name, possible[0])) not in possible:
-            raise ValueError(f"{name}={choice!r} is unknown; choose one of {', '.join(possible)}.")
+    check_choices(format, **options)
     if options.get("quantize") == "int8" and not len(pictures):
         raise ValueError(NO_CALIBRATION)
+
+
+def check_choices(format: str, **options: str) -> None:
+    """Refuses a value that an option has not.
+
+    Args:
+        format: "saved_model" or "tflite".
+        **options: options of the format.
+
+    Raises:
+        ValueError: for an unknown choice.
+    """
+    for name, choice in options.items():
+        if choice not in (possible := CHOICES[format][name]):
+            raise ValueError(f"{name}={choice!r} is unknown; choose one of {', '.join(possible)}.")
 
 
 def _check_path(path: str, format: str) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving.network import in_precision
+from ssd_keras.serving.request import check_choices
 from ssd_keras.serving.signatures import ENCODED_FEATURE, ServedDetector
 from ssd_keras.settings import DetectionSettings
 
@@ -35,7 +36,11 @@ def write_saved_model(
         weights: "constants" (default), which convolutions arrange for the processor once, or
             "variables", which they arrange at each call: with few pictures at a time that costs
             as much as a part of the arithmetic, but a graph and its copies stay small.
+
+    Raises:
+        ValueError: for an unknown choice.
     """
+    check_choices("saved_model", precision=precision, weights=weights)
     model = in_precision(model, precision)
     with tempfile.TemporaryDirectory() as directory:
         labels_file = os.path.join(directory, LABELS_FILE)

@@ -6,7 +6,7 @@ from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.detections import detections_from_outputs
 from ssd_keras.models.ssd import SSD
 from ssd_keras.serving.exif import exif_orientation
-from ssd_keras.serving.network import frozen_network, network_function
+from ssd_keras.serving.network import network_function
 from ssd_keras.settings import DetectionSettings
 
 PARALLEL_PICTURES = 16
@@ -32,10 +32,8 @@ class ServedDetector(tf.Module):
     ):
         super().__init__(name="detector")
         self.labels = tf.saved_model.Asset(labels_file)
-        if weights == "constants":
-            network = frozen_network(model, "float32", batch_size=None)
-        else:
-            network = network_function(model, "float32", batch_size=None)
+        network = network_function(model, "float32", batch_size=None, weights=weights)
+        if weights == "variables":
             self.weights = [variable.value for variable in model.variables]
         # Behind functions: a Keras model in the attributes would be saved as such.
         self._get_model, self._get_network = lambda: model, lambda: network

@@ -17,19 +17,16 @@ from ssd_keras.models.ssd import SSD
 from ssd_keras.quiet import quiet
 from ssd_keras.serving import flatbuffer, metadata
 from ssd_keras.serving.network import (
-    frozen_network,
     in_precision,
+    network_function,
     uniform_preprocessor,
     with_hard_swish_in_parts,
 )
 from ssd_keras.serving.postprocess import builtin_detections
-from ssd_keras.serving.request import NO_CALIBRATION
+from ssd_keras.serving.request import NO_CALIBRATION, check_choices
 from ssd_keras.settings import DetectionSettings
 from ssd_keras.version import __version__
 
-QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
-POST_PROCESSINGS = ("builtin", "op", "none")
-INPUT_DTYPES = ("uint8", "float32")
 INPUT = "images"
 OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 RAW_OUTPUTS = ("box_deltas", "class_scores")
@@ -70,13 +67,9 @@ def tflite_model(
     >>> content[4:8]
     b'TFL3'
     """
-    for name, value, choices in (
-        ("quantize", quantize, QUANTIZATIONS),
-        ("post_processing", post_processing, POST_PROCESSINGS),
-        ("input_dtype", input_dtype, INPUT_DTYPES),
-    ):
-        if value not in choices:
-            raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(choices)}.")
+    check_choices(
+        "tflite", quantize=quantize, post_processing=post_processing, input_dtype=input_dtype
+    )
     settings = settings or model.detection_settings
     model = in_precision(model)
     joined, sources = _converted_network(model, quantize, input_dtype, calibration)
@@ -99,7 +92,7 @@ def _converted_network(model, quantize, input_dtype, calibration):
     dtype = "float32" if quantize == "int8" else input_dtype
     if quantize == "int8":
         model = with_hard_swish_in_parts(model)
-    function = frozen_network(model, dtype, preprocess=coding is None)
+    function = network_function(model, dtype, preprocess=coding is None)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], function)
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
