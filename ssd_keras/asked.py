@@ -99,8 +99,11 @@ def is_terminal() -> bool:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow without its greeting, which no log level silences."""
+    """Imports TensorFlow without its greeting, and tells a terminal of the wait."""
     # What TensorFlow reports as errors is what the machine lacks (a GPU, some instructions);
     # real failures are raised.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    told = "starting TensorFlow ..." if is_terminal() and "tensorflow" not in sys.modules else ""
+    print(told, end="", file=sys.stderr, flush=True)
     import_tensorflow()
+    print("\r" + " " * len(told) + "\r" if told else "", end="", file=sys.stderr, flush=True)

@@ -174,8 +174,9 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
         class_names: other classes than the preset's, without background. Of published weights
             everything is kept but the class heads, see `ssd_keras.models.with_classes`.
         **options: arguments of the preset's builder that replace the preset's: `image_size`,
-            `trunk_weights` ("imagenet" or a path), the ablations. Of published weights those of
-            `with_classes`: `image_size`, `sizes`, `new_rows`.
+            `trunk_weights` ("imagenet" or a path), the ablations; `detection_settings` may be a
+            dictionary of those that differ. Of published weights those of `with_classes`:
+            `image_size`, `sizes`, `new_rows`.
 
     Returns:
         `ssd_keras.models.SSD`.
@@ -204,12 +205,19 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
         raise ValueError(
             f"preset {name!r} has no option {unknown[0]!r}; choose from {', '.join(sorted(known))}."
         )
-    settings = options.get("detection_settings")
-    if isinstance(settings, Mapping):  # as a recipe's JSON has it
-        options["detection_settings"] = DetectionSettings(**settings)
+    changes: Mapping[str, Any] = {}
+    if isinstance(options.get("detection_settings"), Mapping):  # as a recipe's JSON has it
+        changes = options.pop("detection_settings")
+        known = DetectionSettings.__dataclass_fields__.keys()
+        if unknown := sorted(changes.keys() - known):
+            raise ValueError(
+                f"detection_settings has no entry {unknown[0]!r}; choose from {', '.join(known)}."
+            )
     arguments = {"image_size": preset.image_size, "name": name, **preset.options, **options}
     chosen = preset.class_names if class_names is None else class_names
-    return builder(class_names=chosen, **arguments)
+    model = builder(class_names=chosen, **arguments)
+    model.detection_settings = dataclasses.replace(model.detection_settings, **changes)
+    return model
 
 
 def _from_published(preset, class_names, options):

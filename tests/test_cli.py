@@ -10,7 +10,7 @@ import sys
 import pytest
 from trainings import encoded, finished_run, write_voc
 
-from ssd_keras import cli
+from ssd_keras import asked, cli
 
 SMALL = ["--preset", "ssd192_small_shapes", "--set", "epochs=1", "--set", "steps=0"]
 SMALL += ["--set", "batch_size=4", "--set", "optimizer=adamw", "--set", "decay_steps="]
@@ -501,6 +501,19 @@ def test_tensorflow_greets_nobody(tmp_path):
     done = call(*words)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("wrote 1 pictures and ")
+
+
+def test_a_terminal_is_told_of_the_wait_for_tensorflow(capsys, monkeypatch):
+    shown = []
+    monkeypatch.setattr(asked, "import_tensorflow", lambda: shown.append(capsys.readouterr().err))
+    monkeypatch.setenv("SSD_KERAS_PROGRESS", "1")
+    asked.start_tensorflow()  # is imported already
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    asked.start_tensorflow()
+    monkeypatch.delenv("SSD_KERAS_PROGRESS")
+    asked.start_tensorflow()
+    assert shown == ["", "starting TensorFlow ...", f"\r{' ' * 23}\r"]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_failure_in_a_process_of_its_own_is_one_line(tmp_path):

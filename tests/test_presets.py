@@ -14,6 +14,7 @@ from ssd_keras.presets import (
     from_preset,
 )
 from ssd_keras.recipes import load_recipe
+from ssd_keras.settings import DetectionSettings
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 
@@ -107,7 +108,11 @@ def test_options_replace_the_presets():
         image_size=(96, 128),
         alpha=0.35,
         sizes=(10, 20, 30, 40, 50, 60, 70),
+        detection_settings={"iou_threshold": 0.4, "clip_boxes": True},
     )
+    # The preset's own 0.001, 500 of all classes and 300 stay.
+    wanted = DetectionSettings(0.001, 0.4, 500, 300, clip_boxes=True, candidates_per_class=False)
+    assert model.detection_settings == wanted
     assert (model.image_size, model.class_names) == ((96, 128), ("cat", "dog"))
     assert model.default_box_spec.sizes == (10, 20, 30, 40, 50, 60, 70)
     assert model.feature_sizes[:2] == ((6, 8), (3, 4))
@@ -125,5 +130,10 @@ def test_unknown_presets_and_options_are_named():
         match=r"preset 'ssd300_vgg16_voc' has no option 'atrus'; choose from aspect_ratios, a",
     ):
         from_preset("ssd300_vgg16_voc", atrus=False)
+    message = (
+        r"^detection_settings has no entry 'iou'; choose from score_threshold, iou_threshold, "
+    )
+    with pytest.raises(ValueError, match=message):
+        from_preset("ssd300_vgg16_voc", detection_settings={"iou": 0.4})
     with pytest.raises(ValueError, match=r"class_names is empty; pass the name of at least one"):
         from_preset("ssd192_small_shapes", [])

@@ -279,10 +279,20 @@ def test_every_preset_agrees_with_keras(name, tmp_path):
     assert report.num_compared > 5
 
 
+# Random weights carry the rounding of fifty layers along; trained ones lose 0.005 AP. Correlation
+# of box deltas and of scores, a little below what was found.
+DEEP = {
+    "ssd300_resnet18_coco": (0.95, 0.93),
+    "ssd300_resnet50_coco": (0.7, 0.5),
+    "ssdlite320_mobilenet_v2_coco": (0.6, 0.4),
+    "ssdlite320_mobilenet_v3_large_coco": (0.7, 0.4),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", UNTRAINED)
 def test_every_preset_follows_keras_in_int8(name, tmp_path):
-    # Random weights carry the rounding of fifty layers along; trained ones lose 0.005 AP.
+    of_deltas, of_scores = DEEP.get(name, (0.99, 0.99))
     model = exports.lively_model(name, is_deep=True)
     resized = [np.rint(resize_image(one, model.image_size).numpy()) for one in exports.pictures()]
     whole, _, _ = outputs_of(tflite_model(model, "int8", calibration=resized), resized[0])
@@ -291,6 +301,6 @@ def test_every_preset_follows_keras_in_int8(name, tmp_path):
     found, _, _ = outputs_of(raw, resized[0])
     expected = model.predict_on_batch(resized[0][None])
     deltas = expected["box_deltas"][0]
-    assert np.corrcoef(found["box_deltas"].ravel(), deltas.ravel())[0, 1] > 0.3
+    assert np.corrcoef(found["box_deltas"].ravel(), deltas.ravel())[0, 1] > of_deltas
     scores = class_scores(expected["class_logits"][0]).numpy()[:, 1:]
-    assert np.corrcoef(found["class_scores"].ravel(), scores.ravel())[0, 1] > 0.3
+    assert np.corrcoef(found["class_scores"].ravel(), scores.ravel())[0, 1] > of_scores
