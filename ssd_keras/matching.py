@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.boxes import Array, encode_boxes, pairwise_iou
+from ssd_keras.boxes import Array, encode_boxes
 from ssd_keras.default_boxes import VARIANCES
 from ssd_keras.overlap_index import OverlapIndex, Pairs, all_pairs
 
@@ -82,17 +82,22 @@ def match_near(
     Returns:
         as of `match_pairs`.
     """
-    size = tf.shape(boxes)[0], len(index.default_boxes)
-    pairs, is_complete = index.pairs(boxes, threshold)
-    owner, owned = match_pairs(pairs, *size, threshold)
+    num_truths = tf.shape(boxes)[0]
 
-    def match_all():
-        return match_pairs(all_pairs(pairwise_iou(boxes, index.default_boxes)), *size, threshold)
+    def match(is_short, is_whole, *_):
+        """With a look at all pairs of the ground truths that came short, now and before."""
+        is_whole |= is_short
+        pairs, is_complete = index.pairs(boxes, threshold, is_whole)
+        owner, owned = match_pairs(pairs, num_truths, len(index.default_boxes), threshold)
+        # What was left out of a ground truth's pairs comes behind all of them: it matters where
+        # others own all of these, in a crowd at one place.
+        return (owned < 0) & ~is_complete, is_whole, owner, owned
 
-    # What was left out of a ground truth's pairs comes behind all of them: it matters where others
-    # own all of these, in a crowd at one place.
-    is_short = (owned < 0) & ~is_complete
-    return tf.cond(tf.reduce_any(is_short), match_all, lambda: (owner, owned))
+    none = tf.zeros([num_truths], tf.bool)
+    *_, owner, owned = tf.while_loop(
+        lambda is_short, *_: tf.reduce_any(is_short), match, match(none, none)
+    )
+    return owner, owned
 
 
 def match_boxes(iou: Array, threshold: float = 0.5) -> tuple[tf.Tensor, tf.Tensor]:

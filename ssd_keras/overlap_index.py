@@ -82,12 +82,15 @@ class OverlapIndex:
         self._column_blocks = _repeated(blocks)
         self._block_columns = np.concatenate(list(blocks)).astype("int32")
 
-    def pairs(self, boxes: tf.Tensor, threshold: float) -> tuple[Pairs, tf.Tensor]:
+    def pairs(
+        self, boxes: tf.Tensor, threshold: float, is_whole: tf.Tensor | bool = False
+    ) -> tuple[Pairs, tf.Tensor]:
         """The pairs that matter.
 
         Args:
             boxes: relative yxyx float32 [n, 4]; those of no area overlap nothing.
             threshold: 0..1.
+            is_whole: whether all that a ground truth overlaps is wanted, bool [n]. Default False.
 
         Returns:
             all pairs that overlap by `threshold` or more, and for each ground truth more of its
@@ -103,6 +106,7 @@ class OverlapIndex:
         )
         best = tf.reduce_max(best_row * best_column, axis=0)
         lowest = tf.maximum(tf.minimum(SHARE_OF_BEST * best, threshold), LEAST)
+        lowest = tf.where(is_whole, LEAST, lowest)
         # Whole rows of all ground truths at a time: contiguous bytes.
         least = lowest * (1 - MARGIN)
         is_near = tf.gather(vertical >= least, self._row_of) & tf.gather(

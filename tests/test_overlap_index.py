@@ -5,7 +5,6 @@ import oracle
 import pytest
 import tensorflow as tf
 
-from ssd_keras import matching
 from ssd_keras.boxes import pairwise_iou
 from ssd_keras.matching import match_near, match_pairs
 from ssd_keras.overlap_index import OverlapIndex, all_pairs
@@ -91,15 +90,16 @@ def test_all_pairs_of_a_matrix():
 
 
 @pytest.fixture
-def full_matrices(monkeypatch):
-    """Counts how often matching needs the full matrix."""
+def attempts(monkeypatch):
+    """For each attempt to match, how many ground truths it looks at whole."""
     asked = []
+    pairs = OverlapIndex.pairs
 
-    def counted(iou):
-        asked.append(iou.shape)
-        return all_pairs(iou)
+    def counted(index, boxes, threshold, is_whole):
+        asked.append(np.count_nonzero(is_whole))
+        return pairs(index, boxes, threshold, is_whole)
 
-    monkeypatch.setattr(matching, "all_pairs", counted)
+    monkeypatch.setattr(OverlapIndex, "pairs", counted)
     return asked
 
 
@@ -111,7 +111,7 @@ def crowd(generator, count, smallest, largest):
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5])
-def test_matching_of_near_pairs_is_that_of_all(full_matrices, threshold):
+def test_matching_of_near_pairs_is_that_of_all(attempts, threshold):
     generator = np.random.default_rng(1)
     default_boxes = SSD300[1::3].astype("float32")
     index = OverlapIndex(default_boxes)
@@ -125,10 +125,24 @@ def test_matching_of_near_pairs_is_that_of_all(full_matrices, threshold):
         np.testing.assert_array_equal(owned, expected[1])
         assert (owned.numpy() >= 0).all()
         num_positive += (owner.numpy() >= 0).sum()
-    assert num_positive > 200 and not full_matrices
+    assert num_positive > 200 and attempts == [0] * 4
 
 
-def test_a_crowd_at_one_place_gets_all_there_is(full_matrices):
+def test_crowds_that_come_short_match_as_with_all_pairs(attempts):
+    generator = np.random.default_rng(2)
+    default_boxes = SSD300[1::9].astype("float32")
+    index = OverlapIndex(default_boxes)
+    for count, *sizes in [(150, 0.02, 0.06), (320, 0.02, 0.3), (320, 0.2, 0.6)]:
+        boxes = crowd(generator, count, *sizes)
+        owner, owned = match_near(index, tf.constant(boxes))
+        pairs = all_pairs(pairwise_iou(boxes, default_boxes))
+        expected = match_pairs(pairs, count, len(default_boxes))
+        np.testing.assert_array_equal(owner, expected[0])
+        np.testing.assert_array_equal(owned, expected[1])
+    assert attempts.count(0) == 3 and len(attempts) > 6 and max(attempts) < 320
+
+
+def test_a_crowd_at_one_place_gets_all_there_is(attempts):
     default_boxes = WIDE.astype("float32")
     index = OverlapIndex(default_boxes)
     # Sixty times nearly the same box: those that come last own default boxes that overlap little.
@@ -136,6 +150,6 @@ def test_a_crowd_at_one_place_gets_all_there_is(full_matrices):
     expected = oracle.match(boxes, default_boxes)
     owner, owned = match_near(index, tf.constant(boxes))
     np.testing.assert_array_equal(owner, expected)
-    assert full_matrices == [(60, len(default_boxes))]
+    assert attempts[0] == 0 and 0 < attempts[-1] < 60
     overlap = pairwise_iou(boxes, default_boxes).numpy()[np.arange(60), owned]
     assert (owned.numpy() >= 0).all() and overlap.min() < overlap.max() / 2

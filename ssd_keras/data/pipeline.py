@@ -168,11 +168,16 @@ def training_dataset(
     def encode(element):
         return element["image"], encoder(element["boxes"], element["labels"])
 
-    return (
-        examples.map(encode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(share, drop_remainder=True)
-        .prefetch(2)
-    )
+    return _map_in_parallel(examples, encode).batch(share, drop_remainder=True).prefetch(2)
+
+
+def _map_in_parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
+    """Works on several pictures at once, each with one thread, and keeps their order."""
+    options = tf.data.Options()
+    # Threads that share one picture's operators wait for each other: a seventh of the speed.
+    options.threading.max_intra_op_parallelism = 1
+    mapped = dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return mapped.with_options(options)
 
 
 def shuffled_index(position: tf.Tensor | int, num_pictures: int, seed: int = 0) -> tf.Tensor:
@@ -242,7 +247,7 @@ def training_examples(
         return {"image": image, "boxes": boxes, "labels": labels}
 
     counts = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
-    return counts.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return _map_in_parallel(counts, load)
 
 
 def inference_dataset(
@@ -267,8 +272,7 @@ def inference_dataset(
         return image if image_size is None else resize_image(image, image_size)
 
     return (
-        tf.data.Dataset.range(len(data))
-        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        _map_in_parallel(tf.data.Dataset.range(len(data)), load)
         .batch(1 if image_size is None else batch_size)
         .prefetch(2)
     )
