@@ -103,7 +103,10 @@ def start_tensorflow() -> None:
     # What TensorFlow reports as errors is what the machine lacks (a GPU, some instructions);
     # real failures are raised.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    told = "starting TensorFlow ..." if is_terminal() and "tensorflow" not in sys.modules else ""
+    if not is_terminal() or "tensorflow" in sys.modules:
+        import_tensorflow()
+        return
+    told = "starting TensorFlow ..."
     print(told, end="", file=sys.stderr, flush=True)
     import_tensorflow()
-    print("\r" + " " * len(told) + "\r" if told else "", end="", file=sys.stderr, flush=True)
+    print("\r" + " " * len(told), end="\r", file=sys.stderr, flush=True)

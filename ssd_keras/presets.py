@@ -196,7 +196,6 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
     if preset.weights is not None:
         return _from_published(preset, class_names, options)
     from ssd_keras import models
-    from ssd_keras.settings import DetectionSettings
 
     builder = getattr(models, preset.builder)
     known = builder.__kwdefaults__.keys() - {"name"} | {"image_size", "sizes"}
@@ -208,16 +207,22 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
     changes: Mapping[str, Any] = {}
     if isinstance(options.get("detection_settings"), Mapping):  # as a recipe's JSON has it
         changes = options.pop("detection_settings")
-        known = DetectionSettings.__dataclass_fields__.keys()
-        if unknown := sorted(changes.keys() - known):
-            raise ValueError(
-                f"detection_settings has no entry {unknown[0]!r}; choose from {', '.join(known)}."
-            )
+        _check_settings(changes)
     arguments = {"image_size": preset.image_size, "name": name, **preset.options, **options}
     chosen = preset.class_names if class_names is None else class_names
     model = builder(class_names=chosen, **arguments)
     model.detection_settings = dataclasses.replace(model.detection_settings, **changes)
     return model
+
+
+def _check_settings(changes):
+    from ssd_keras.settings import DetectionSettings
+
+    known = [field.name for field in dataclasses.fields(DetectionSettings)]
+    if unknown := sorted(changes.keys() - set(known)):
+        raise ValueError(
+            f"detection_settings has no entry {unknown[0]!r}; choose from {', '.join(known)}."
+        )
 
 
 def _from_published(preset, class_names, options):

@@ -197,6 +197,8 @@ def test_a_model_keeps_its_detector_and_sees_new_weights(tmp_path):
         copy.deepcopy(model),
     ):
         assert own_detector(twin) is not detector and own_detector(twin).model is twin
+    again = keras.models.load_model(tmp_path / "model.keras").detect(picture)
+    np.testing.assert_allclose(again.scores, after.scores, atol=1e-6)
 
 
 def test_a_kept_detector_traces_its_graph_once_and_follows_the_settings():

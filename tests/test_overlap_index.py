@@ -110,6 +110,16 @@ def crowd(generator, count, smallest, largest):
     return np.concatenate([centre - size / 2, centre + size / 2], axis=1).astype("float32")
 
 
+def matched_as_by_all(index, boxes, threshold=0.5):
+    """What matching of the near pairs gives, compared with that of all pairs."""
+    owner, owned = match_near(index, tf.constant(boxes), threshold)
+    pairs = all_pairs(pairwise_iou(boxes, index.default_boxes))
+    expected = match_pairs(pairs, len(boxes), len(index.default_boxes), threshold)
+    np.testing.assert_array_equal(owner, expected[0])
+    np.testing.assert_array_equal(owned, expected[1])
+    return owner, owned
+
+
 @pytest.mark.parametrize("threshold", [0.3, 0.5])
 def test_matching_of_near_pairs_is_that_of_all(attempts, threshold):
     generator = np.random.default_rng(1)
@@ -118,11 +128,7 @@ def test_matching_of_near_pairs_is_that_of_all(attempts, threshold):
     num_positive = 0
     for count, *sizes in [(1, 0.1, 0.2), (30, 0.01, 0.05), (60, 0.02, 0.9), (90, 0.02, 0.06)]:
         boxes = crowd(generator, count, *sizes)
-        owner, owned = match_near(index, tf.constant(boxes), threshold)
-        pairs = all_pairs(pairwise_iou(boxes, default_boxes))
-        expected = match_pairs(pairs, count, len(default_boxes), threshold)
-        np.testing.assert_array_equal(owner, expected[0])
-        np.testing.assert_array_equal(owned, expected[1])
+        owner, owned = matched_as_by_all(index, boxes, threshold)
         assert (owned.numpy() >= 0).all()
         num_positive += (owner.numpy() >= 0).sum()
     assert num_positive > 200 and attempts == [0] * 4
@@ -134,11 +140,7 @@ def test_crowds_that_come_short_match_as_with_all_pairs(attempts):
     index = OverlapIndex(default_boxes)
     for count, *sizes in [(150, 0.02, 0.06), (320, 0.02, 0.3), (320, 0.2, 0.6)]:
         boxes = crowd(generator, count, *sizes)
-        owner, owned = match_near(index, tf.constant(boxes))
-        pairs = all_pairs(pairwise_iou(boxes, default_boxes))
-        expected = match_pairs(pairs, count, len(default_boxes))
-        np.testing.assert_array_equal(owner, expected[0])
-        np.testing.assert_array_equal(owned, expected[1])
+        matched_as_by_all(index, boxes)
     assert attempts.count(0) == 3 and len(attempts) > 6 and max(attempts) < 320
 
 

@@ -6,6 +6,7 @@ any training from the same start had reached by then.
 python training/plot_starts.py
 """
 
+import itertools
 import json
 from pathlib import Path
 
@@ -31,9 +32,8 @@ def by_start(record: dict) -> dict[str, list[list]]:
 def best_so_far(curves: list[list], column: int) -> tuple[list[float], list[float]]:
     """Minutes, and the best value that any of the curves had reached by then."""
     points = sorted((row[1], row[column]) for curve in curves for row in curve)
-    return [point[0] for point in points], [
-        max(value for _, value in points[: place + 1]) for place in range(len(points))
-    ]
+    minutes, values = zip(*points, strict=True)
+    return list(minutes), list(itertools.accumulate(values, max))
 
 
 def table(starts: dict[str, list[list]]) -> str:
