@@ -25,13 +25,13 @@ def address():
         return f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def gathered(address, size, cards=None, welcome=None):
+def gathered(address, size, cards=None, welcome=None, seconds=60.0):
     """The teams, or what they raised, of all processes, each in a thread here."""
 
     def one(index):
         card = cards[index] if cards else CARD
         try:
-            return gather(address, size, index, card, welcome if index == 0 else None, seconds=2)
+            return gather(address, size, index, card, welcome if index == 0 else None, seconds)
         except ValueError as error:
             return str(error)
 
@@ -62,7 +62,7 @@ def test_nobody_goes_on_before_all_have_come(address):
 
 def test_those_who_disagree_are_refused_and_may_come_again(address):
     cards = [CARD, {"recipe": "9bc1"}]
-    found = gathered(address, 2, cards)
+    found = gathered(address, 2, cards, seconds=2)
     assert found[1] == (
         "process 1 and process 0 do not agree on the recipe (9bc1 and 3f2a); start all of them "
         "with the same arguments but --process-index."
@@ -74,37 +74,56 @@ def test_those_who_disagree_are_refused_and_may_come_again(address):
     )
 
 
-def test_two_of_the_same_index(address):
-    """The second of them is told; one that takes the place of a dead one is let in."""
-    with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(gather, address, 3, 0, CARD, None, 8)
-        time.sleep(0.3)
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_two_of_the_same_index(address, order):
+    """The second is told. When the first has died, one takes its place, whoever comes next."""
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(gather, address, 3, 0, CARD, None, 60)
         message = r"^there is a process 1 of 3 already; give each its own --process-index\.$"
-        with connected(address, 1), pytest.raises(ValueError, match=message):
-            gather(address, 3, 1, CARD, seconds=2)
-        again = pool.submit(gather, address, 3, 1, CARD, None, 8)
-        third = gather(address, 3, 2, CARD, seconds=8)
-        teams = [first.result(), again.result(), third]
-        assert [team.index for team in teams] == [0, 1, 2]
+        with said(address, hello(1, 3)), pytest.raises(ValueError, match=message):
+            gather(address, 3, 1, CARD, seconds=60)  # so the one before is in
+        second = pool.submit(gather, address, 3, order[0], CARD, None, 60)
+        time.sleep(0.3)
+        third = gather(address, 3, order[1], CARD, seconds=60)
+        teams = [first.result(), second.result(), third]
+        assert [team.index for team in teams] == [0, *order]
         for team in teams:
             team.close()
 
 
-def connected(address, index):
-    connection = socket.create_connection(host_and_port(address))
-    hello = {"index": index, "card": {"number of processes": 3, **CARD}}
-    connection.sendall(json.dumps(hello).encode() + b"\n")
-    time.sleep(0.3)
-    return connection
+def hello(index, size):
+    """What a process says first."""
+    line = json.dumps({"index": index, "card": {"number of processes": size, **CARD}})
+    return line.encode() + b"\n"
 
 
-def test_a_stranger_at_the_port_does_no_harm(address):
+def said(address, text):
+    """A connection to process 0, as soon as it listens, over which a text has gone."""
+    for _ in range(600):
+        try:
+            connection = socket.create_connection(host_and_port(address))
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+        else:
+            connection.sendall(text)
+            return connection
+    raise TimeoutError(address)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b'{"index": [1], "card": {"number of processes": 2}}\n',
+        b'{"index": 1, "card": "number of processes"}\n',
+        hello(2, 2),
+    ],
+)
+def test_a_stranger_at_the_port_does_no_harm(address, text):
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(gather, address, 2, 0, CARD, None, 8)
-        time.sleep(0.3)
-        with socket.create_connection(host_and_port(address)) as stranger:
-            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            second = gather(address, 2, 1, CARD, "not heard", seconds=8)
+        first = pool.submit(gather, address, 2, 0, CARD, None, 60)
+        with said(address, text):
+            second = gather(address, 2, 1, CARD, "not heard", seconds=60)
         assert (first.result().index, second.index) == (0, 1) and second.welcome is None
         first.result().close()
         second.close()
@@ -137,7 +156,7 @@ MEMBER = """
 import sys, time
 sys.argv[0] = "ssd-keras"  # which keeps Keras and TensorFlow out
 from ssd_keras.engine import team
-team.BEAT, team.SILENCE = 0.2, 2.0
+team.BEAT, team.SILENCE = 0.2, 5.0
 index, how = int(sys.argv[2]), sys.argv[3]
 with team.gather(sys.argv[1], 3, index, {}, seconds=60).work() as _:
     print("there", flush=True)
@@ -180,7 +199,7 @@ def end_one(address, index, how):
     ("how", "reason"),
     [
         (signal.SIGKILL, r"it was killed, or its host is gone"),
-        (signal.SIGSTOP, r"it has not answered for 2 s"),
+        (signal.SIGSTOP, r"it has not answered for 5 s"),
         ("fail", r"the loss became nan"),
     ],
 )

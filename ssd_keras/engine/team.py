@@ -243,7 +243,8 @@ def _wait_for_all(address, size, card, welcome, deadline, seconds):
                 ) from None
             unless_well.enter_context(connection)
             hello = _read_line(connection, time.monotonic() + BEAT)
-            if hello is None or not {"index", "card"} <= hello.keys():
+            connections = _present(connections)  # somebody may have left while this one came
+            if not _is_of_a_team(hello, size):
                 connection.close()
             elif refusal := _refusal(hello, card, size, connections):
                 _send_line(connection, {"refused": refusal})
@@ -256,6 +257,15 @@ def _wait_for_all(address, size, card, welcome, deadline, seconds):
     return Team(0, size, connections, welcome)
 
 
+def _is_of_a_team(hello, size):
+    """Whether a first line is one of `gather`, not a stranger's."""
+    return (
+        hello is not None
+        and hello.get("index") in range(1, size)
+        and isinstance(hello.get("card"), dict)
+    )
+
+
 def _refusal(hello, card, size, connections):
     """Why a process cannot take part, or nothing."""
     index = hello["index"]
@@ -266,7 +276,7 @@ def _refusal(hello, card, size, connections):
                 f"({hello['card'].get(name)} and {value}); start all of them with the same "
                 "arguments but --process-index."
             )
-    if index in _present(connections):
+    if index in connections:
         return f"there is a process {index} of {size} already; give each its own --process-index."
     return None
 
