@@ -70,25 +70,35 @@ def match_pairs(
 
 
 def match_near(
-    index: OverlapIndex, boxes: tf.Tensor, threshold: float = 0.5
+    index: OverlapIndex,
+    boxes: tf.Tensor,
+    threshold: float = 0.5,
+    picture: tf.Tensor | None = None,
+    num_pictures: int | tf.Tensor = 1,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`match_pairs` of all pairs, with a look at the near ones alone.
+    """`match_pairs` of all pairs, with a look at the near ones alone; of many pictures at once.
 
     Args:
         index: of the default boxes.
         boxes: relative yxyx float32 [n, 4]; those of no area match nothing.
         threshold: smallest overlap of the second step, 0..1. Default 0.5.
+        picture: the picture that each ground truth is in, int64 [n]. Default: all in one.
+        num_pictures: number of pictures. Default 1.
 
     Returns:
-        as of `match_pairs`.
+        as of `match_pairs`. Each picture has its own default boxes: those of the first, those of
+        the second, and so on.
     """
-    num_truths = tf.shape(boxes)[0]
+    num_truths, num_default_boxes = tf.shape(boxes)[0], len(index.default_boxes)
 
     def match(is_short, is_whole, *_):
         """With a look at all pairs of the ground truths that came short, now and before."""
         is_whole |= is_short
         pairs, is_complete = index.pairs(boxes, threshold, is_whole)
-        owner, owned = match_pairs(pairs, num_truths, len(index.default_boxes), threshold)
+        if picture is not None:
+            first = num_default_boxes * tf.gather(picture, pairs.truth)
+            pairs = pairs._replace(default_box=first + pairs.default_box)
+        owner, owned = match_pairs(pairs, num_truths, num_pictures * num_default_boxes, threshold)
         # What was left out of a ground truth's pairs comes behind all of them: it matters where
         # others own all of these, in a crowd at one place.
         return (owned < 0) & ~is_complete, is_whole, owner, owned
@@ -124,7 +134,7 @@ def match_boxes(iou: Array, threshold: float = 0.5) -> tuple[tf.Tensor, tf.Tenso
 
 
 class TargetEncoder:
-    """Turns one picture's ground truth into the targets of `SSD`'s two outputs.
+    """Turns ground truth into the targets of `SSD`'s two outputs.
 
     Args:
         default_boxes: relative yxyx float32 [N, 4].
@@ -134,13 +144,15 @@ class TargetEncoder:
             matching and loss (the ablation of the paper's table 3). Default True.
 
     Call arguments:
-        boxes: relative yxyx float32 [n, 4], n may be 0. Boxes of no area are passed over.
-        labels: int32 [n], 0-based without background; negative labels are passed over.
+        boxes: relative yxyx float32, [n, 4] of a picture or [B, n, 4] of several; n may be 0.
+            Boxes of no area are passed over.
+        labels: int32 [n] or [B, n], 0-based without background; negative labels are passed over:
+            fill up the shorter pictures with -1.
 
     Returns of a call:
-        ``{"box_deltas": float32 [N, 5], "class_logits": int32 [N]}``: the deltas followed by 1
-        where the default box is positive; class 0 for background, 1 + label where positive, -1
-        where the loss must look away.
+        ``{"box_deltas": float32 [N, 5], "class_logits": int32 [N]}``, or with a batch axis: the
+        deltas followed by 1 where the default box is positive; class 0 for background, 1 + label
+        where positive, -1 where the loss must look away.
 
     Example:
 
@@ -176,31 +188,46 @@ class TargetEncoder:
         Returns:
             matched index int64 [N] into `boxes` (0 where there is none), and is positive bool [N].
         """
-        owner = self._owner(boxes, labels)
-        return tf.maximum(owner, 0), owner >= 0
+        place, owner = self._match(*_as_batch(boxes, labels))
+        is_positive = owner >= 0
+        if tf.size(place) == 0:
+            return tf.zeros_like(owner), is_positive
+        return tf.gather(place[:, 1], tf.maximum(owner, 0)), is_positive
 
-    def _owner(self, boxes, labels):
-        """The ground truth of each default box, -1 where it has none."""
-        boxes = tf.reshape(tf.cast(boxes, tf.float32), [-1, 4])
-        usable = (labels >= 0) & tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=-1)
-        boxes = tf.where(usable[:, None], boxes, 0.0)
-        return match_near(self._index, boxes, self.threshold)[0]
+    def _match(self, boxes, labels):
+        """Where the usable ground truths stand, and which of them each default box has, or -1."""
+        usable = (labels >= 0) & tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1)
+        place = tf.where(usable)
+        num_pictures = tf.shape(labels, tf.int64)[0]
+        boxes = tf.gather_nd(boxes, place)
+        return place, match_near(self._index, boxes, self.threshold, place[:, 0], num_pictures)[0]
 
     def __call__(self, boxes: Array, labels: Array) -> dict[str, tf.Tensor]:
-        boxes = tf.reshape(tf.cast(boxes, tf.float32), [-1, 4])
-        owners = self._owner(boxes, labels)
+        is_batch = len(labels.shape) > 1
+        boxes, labels = _as_batch(boxes, labels)
+        truth, owner = self._match(boxes, labels)
         # Only the few positive ones have deltas and a class.
-        place = tf.where(owners >= 0)
-        owner = tf.gather_nd(owners, place)
+        place = tf.where(owner >= 0)
+        truth = tf.gather(truth, tf.gather_nd(owner, place))
+        num_boxes = len(self.default_boxes)
         deltas = encode_boxes(
-            tf.gather(boxes, owner), tf.gather_nd(self.default_boxes, place), self.variances
+            tf.gather_nd(boxes, truth),
+            tf.gather_nd(self.default_boxes, place % num_boxes),
+            self.variances,
         )
         deltas = tf.concat([deltas, tf.ones_like(deltas[:, :1])], axis=-1)
-        num_boxes = tf.constant(len(self.default_boxes), tf.int64)
-        classes = tf.scatter_nd(place, tf.gather(tf.cast(labels, tf.int32), owner) + 1, [num_boxes])
+        length = tf.size(owner, tf.int64)
+        deltas = tf.reshape(tf.scatter_nd(place, deltas, [length, 5]), [-1, num_boxes, 5])
+        classes = tf.scatter_nd(place, 1 + tf.gather_nd(labels, truth), length[None])
+        classes = tf.reshape(classes, [-1, num_boxes])
         if self.is_ignored.any():
             classes = tf.where(self.is_ignored, -1, classes)
-        return {
-            "box_deltas": tf.scatter_nd(place, deltas, [num_boxes, 5]),
-            "class_logits": classes,
-        }
+        targets = {"box_deltas": deltas, "class_logits": classes}
+        return targets if is_batch else {name: value[0] for name, value in targets.items()}
+
+
+def _as_batch(boxes, labels):
+    """Float32 [B, n, 4] and int32 [B, n] of one picture's or several pictures' ground truth."""
+    labels = tf.cast(labels, tf.int32)
+    labels = labels if len(labels.shape) > 1 else labels[None]
+    return tf.reshape(tf.cast(boxes, tf.float32), tf.concat([tf.shape(labels), [4]], 0)), labels

@@ -8,8 +8,8 @@ import tensorflow as tf
 from draws import draw_many, smooth_picture
 from PIL import Image, ImageOps
 
-from ssd_keras.data import augmentation
-from ssd_keras.data.augmentation import Augmentation, Geometry, augment, on_canvas, render
+from ssd_keras.data.augmentation import Augmentation, Geometry, augment, choose_kernel, mirror
+from ssd_keras.data.rendering import KERNELS, decoding_ratio, make_view, on_canvas, render
 
 WHOLE = [0.0, 0.0, 1.0, 1.0]
 
@@ -120,21 +120,14 @@ def check_canvas(image: np.ndarray, shows: np.ndarray) -> None:
 
 
 def test_a_window_on_the_canvas_alone_shows_fill_and_nothing_else():
-    image = draw_rectangles()
-    still = tf.constant(False)
+    image, size = draw_rectangles(), tf.constant([200, 280])
     for kind, place in (("PNG", [1.5, 1.2]), ("JPEG", [-2.0, 0.2]), ("JPEG", [0.1, -1.7])):
-        window = tf.constant([*place, place[0] + 0.9, place[1] + 0.7])
-        pixels, where = render(
-            encode(image, kind),
-            1,
-            tf.constant([200, 280]),
-            Geometry(window, still, still),
-            (50, 70),
-            tf.constant([1, 2]),
-            Augmentation(),
-        )
-        assert 0 in pixels.shape
-        drawn = on_canvas(tf.cast(pixels, tf.uint8), where, (50, 70)).numpy()
+        window = tf.constant([*place, place[0] + 0.9, place[1] + 0.7]) * [200, 280, 200, 280]
+        view = make_view(window, size, (50, 70))
+        pixels = render(encode(image, kind), 1, size, view, tf.constant(0))
+        assert pixels.shape == (0, 0, 3)
+        np.testing.assert_array_equal(view.window, window)
+        drawn = on_canvas(tf.cast(pixels, tf.uint8), view.place, (50, 70)).numpy()
         np.testing.assert_array_equal(drawn, np.tile(FILL, (50, 70, 1)))
 
 
@@ -152,101 +145,146 @@ def smooth() -> np.ndarray:
     return smooth_picture()
 
 
-@pytest.mark.parametrize("pixels", [(20, 30, 120, 190), (0, 0, 160, 220), (31, 57, 89, 110)])
-def test_one_resample_equals_crop_then_resize(smooth, pixels):
-    """Off the window's border, where a crop has lost the neighbours that the picture has."""
-    top, left, bottom, right = pixels
-    crop = smooth[top:bottom, left:right].astype(np.float32)
-    plain = [tf.image.resize(crop, (48, 40), antialias=antialias) for antialias in (False, True)]
-    edge = 4
-    apart = np.abs(plain[0] - plain[1])[edge:-edge, edge:-edge].max()
-    window = tf.constant(np.array(pixels) / [160, 220, 160, 220], tf.float32)
-    geometry = Geometry(window, tf.constant(True), tf.constant(False))
-    used = set()
-    for seed in range(12):
-        image, place = render(
-            encode(smooth),
-            1,
-            tf.constant([160, 220]),
-            geometry,
-            (48, 40),
-            tf.constant([seed, 3]),
-            Augmentation(),
+def plain_view(window, size, image_size, ratio=1):
+    """`make_view` in plain steps, an axis at a time."""
+    axes = []
+    for start, end, length, cells in zip(window[:2], window[2:], size, image_size, strict=True):
+        squares = -(-length // ratio)
+        first = min(max(round(start / ratio), 0), squares - 1)
+        stop = squares if end >= length else max(round(end / ratio), first + 1)
+        cell = (end - start) / cells
+        begins, ends = (min(max(round(x / cell), 0), cells) for x in (-start, length - start))
+        axes.append((first * ratio, (stop - first) * ratio, begins, ends - begins))
+    top_left, extent, place, shown = np.transpose(axes)
+    if shown.min() <= 0:
+        return (*top_left, *extent), place, np.zeros(2), window
+    cell = extent / shown
+    start = top_left - place * cell
+    return (*top_left, *extent), place, shown, (*start, *(start + cell * image_size))
+
+
+def test_views_begin_and_end_at_whole_pixels():
+    generator = np.random.default_rng(5)
+    kinds = {"whole": 0, "cut": 0, "canvas": 0, "nothing": 0}
+    for _ in range(400):
+        size, image_size = generator.integers(9, 300, 2), generator.integers(5, 90, 2)
+        start = generator.uniform(-1.3, 1.1, 2) * size * generator.integers(0, 2, 2)
+        window = np.float32([*start, *(start + generator.uniform(0.2, 2.5, 2) * size)])
+        ratio = int(generator.choice([1, 2, 8]))
+        view = make_view(tf.constant(window), tf.constant(size), tuple(image_size), ratio)
+        region, place, shown, snapped = plain_view(window, size, image_size, ratio)
+        np.testing.assert_array_equal(view.region, region)
+        np.testing.assert_array_equal(view.shown, shown)
+        np.testing.assert_allclose(view.window, snapped, rtol=1e-4, atol=1e-3)
+        if not min(shown):
+            kinds["nothing"] += 1
+            continue
+        np.testing.assert_array_equal(view.place, place)
+        kinds["canvas" if min(shown / image_size) < 1 else "cut"] += 1
+        # No edge that shows moved by more than half a pixel: of the picture where it is cut, of
+        # the result where the picture ends.
+        moved = np.abs(snapped - window).reshape(2, 2)
+        inside = np.array([np.maximum(window[:2], 0) == window[:2], window[2:] < size])
+        assert (moved[inside & (place == 0)[None] & (shown == image_size)[None]] <= ratio).all()
+    whole = make_view(tf.constant([0.0, 0.0, 90.0, 77.0]), tf.constant([90, 77]), (30, 40), 8)
+    assert whole.region.numpy().tolist() == [0, 0, 96, 80]  # the last squares reach over the end
+    assert min(kinds[name] for name in ("cut", "canvas", "nothing")) > 20, kinds
+
+
+def plain_weights(length: int, cells: int, kernel: str) -> np.ndarray:
+    """What each pixel of a row gives to each cell of the result, [cells, length]."""
+    start, reach = np.arange(cells)[:, None] * length / cells, length / cells
+    pixel = np.arange(length)
+    away = np.abs(pixel + 0.5 - (start + reach / 2))
+    weights = {
+        "area": np.minimum(start + reach, pixel + 1) - np.maximum(start, pixel),
+        "bilinear": 1 - away,
+        "nearest": np.floor(start + reach / 2) == pixel,
+        "bicubic": np.where(
+            away < 1,
+            1.5 * away**3 - 2.5 * away**2 + 1,
+            -0.5 * away**3 + 2.5 * away**2 - 4 * away + 2,
         )
-        assert image.shape == (48, 40, 3) and place.numpy().tolist() == [0, 0]
-        upright = image.numpy()[:, ::-1]
-        errors = [np.abs(upright - one)[edge:-edge, edge:-edge].max() for one in plain]
-        assert min(errors) < 0.05
-        used.add(int(np.argmin(errors)))
-    assert used == {0, 1} and apart > 2
+        * (away < 2),
+        "lanczos3": np.sinc(away) * np.sinc(away / 3) * (away < 3),
+    }[kernel]
+    if kernel in ("area", "bilinear"):
+        weights = np.maximum(weights, 0)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("kernel", range(len(KERNELS)))
+@pytest.mark.parametrize("pixels", [(20, 30, 120, 190), (0, 0, 160, 220), (31, 57, 62, 92)])
+def test_pixels_are_those_of_crop_then_resize(smooth, pixels, kernel):
+    top, left, bottom, right = pixels
+    size, image_size = tf.constant([160, 220]), (48, 40)
+    window = tf.constant(pixels, tf.float32) + [0.3, -0.4, 0.2, 0.4]
+    view = make_view(window, size, image_size)
+    np.testing.assert_array_equal(view.window, pixels)
+    found = render(encode(smooth), 1, size, view, tf.constant(kernel)).numpy()
+    name = KERNELS[kernel]
+    if name == "area" and bottom - top < 48:
+        name = "bilinear"  # averaging would make blocks of what is enlarged
+    rows = plain_weights(bottom - top, 48, name)
+    columns = plain_weights(right - left, 40, name)
+    expected = np.einsum("yr,xc,rcd->yxd", rows, columns, smooth[top:bottom, left:right])
+    np.testing.assert_allclose(found, expected, atol=0.03)
 
 
 @pytest.mark.parametrize("size", [(48, 66), (20, 30), (12, 17)])
 def test_strongly_reduced_jpegs_are_averaged(smooth, size):
-    """Reduced in decoding and then resampled, they are near the resampled whole."""
+    """Reduced in decoding and then averaged, they are near the averaged whole."""
     picture = np.tile(smooth, [3, 3, 1])  # 480 x 660
-    data = encode(picture, "JPEG")
-    plain = tf.image.resize(picture.astype(np.float32), size, antialias=True)
-    aliased = tf.image.resize(picture.astype(np.float32), size)
-    geometry = Geometry(tf.constant(WHOLE), tf.constant(False), tf.constant(False))
-    found = [
-        render(
-            data, 1, tf.constant([480, 660]), geometry, size, tf.constant([seed, 3]), Augmentation()
-        )[0]
-        for seed in range(6)
-    ]
-    errors = np.array([[np.abs(x - y).mean() for y in (plain, aliased)] for x in found])
-    is_averaged = errors[:, 0] < errors[:, 1]
-    assert 0 < is_averaged.sum() < 6
-    assert errors[is_averaged, 0].max() < 1.5 < errors[is_averaged, 1].min()
-    assert errors[~is_averaged, 1].max() < 1.0
+    data, shape = encode(picture, "JPEG"), tf.constant([480, 660])
+    window, kernel = tf.constant([0.0, 0.0, 480.0, 660.0]), tf.constant(0)
+    ratio = decoding_ratio(data, 1, window, size, kernel)
+    found = render(data, 1, shape, make_view(window, shape, size, ratio), kernel)
+    averaged, aliased = (
+        np.einsum(
+            "yr,xc,rcd->yxd",
+            plain_weights(480, size[0], name),
+            plain_weights(660, size[1], name),
+            picture,
+        )
+        for name in ("area", "bilinear")
+    )
+    assert ratio >= 4
+    apart = np.abs(aliased - averaged).mean()
+    assert np.abs(found - averaged).mean() < 0.25 * apart
 
 
 @pytest.mark.parametrize(
-    ("kind", "orientation", "scale", "kernel", "ratio"),
+    ("kind", "orientation", "size", "kernel", "ratio"),
     [
         # Half of the reduction of the side that is reduced least, as a power of two.
-        ("JPEG", 1, [0.3, 0.1], 0, 1),
-        ("JPEG", 1, [0.1, 0.24], 0, 2),
-        ("JPEG", 1, [0.12, 0.12], 0, 4),
-        ("JPEG", 1, [0.01, 0.01], 0, 8),
-        ("JPEG", 1, [0.01, 0.01], 1, 1),  # linear does not average
-        ("JPEG", 6, [0.01, 0.01], 0, 1),
-        ("PNG", 1, [0.01, 0.01], 0, 1),
+        ("JPEG", 1, (48, 22), 0, 1),
+        ("JPEG", 1, (16, 52), 0, 2),
+        ("JPEG", 1, (19, 26), 0, 4),
+        ("JPEG", 1, (2, 2), 0, 8),
+        ("JPEG", 1, (2, 2), 1, 1),  # linear does not average
+        ("JPEG", 6, (2, 2), 0, 1),
+        ("PNG", 1, (2, 2), 0, 1),
     ],
 )
-def test_how_much_is_reduced_in_decoding(smooth, kind, orientation, scale, kernel, ratio):
+def test_how_much_is_reduced_in_decoding(smooth, kind, orientation, size, kernel, ratio):
     data = tf.constant(encode(smooth, kind))
-    found = augmentation._decoding_ratio(data, orientation, tf.constant(scale), tf.constant(kernel))
+    window = tf.constant([0.0, 0.0, 160.0, 220.0])
+    found = decoding_ratio(data, orientation, window, size, tf.constant(kernel))
     assert int(found) == ratio
 
 
-def test_an_enlarged_window_knows_its_neighbours(smooth):
-    """At the window's border too, the result is that part of the enlarged whole picture."""
-    whole = tf.image.resize(smooth.astype(np.float32), (640, 880))
-    window = tf.constant([30 / 160, 55 / 220, 60 / 160, 95 / 220])
-    image, _ = render(
-        encode(smooth),
-        1,
-        tf.constant([160, 220]),
-        Geometry(window, tf.constant(False), tf.constant(False)),
-        (120, 160),
-        tf.constant([1, 1]),
-        Augmentation(),
-    )
-    assert np.abs(image - whole[120:240, 220:380]).max() < 0.05
+@pytest.mark.parametrize("axes", [(), (0,), (1,), (0, 1)])
+def test_mirrors(smooth, axes):
+    geometry = Geometry(tf.constant(WHOLE), tf.constant(1 in axes), tf.constant(0 in axes))
+    np.testing.assert_array_equal(mirror(tf.constant(smooth), geometry), np.flip(smooth, axes))
 
 
-def test_kernels_are_drawn_with_equal_chances(smooth):
-    geometry = Geometry(tf.constant(WHOLE), tf.constant(False), tf.constant(False))
+def test_kernels_are_drawn_with_equal_chances():
     for options, kernels in ((Augmentation(), 2), (Augmentation(random_resize=True), 5)):
         found = draw_many(
-            lambda seed, options=options: render(
-                encode(smooth), 1, tf.constant([160, 220]), geometry, (8, 8), seed, options
-            )[0][3, 3],
-            400,
+            lambda seed, options=options: tf.cast(choose_kernel(seed, options), tf.float32), 400
         )
-        _, counts = np.unique(found.round(3), axis=0, return_counts=True)
+        counts = np.bincount(found.ravel().astype(int))
         assert len(counts) == kernels and counts.min() > 0.7 * 400 / kernels
 
 

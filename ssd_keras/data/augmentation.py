@@ -2,35 +2,25 @@
 
 The paper distorts colours, zooms out, crops, resizes and mirrors, in that order and each on all
 pixels. Here the window that results is chosen from the boxes and the picture's size alone; then
-only its visible part is decoded, resampled once, and distorted in colour on the small result.
-The boxes, windows and probabilities are those of the plain sequence.
+only its visible part is decoded, resized once, and distorted in colour on the small result.
+The boxes, windows and probabilities are those of the plain sequence, the windows to half a pixel.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from ssd_keras.boxes import pairwise_iou
 from ssd_keras.data.colors import COLOR_SPACES, distort_colors
-from ssd_keras.data.images import RATIOS, decode_region, is_jpeg
+from ssd_keras.data.images import to_bytes
+from ssd_keras.data.rendering import KERNELS, decoding_ratio, make_view, on_canvas, render
 
 MIN_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 """Least overlap of the paper's six cropping samplers; the last takes any (its limit is at most
 1.0). The seventh sampler keeps the whole picture."""
 
 NUM_TRIALS = 50
-FILL_COLOR = (123.0, 117.0, 104.0)
-KERNELS = (
-    ("triangle", True),  # of the output's width: the "area" of users' resizing
-    ("triangle", False),  # linear
-    ("box", False),  # nearest
-    ("keyscubic", False),
-    ("lanczos3", False),
-)
-"""Kernels of `ScaleAndTranslate` and whether they average when they reduce."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +57,11 @@ class Augmentation:
     flip: bool = True
     flip_vertical: bool = False
     random_resize: bool = False
+
+    @property
+    def num_kernels(self) -> int:
+        """How many of `KERNELS` are drawn from."""
+        return len(KERNELS) if self.random_resize else 2
 
     def __post_init__(self):
         if self.color_space not in COLOR_SPACES:
@@ -119,13 +114,18 @@ def augment(
     """
     window_seed, color_seed, kernel_seed = tf.unstack(_split(seed, 3))
     geometry = choose_geometry(boxes, window_seed, options)
+    kernel = choose_kernel(kernel_seed, options)
+    sides = tf.tile(tf.cast(size, tf.float32), [2])
+    window = geometry.window * sides
+    ratio = decoding_ratio(data, orientation, window, image_size, kernel)
+    view = make_view(window, size, image_size, ratio)
+    geometry = geometry._replace(window=view.window / sides)
     boxes, labels = move_boxes(boxes, labels, geometry)
-    image, place = render(data, orientation, size, geometry, image_size, kernel_seed, options)
+    image = render(data, orientation, size, view, kernel, options.num_kernels)
     if options.photometric:
         image = distort_colors(image, color_seed, options.color_space)
-    image = tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
-    image = on_canvas(image, place, image_size)
-    return image, boxes, labels
+    image = on_canvas(to_bytes(image), view.place, image_size)
+    return mirror(image, geometry), boxes, labels
 
 
 def choose_geometry(boxes: tf.Tensor, seed: tf.Tensor, options: Augmentation) -> Geometry:
@@ -208,6 +208,21 @@ def _draw_windows(seed: tf.Tensor, count: int) -> tf.Tensor:
     return tf.stack([top, left, top + height, left + width], axis=-1)
 
 
+def mirror(image: tf.Tensor, geometry: Geometry) -> tf.Tensor:
+    """Mirrors a picture as the geometry says.
+
+    Args:
+        image: [H, W, C].
+        geometry: `Geometry`.
+
+    Returns:
+        [H, W, C].
+    """
+    for axis, mirrored in ((1, geometry.flip), (0, geometry.flip_vertical)):
+        image = tf.cond(mirrored, lambda x=image, a=axis: tf.reverse(x, [a]), lambda x=image: x)
+    return image
+
+
 def move_boxes(
     boxes: tf.Tensor, labels: tf.Tensor, geometry: Geometry
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -236,143 +251,17 @@ def move_boxes(
     return tf.stack([ymin, xmin, ymax, xmax], axis=-1), tf.boolean_mask(labels, keep)
 
 
-def render(
-    data: tf.Tensor,
-    orientation: int | tf.Tensor,
-    size: tf.Tensor,
-    geometry: Geometry,
-    image_size: tuple[int, int],
-    seed: tf.Tensor,
-    options: Augmentation,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes the visible part of the window and resamples it once.
+def choose_kernel(seed: tf.Tensor, options: Augmentation) -> tf.Tensor:
+    """Draws how the picture is resized.
 
     Args:
-        data: encoded bytes, scalar string.
-        orientation: EXIF orientation 1..8.
-        size: height and width of the upright picture, int32 [2].
-        geometry: window and mirroring.
-        image_size: height and width of the result.
-        seed: int64 [2], for the choice of the kernel.
+        seed: int64 [2].
         options: `Augmentation`.
 
     Returns:
-        the rows and columns of the result that show the picture, float32 [h, w, 3] in 0..255,
-        perhaps none, and where they begin: row and column, int32 [2].
+        index into `KERNELS`, scalar int32.
     """
-    size = tf.cast(size, tf.float32)
-    window = geometry.window * tf.tile(size, [2])
-    scale = tf.constant(image_size, tf.float32) / (window[2:] - window[:2])
-    kernel = _draw_kernel(seed, options)
-    ratio = _decoding_ratio(data, orientation, scale, kernel)
-    step = tf.cast(ratio, tf.float32)
-    # Two pixels more than visible, so that the kernel finds its neighbours at the window's edge.
-    # A window may lie on the canvas alone; one pixel is decoded then, and nothing of it shows.
-    top_left = tf.clip_by_value(tf.floor(window[:2] / step - 2.0) * step, 0.0, size - 1.0)
-    top_left = tf.floor(top_left / step) * step
-    bottom_right = tf.math.ceil(window[2:] / step + 2.0) * step
-    bottom_right = tf.clip_by_value(bottom_right, top_left + 1.0, size)
-    region = tf.cast(tf.concat([top_left, bottom_right - top_left], axis=0), tf.int32)
-    pixels = decode_region(data, orientation, tf.cast(size, tf.int32), region, ratio)
-    top, height = _shown(window[0], window[2], size[0], image_size[0])
-    left, width = _shown(window[1], window[3], size[1], image_size[1])
-    place, shown = tf.stack([top, left]), tf.stack([height, width])
-    image = _resample(
-        pixels,
-        tf.maximum(shown, 1),
-        scale * step,
-        (top_left - window[:2]) * scale - tf.cast(place, tf.float32),
-        kernel,
-        options,
-    )[:height, :width]
-    for axis, mirrored in ((1, geometry.flip), (0, geometry.flip_vertical)):
-        image = tf.cond(mirrored, lambda x=image, a=axis: tf.reverse(x, [a]), lambda x=image: x)
-    opposite = tf.constant(image_size) - place - shown
-    mirrored = tf.stack([geometry.flip_vertical, geometry.flip])
-    return image, tf.where(mirrored, opposite, place)
-
-
-def _shown(
-    start: tf.Tensor, end: tf.Tensor, length: tf.Tensor, cells: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """First of the output rows (or columns) whose centre is in the picture, and their number."""
-    center = start + (tf.range(cells, dtype=tf.float32) + 0.5) * (end - start) / cells
-    is_before, is_inside = center < 0.0, (center >= 0.0) & (center < length)
-    first, count = (tf.math.count_nonzero(x, dtype=tf.int32) for x in (is_before, is_inside))
-    return tf.where(count > 0, first, 0), count
-
-
-def on_canvas(image: tf.Tensor, place: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """Puts the part that shows on a canvas of the mean colour.
-
-    Args:
-        image: uint8 [h, w, 3].
-        place: row and column where it begins, int32 [2].
-        image_size: height and width of the result.
-
-    Returns:
-        uint8 [H, W, 3].
-
-    Example:
-
-    >>> on_canvas(tf.zeros([1, 1, 3], tf.uint8), tf.constant([0, 1]), (1, 3))[0, :, 0].numpy()
-    array([123,   0, 123], dtype=uint8)
-    """
-    canvas = tf.constant(np.full((*image_size, 3), FILL_COLOR, np.uint8))
-    end = place + tf.shape(image)[:2]
-
-    def filled():
-        rows = slice(place[0], end[0])
-        band = tf.concat([canvas[rows, : place[1]], image, canvas[rows, end[1] :]], axis=1)
-        return tf.concat([canvas[: place[0]], band, canvas[end[0] :]], axis=0)
-
-    is_full = tf.reduce_all(tf.shape(image)[:2] == tf.constant(image_size))
-    image = tf.cond(is_full, lambda: image, filled)
-    image.set_shape([*image_size, 3])
-    return image
-
-
-def _draw_kernel(seed: tf.Tensor, options: Augmentation) -> tf.Tensor:
-    """Index into `KERNELS`, of the first two without `random_resize`."""
-    count = len(KERNELS) if options.random_resize else 2
-    return tf.random.stateless_uniform([], seed, maxval=count, dtype=tf.int32)
-
-
-def _decoding_ratio(data, orientation, scale, kernel):
-    """By how much a JPEG may be reduced in decoding, which averages squares of pixels: 1, 2, 4, 8.
-
-    Only before the kernel that averages too, and half of what it would reduce by: its own width
-    then grows by 6 % at most.
-    """
-    can_reduce = is_jpeg(data) & (tf.convert_to_tensor(orientation) == 1) & (kernel == 0)
-    most = tf.where(can_reduce, 0.5 / tf.reduce_max(scale), 1.0)
-    return tf.reduce_max(tf.where(tf.constant(RATIOS, tf.float32) <= most, RATIOS, 1))
-
-
-def _resample(
-    pixels: tf.Tensor,
-    shown: tf.Tensor,
-    scale: tf.Tensor,
-    translation: tf.Tensor,
-    kernel: tf.Tensor,
-    options: Augmentation,
-) -> tf.Tensor:
-    """One resample: output = scale * input + translation, float32 [*shown, 3]."""
-
-    def with_kernel(name: str, antialias: bool) -> Callable[[], tf.Tensor]:
-        return lambda: tf.raw_ops.ScaleAndTranslate(
-            images=pixels[None],
-            size=shown,
-            scale=scale,
-            translation=translation,
-            kernel_type=name,
-            antialias=antialias,
-        )[0]
-
-    choices = [with_kernel(*one) for one in KERNELS[: None if options.random_resize else 2]]
-    image = tf.switch_case(kernel, choices)
-    image.set_shape([None, None, 3])
-    return image
+    return tf.random.stateless_uniform([], seed, maxval=options.num_kernels, dtype=tf.int32)
 
 
 def _relative_to(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:

@@ -32,7 +32,11 @@ def distort_colors(image: tf.Tensor, seed: tf.Tensor, color_space: str = "matrix
         return image * 255.0
     matrix = contrast * _color_matrix(saturation, degrees * (3.14159265 / 180.0))
     # One product of a tall matrix, brightness added behind it: three passes over the pixels less.
-    pixels = tf.matmul(tf.reshape(image, [-1, 3]), matrix, transpose_b=True)
+    # Of the operators for products this one alone is not oneDNN's, which makes and keeps code for
+    # each number of pixels, under one lock for all threads.
+    pixels = tf.raw_ops.BatchMatMulV3(
+        x=tf.reshape(image, [1, -1, 3]), y=matrix[None], Tout=tf.float32, adj_y=True
+    )
     return tf.reshape(pixels + brightness * tf.reduce_sum(matrix, axis=1), tf.shape(image))
 
 

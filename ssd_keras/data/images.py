@@ -138,6 +138,25 @@ def resize_image(image: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     return tf.image.resize(image, image_size, method="bilinear", antialias=False)
 
 
+def to_bytes(image: tf.Tensor) -> tf.Tensor:
+    """Rounds to whole grey levels, those out of range to the nearest.
+
+    Args:
+        image: float32 of any shape.
+
+    Returns:
+        uint8 of the same shape.
+
+    Example:
+
+    >>> to_bytes(tf.constant([-7.0, 0.4, 0.6, 254.7, 300.0])).numpy()
+    array([  0,   0,   1, 255, 255], dtype=uint8)
+    """
+    # One pass over the pixels where clipping, rounding and casting are four.
+    levels = tf.quantization.quantize(image, 0.0, 255.0, tf.quint8, mode="MIN_COMBINED")[0]
+    return tf.bitcast(levels, tf.uint8)
+
+
 def decode_example(example: Example) -> np.ndarray:
     """The picture of an example, as it was annotated.
 

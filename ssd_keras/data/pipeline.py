@@ -165,16 +165,22 @@ def training_dataset(
         place=lambda count: count // share * batch_size + index * share + count % share,
     )
 
-    def encode(element):
-        return element["image"], encoder(element["boxes"], element["labels"])
+    def encode(batch):
+        return batch["image"], encoder(batch["boxes"], batch["labels"])
 
-    return _map_in_parallel(examples, encode).batch(share, drop_remainder=True).prefetch(2)
+    # Matching is many small operators: for a whole batch they are called once.
+    batches = examples.padded_batch(
+        share,
+        padding_values={"image": np.uint8(0), "boxes": 0.0, "labels": -1},
+        drop_remainder=True,
+    )
+    return _map_in_parallel(batches, encode).prefetch(2)
 
 
 def _map_in_parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
-    """Works on several pictures at once, each with one thread, and keeps their order."""
+    """Works on several elements at once, each with one thread, and keeps their order."""
     options = tf.data.Options()
-    # Threads that share one picture's operators wait for each other: a seventh of the speed.
+    # Threads that share one element's operators wait for each other: a seventh of the speed.
     options.threading.max_intra_op_parallelism = 1
     mapped = dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return mapped.with_options(options)

@@ -1,0 +1,178 @@
+"""From a window of an encoded picture to pixels: decoded in part, resized once, on its canvas."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from ssd_keras.data.images import RATIOS, decode_region, is_jpeg
+
+FILL_COLOR = (123.0, 117.0, 104.0)
+KERNELS = ("area", "bilinear", "nearest", "bicubic", "lanczos3")
+"""Methods of resizing. The first averages where it reduces, the others look at single places."""
+
+
+class View(NamedTuple):
+    """A window at whole pixels: which part of a picture becomes which part of the result.
+
+    Args:
+        region: top, left, height, width of the visible part in pixels of the upright picture,
+            int32 [4]. One pixel is named where nothing shows.
+        place: row and column of the result where that part begins, int32 [2].
+        shown: rows and columns of the result that it takes, int32 [2]; 0 where nothing shows.
+        window: yxyx float32 [4] in pixels of the picture, of the whole result.
+        ratio: by how much the picture is reduced while it is decoded, int32: 1, 2, 4 or 8.
+    """
+
+    region: tf.Tensor
+    place: tf.Tensor
+    shown: tf.Tensor
+    window: tf.Tensor
+    ratio: tf.Tensor
+
+
+def make_view(
+    window: tf.Tensor, size: tf.Tensor, image_size: tuple[int, int], ratio: int | tf.Tensor = 1
+) -> View:
+    """Moves a window's edges so that what shows begins and ends at whole pixels.
+
+    Where the window ends within the picture, at whole pixels of the picture, as the paper's
+    implementation crops; where the picture ends within the window, at whole pixels of the result.
+
+    Args:
+        window: yxyx float32 [4] in pixels of the picture; may reach outside, where the canvas is.
+        size: height and width of the upright picture, int32 [2].
+        image_size: height and width of the result.
+        ratio: of how many pixels the region's edges are multiples. The picture's own end need
+            not be one: the region ends behind it then. Default 1.
+
+    Returns:
+        `View`.
+
+    Example:
+
+    >>> view = make_view(tf.constant([2.2, -5.0, 7.9, 15.0]), tf.constant([10, 10]), (3, 8))
+    >>> view.region.numpy(), view.place.numpy(), view.shown.numpy()
+    (array([2, 0, 6, 10]), array([0, 2]), array([3, 4]))
+    >>> view.window.numpy()
+    array([ 2., -5.,  8., 15.], dtype=float32)
+    """
+    cells = tf.constant(image_size, tf.float32)
+    start, end = window[:2], window[2:]
+    step = tf.cast(ratio, tf.float32)
+    length = tf.cast(size, tf.float32)
+    last = tf.math.ceil(length / step)  # of squares of `ratio` pixels
+    first = tf.clip_by_value(tf.round(start / step), 0.0, last - 1.0)
+    stop = tf.where(end < length, tf.maximum(tf.round(end / step), first + 1.0), last)
+    # Where the picture's own two ends lie in the result.
+    ends = tf.round(tf.stack([-start, length - start]) * (cells / (end - start)))
+    place, until = tf.unstack(tf.clip_by_value(ends, 0.0, cells))
+    shown = until - place
+    shown = tf.where(tf.reduce_all(shown > 0.0), shown, 0.0)
+    cell = (stop - first) * step / shown
+    top_left = first * step - place * cell
+    snapped = tf.concat([top_left, top_left + cells * cell], axis=0)
+    return View(
+        tf.cast(tf.concat([first, stop - first], axis=0) * step, tf.int32),
+        tf.cast(place, tf.int32),
+        tf.cast(shown, tf.int32),
+        tf.where(tf.reduce_all(shown > 0.0), snapped, window),
+        tf.convert_to_tensor(ratio),
+    )
+
+
+def decoding_ratio(
+    data: tf.Tensor,
+    orientation: int | tf.Tensor,
+    window: tf.Tensor,
+    image_size: tuple[int, int],
+    kernel: tf.Tensor,
+) -> tf.Tensor:
+    """By how much a JPEG may be reduced in decoding, which averages squares of pixels.
+
+    Only before the kernel that averages too, and half of what it would reduce by: what it has to
+    average is the smaller half then.
+
+    Args:
+        data: encoded bytes, scalar string.
+        orientation: EXIF orientation 1..8, scalar int.
+        window: yxyx float32 [4] in pixels of the picture.
+        image_size: height and width of the result.
+        kernel: index into `KERNELS`.
+
+    Returns:
+        1, 2, 4 or 8, scalar int32.
+    """
+    can_reduce = is_jpeg(data) & (tf.convert_to_tensor(orientation) == 1) & (kernel == 0)
+    reduction = tf.reduce_min((window[2:] - window[:2]) / tf.constant(image_size, tf.float32))
+    most = tf.where(can_reduce, 0.5 * reduction, 1.0)
+    return tf.reduce_max(tf.where(tf.constant(RATIOS, tf.float32) <= most, RATIOS, 1))
+
+
+def render(
+    data: tf.Tensor,
+    orientation: int | tf.Tensor,
+    size: tf.Tensor,
+    view: View,
+    kernel: tf.Tensor,
+    num_kernels: int = len(KERNELS),
+) -> tf.Tensor:
+    """Decodes what shows of a picture and resizes it once.
+
+    Args:
+        data: encoded bytes, scalar string.
+        orientation: EXIF orientation 1..8.
+        size: height and width of the upright picture, int32 [2].
+        view: of `make_view`.
+        kernel: index into `KERNELS`.
+        num_kernels: how many of them to make operators for. Default all.
+
+    Returns:
+        the part of the result that shows the picture, float32 [*view.shown, 3] in 0..255.
+    """
+    pixels = decode_region(data, orientation, size, view.region, view.ratio)
+    shown = tf.maximum(view.shown, 1)
+
+    def resize(method):
+        resized = tf.image.resize(pixels, shown, method)
+        return tf.cast(resized, tf.float32)
+
+    def average():
+        # Of a side that is enlarged, averaging would make blocks.
+        is_reduced = tf.reduce_all(tf.shape(pixels)[:2] >= shown)
+        return tf.cond(is_reduced, lambda: resize("area"), lambda: resize("bilinear"))
+
+    choices = [average, *(lambda name=name: resize(name) for name in KERNELS[1:num_kernels])]
+    image = tf.switch_case(kernel, choices)[: view.shown[0], : view.shown[1]]
+    image.set_shape([None, None, 3])
+    return image
+
+
+def on_canvas(image: tf.Tensor, place: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """Puts the part that shows on a canvas of the mean colour.
+
+    Args:
+        image: uint8 [h, w, 3].
+        place: row and column where it begins, int32 [2].
+        image_size: height and width of the result.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Example:
+
+    >>> on_canvas(tf.zeros([1, 1, 3], tf.uint8), tf.constant([0, 1]), (1, 3))[0, :, 0].numpy()
+    array([123,   0, 123], dtype=uint8)
+    """
+    canvas = tf.constant(np.full((*image_size, 3), FILL_COLOR, np.uint8))
+    end = place + tf.shape(image)[:2]
+
+    def filled():
+        rows = slice(place[0], end[0])
+        band = tf.concat([canvas[rows, : place[1]], image, canvas[rows, end[1] :]], axis=1)
+        return tf.concat([canvas[: place[0]], band, canvas[end[0] :]], axis=0)
+
+    is_full = tf.reduce_all(tf.shape(image)[:2] == tf.constant(image_size))
+    image = tf.cond(is_full, lambda: image, filled)
+    image.set_shape([*image_size, 3])
+    return image
