@@ -16,7 +16,7 @@ from input_pipeline import SsdKeras as Pipeline
 from pairs import Side, take_turns
 from pictures import DETAIL
 
-STAGES = ("targets", "colours", "resampling", "decoding", "crop", "all else")
+STAGES = ("targets", "colours", "resizing", "decoding", "crop", "all else")
 BATCH_SIZE, BATCHES = 16, 8
 
 
@@ -27,25 +27,26 @@ class SsdKeras(Pipeline):
         import tensorflow as tf
 
         from ssd_keras import matching
-        from ssd_keras.data import augmentation
+        from ssd_keras.data import augmentation, rendering
 
         def no_targets(default_boxes):
+            count = len(default_boxes)
             return lambda boxes, labels: {
-                "box_deltas": tf.zeros([len(default_boxes), 5]) + tf.reduce_sum(boxes),
-                "class_logits": tf.zeros([len(default_boxes)], tf.int32) + tf.size(labels),
+                "box_deltas": tf.zeros([BATCH_SIZE, count, 5]) + tf.reduce_sum(boxes),
+                "class_logits": tf.zeros([BATCH_SIZE, count], tf.int32) + tf.size(labels),
             }
 
         def no_decoding(data, orientation, size, region, ratio):
             return tf.zeros([1, 1, 3], tf.uint8) + tf.cast(region[0], tf.uint8)
 
-        def no_resampling(pixels, shown, scale, translation, *_):
-            return tf.zeros([shown[0], shown[1], 3]) + tf.cast(pixels[0, 0, 0], tf.float32)
+        def no_resizing(pixels, size, *_):
+            return tf.zeros([size[0], size[1], 3]) + tf.cast(pixels[0, 0, 0], tf.float32)
 
         trivial = (
             (matching, "TargetEncoder", no_targets),
             (augmentation, "distort_colors", lambda image, *_: image),
-            (augmentation, "_resample", no_resampling),
-            (augmentation, "decode_region", no_decoding),
+            (rendering, "_resize", no_resizing),
+            (rendering, "decode_region", no_decoding),
             (augmentation, "choose_crop", lambda *_: tf.constant([0.1, 0.1, 0.9, 0.9])),
         )
         for module, name, function in trivial[:without]:

@@ -308,6 +308,34 @@ def test_a_dataset_gives_what_eager_calls_give(ssd300_boxes):
             np.testing.assert_array_equal(batch[key][picture], targets[key])
 
 
+def test_a_batch_gives_what_its_pictures_give(ssd300_boxes, same_overlaps):
+    """Each picture has its own default boxes, and a crowd in one does not touch the others."""
+    generator = np.random.default_rng(12)
+    default_boxes = ssd300_boxes[2::9]
+    encoder = TargetEncoder(default_boxes, ODD_VARIANCES, threshold=0.4)
+    crowd = np.tile(random_boxes(generator, 1), [40, 1])
+    pictures = [random_boxes(generator, 7), np.zeros((0, 4), "float32"), crowd]
+    pictures += [pictures[0][::-1], random_boxes(generator, 21)]
+    labels = [generator.integers(0, 20, len(boxes)) for boxes in pictures]
+    padded = np.full((5, 40, 4), 0.25, "float32"), np.full((5, 40), -1)
+    for picture, boxes in enumerate(pictures):
+        for array, values in zip(padded, (boxes, labels[picture]), strict=True):
+            array[picture, : len(values)] = values
+    batch = encoder(*padded)
+    assert batch["class_logits"].dtype == tf.int32
+    for picture, boxes in enumerate(pictures):
+        deltas, classes = (
+            expected_targets(boxes, labels[picture], default_boxes, ODD_VARIANCES, 0.4)
+            if len(boxes)
+            else (np.zeros((len(default_boxes), 5)), np.zeros(len(default_boxes)))
+        )
+        np.testing.assert_array_equal(batch["class_logits"][picture], classes)
+        np.testing.assert_allclose(batch["box_deltas"][picture], deltas, atol=2e-5)
+    none = encoder(np.zeros((3, 0, 4)), np.zeros((3, 0)))
+    assert none["box_deltas"].shape == (3, len(default_boxes), 5)
+    assert not none["class_logits"].numpy().any()
+
+
 @pytest.mark.parametrize("threshold", [0.0, -0.5, 1.01])
 def test_threshold_out_of_range(threshold):
     message = rf"^threshold={threshold} is out of range; pass a value in \(0, 1\]\.$"

@@ -153,7 +153,9 @@ def to_bytes(image: tf.Tensor) -> tf.Tensor:
     array([  0,   0,   1, 255, 255], dtype=uint8)
     """
     # One pass over the pixels where clipping, rounding and casting are four.
-    levels = tf.quantization.quantize(image, 0.0, 255.0, tf.quint8, mode="MIN_COMBINED")[0]
+    levels, _, _ = tf.raw_ops.QuantizeV2(
+        input=image, min_range=0.0, max_range=255.0, T=tf.quint8, mode="MIN_COMBINED"
+    )
     return tf.bitcast(levels, tf.uint8)
 
 

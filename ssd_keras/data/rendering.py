@@ -52,10 +52,8 @@ def make_view(
     Example:
 
     >>> view = make_view(tf.constant([2.2, -5.0, 7.9, 15.0]), tf.constant([10, 10]), (3, 8))
-    >>> view.region.numpy(), view.place.numpy(), view.shown.numpy()
-    (array([2, 0, 6, 10]), array([0, 2]), array([3, 4]))
-    >>> view.window.numpy()
-    array([ 2., -5.,  8., 15.], dtype=float32)
+    >>> [value.numpy().tolist() for value in (view.region, view.place, view.shown, view.window)]
+    [[2, 0, 6, 10], [0, 2], [3, 4], [2.0, -5.0, 8.0, 15.0]]
     """
     cells = tf.constant(image_size, tf.float32)
     start, end = window[:2], window[2:]
@@ -131,21 +129,24 @@ def render(
         the part of the result that shows the picture, float32 [*view.shown, 3] in 0..255.
     """
     pixels = decode_region(data, orientation, size, view.region, view.ratio)
-    shown = tf.maximum(view.shown, 1)
+    image = _resize(pixels, tf.maximum(view.shown, 1), kernel, num_kernels)
+    image.set_shape([None, None, 3])
+    return image[: view.shown[0], : view.shown[1]]
 
-    def resize(method):
-        resized = tf.image.resize(pixels, shown, method)
-        return tf.cast(resized, tf.float32)
+
+def _resize(pixels, size, kernel, num_kernels):
+    """By the kernel of that index, float32."""
+
+    def by(method):
+        return tf.cast(tf.image.resize(pixels, size, method), tf.float32)
 
     def average():
         # Of a side that is enlarged, averaging would make blocks.
-        is_reduced = tf.reduce_all(tf.shape(pixels)[:2] >= shown)
-        return tf.cond(is_reduced, lambda: resize("area"), lambda: resize("bilinear"))
+        is_reduced = tf.reduce_all(tf.shape(pixels)[:2] >= size)
+        return tf.cond(is_reduced, lambda: by("area"), lambda: by("bilinear"))
 
-    choices = [average, *(lambda name=name: resize(name) for name in KERNELS[1:num_kernels])]
-    image = tf.switch_case(kernel, choices)[: view.shown[0], : view.shown[1]]
-    image.set_shape([None, None, 3])
-    return image
+    others = [lambda name=name: by(name) for name in KERNELS[1:num_kernels]]
+    return tf.switch_case(kernel, [average, *others])
 
 
 def on_canvas(image: tf.Tensor, place: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
