@@ -103,6 +103,14 @@ def pad(x: keras.KerasTensor, amount: int | str, name: str) -> keras.KerasTensor
     return x if amount in (0, SAME) else layers.ZeroPadding2D(amount, name=name)(x)
 
 
+def _padded(x, padding, kernel_size, strides, name):
+    """What a convolution takes so that it sees so many zeros: its input, and Keras' padding."""
+    if padding and strides == 1 and padding != SAME and 2 * int(padding) + 1 == kernel_size:
+        # At stride 1 Keras' rule is even, and pads in the convolution instead of in a copy.
+        padding = SAME
+    return pad(x, padding, f"{name}_pad"), "same" if padding == SAME else "valid"
+
+
 def conv(
     x: keras.KerasTensor,
     filters: int,
@@ -126,15 +134,16 @@ def conv(
     Returns:
         [B, H', W', filters].
     """
+    x, rule = _padded(x, padding, kernel_size, strides, name)
     x = layers.Conv2D(
         filters,
         kernel_size,
         strides,
-        padding="same" if padding == SAME else "valid",
+        padding=rule,
         use_bias=not style.batch_norm,
         kernel_initializer=style.initializer,
         name=name,
-    )(pad(x, padding, f"{name}_pad"))
+    )(x)
     return finish(x, name, style)
 
 
@@ -159,14 +168,15 @@ def depthwise_conv(
     Returns:
         [B, H', W', C].
     """
+    x, rule = _padded(x, padding, kernel_size, strides, name)
     x = layers.DepthwiseConv2D(
         kernel_size,
         strides,
-        padding="same" if padding == SAME else "valid",
+        padding=rule,
         use_bias=not style.batch_norm,
         depthwise_initializer=style.initializer,
         name=name,
-    )(pad(x, padding, f"{name}_pad"))
+    )(x)
     return finish(x, name, style)
 
 

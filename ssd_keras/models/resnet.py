@@ -122,7 +122,7 @@ def _basic_block(x, filters, stride, name):
     if stride != 1 or x.shape[-1] != filters:
         shortcut = _conv_bn(x, filters, 1, f"{name}_0", stride)
     x = conv(x, filters, 3, f"{name}_1", STYLE, strides=stride, padding=1)
-    x = _conv_bn(pad(x, 1, f"{name}_2_pad"), filters, 3, f"{name}_2")
+    x = _conv_bn(x, filters, 3, f"{name}_2")
     x = layers.Add(name=f"{name}_add")([shortcut, x])
     return layers.Activation("relu", name=f"{name}_out")(x)
 
@@ -143,6 +143,7 @@ def _conv_bn(x, filters, kernel_size, name, strides=1):
         filters,
         kernel_size,
         strides,
+        padding="same",  # as even as zeros around it: 3x3 at stride 1, or 1x1
         use_bias=False,
         kernel_initializer=STYLE.initializer,
         name=f"{name}_conv",
