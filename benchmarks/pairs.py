@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 MAX_OTHERS_SHARE = 0.05  # a busy core slows torch's threads tenfold: they spin at barriers
@@ -94,8 +95,11 @@ def take_turns(asks, rounds, warm_up=1, clock="seconds"):
     """
     seconds = {name: [] for name in asks}
     others = []
-    for turn in range(-warm_up, rounds):
-        for name in list(asks)[:: -1 if turn % 2 else 1]:
+    turns = [(turn, name) for turn in range(-warm_up, rounds)
+             for name in list(asks)[:: -1 if turn % 2 else 1]]  # fmt: skip
+    with tqdm(turns, unit="turn", leave=False, disable=None) as bar:
+        for turn, name in bar:
+            bar.set_description(str(name), refresh=False)
             machine, start = machine_seconds(), time.perf_counter()
             result = asks[name]()
             if turn < 0:
@@ -223,6 +227,10 @@ def serve(module, name, options):
     cores = options.pop("cores")
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    if name == "ssd_keras":
+        from ssd_keras.quiet import import_tensorflow
+
+        import_tensorflow()
     side = importlib.import_module(module).SIDES[name](**options)
     for line in sys.stdin:
         request = json.loads(line)

@@ -1,4 +1,6 @@
-"""Matching and encoding of one picture's ground truth, 8732 default boxes, one core.
+"""Matching and encoding of a picture's ground truth, alone and in a batch as training does.
+
+8732 default boxes, one core.
 
 The peer is torchvision's way: `box_iou`, `SSDMatcher`, `BoxCoder`. The limit is the arithmetic of
 the overlaps alone at the rate that a matrix product reaches on the same core, float32.
@@ -14,6 +16,7 @@ LIMIT_MILLISECONDS = {20: 1.0, 100: 3.0}
 # the best of its row and of its column.
 OPERATIONS = 14
 PRODUCT_SIZE = 1024
+BATCH_SIZE = 16
 
 
 class SsdKeras:
@@ -25,6 +28,8 @@ class SsdKeras:
 
         encoder = TargetEncoder(ssd300_default_boxes())
         self.encode_one = tf.function(lambda boxes, labels: encoder(boxes, labels))
+        pictures = generated_boxes(BATCH_SIZE, count)
+        self.batch = tuple(tf.constant(np.stack(one)) for one in zip(*pictures, strict=True))
         ((boxes, labels),) = generated_boxes(1, count)
         self.truth = tf.constant(boxes), tf.constant(labels)
         factors = tf.random.uniform([2, PRODUCT_SIZE, PRODUCT_SIZE])
@@ -32,6 +37,9 @@ class SsdKeras:
 
     def encode(self):
         return repeated(lambda: self.encode_one(*self.truth)["box_deltas"].numpy())
+
+    def encode_batch(self):
+        return repeated(lambda: self.encode_one(*self.batch)["box_deltas"].numpy())
 
     def product(self):
         return repeated(lambda: self.multiply().numpy())
@@ -78,6 +86,7 @@ def benchmark(tiny):
         ):
             asks = {
                 "ssd_keras": lambda side=ours: side.ask("encode"),
+                "batch": lambda side=ours: side.ask("encode_batch"),
                 "torchvision": lambda side=theirs: side.ask("encode"),
                 "product": lambda side=ours: side.ask("product"),
             }
@@ -90,9 +99,17 @@ def benchmark(tiny):
         result["share_of_peak"][str(count)] = share
         what = f"target encoding, 8732 default boxes, {count} ground truths, 1 core: "
         milliseconds = spread(1e3 * np.array(seconds["ssd_keras"]))
+        in_a_batch = spread(1e3 / BATCH_SIZE * np.array(seconds["batch"]))
         limit = LIMIT_MILLISECONDS[count]
         result["rows"] += [
             row(what + "milliseconds", "the clock", milliseconds, "at most", limit),
+            row(
+                what + f"milliseconds a picture in a batch of {BATCH_SIZE}",
+                "the clock",
+                in_a_batch,
+                "at most",
+                limit,
+            ),
             row(what + "share", "a core's arithmetic", share, "report"),
             row(
                 what + "time",

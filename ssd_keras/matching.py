@@ -189,18 +189,17 @@ class TargetEncoder:
             matched index int64 [N] into `boxes` (0 where there is none), and is positive bool [N].
         """
         place, owner = self._match(*_as_batch(boxes, labels))
-        is_positive = owner >= 0
-        if tf.size(place) == 0:
-            return tf.zeros_like(owner), is_positive
-        return tf.gather(place[:, 1], tf.maximum(owner, 0)), is_positive
+        # Of -1 the first, which stands before all of them: there may be none.
+        return tf.gather(tf.concat([[0], place[:, 1]], axis=0), owner + 1), owner >= 0
 
     def _match(self, boxes, labels):
         """Where the usable ground truths stand, and which of them each default box has, or -1."""
         usable = (labels >= 0) & tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1)
         place = tf.where(usable)
-        num_pictures = tf.shape(labels, tf.int64)[0]
+        num_pictures = labels.shape[0] or tf.shape(labels, tf.int64)[0]
         boxes = tf.gather_nd(boxes, place)
-        return place, match_near(self._index, boxes, self.threshold, place[:, 0], num_pictures)[0]
+        picture = None if labels.shape[0] == 1 else place[:, 0]
+        return place, match_near(self._index, boxes, self.threshold, picture, num_pictures)[0]
 
     def __call__(self, boxes: Array, labels: Array) -> dict[str, tf.Tensor]:
         is_batch = len(labels.shape) > 1
@@ -216,10 +215,11 @@ class TargetEncoder:
             self.variances,
         )
         deltas = tf.concat([deltas, tf.ones_like(deltas[:, :1])], axis=-1)
-        length = tf.size(owner, tf.int64)
-        deltas = tf.reshape(tf.scatter_nd(place, deltas, [length, 5]), [-1, num_boxes, 5])
+        length, num_pictures = tf.size(owner, tf.int64), labels.shape[0] or -1
+        deltas = tf.scatter_nd(place, deltas, [length, 5])
+        deltas = tf.reshape(deltas, [num_pictures, num_boxes, 5])
         classes = tf.scatter_nd(place, 1 + tf.gather_nd(labels, truth), length[None])
-        classes = tf.reshape(classes, [-1, num_boxes])
+        classes = tf.reshape(classes, [num_pictures, num_boxes])
         if self.is_ignored.any():
             classes = tf.where(self.is_ignored, -1, classes)
         targets = {"box_deltas": deltas, "class_logits": classes}

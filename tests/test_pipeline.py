@@ -224,7 +224,12 @@ def test_crowds_never_and_difficult_objects_by_choice_reach_training():
 def test_targets_of_a_batch_are_those_of_its_examples(shapes, encoder):
     arguments = {"image_size": (48, 64), "seed": 4, "use_difficult": False}
     examples = take(training_examples(shapes, **arguments), 8)
-    batches = take(training_dataset(shapes, encoder, batch_size=4, **arguments), 2)
+    dataset = training_dataset(shapes, encoder, batch_size=4, **arguments)
+    num_boxes = len(encoder.default_boxes)
+    assert dataset.element_spec[0].shape == (4, 48, 64, 3)
+    assert dataset.element_spec[1]["box_deltas"].shape == (4, num_boxes, 5)
+    assert dataset.element_spec[1]["class_logits"].shape == (4, num_boxes)
+    batches = take(dataset, 2)
     positives = 0
     for number, example in enumerate(examples):
         images, targets = batches[number // 4]
