@@ -126,9 +126,11 @@ def test_input_pipeline(tiny, load, monkeypatch):
 
 def test_target_encoding(tiny):
     result = tiny("target_encoding")
-    assert [row["peer"] for row in result["rows"][:3]] == [
-        "the clock", "a core's arithmetic", "torchvision",
+    assert [row["peer"] for row in result["rows"][:4]] == [
+        "the clock", "the clock", "a core's arithmetic", "torchvision",
     ]  # fmt: skip
+    milliseconds = 1e3 * statistics.median(result["seconds"]["20"]["batch"]) / 16
+    assert result["rows"][1]["ratio"]["median"] == pytest.approx(milliseconds, rel=1e-3)
     assert 0 < result["share_of_peak"]["100"]["median"] < 1
 
 
