@@ -38,7 +38,7 @@ class Augmentation:
         flip: mirror left and right with probability 0.5.
         flip_vertical: mirror top and bottom with probability 0.5, for pictures that have no
             upside, such as those of a microscope. Default False.
-        random_resize: draw the resampling kernel for each picture (linear, area, nearest, cubic,
+        random_resize: draw the kernel of resizing for each picture (linear, area, nearest, cubic,
             Lanczos), as the paper's implementation does. Default False: linear and area, which
             are those that users' own resizing resembles, with equal chances.
 
