@@ -133,7 +133,7 @@ SIDES = {"ssd_keras": SsdKeras, "torchvision": Torchvision}
 
 
 def benchmark(tiny):
-    rounds, pictures, batch_size = (2, 8, 4) if tiny else (9, 256, 16)
+    rounds, pictures, batch_size = (2, 8, 4) if tiny else (9, 1024, 16)
     result = {"rows": [], "seconds_a_picture": {}, "others_share": {}}
     for detail in DETAIL:
         measured, others = measure(detail, rounds, pictures, batch_size)
@@ -152,7 +152,7 @@ def measure(detail, rounds, pictures, batch_size):
         Side("input_pipeline", "torchvision", cores=1, **options) as theirs,
     ):
         batches = pictures // batch_size
-        few = max(1, batches // 8)  # theirs takes about eight times as long
+        few = max(1, batches // 16)  # theirs takes about sixteen times as long
         counts = {"ssd_keras": batches, "torchvision": few, "decoding": batches}
         asks = {
             "ssd_keras": lambda: one.ask("train", batches=batches),
