@@ -7,7 +7,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from ssd_keras.data.images import decode_image, decode_region, is_jpeg, resize_image, turn_upright
+from ssd_keras.data.images import (
+    decode_image,
+    decode_region,
+    is_jpeg,
+    resize_image,
+    to_bytes,
+    turn_upright,
+)
 
 HEIGHT, WIDTH = 60, 90
 REGIONS = [(10, 17, 30, 41), (0, 0, 60, 50), (59, 89, 1, 1), (3, 5, 20, 85), (0, 0, 60, 90)]
@@ -206,3 +213,11 @@ def test_resizing_by_hand():
     found = resize_image(image, (1, 4)).numpy()
     assert found[0, :, 0].tolist() == [0, 25, 75, 100]
     assert found[0, :, 2].tolist() == [80, 60, 20, 0]
+
+
+def test_bytes_are_rounded_and_clipped():
+    levels = np.random.default_rng(3).uniform(-300, 600, 100_000).astype(np.float32)
+    levels = np.concatenate([levels, np.arange(256, dtype=np.float32), [0.5, 1.5, 254.5]])
+    expected = np.clip(np.floor(levels + 0.5), 0, 255)
+    np.testing.assert_array_equal(to_bytes(tf.constant(levels, tf.float32)), expected)
+    assert to_bytes(tf.zeros([0, 0, 3])).shape == (0, 0, 3)
