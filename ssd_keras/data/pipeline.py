@@ -126,7 +126,8 @@ def training_dataset(
     """An endless stream of augmented batches with their targets.
 
     Each epoch is a new permutation. The stream that starts at step k equals the stream from
-    step 0 after k batches. The parts of a batch, one after the other, are the batch.
+    step 0 after k batches. The parts of a batch, one after the other, are the batch, but for the
+    last digit of a box delta.
 
     Args:
         data: the data set.
