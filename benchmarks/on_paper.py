@@ -12,7 +12,7 @@ import math
 
 GIGA = 1e9
 # Measured on two cores of a Xeon: see the files named in scale.md.
-PICTURES_A_CORE = 195.0  # decoded, augmented and encoded a second, 640 x 480, 150 KB each
+PICTURES_A_CORE = 301.0  # decoded, augmented and encoded a second, 640 x 480, 150 KB each
 PICTURE_BYTES = 150e3
 COCO_METRICS_SECONDS = 12.3  # of 5,000 pictures' detections, one core
 
