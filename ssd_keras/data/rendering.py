@@ -65,8 +65,8 @@ def make_view(
     # Where the picture's own two ends lie in the result.
     ends = tf.round(tf.stack([-start, length - start]) * (cells / (end - start)))
     place, until = tf.unstack(tf.clip_by_value(ends, 0.0, cells))
-    shown = until - place
-    shown = tf.where(tf.reduce_all(shown > 0.0), shown, 0.0)
+    is_any = tf.reduce_all(until > place)
+    shown = tf.where(is_any, until - place, 0.0)
     cell = (stop - first) * step / shown
     top_left = first * step - place * cell
     snapped = tf.concat([top_left, top_left + cells * cell], axis=0)
@@ -74,7 +74,7 @@ def make_view(
         tf.cast(tf.concat([first, stop - first], axis=0) * step, tf.int32),
         tf.cast(place, tf.int32),
         tf.cast(shown, tf.int32),
-        tf.where(tf.reduce_all(shown > 0.0), snapped, window),
+        tf.where(is_any, snapped, window),
         tf.convert_to_tensor(ratio),
     )
 

@@ -105,10 +105,10 @@ def pad(x: keras.KerasTensor, amount: int | str, name: str) -> keras.KerasTensor
 
 def _padded(x, padding, kernel_size, strides, name):
     """What a convolution takes so that it sees so many zeros: its input, and Keras' padding."""
-    if padding and strides == 1 and padding != SAME and 2 * int(padding) + 1 == kernel_size:
-        # At stride 1 Keras' rule is even, and pads in the convolution instead of in a copy.
-        padding = SAME
-    return pad(x, padding, f"{name}_pad"), "same" if padding == SAME else "valid"
+    # At stride 1 Keras' rule is even, and pads in the convolution instead of in a copy.
+    if padding == SAME or (padding and strides == 1 and kernel_size == 2 * int(padding) + 1):
+        return x, "same"
+    return pad(x, padding, f"{name}_pad"), "valid"
 
 
 def conv(
