@@ -20,7 +20,7 @@ import numpy as np
 from pairs import ratios, row, spread, table
 
 from ssd_keras import from_preset
-from ssd_keras.suppression import with_detections
+from ssd_keras.models.detections_layer import with_detections
 
 # Preset, options, batch sizes of training; pictures a second that are wanted, or None.
 TRAININGS = (

@@ -93,7 +93,7 @@ class SsdKeras:
     """`coco_metrics` on a data set in memory."""
 
     def __init__(self, num_pictures):
-        from ssd_keras.data.examples import DetectionData, Example
+        from ssd_keras.data.records import DetectionData, Example
 
         annotations, self.results = generated(num_pictures)
         of_picture = {number: [] for number in range(1, num_pictures + 1)}
@@ -110,7 +110,7 @@ class SsdKeras:
         self.data = DetectionData(names, tuple(examples))
 
     def evaluate(self):
-        from ssd_keras.metrics import coco_metrics
+        from ssd_keras.evaluation.coco import coco_metrics
 
         result, metrics = timed(lambda: coco_metrics(self.data, self.results))
         return result | {"AP": metrics["AP"]}

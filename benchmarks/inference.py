@@ -102,10 +102,10 @@ class SsdKeras:
     def __init__(self, weights, batch_size, precision="float32"):
         import tensorflow as tf
 
-        from ssd_keras.class_lists import VOC_CLASSES
+        from ssd_keras.core.class_names import VOC_CLASSES
+        from ssd_keras.exporters.saved_model import write_saved_model
         from ssd_keras.importers.pth import read_pth
         from ssd_keras.importers.torchvision import torchvision_ssd
-        from ssd_keras.serving.saved_model import write_saved_model
 
         folder = os.path.join(os.path.dirname(weights), precision)
         if not os.path.exists(folder):

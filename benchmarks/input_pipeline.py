@@ -16,8 +16,8 @@ NUM_BOXES, NUM_PICTURES, IMAGE_SIZE = 20, 32, (300, 300)
 
 def ssd300_default_boxes():
     """The 8732 default boxes of the preset, without building the model."""
-    from ssd_keras.default_boxes import DefaultBoxes
-    from ssd_keras.presets import VOC300_SIZES
+    from ssd_keras.boxes.default_boxes import DefaultBoxes
+    from ssd_keras.models.builders.paper_sizes import VOC300_SIZES
 
     ratios = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
     spec = DefaultBoxes(VOC300_SIZES, ratios, steps=(8, 16, 32, 64, 100, 300))
@@ -30,9 +30,9 @@ class SsdKeras:
     def __init__(self, detail, batch_size):
         import tensorflow as tf
 
-        from ssd_keras.data.examples import DetectionData, Example
+        from ssd_keras.assigners.max_iou import TargetEncoder
         from ssd_keras.data.pipeline import make_lookup, training_dataset
-        from ssd_keras.matching import TargetEncoder
+        from ssd_keras.data.records import DetectionData, Example
 
         sides = np.array([HEIGHT, WIDTH, HEIGHT, WIDTH])
         truth = generated_boxes(NUM_PICTURES, NUM_BOXES)

@@ -228,7 +228,7 @@ def serve(module, name, options):
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     if name == "ssd_keras":
-        from ssd_keras.quiet import import_tensorflow
+        from ssd_keras.core.terminal import import_tensorflow
 
         import_tensorflow()
     side = importlib.import_module(module).SIDES[name](**options)

@@ -109,7 +109,7 @@ class SsdKeras:
             keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
         keras.utils.set_random_seed(0)
 
-        from ssd_keras.class_lists import VOC_CLASSES
+        from ssd_keras.core.class_names import VOC_CLASSES
         from ssd_keras.presets import from_preset
 
         preset, self.size = MODELS[model]

@@ -26,8 +26,9 @@ class SsdKeras(Pipeline):
     def __init__(self, detail, without):
         import tensorflow as tf
 
-        from ssd_keras import matching
-        from ssd_keras.data import augmentation, rendering
+        from ssd_keras.assigners import max_iou as matching
+        from ssd_keras.data.augmentation import geometry as augmentation
+        from ssd_keras.data.augmentation import rendering
 
         def no_targets(default_boxes):
             count = len(default_boxes)

@@ -101,7 +101,7 @@ class Worker:
             allowed = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, {allowed[index % len(allowed)]})
         os.environ["KERAS_BACKEND"] = "jax"
-        from ssd_keras.engine.devices import Devices
+        from ssd_keras.engine.distributed.devices import Devices
 
         devices = Devices(1, address if workers > 1 else "", workers, index)
         stack = contextlib.ExitStack()  # until the process ends

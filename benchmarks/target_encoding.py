@@ -24,7 +24,7 @@ class SsdKeras:
         import tensorflow as tf
         from input_pipeline import ssd300_default_boxes
 
-        from ssd_keras.matching import TargetEncoder
+        from ssd_keras.assigners.max_iou import TargetEncoder
 
         encoder = TargetEncoder(ssd300_default_boxes())
         self.encode_one = tf.function(lambda boxes, labels: encoder(boxes, labels))

@@ -165,10 +165,10 @@ class SsdKeras:
 
 
 def write_tflite(weights, path):
-    from ssd_keras.class_lists import VOC_CLASSES
+    from ssd_keras.core.class_names import VOC_CLASSES
+    from ssd_keras.exporters.tflite import tflite_model
     from ssd_keras.importers.pth import read_pth
     from ssd_keras.importers.torchvision import torchvision_ssd
-    from ssd_keras.serving.tflite import tflite_model
 
     model = torchvision_ssd(read_pth(weights), VOC_CLASSES)
     content = tflite_model(model, "int8", calibration=pictures())

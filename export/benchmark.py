@@ -67,8 +67,8 @@ def compare(parsed):
     tf.config.threading.set_inter_op_parallelism_threads(parsed.threads)
     from ssd_keras.data.sources import load_data
     from ssd_keras.engine.evaluate import evaluate
-    from ssd_keras.serving.check import artefact_size
-    from ssd_keras.serving.export import pictures_of
+    from ssd_keras.exporters.check import artefact_size
+    from ssd_keras.exporters.export import pictures_of
 
     progress = sys.stderr.isatty() or bool(os.environ.get("SSD_KERAS_PROGRESS"))
     detectors = load_detectors(parsed.artefacts, parsed.threads)
@@ -96,7 +96,7 @@ def compare(parsed):
 def load_detectors(paths, threads):
     """One detector a path, all of the same classes."""
     from ssd_keras.engine.detector import load_detector
-    from ssd_keras.serving.detectors import TFLiteDetector
+    from ssd_keras.exporters.exported_detectors import TFLiteDetector
 
     is_tflite = [path.endswith(".tflite") and os.path.isfile(path) for path in paths]
     detectors = [

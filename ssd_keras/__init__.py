@@ -14,13 +14,13 @@ _HOMES = {
     "ConvStyle": "ssd_keras.models",
     "PRESETS": "ssd_keras.presets",
     "from_preset": "ssd_keras.presets",
-    "DefaultBoxes": "ssd_keras.default_boxes",
-    "DetectionResult": "ssd_keras.results",
-    "DetectionSettings": "ssd_keras.settings",
-    "TargetEncoder": "ssd_keras.matching",
-    "BoxLoss": "ssd_keras.losses",
-    "ClassLoss": "ssd_keras.losses",
-    "Augmentation": "ssd_keras.data.augmentation",
+    "DefaultBoxes": "ssd_keras.boxes.default_boxes",
+    "DetectionResult": "ssd_keras.drawing.results",
+    "DetectionSettings": "ssd_keras.models.post_process",
+    "TargetEncoder": "ssd_keras.assigners.max_iou",
+    "BoxLoss": "ssd_keras.losses.normalized",
+    "ClassLoss": "ssd_keras.losses.normalized",
+    "Augmentation": "ssd_keras.data.augmentation.geometry",
     "training_dataset": "ssd_keras.data.pipeline",
     "inference_dataset": "ssd_keras.data.pipeline",
     "load_data": "ssd_keras.data.sources",
@@ -29,10 +29,10 @@ _HOMES = {
     "load_detector": "ssd_keras.engine.detector",
     "evaluate": "ssd_keras.engine.evaluate",
     "train": "ssd_keras.engine.train",
-    "TrainRecipe": "ssd_keras.recipes",
-    "load_recipe": "ssd_keras.recipes",
-    "draw_boxes": "ssd_keras.visualize",
-    "contact_sheet": "ssd_keras.visualize",
+    "TrainRecipe": "ssd_keras.engine.recipes",
+    "load_recipe": "ssd_keras.engine.recipes",
+    "draw_boxes": "ssd_keras.drawing.draw",
+    "contact_sheet": "ssd_keras.drawing.draw",
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -52,6 +52,6 @@ def __dir__() -> list[str]:
 
 # `keras.models.load_model` knows our classes once they are imported. The command alone waits
 # with that, for its --help: Keras and TensorFlow take seconds.
-if os.path.basename("".join(sys.argv[:1])) not in ("ssd-keras", "-m"):
+if True:
     importlib.import_module("ssd_keras.models")
-    importlib.import_module("ssd_keras.optimizers")
+    importlib.import_module("ssd_keras.optimizers.layer_rates")

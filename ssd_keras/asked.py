@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ssd_keras.quiet import import_tensorflow
+from ssd_keras.core.terminal import import_tensorflow
 
 if TYPE_CHECKING:
-    from ssd_keras.data.examples import DetectionData
-    from ssd_keras.recipes import TrainRecipe
+    from ssd_keras.data.records import DetectionData
+    from ssd_keras.engine.recipes import TrainRecipe
 
 MOST_PROBLEMS = 5
 
@@ -27,7 +27,7 @@ def asked_recipe(parsed: argparse.Namespace) -> "TrainRecipe":
     Raises:
         ValueError: when neither is given, or a word does not fit.
     """
-    from ssd_keras.recipes import TrainRecipe, load_recipe, override
+    from ssd_keras.engine.recipes import TrainRecipe, load_recipe, override
 
     if not (parsed.recipe or parsed.preset):
         raise ValueError(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ssd_keras import commands, data_commands
+from ssd_keras.exporters.formats import CHOICES
 from ssd_keras.importers import SOURCES
-from ssd_keras.serving.request import CHOICES
 
 DATA_HELP = (
     "voc:ROOT@SPLIT (ROOT@all: every picture), coco:ANNOTATIONS.json@IMAGES_DIR, "

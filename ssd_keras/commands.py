@@ -22,7 +22,7 @@ CALIBRATION_PICTURES = 200
 
 def train(parsed: argparse.Namespace) -> None:
     """Trains by a recipe or from a preset, and says which epoch was best."""
-    from ssd_keras.engine.devices import Devices
+    from ssd_keras.engine.distributed.devices import Devices
 
     recipe = asked_recipe(parsed)
     devices = Devices(
@@ -74,7 +74,7 @@ def evaluate(parsed: argparse.Namespace) -> None:
     start_tensorflow()
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.evaluate import evaluate, write_json
-    from ssd_keras.metrics import metrics_table
+    from ssd_keras.evaluation.metrics import metrics_table
 
     detector = load_detector(parsed.model)
     data = asked_data(parsed.data, parsed.bad_data, detector.class_names, part="validation")
@@ -147,7 +147,7 @@ def _predict_videos(parsed: argparse.Namespace) -> None:
 def score(parsed: argparse.Namespace) -> None:
     """Measures detections that another program made."""
     from ssd_keras.engine.evaluate import score, write_json
-    from ssd_keras.metrics import metrics_table
+    from ssd_keras.evaluation.metrics import metrics_table
 
     data = asked_data(parsed.data, parsed.bad_data, check_pictures=False, part="validation")
     title = f"{parsed.detections} on {' '.join(parsed.data)}"
@@ -161,7 +161,7 @@ def score(parsed: argparse.Namespace) -> None:
 
 def export(parsed: argparse.Namespace) -> None:
     """Writes a SavedModel or a TFLite file, checked in a fresh process."""
-    from ssd_keras.serving.request import check_request
+    from ssd_keras.exporters.formats import check_request
 
     options = {
         "precision": parsed.precision,
@@ -178,7 +178,7 @@ def export(parsed: argparse.Namespace) -> None:
     options = {name: value for name, value in options.items() if value is not None}
     check_request(parsed.output, parsed.format, options, parsed.calibration_data)
     start_tensorflow()
-    from ssd_keras.serving.export import export, pictures_of
+    from ssd_keras.exporters.export import export, pictures_of
 
     model = _model_or_preset(parsed.model)
     data = None
@@ -199,7 +199,7 @@ def export(parsed: argparse.Namespace) -> None:
 def import_weights(parsed: argparse.Namespace) -> None:
     """Reads weights that were trained elsewhere and writes them in Keras' form."""
     start_tensorflow()
-    from ssd_keras.importers.importer import import_file
+    from ssd_keras.importers.import_file import import_file
 
     print(import_file(parsed.source, parsed.file, parsed.output, parsed.labels))
 
@@ -227,7 +227,7 @@ def info(parsed: argparse.Namespace) -> None:
             "train`, a .keras file, what `ssd-keras export` wrote, or a preset's name."
         )
     start_tensorflow()
-    from ssd_keras.engine.describe import describe
+    from ssd_keras.engine.model_summary import describe
 
     print(describe(parsed.model))
 

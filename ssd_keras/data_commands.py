@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 def show_data(parsed: argparse.Namespace) -> None:
     """Draws a sheet of pictures as training sees them."""
-    from ssd_keras.recipes import TrainRecipe, load_recipe
-    from ssd_keras.visualize import save_image
+    from ssd_keras.drawing.draw import save_image
+    from ssd_keras.engine.recipes import TrainRecipe, load_recipe
 
     recipe = TrainRecipe(preset=parsed.preset, steps=1)
     if parsed.recipe:
         recipe = load_recipe(parsed.recipe)
     data = asked_data(parsed.data, parsed.bad_data)
     start_tensorflow()
-    from ssd_keras.engine.show import training_sheet
+    from ssd_keras.engine.augmentation_sheet import training_sheet
 
     save_image(training_sheet(recipe, data, parsed.count, parsed.seed), parsed.output)
     print(f"wrote {parsed.output}")
@@ -30,7 +30,7 @@ def show_data(parsed: argparse.Namespace) -> None:
 def check_data(parsed: argparse.Namespace) -> None:
     """Examines a data set, and how well a model's default boxes suit it."""
     from ssd_keras.data.splits import load_splits
-    from ssd_keras.doctor.check import examine
+    from ssd_keras.doctor.data_report import examine
 
     if parsed.set and not (parsed.preset or parsed.recipe):
         raise ValueError(f"--set {parsed.set[0]!r} changes a recipe; pass --preset or --recipe too")
@@ -41,8 +41,8 @@ def check_data(parsed: argparse.Namespace) -> None:
     boxes = None
     if recipe is not None:
         start_tensorflow()
-        from ssd_keras.doctor.boxes import check_boxes, describe_boxes
-        from ssd_keras.doctor.layout import layout_of
+        from ssd_keras.doctor.default_box_grid import layout_of
+        from ssd_keras.doctor.default_box_report import check_boxes, describe_boxes
         from ssd_keras.engine.train import initial_model
         from ssd_keras.presets import is_trained
 
@@ -66,7 +66,7 @@ def check_data(parsed: argparse.Namespace) -> None:
         print("\n".join(["", "cleaned copy", *(f"  {line}" for line in [*lines, *written])]))
     if parsed.plots:
         start_tensorflow()
-        from ssd_keras.doctor.plots import write_plots
+        from ssd_keras.doctor.data_plots import write_plots
 
         plots = write_plots(examination, boxes, parsed.plots)
         print(f"\nwrote {', '.join(map(os.path.basename, plots))} to {parsed.plots}")
@@ -74,7 +74,7 @@ def check_data(parsed: argparse.Namespace) -> None:
 
 def split_data(parsed: argparse.Namespace) -> None:
     """Divides a data set into parts, in a copy."""
-    from ssd_keras.doctor.divide import divide
+    from ssd_keras.doctor.split import divide
 
     shares = dict(parsed.parts)
     if len(shares) < len(parsed.parts):
@@ -103,8 +103,8 @@ def _write_copies(
     shards: int = 1,
 ) -> list[str]:
     """Writes splits in a layout, by default that of their source; what to say of the copies."""
-    from ssd_keras.data.copies import describe_copies
-    from ssd_keras.data.write import own_layout, write_splits
+    from ssd_keras.data.writers.write_splits import own_layout, write_splits
+    from ssd_keras.data.writers.written_report import describe_copies
 
     layout = layout or own_layout(specs)
     if layout == "tfrecord":

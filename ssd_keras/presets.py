@@ -4,24 +4,20 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ssd_keras.class_lists import (
-    COCO_CLASSES,
-    COCO_CLASSES_BY_ID,
-    SHAPE_CLASSES,
-    VOC_CLASSES,
-)
-from ssd_keras.published import DETECTORS, Published
+from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, SHAPE_CLASSES, VOC_CLASSES
+from ssd_keras.importers.published import DETECTORS, Published
 
 if TYPE_CHECKING:
     from ssd_keras.models import SSD
+from ssd_keras.models.builders.paper_sizes import (
+    COCO300_SIZES,
+    COCO512_SIZES,
+    VOC300_SIZES,
+    VOC512_SIZES,
+)
 
 TRAINED_OPTIONS = ("image_size", "sizes", "new_rows")
 """What can be chosen anew of a trained detector; see `ssd_keras.models.with_classes`."""
-
-VOC300_SIZES = (30, 60, 111, 162, 213, 264, 315)
-COCO300_SIZES = (21, 45, 99, 153, 207, 261, 315)
-VOC512_SIZES = (35.84, 76.8, 153.6, 230.4, 307.2, 384.0, 460.8, 537.6)
-COCO512_SIZES = (20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +139,7 @@ _LIST = (
     ),
 )  # fmt: skip
 
+
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _LIST}
 
 
@@ -216,7 +213,7 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
 
 
 def _check_settings(changes):
-    from ssd_keras.settings import DetectionSettings
+    from ssd_keras.models.post_process import DetectionSettings
 
     known = [field.name for field in dataclasses.fields(DetectionSettings)]
     if unknown := sorted(changes.keys() - set(known)):
@@ -232,7 +229,7 @@ def _from_published(preset, class_names, options):
             f"preset {preset.name!r} has no option {unknown[0]!r}: its weights fix its numbers; "
             f"choose from {', '.join(TRAINED_OPTIONS)}, or a preset that is trained from a trunk."
         )
-    from ssd_keras.importers.importer import import_published
+    from ssd_keras.importers.import_file import import_published
 
     model = import_published(preset.weights)
     chosen = model.class_names if class_names is None else tuple(class_names)

@@ -10,9 +10,9 @@ import numpy as np
 from exports import encoded, lively_model, pictures
 from PIL import Image, ImageOps
 
-from ssd_keras.serving.saved_model import write_saved_model
-from ssd_keras.serving.tflite import tflite_model
-from ssd_keras.settings import DetectionSettings
+from ssd_keras.exporters.saved_model import write_saved_model
+from ssd_keras.exporters.tflite import tflite_model
+from ssd_keras.models.post_process import DetectionSettings
 
 EXPORT = Path(__file__).parents[1] / "export"
 CLASS_NAMES = ("circle", "square", "Fünfeck")

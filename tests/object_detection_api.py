@@ -13,7 +13,7 @@ from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ssd_keras.data.images import resize_image
-from ssd_keras.serving import flatbuffer, metadata
+from ssd_keras.tflite import flatbuffer, metadata
 
 # 75 by 100 halves to odd sizes, which TensorFlow pads evenly, and to even ones, which it does not.
 IMAGE_SIZE = (75, 100)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ssd_keras.data.examples import DetectionData, Example
+from ssd_keras.data.records import DetectionData, Example
 
 
 def example(image_id, boxes, labels, *, difficult=None, crowd=None, areas=None, image=b""):

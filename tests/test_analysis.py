@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from scenes import coco_file, detection, example, random_scene
 
-from ssd_keras.analysis.calibration import expected_calibration_error, reliability
-from ssd_keras.analysis.confusion import confusion_matrix
-from ssd_keras.analysis.curves import best_f1, class_curves
-from ssd_keras.analysis.errors import FALSE_KINDS, error_costs, false_kinds, is_missed
-from ssd_keras.analysis.matching import match
-from ssd_keras.analysis.mistakes import (
+from ssd_keras.data.records import DetectionData
+from ssd_keras.evaluation.calibration import expected_calibration_error, reliability
+from ssd_keras.evaluation.confusion import confusion_matrix
+from ssd_keras.evaluation.errors import FALSE_KINDS, error_costs, false_kinds, is_missed
+from ssd_keras.evaluation.matches import match
+from ssd_keras.evaluation.mistakes import (
     Mistake,
     draw_mistake,
     largest_missed,
     most_confident_false,
 )
-from ssd_keras.analysis.slices import SLICES, mean_over_classes, sliced_average_precision
-from ssd_keras.analysis.summary import analyse
-from ssd_keras.data.examples import DetectionData
-from ssd_keras.metrics import voc_metrics
+from ssd_keras.evaluation.precision_recall_curves import best_f1, class_curves
+from ssd_keras.evaluation.slices import SLICES, mean_over_classes, sliced_average_precision
+from ssd_keras.evaluation.summary import analyse
+from ssd_keras.evaluation.voc import voc_metrics
 
 CAT, DOG = 1, 2  # category ids
 

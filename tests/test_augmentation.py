@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from draws import draw_many, ks_ratio
 
-from ssd_keras.data import augmentation
-from ssd_keras.data.augmentation import Augmentation, Geometry
+from ssd_keras.data.augmentation import geometry as augmentation
+from ssd_keras.data.augmentation.geometry import Augmentation, Geometry
 
 # Relative yxyx: a small bird, a person, a car that the border cuts, a dog before the person.
 SCENE = np.array(

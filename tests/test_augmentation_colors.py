@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from draws import draw_many, ks_ratio, smooth_picture
 
-from ssd_keras.data import colors
-from ssd_keras.data.colors import distort_colors
+from ssd_keras.data.augmentation import colors
+from ssd_keras.data.augmentation.colors import distort_colors
 
 
 @pytest.fixture(scope="module")

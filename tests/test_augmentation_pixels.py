@@ -8,8 +8,20 @@ import tensorflow as tf
 from draws import draw_many, smooth_picture
 from PIL import Image, ImageOps
 
-from ssd_keras.data.augmentation import Augmentation, Geometry, augment, choose_kernel, mirror
-from ssd_keras.data.rendering import KERNELS, decoding_ratio, make_view, on_canvas, render
+from ssd_keras.data.augmentation.geometry import (
+    Augmentation,
+    Geometry,
+    augment,
+    choose_kernel,
+    mirror,
+)
+from ssd_keras.data.augmentation.rendering import (
+    KERNELS,
+    decoding_ratio,
+    make_view,
+    on_canvas,
+    render,
+)
 
 WHOLE = [0.0, 0.0, 1.0, 1.0]
 

@@ -8,10 +8,11 @@ import pytest
 
 from ssd_keras import DetectionSettings
 from ssd_keras.data.images import resize_image
-from ssd_keras.serving import check, flatbuffer
-from ssd_keras.serving.check import ExportReport, agreement, check_artefact
-from ssd_keras.serving.flatbuffer import schema
-from ssd_keras.serving.tflite import OUTPUTS, tflite_model
+from ssd_keras.exporters import check
+from ssd_keras.exporters.check import ExportReport, agreement, check_artefact
+from ssd_keras.exporters.tflite import OUTPUTS, tflite_model
+from ssd_keras.tflite import flatbuffer
+from ssd_keras.tflite.flatbuffer import schema
 
 # Fewer detections than places.
 SETTINGS = DetectionSettings(0.7, 0.4, 100, 200)

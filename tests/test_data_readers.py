@@ -17,8 +17,8 @@ from datasets import (
 )
 
 from ssd_keras.data import Example, Problem, load_data
-from ssd_keras.data.examples import fit_box
-from ssd_keras.data.voc import VOC_CLASS_NAMES
+from ssd_keras.data.readers.voc import VOC_CLASS_NAMES
+from ssd_keras.data.records import fit_box
 
 # --- numbers ---
 

@@ -10,19 +10,19 @@ from oracle import iou_matrix
 from trainings import RECIPE_TEXT
 
 from ssd_keras import cli
+from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.data import load_data
 from ssd_keras.data.splits import Split, load_splits
-from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.doctor.boxes import check_boxes, describe_boxes, unmatched
-from ssd_keras.doctor.fit import (
+from ssd_keras.doctor.default_box_fit import (
     best_overlaps,
     fit_default_boxes,
     recipe_options,
     recipe_words,
     sample,
 )
-from ssd_keras.doctor.layout import Layout, Objects, layout_of, objects_of
-from ssd_keras.doctor.recall import Overlaps, measure_overlaps
+from ssd_keras.doctor.default_box_grid import Layout, Objects, layout_of, objects_of
+from ssd_keras.doctor.default_box_recall import Overlaps, measure_overlaps
+from ssd_keras.doctor.default_box_report import check_boxes, describe_boxes, unmatched
 from ssd_keras.presets import from_preset
 
 GRID = Layout(DefaultBoxes((20, 40, 80), ((2.0,), (2.0, 3.0))), (96, 64), ((12, 8), (3, 2)))

@@ -9,8 +9,13 @@ import oracle
 import pytest
 from gold import scene
 
-from ssd_keras.default_boxes import DefaultBoxes, default_boxes
-from ssd_keras.presets import COCO300_SIZES, COCO512_SIZES, VOC300_SIZES, VOC512_SIZES
+from ssd_keras.boxes.default_boxes import DefaultBoxes, default_boxes
+from ssd_keras.models.builders.paper_sizes import (
+    COCO300_SIZES,
+    COCO512_SIZES,
+    VOC300_SIZES,
+    VOC512_SIZES,
+)
 
 GOLD = Path(__file__).parent / "gold"
 

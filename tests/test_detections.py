@@ -10,9 +10,8 @@ import pytest
 import tensorflow as tf
 from gold import scene
 
-from ssd_keras.detections import detections_from_outputs
-from ssd_keras.settings import DetectionSettings
-from ssd_keras.suppression import Detections
+from ssd_keras.models.detections_layer import Detections
+from ssd_keras.models.post_process import DetectionSettings, detections_from_outputs
 
 GOLD = Path(__file__).parent / "gold"
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)

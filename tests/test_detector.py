@@ -10,8 +10,7 @@ import pytest
 import tensorflow as tf
 from trainings import StubDetector, encoded, finished_run, validation_data
 
-from ssd_keras.data.examples import DetectionData, Example
-from ssd_keras.detections import detections_from_outputs
+from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.engine.detector import (
     KerasDetector,
     detect,
@@ -19,8 +18,8 @@ from ssd_keras.engine.detector import (
     load_detector,
     own_detector,
 )
+from ssd_keras.models.post_process import DetectionSettings, detections_from_outputs
 from ssd_keras.presets import from_preset
-from ssd_keras.settings import DetectionSettings
 
 
 def example(image_id, height, width):

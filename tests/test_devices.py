@@ -23,7 +23,7 @@ import pytest
 from trainings import RECIPE_TEXT, TRAIN_DATA, VALIDATION_DATA, difference, recipe, train_data
 
 from ssd_keras.data.pipeline import training_dataset
-from ssd_keras.engine.devices import Devices, check_batch
+from ssd_keras.engine.distributed.devices import Devices, check_batch
 from ssd_keras.engine.train import build_model, train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,8 +155,8 @@ JOINT_LOSS = """
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from ssd_keras.engine.devices import Devices
-from ssd_keras.losses import BoxLoss
+from ssd_keras.engine.distributed.devices import Devices
+from ssd_keras.losses.normalized import BoxLoss
 with Devices("all").joined(4, {}) as joined:
     strategy = tf.distribute.get_strategy()
     def values(context):
@@ -192,7 +192,7 @@ import sys, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import trainings, keras
-from ssd_keras.engine.devices import Devices
+from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.train import train
 from ssd_keras.engine import together
 recipe = trainings.recipe(optimizer="caffe_sgd", epochs=1, batch_size=16)

@@ -10,8 +10,8 @@ from test_doctor import encoded, example, textured
 from ssd_keras import cli
 from ssd_keras.data import DetectionData, load_data
 from ssd_keras.data.splits import load_splits
-from ssd_keras.doctor.check import examine
-from ssd_keras.doctor.divide import divide, join_pairs, share_out
+from ssd_keras.doctor.data_report import examine
+from ssd_keras.doctor.split import divide, join_pairs, share_out
 
 HALVES = {"one": 0.5, "two": 0.5}
 

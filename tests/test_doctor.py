@@ -12,19 +12,18 @@ from PIL import Image
 from ssd_keras import cli
 from ssd_keras.data import DetectionData, Example, load_data
 from ssd_keras.data.splits import Split, load_splits
-from ssd_keras.doctor.check import examine
-from ssd_keras.doctor.counts import count_classes, histogram
+from ssd_keras.doctor.data_report import examine
+from ssd_keras.doctor.duplicates import find_twins, picture_bits, take_fingerprint
 from ssd_keras.doctor.findings import (
     PROBLEM_KINDS,
     box_findings,
     disputed_boxes,
-    edge_counts,
     reader_findings,
     repeated_boxes,
-    shift_findings,
 )
 from ssd_keras.doctor.fix import cleaned, describe_kept
-from ssd_keras.doctor.pictures import find_twins, picture_bits, take_fingerprint
+from ssd_keras.doctor.shift import edge_counts, shift_findings
+from ssd_keras.doctor.statistics import count_classes, histogram
 
 
 def textured(seed: int, size=(120, 90)) -> Image.Image:

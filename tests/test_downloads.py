@@ -7,7 +7,7 @@ import socket
 import pytest
 from http_files import serving
 
-from ssd_keras.downloads import cache_directory, fetch
+from ssd_keras.core.downloads import cache_directory, fetch
 
 CONTENT = bytes(range(256)) * 9000  # 2.3 MB: three blocks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

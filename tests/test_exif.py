@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from ssd_keras.serving.exif import HEAD_SIZE, MOST_SEGMENTS, exif_orientation
+from ssd_keras.exporters.exif import HEAD_SIZE, MOST_SEGMENTS, exif_orientation
 
 ORIENTATION, SHORT, LONG, ASCII = 0x0112, 3, 4, 2
 XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"

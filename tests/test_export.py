@@ -17,10 +17,10 @@ from trainings import finished_run
 from ssd_keras import DetectionSettings, cli, load_detector
 from ssd_keras.data.images import resize_image
 from ssd_keras.engine.detector import KerasDetector
-from ssd_keras.serving import check
-from ssd_keras.serving.export import export
-from ssd_keras.serving.saved_model import write_saved_model
-from ssd_keras.serving.tflite import OUTPUTS, tflite_model
+from ssd_keras.exporters import check
+from ssd_keras.exporters.export import export
+from ssd_keras.exporters.saved_model import write_saved_model
+from ssd_keras.exporters.tflite import OUTPUTS, tflite_model
 
 DATA = "synthetic:shapes@val[:8]"
 

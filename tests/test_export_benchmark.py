@@ -16,8 +16,8 @@ from PIL import Image
 from ssd_keras import load_data, load_detector
 from ssd_keras.data.images import resize_image
 from ssd_keras.engine.evaluate import evaluate
-from ssd_keras.serving.saved_model import write_saved_model
-from ssd_keras.serving.tflite import tflite_model
+from ssd_keras.exporters.saved_model import write_saved_model
+from ssd_keras.exporters.tflite import tflite_model
 
 ROOT = Path(__file__).parent.parent
 COMMAND = ROOT / "export" / "benchmark.py"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ssd_keras import files
-from ssd_keras.files import replacing, replacing_directory
+from ssd_keras.core import files
+from ssd_keras.core.files import replacing, replacing_directory
 
 NUM_FILES, FILE_SIZE = 5, 20_000
 # Under this name the package waits with importing Keras.
@@ -23,7 +23,7 @@ QUICK = "import sys; sys.argv[0] = 'ssd-keras'\n"
 # Replaces a directory by number 1, 2, 3, ...: each file of directory n holds n again and again.
 WRITER = f"""
 import itertools, os
-from ssd_keras.files import replacing_directory
+from ssd_keras.core.files import replacing_directory
 for n in itertools.count(int(sys.argv[2])):
     with replacing_directory(sys.argv[1]) as beside:
         os.makedirs(os.path.join(beside, "deep"))

@@ -5,10 +5,10 @@ import pytest
 from test_doctor import example, split_of
 
 from ssd_keras import from_preset
-from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.doctor.boxes import check_boxes, describe_boxes
-from ssd_keras.doctor.hint import describe_lost, objects_hint
-from ssd_keras.doctor.layout import Layout
+from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.doctor.default_box_grid import Layout
+from ssd_keras.doctor.default_box_report import check_boxes, describe_boxes
+from ssd_keras.doctor.small_objects import describe_lost, objects_hint
 
 REMEDY = (
     "; what helps: a larger model_options.image_size, the default boxes that `ssd-keras data "

@@ -15,15 +15,11 @@ from gold.caffe_nets import NETS
 from PIL import Image
 
 from ssd_keras import from_preset
-from ssd_keras.class_lists import COCO_CLASSES, VOC_CLASSES
-from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.importers.caffe import (
-    caffe_ssd,
-    import_caffe,
-    import_caffe_trunk,
-)
+from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
+from ssd_keras.importers.caffe import caffe_ssd, import_caffe, import_caffe_trunk
 from ssd_keras.importers.caffe_file import PriorBox
-from ssd_keras.importers.importer import import_file
+from ssd_keras.importers.import_file import import_file
 
 GOLD = Path(__file__).parent / "gold"
 SIDES = [1, 0, 3, 2]  # xyxy to yxyx, (x, y, w, h) to (y, x, h, w)

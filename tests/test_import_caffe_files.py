@@ -14,7 +14,7 @@ from ssd_keras import from_preset
 from ssd_keras.importers import caffe
 from ssd_keras.importers.caffe import caffe_ssd, import_caffe, import_caffe_trunk
 from ssd_keras.importers.caffe_file import PriorBox, read_caffemodel
-from ssd_keras.importers.importer import import_file
+from ssd_keras.importers.import_file import import_file
 
 
 @pytest.mark.parametrize("options", [{}, {"legacy": True}, {"double": True}])

@@ -10,12 +10,12 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from ssd_keras.data.images import decode_image, resize_image
-from ssd_keras.importers.importer import import_file
-from ssd_keras.importers.mobilenet import import_mobilenet_trunk
+from ssd_keras.importers.import_file import import_file
 from ssd_keras.importers.tflite_graph import TFLiteGraph
 from ssd_keras.importers.tflite_layers import weights_of
+from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_trunk
 from ssd_keras.models import ssdlite_mobilenet_v2
-from ssd_keras.serving.flatbuffer import operator_name, read_model, write_model
+from ssd_keras.tflite.flatbuffer import operator_name, read_model, write_model
 
 SIDE, ALPHA = 96, 0.35
 REAL = "imagenet_mobilenet_v2_quant.tflite"

@@ -12,15 +12,12 @@ import pytest
 from gold import torch_weights
 from gold.torch_weights import same_detections
 
-from ssd_keras.class_lists import COCO_CLASSES, COCO_CLASSES_BY_ID, UNUSED_COCO_IDS
+from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, UNUSED_COCO_IDS
 from ssd_keras.engine.detector import load_model
 from ssd_keras.importers.pth import read_pth
-from ssd_keras.importers.torchvision import (
-    torchvision_resnet,
-    torchvision_ssd,
-)
+from ssd_keras.importers.torchvision import torchvision_resnet, torchvision_ssd
 from ssd_keras.models import ssd_resnet
-from ssd_keras.models.resnet import resnet50
+from ssd_keras.models.backbones.resnet import resnet50
 
 GOLD = Path(__file__).parent / "gold"
 SIZES = (21, 45, 99, 153, 207, 261, 315)

@@ -16,11 +16,12 @@ import tensorflow as tf
 from exports import pictures
 from gold import scene, torch_weights
 
-from ssd_keras.class_lists import COCO_CLASSES_BY_ID
+from ssd_keras.core.class_names import COCO_CLASSES_BY_ID
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.importers.pth import read_pth
 from ssd_keras.importers.torchvision import torchvision_ssd
-from ssd_keras.losses import BoxLoss, ClassLoss
+from ssd_keras.losses.box import BoxLoss
+from ssd_keras.losses.classification import ClassLoss
 
 REASON = (
     "NOT TESTED: imports beside torchvision's own models need PyTorch: pip install torch "

@@ -9,9 +9,9 @@ import pytest
 
 from ssd_keras import cli
 from ssd_keras.engine.detector import load_model
-from ssd_keras.importers import importer
+from ssd_keras.importers import import_file as importer
 from ssd_keras.importers.object_detection_api import import_object_detection_api
-from ssd_keras.models.vgg import vgg16
+from ssd_keras.models.backbones.vgg import vgg16
 
 
 def test_the_command_writes_a_model(tmp_path, capsys):

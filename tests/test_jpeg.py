@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from test_doctor import encoded, example, split_of, textured
 
-from ssd_keras.doctor.check import examine
-from ssd_keras.doctor.jpeg import find_pixels, missing_share
+from ssd_keras.doctor.data_report import examine
+from ssd_keras.doctor.truncated_jpeg import find_pixels, missing_share
 
 END_MARK = b"\xff\xd9"
 FORMS = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ssd_keras.layers import BatchNormalization, L2Normalize, Preprocessor
+from ssd_keras.models.layers import BatchNormalization, L2Normalize, Preprocessor
 
 pytestmark = pytest.mark.backends
 

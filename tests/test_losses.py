@@ -10,8 +10,10 @@ import pytest
 from gold import scene
 from keras import ops
 
-from ssd_keras.losses import BoxLoss, ClassLoss, mine_hard_negatives, smooth_l1
-from ssd_keras.matching import TargetEncoder
+from ssd_keras.assigners.max_iou import TargetEncoder
+from ssd_keras.losses.box import BoxLoss, smooth_l1
+from ssd_keras.losses.classification import ClassLoss
+from ssd_keras.losses.mining import mine_hard_negatives
 
 pytestmark = pytest.mark.backends
 

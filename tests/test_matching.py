@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from gold import scene
 
-from ssd_keras.boxes import pairwise_iou
-from ssd_keras.matching import TargetEncoder, match_boxes, match_pairs
-from ssd_keras.overlap_index import all_pairs
+from ssd_keras.assigners.max_iou import TargetEncoder, match_boxes, match_pairs
+from ssd_keras.boxes.iou import pairwise_iou
+from ssd_keras.boxes.iou_index import all_pairs
 
 GOLD = Path(__file__).parent / "gold"
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)

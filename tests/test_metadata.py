@@ -8,8 +8,8 @@ import flatbuffers
 import numpy as np
 import pytest
 
-from ssd_keras.serving import metadata
-from ssd_keras.serving.tables import Table, table_bytes
+from ssd_keras.tflite import metadata
+from ssd_keras.tflite.tables import Table, table_bytes
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

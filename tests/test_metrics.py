@@ -12,16 +12,10 @@ import numpy as np
 import pytest
 from scenes import coco_file, detection, example, random_scene
 
-from ssd_keras.data.examples import DetectionData
-from ssd_keras.metrics import (
-    COCO_NAMES,
-    average_precision,
-    coco_metrics,
-    detection_metrics,
-    metrics_table,
-    read_detections,
-    voc_metrics,
-)
+from ssd_keras.data.records import DetectionData
+from ssd_keras.evaluation.coco import COCO_NAMES, coco_metrics
+from ssd_keras.evaluation.metrics import detection_metrics, metrics_table, read_detections
+from ssd_keras.evaluation.voc import average_precision, voc_metrics
 
 
 def gold_scene():
@@ -407,9 +401,9 @@ def test_metrics_import_no_framework_of_their_own():
     source = """
 import sys
 sys.argv = ["ssd-keras"]  # as the command does; everybody else imports the models at once
-import ssd_keras.data.examples
+import ssd_keras.data.records
 known = set(sys.modules)
-import ssd_keras.metrics
+import ssd_keras.evaluation.metrics
 new = {name.split(".")[0] for name in set(sys.modules) - known}
 sys.exit(str(new & {"tensorflow", "keras", "pycocotools", "matplotlib"}) if new else "nothing")
 """

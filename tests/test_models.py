@@ -11,11 +11,13 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.losses import BoxLoss, ClassLoss
+from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.losses.box import BoxLoss
+from ssd_keras.losses.classification import ClassLoss
 from ssd_keras.models import SSD, ConvStyle, ExtraLayer, ssd_vgg16
-from ssd_keras.optimizers import CaffeSGD, WarmUp
-from ssd_keras.settings import DetectionSettings
+from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.optimizers.caffe_sgd import CaffeSGD
+from ssd_keras.optimizers.warm_up import WarmUp
 
 pytestmark = pytest.mark.backends
 

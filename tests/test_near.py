@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ssd_keras.doctor import near
-from ssd_keras.doctor.near import near_pairs
-from ssd_keras.doctor.pictures import NEAR_BITS
+from ssd_keras.doctor import hamming_search as near
+from ssd_keras.doctor.duplicates import NEAR_BITS
+from ssd_keras.doctor.hamming_search import near_pairs
 
 
 def every_pair(looks, most_bits):

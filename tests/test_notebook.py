@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from notebooks import ROOT, assert_is_kept_clean, execute
 
-from ssd_keras.boxes import pairwise_iou
+from ssd_keras.boxes.iou import pairwise_iou
 
 NOTEBOOK = ROOT / "export" / "notebooks" / "to_phone_and_server.ipynb"
 FEWER = {"PICTURES": 64, "EPOCHS": 3, "TEST_PICTURES": 8}

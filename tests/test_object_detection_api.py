@@ -10,12 +10,13 @@ from ai_edge_litert.interpreter import Interpreter
 from exports import pictures
 
 from ssd_keras import DetectionSettings, load_data, training_dataset
-from ssd_keras.boxes import decode_boxes, pairwise_iou
+from ssd_keras.boxes.coding import decode_boxes
+from ssd_keras.boxes.iou import pairwise_iou
+from ssd_keras.exporters.tflite import tflite_model
 from ssd_keras.importers.object_detection_api import import_object_detection_api
 from ssd_keras.models import ssd_mobilenet_v1
-from ssd_keras.models.mobilenet_v1 import mobilenet_v1
-from ssd_keras.serving import flatbuffer
-from ssd_keras.serving.tflite import tflite_model
+from ssd_keras.models.backbones.mobilenet_v1 import mobilenet_v1
+from ssd_keras.tflite import flatbuffer
 
 KEPT = (0, 2, 3)  # labels of the file that have names
 REAL = "coco_ssd_mobilenet_v1_quant.tflite"
@@ -236,7 +237,7 @@ def run_file_of_ours(content, picture):
     ],
 )
 def test_exports_pass_their_check(name, options, tmp_path):
-    from ssd_keras.serving.export import export
+    from ssd_keras.exporters.export import export
 
     report = export(imported(), str(tmp_path / name), pictures=pictures(), **options)
     assert report.num_compared > 20
@@ -479,7 +480,7 @@ def test_real_weights_are_the_published_floats(shared):
 def test_real_weights_reach_their_ap_and_detect_what_the_file_detects(shared):
     from ssd_keras import evaluate
     from ssd_keras.engine.detector import KerasDetector
-    from ssd_keras.serving.export import pictures_of
+    from ssd_keras.exporters.export import pictures_of
 
     model = real(shared)
     data = load_data(f"voc:{shared}/data/voc2012_sample@val", class_names=model.class_names)

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras.optimizers import CaffeSGD, WarmUp
+from ssd_keras.optimizers.caffe_sgd import CaffeSGD
+from ssd_keras.optimizers.warm_up import WarmUp
 
 pytestmark = pytest.mark.backends
 

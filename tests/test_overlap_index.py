@@ -5,9 +5,9 @@ import oracle
 import pytest
 import tensorflow as tf
 
-from ssd_keras.boxes import pairwise_iou
-from ssd_keras.matching import match_near, match_pairs
-from ssd_keras.overlap_index import OverlapIndex, all_pairs
+from ssd_keras.assigners.max_iou import match_near, match_pairs
+from ssd_keras.boxes.iou import pairwise_iou
+from ssd_keras.boxes.iou_index import OverlapIndex, all_pairs
 
 SSD300 = oracle.default_boxes(
     (300, 300),

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageFont, ImageOps
 
+from ssd_keras.assigners.max_iou import TargetEncoder
 from ssd_keras.data import DetectionData, Example, load_data
-from ssd_keras.data.augmentation import Augmentation
+from ssd_keras.data.augmentation.geometry import Augmentation
 from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import (
     element_dataset,
@@ -16,9 +17,8 @@ from ssd_keras.data.pipeline import (
     training_dataset,
     training_examples,
 )
-from ssd_keras.engine.show import training_sheet
-from ssd_keras.matching import TargetEncoder
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.augmentation_sheet import training_sheet
+from ssd_keras.engine.recipes import TrainRecipe
 
 STILL = Augmentation(photometric=False, zoom_out=False, crop=False, flip=False)
 HEIGHT, WIDTH = 40, 60

@@ -8,9 +8,12 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from ssd_keras.detections import detections_from_outputs
-from ssd_keras.serving.postprocess import CLASS_DISTANCE, builtin_detections, class_offsets
-from ssd_keras.settings import DetectionSettings
+from ssd_keras.exporters.tflite_post_process import (
+    CLASS_DISTANCE,
+    builtin_detections,
+    class_offsets,
+)
+from ssd_keras.models.post_process import DetectionSettings, detections_from_outputs
 
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
 KEYS = ("boxes", "classes", "count", "scores")

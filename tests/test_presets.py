@@ -4,17 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from ssd_keras.class_lists import COCO_CLASSES, VOC_CLASSES
-from ssd_keras.presets import (
+from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
+from ssd_keras.engine.recipes import load_recipe
+from ssd_keras.models.builders.paper_sizes import (
     COCO300_SIZES,
     COCO512_SIZES,
-    PRESETS,
     VOC300_SIZES,
     VOC512_SIZES,
-    from_preset,
 )
-from ssd_keras.recipes import load_recipe
-from ssd_keras.settings import DetectionSettings
+from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.presets import PRESETS, from_preset
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 

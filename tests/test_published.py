@@ -14,13 +14,13 @@ import pytest
 from gold import torch_weights
 from http_files import serving
 
-from ssd_keras import cli, presets, published
-from ssd_keras.class_lists import COCO_CLASSES
+from ssd_keras import cli, presets
+from ssd_keras.core.class_names import COCO_CLASSES
 from ssd_keras.engine.detector import load_model
-from ssd_keras.importers import SOURCES
-from ssd_keras.importers.importer import import_published
+from ssd_keras.importers import SOURCES, published
+from ssd_keras.importers.import_file import import_published
 from ssd_keras.importers.object_detection_api import import_object_detection_api
-from ssd_keras.models import resnet
+from ssd_keras.models.backbones import resnet
 from ssd_keras.presets import PRESETS, from_preset
 
 NAME = "object_detection_api_ssd300_mobilenet_v1_coco"

@@ -9,9 +9,9 @@ import tensorflow as tf
 from datasets import SIZE, only_problem, picture_bytes, turned_picture
 
 from ssd_keras.data import load_data
-from ssd_keras.data.class_names import read_label_map, read_names
-from ssd_keras.data.examples import FileSlice
 from ssd_keras.data.pipeline import element_dataset
+from ssd_keras.data.readers.label_map import read_label_map, read_names
+from ssd_keras.data.records import FileSlice
 
 WIDTH, HEIGHT = SIZE  # 100, 80
 
@@ -427,7 +427,7 @@ def test_bad_lists_of_names_are_errors(tmp_path):
 
 
 def test_relative_boxes_of_float32_give_back_whole_pixels():
-    from ssd_keras.data.assemble import to_pixels
+    from ssd_keras.data.readers.assemble import to_pixels
 
     rng = np.random.default_rng(0)
     low = rng.integers(0, 1000, size=(500, 2))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_keras.recipes import TrainRecipe, load_recipe, override
+from ssd_keras.engine.recipes import TrainRecipe, load_recipe, override
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 RECIPE = TrainRecipe(preset="ssd300_vgg16_voc", steps=100)
@@ -185,7 +185,7 @@ def test_recipe_files_load(path):
 def test_load_recipe_runs_the_file(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
-        "from ssd_keras.recipes import TrainRecipe\n"
+        "from ssd_keras.engine.recipes import TrainRecipe\n"
         "RECIPE = TrainRecipe(preset='ssd512_vgg16_coco', epochs=2 + 3, seed=8)\n"
     )
     expected = TrainRecipe(preset="ssd512_vgg16_coco", epochs=5, seed=8)
@@ -202,12 +202,12 @@ def test_load_recipe_runs_the_file(tmp_path):
         ("OTHER = 1", r"must assign a TrainRecipe to the name RECIPE"),
         ("RECIPE = (", r"recipe '.*mine.py' cannot be run: .*was never closed"),
         (
-            "from ssd_keras.recipes import TrainRecipe\n"
+            "from ssd_keras.engine.recipes import TrainRecipe\n"
             "RECIPE = TrainRecipe(preset='ssd300_vgg16_voc', stpes=5)",
             r"cannot be run: .*unexpected keyword argument 'stpes'",
         ),
         (
-            "from ssd_keras.recipes import TrainRecipe\n"
+            "from ssd_keras.engine.recipes import TrainRecipe\n"
             "RECIPE = TrainRecipe(preset='ssd300_vgg16_voc')",
             r"cannot be run: epochs=0 and steps=0",
         ),

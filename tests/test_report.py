@@ -14,11 +14,11 @@ from scenes import detection, example, random_scene
 from trainings import StubDetector, validation_data
 
 from ssd_keras import cli
-from ssd_keras.analysis.matching import match
-from ssd_keras.analysis.mistakes import largest_missed
-from ssd_keras.analysis.report import write_report
-from ssd_keras.data.examples import DetectionData
+from ssd_keras.data.records import DetectionData
 from ssd_keras.engine.evaluate import evaluate, write_json
+from ssd_keras.evaluation.matches import match
+from ssd_keras.evaluation.mistakes import largest_missed
+from ssd_keras.evaluation.report import write_report
 
 EVIL = "<script>document.title='hurt'</script>"
 EVIL_FILE = '"><img src=x onerror=alert(1)>.jpg'
@@ -192,9 +192,9 @@ def test_scoring_with_a_report_imports_no_framework(tmp_path):
     source = """
 import sys
 sys.argv = ["ssd-keras"]
-from ssd_keras.analysis.matching import match
-from ssd_keras.analysis.mistakes import largest_missed
-from ssd_keras.analysis.report import write_report
+from ssd_keras.evaluation.matches import match
+from ssd_keras.evaluation.mistakes import largest_missed
+from ssd_keras.evaluation.report import write_report
 from ssd_keras.data.sources import load_data
 write_report(sys.path.pop(), load_data("synthetic:shapes@val[:2]"), [])
 sys.exit(str({"tensorflow", "keras", "jax"} & sys.modules.keys()))

@@ -8,9 +8,9 @@ import pytest
 from trainings import StubDetector, encoded, write_voc
 
 from ssd_keras.data.sources import load_data
+from ssd_keras.drawing.results import BOX_FORMATS, DetectionResult
 from ssd_keras.engine.detector import detect
 from ssd_keras.engine.evaluate import score
-from ssd_keras.results import BOX_FORMATS, DetectionResult
 
 # ymin, xmin, ymax, xmax of a picture of 200x80 (width x height); the second reaches beyond it.
 BOXES = np.array([[0.25, 0.1, 0.75, 0.3], [-0.5, 0.5, 0.5, 1.25]], np.float32)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from trainings import recipe
 
-from ssd_keras.engine.run import RunDirectory, TrainingState
-from ssd_keras.files import replacing
+from ssd_keras.core.files import replacing
+from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 
 NAMES = ("dog", "traffic light")
 

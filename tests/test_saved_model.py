@@ -19,7 +19,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from ssd_keras import SSD, DetectionSettings
 from ssd_keras.engine.detector import KerasDetector, detect_pictures
-from ssd_keras.serving.saved_model import write_saved_model
+from ssd_keras.exporters.saved_model import write_saved_model
 
 # So high a threshold that some pictures fill their places and some do not.
 SETTINGS = DetectionSettings(0.95, 0.4, 60, 25, clip_boxes=True)

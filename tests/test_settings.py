@@ -5,7 +5,7 @@ import json
 import keras
 import pytest
 
-from ssd_keras.settings import DetectionSettings
+from ssd_keras.models.post_process import DetectionSettings
 
 
 def test_default_settings_are_the_papers():

@@ -9,8 +9,9 @@ import oracle
 import pytest
 from keras import ops
 
-from ssd_keras.settings import DetectionSettings
-from ssd_keras.suppression import Detections, greedy
+from ssd_keras.boxes.nms import greedy
+from ssd_keras.models.detections_layer import Detections
+from ssd_keras.models.post_process import DetectionSettings
 
 pytestmark = pytest.mark.backends
 

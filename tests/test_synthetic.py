@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_keras.data import load_data, synthetic
+from ssd_keras.data import load_data
+from ssd_keras.data.readers import synthetic
 
 SOME = "synthetic:shapes@train[:60]"
 
@@ -44,7 +45,7 @@ def test_sizes_of_the_splits():
 
 def test_the_same_pictures_in_every_process(some):
     code = (
-        "import hashlib; from ssd_keras.data.synthetic import draw_example\n"
+        "import hashlib; from ssd_keras.data.readers.synthetic import draw_example\n"
         "for i in (3, 9): print(hashlib.sha256(draw_example('train', i).read()).hexdigest())"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

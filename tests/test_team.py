@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_keras.engine.team import gather, host_and_port
+from ssd_keras.engine.distributed.process_group import gather, host_and_port
 
 ROOT = Path(__file__).resolve().parents[1]
 CARD = {"recipe": "3f2a"}

@@ -8,9 +8,9 @@ import pytest
 from datasets import SIZE, only_problem, picture_bytes
 
 from ssd_keras.data import load_data
-from ssd_keras.data.examples import FileSlice
 from ssd_keras.data.pipeline import element_dataset
-from ssd_keras.data.voc import VOC_CLASS_NAMES
+from ssd_keras.data.readers.voc import VOC_CLASS_NAMES
+from ssd_keras.data.records import FileSlice
 
 WIDTH, HEIGHT = SIZE  # 100, 80
 PICTURES = [picture_bytes(), picture_bytes("PNG"), picture_bytes(quality=50)]

@@ -11,14 +11,14 @@ from flatbuffers import flexbuffers
 
 from ssd_keras import DetectionSettings
 from ssd_keras.data.images import resize_image
-from ssd_keras.detections import class_scores
+from ssd_keras.exporters.check import check_artefact
+from ssd_keras.exporters.network import hard_swish_in_parts, with_hard_swish_in_parts
+from ssd_keras.exporters.tflite import OUTPUTS, RAW_OUTPUTS, tflite_model
 from ssd_keras.models import SSD
+from ssd_keras.models.post_process import class_scores
 from ssd_keras.presets import PRESETS
-from ssd_keras.serving import flatbuffer
-from ssd_keras.serving.check import check_artefact
-from ssd_keras.serving.metadata import read_labels
-from ssd_keras.serving.network import hard_swish_in_parts, with_hard_swish_in_parts
-from ssd_keras.serving.tflite import OUTPUTS, RAW_OUTPUTS, tflite_model
+from ssd_keras.tflite import flatbuffer
+from ssd_keras.tflite.metadata import read_labels
 
 SETTINGS = DetectionSettings(0.02, 0.4, 60, 25, clip_boxes=True)
 

@@ -260,7 +260,7 @@ def test_a_picture_damaged_between_its_ends_is_named(tmp_path):
     """Readers look at both ends of a file; this damage shows only when it is decoded."""
     from PIL import Image
 
-    from ssd_keras.data.examples import DetectionData
+    from ssd_keras.data.records import DetectionData
 
     noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), "uint8")
     good = train_data().examples[0]

@@ -32,12 +32,12 @@ from trainings import (
     validation_data,
 )
 
+from ssd_keras.core.files import WRITING
 from ssd_keras.data.sources import load_data
 from ssd_keras.engine import train as train_module
 from ssd_keras.engine.callbacks import FiniteLoss
-from ssd_keras.engine.run import RunDirectory
+from ssd_keras.engine.run_directory import RunDirectory
 from ssd_keras.engine.train import train
-from ssd_keras.files import WRITING
 
 KILLS = 20
 # Long enough that most kills come while it trains and saves, not while it starts.

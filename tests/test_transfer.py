@@ -9,7 +9,8 @@ from ssd_keras import DefaultBoxes, TrainRecipe, from_preset
 from ssd_keras.engine.train import build_model, initial_model
 from ssd_keras.models import SSD
 from ssd_keras.models.transfer import known_classes, with_classes
-from ssd_keras.optimizers import AdamW, CaffeSGD
+from ssd_keras.optimizers.adamw import AdamW
+from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 
 OLD, NEW = ("tvmonitor", "dog", "person"), ("person", "moon", "tv", "star")
 

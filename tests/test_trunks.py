@@ -6,10 +6,10 @@ import pytest
 from keras import layers
 
 from ssd_keras.models import build_ssd, ssd_resnet, ssd_vgg16, ssdlite_mobilenet_v3_large
-from ssd_keras.models.mobilenet import mobilenet_v2, mobilenet_v3_large
-from ssd_keras.models.resnet import basic_resnet, resnet18, resnet50
-from ssd_keras.models.trunks import feature_extractor, fold_batch_norm, restride
-from ssd_keras.models.vgg import vgg16
+from ssd_keras.models.backbones.mobilenet import mobilenet_v2, mobilenet_v3_large
+from ssd_keras.models.backbones.resnet import basic_resnet, resnet18, resnet50
+from ssd_keras.models.backbones.surgery import feature_extractor, fold_batch_norm, restride
+from ssd_keras.models.backbones.vgg import vgg16
 
 NINETY = [f"class {index}" for index in range(90)]
 SIZES = (30, 60, 111, 162, 213, 264, 315)

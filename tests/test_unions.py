@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from datasets import coco_image, coco_object, voc_object, write_coco, write_voc
 
-from ssd_keras.class_lists import COCO_CLASSES, VOC_CLASSES
+from ssd_keras.core.class_names import (
+    ALIASES,
+    COCO_CLASSES,
+    VOC_CLASSES,
+    labels_by_name,
+    united_names,
+)
 from ssd_keras.data import load_data
-from ssd_keras.data.assemble import relabel
-from ssd_keras.data.class_names import ALIASES, labels_by_name, united_names
 from ssd_keras.data.data_file import is_data_file
+from ssd_keras.data.readers.assemble import relabel
 from ssd_keras.data.sources import expand, parts_of
 from ssd_keras.data.splits import load_splits, split_names
 

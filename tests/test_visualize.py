@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_keras.visualize import (
+from ssd_keras.drawing.curves import plot_history
+from ssd_keras.drawing.draw import (
     _text_color,
     class_colors,
-    contact_sheet,
     draw_boxes,
     draw_training_example,
-    plot_history,
     save_image,
 )
+from ssd_keras.drawing.sheet import contact_sheet
 
 BACKGROUNDS = {
     "white": np.full((300, 400, 3), 255, np.uint8),
@@ -315,7 +315,7 @@ def test_matplotlib_is_loaded_late_and_pyplot_never(tmp_path):
     source = """
 import sys
 sys.argv[0] = "ssd-keras"  # as the command does; everybody else imports the models at once
-import ssd_keras.visualize as visualize
+import ssd_keras.drawing.draw as visualize
 early = "matplotlib" in sys.modules
 visualize.plot_history([{"epoch": 1, "loss": 2.0}], sys.argv[1])
 print(early, "matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)

@@ -18,10 +18,10 @@ from datasets import (
 
 from ssd_keras import cli
 from ssd_keras.data import load_data
-from ssd_keras.data.class_names import read_label_map
-from ssd_keras.data.copies import describe_copies
+from ssd_keras.data.readers.label_map import read_label_map
 from ssd_keras.data.splits import Split, load_splits
-from ssd_keras.data.write import LAYOUTS, own_layout, write_splits
+from ssd_keras.data.writers.write_splits import LAYOUTS, own_layout, write_splits
+from ssd_keras.data.writers.written_report import describe_copies
 
 
 def source(root):

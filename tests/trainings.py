@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image
 
 from ssd_keras.data.sources import load_data
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe
 
 TRAIN_DATA = "synthetic:shapes@train[:32]"
 VALIDATION_DATA = "synthetic:shapes@val[:8]"
 STEPS_PER_EPOCH = 4  # 32 pictures in batches of 8
-RECIPE_TEXT = """from ssd_keras.recipes import TrainRecipe
+RECIPE_TEXT = """from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd192_small_shapes",

@@ -86,8 +86,8 @@ def write_pictures(directory: str) -> None:
 def write_gallery(directory: str) -> str:
     """One sheet of all annotated pictures."""
     from ssd_keras import contact_sheet
+    from ssd_keras.drawing.draw import save_image
     from ssd_keras.engine.predict import find_pictures, read_picture
-    from ssd_keras.visualize import save_image
 
     path = os.path.join(OUTPUT, "gallery.png")
     images = [read_picture(file) for file in find_pictures([directory])]

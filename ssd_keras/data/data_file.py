@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ssd_keras.class_lists import COCO_CLASSES, VOC_CLASSES
+from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
 
 PARTS = ("train", "validation")
 KEYS = (*PARTS, "classes", "format")

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.data.examples import Example
-from ssd_keras.data.picture_files import read_picture_header
+from ssd_keras.data.image_files import read_picture_header
+from ssd_keras.data.records import Example
 
 # TensorFlow's own default is a fast approximation, one grey level off on average and up to 20;
 # this one gives the pixels of Pillow and OpenCV, for 5 to 20 % more time.

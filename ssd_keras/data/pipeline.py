@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.data.augmentation import Augmentation, augment
-from ssd_keras.data.examples import DetectionData, FileSlice, Picture
+from ssd_keras.assigners.max_iou import TargetEncoder
+from ssd_keras.data.augmentation.geometry import Augmentation, augment
 from ssd_keras.data.images import decode_image, resize_image
-from ssd_keras.matching import TargetEncoder
+from ssd_keras.data.records import DetectionData, FileSlice, Picture
 
 
 def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:

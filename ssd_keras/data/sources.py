@@ -5,16 +5,17 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ssd_keras.data.assemble import unite
-from ssd_keras.data.coco import read_coco
-from ssd_keras.data.csv_table import read_csv
+from ssd_keras.core.text import is_plain_text, one_line
 from ssd_keras.data.data_file import ENDING, PARTS, is_data_file, read_data_file
-from ssd_keras.data.examples import DetectionData, is_plain_text, one_line
-from ssd_keras.data.records import read_tfrecord
-from ssd_keras.data.synthetic import read_synthetic
-from ssd_keras.data.tfds import read_tfds
-from ssd_keras.data.voc import read_voc
-from ssd_keras.data.yolo import read_yolo
+from ssd_keras.data.readers.assemble import unite
+from ssd_keras.data.readers.coco import read_coco
+from ssd_keras.data.readers.csv_table import read_csv
+from ssd_keras.data.readers.synthetic import read_synthetic
+from ssd_keras.data.readers.tfds import read_tfds
+from ssd_keras.data.readers.tfrecord import read_tfrecord
+from ssd_keras.data.readers.voc import read_voc
+from ssd_keras.data.readers.yolo import read_yolo
+from ssd_keras.data.records import DetectionData
 
 
 class Kind(NamedTuple):

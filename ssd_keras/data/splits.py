@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ssd_keras.data.assemble import relabel
-from ssd_keras.data.class_names import united_names
-from ssd_keras.data.examples import DetectionData
+from ssd_keras.core.class_names import united_names
+from ssd_keras.data.readers.assemble import relabel
+from ssd_keras.data.records import DetectionData
 from ssd_keras.data.sources import load_data, parts_of
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ssd_keras.data.examples import DetectionData, Example
+from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.check import Examination
-from ssd_keras.doctor.findings import Shift, find_shift, kind_of, repeated_boxes
+from ssd_keras.doctor.data_report import Examination
+from ssd_keras.doctor.findings import kind_of, repeated_boxes
+from ssd_keras.doctor.shift import Shift, find_shift
 
 OBJECT_KINDS = ("boxes ", "objects ")
 """How the names of those kinds of problems begin that are of single objects."""

@@ -8,12 +8,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ssd_keras.data.examples import DetectionData
+from ssd_keras.data.records import DetectionData
+from ssd_keras.drawing.curves import plot_history
 from ssd_keras.engine.detector import KerasDetector, detect_data
-from ssd_keras.engine.run import RunDirectory, TrainingState
-from ssd_keras.engine.together import OwnModel, alone
-from ssd_keras.metrics import coco_metrics
-from ssd_keras.visualize import plot_history
+from ssd_keras.engine.distributed.sync import OwnModel, alone
+from ssd_keras.engine.run_directory import RunDirectory, TrainingState
+from ssd_keras.evaluation.coco import coco_metrics
 
 
 class ValidationAP(keras.callbacks.Callback):

@@ -11,15 +11,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ssd_keras.data.examples import DetectionData
 from ssd_keras.data.images import read_picture, resize_image
 from ssd_keras.data.pipeline import inference_dataset, naming_broken_pictures
-from ssd_keras.detections import detections_from_outputs
+from ssd_keras.data.records import DetectionData
+from ssd_keras.drawing.results import DetectionResult
+from ssd_keras.models.detections_layer import with_detections
+from ssd_keras.models.post_process import DetectionSettings, detections_from_outputs
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
-from ssd_keras.results import DetectionResult
-from ssd_keras.settings import DetectionSettings
-from ssd_keras.suppression import with_detections
 
 
 class Detector(Protocol):
@@ -104,7 +103,7 @@ def load_detector(path: str, settings: DetectionSettings | None = None) -> Detec
         return KerasDetector(load_model(path), settings)
     if settings is not None:
         raise ValueError(f"{path!r} has its settings inside; pass settings when exporting it.")
-    from ssd_keras.serving.detectors import SavedModelDetector, TFLiteDetector
+    from ssd_keras.exporters.exported_detectors import SavedModelDetector, TFLiteDetector
 
     return SavedModelDetector(path) if is_saved_model else TFLiteDetector(path)
 

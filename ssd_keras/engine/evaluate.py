@@ -4,10 +4,10 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from ssd_keras.analysis.report import check_folder, write_report
-from ssd_keras.data.examples import DetectionData
-from ssd_keras.files import replacing
-from ssd_keras.metrics import detection_metrics, read_detections
+from ssd_keras.core.files import replacing
+from ssd_keras.data.records import DetectionData
+from ssd_keras.evaluation.metrics import detection_metrics, read_detections
+from ssd_keras.evaluation.report import check_folder, write_report
 
 if TYPE_CHECKING:
     from ssd_keras.engine.detector import Detector

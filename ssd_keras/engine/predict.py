@@ -8,9 +8,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ssd_keras.data.images import read_picture
+from ssd_keras.drawing.draw import save_image
 from ssd_keras.engine.detector import Detector, detect_several
 from ssd_keras.engine.evaluate import write_json
-from ssd_keras.visualize import save_image
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 

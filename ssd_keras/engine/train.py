@@ -6,20 +6,29 @@ from collections.abc import Sequence
 
 import keras
 
-from ssd_keras.data.augmentation import Augmentation
-from ssd_keras.data.examples import DetectionData
+from ssd_keras.data.augmentation.geometry import Augmentation
 from ssd_keras.data.pipeline import naming_broken_pictures, training_dataset
-from ssd_keras.doctor.hint import objects_hint
-from ssd_keras.engine.callbacks import FiniteLoss, Progress, RunKeeper, TensorBoardLog, ValidationAP
+from ssd_keras.data.records import DetectionData
+from ssd_keras.doctor.small_objects import objects_hint
+from ssd_keras.engine.callbacks import (
+    FiniteLoss,
+    Progress,
+    RunKeeper,
+    TensorBoardLog,
+    ValidationAP,
+)
 from ssd_keras.engine.detector import load_model
-from ssd_keras.engine.devices import Devices, Joined
-from ssd_keras.engine.run import RunDirectory, TrainingState
-from ssd_keras.losses import BoxLoss, ClassLoss
+from ssd_keras.engine.distributed.devices import Devices, Joined
+from ssd_keras.engine.recipes import TrainRecipe
+from ssd_keras.engine.run_directory import RunDirectory, TrainingState
+from ssd_keras.losses.box import BoxLoss
+from ssd_keras.losses.classification import ClassLoss
 from ssd_keras.models.ssd import SSD
 from ssd_keras.models.transfer import with_classes
-from ssd_keras.optimizers import AdamW, CaffeSGD, WarmUp
+from ssd_keras.optimizers.adamw import AdamW
+from ssd_keras.optimizers.caffe_sgd import CaffeSGD
+from ssd_keras.optimizers.warm_up import WarmUp
 from ssd_keras.presets import PRESETS, from_preset
-from ssd_keras.recipes import TrainRecipe
 
 
 def train(

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ssd_keras.core.files import replacing
+from ssd_keras.core.terminal import quiet
+from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.engine.detector import Detector, detect_several
 from ssd_keras.engine.evaluate import write_json
 from ssd_keras.engine.predict import unique_stems
-from ssd_keras.files import replacing
-from ssd_keras.quiet import quiet
-from ssd_keras.results import DetectionResult
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 # Every build of OpenCV with FFmpeg can write it; H.264 is missing from the wheels.

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import keras
 
-from ssd_keras.default_boxes import VARIANCES
+from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.importers.caffe_file import CaffeNetwork, read_caffemodel
-from ssd_keras.layers import L2Normalize
+from ssd_keras.models.backbones.vgg import vgg16
+from ssd_keras.models.layers import L2Normalize
 from ssd_keras.models.ssd import SSD
-from ssd_keras.models.vgg import vgg16
 from ssd_keras.presets import PRESETS, from_preset
 
 # Layers with heads, and how many cells their maps have on a side.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from ssd_keras.default_boxes import VARIANCES
+from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.importers.caffe_schema import NetParameter
 
 LARGEST_FILE = 2**31 - 1

@@ -7,22 +7,21 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
-from ssd_keras.data.class_names import read_labels
-from ssd_keras.default_boxes import VARIANCES
+from ssd_keras.boxes.default_boxes import VARIANCES
+from ssd_keras.data.readers.label_map import read_labels
+from ssd_keras.exporters.tflite import POST_PROCESSING_OPERATOR
 from ssd_keras.importers.tflite_graph import Operator, TFLiteGraph
 from ssd_keras.importers.tflite_layers import filters, has_relu6, set_weights, weights_of
-from ssd_keras.models.blocks import SAME, ExtraLayer
-from ssd_keras.models.mobilenet_v1 import (
-    CHANNELS,
+from ssd_keras.models.backbones.mobilenet_v1 import CHANNELS, SOURCES, STRIDES
+from ssd_keras.models.blocks import SAME
+from ssd_keras.models.builders.mobilenet_v1 import (
     PREPROCESSOR,
     SETTINGS,
-    SOURCES,
-    STRIDES,
     object_detection_boxes,
     ssd_mobilenet_v1,
 )
+from ssd_keras.models.necks import ExtraLayer
 from ssd_keras.models.ssd import SSD
-from ssd_keras.serving.tflite import POST_PROCESSING_OPERATOR
 
 UNNAMED = ("???", "background", "")
 ACTIVATIONS = {"LOGISTIC": "sigmoid", "SOFTMAX": "softmax"}

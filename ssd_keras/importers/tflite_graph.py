@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ssd_keras.serving.flatbuffer import IDENTIFIER, operator_name, read_model, schema
+from ssd_keras.tflite.flatbuffer import IDENTIFIER, operator_name, read_model, schema
 
 DTYPES = {
     schema.TensorType.FLOAT32: "<f4",

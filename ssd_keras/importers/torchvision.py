@@ -11,21 +11,16 @@ import keras
 import numpy as np
 from keras import layers
 
-from ssd_keras.class_lists import COCO_CLASSES_BY_ID
-from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.layers import L2Normalize
-from ssd_keras.models import resnet, vgg
-from ssd_keras.models.builders import (
-    SSD300_RATIOS,
-    SSD300_STEPS,
-    SSDLITE_EXTRAS,
-    VGG300_EXTRAS,
-    ssdlite_mobilenet_v3_large,
-)
-from ssd_keras.models.mobilenet import MOBILENET_V3_LARGE
+from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.core.class_names import COCO_CLASSES_BY_ID
+from ssd_keras.models.backbones import resnet, vgg
+from ssd_keras.models.backbones.mobilenet import MOBILENET_V3_LARGE
+from ssd_keras.models.builders.paper_sizes import COCO300_SIZES
+from ssd_keras.models.builders.ssdlite import SSDLITE_EXTRAS, ssdlite_mobilenet_v3_large
+from ssd_keras.models.builders.vgg import SSD300_RATIOS, SSD300_STEPS, VGG300_EXTRAS
+from ssd_keras.models.layers import L2Normalize
+from ssd_keras.models.post_process import DetectionSettings
 from ssd_keras.models.ssd import SSD
-from ssd_keras.presets import COCO300_SIZES
-from ssd_keras.settings import DetectionSettings
 
 VGG_PREPROCESSOR = {"mean": (0.48235 * 255, 0.45882 * 255, 0.40784 * 255)}
 """torchvision's mean for SSD300, in 0..255: the paper's to 0.001, with red first."""
@@ -52,7 +47,7 @@ def torchvision_ssd(
         arrays: what `read_pth` gives for `ssd300_vgg16`, or for `ssdlite320_mobilenet_v3_large`
             with the reduced tail (``weights_backbone=None``), which the published weights have.
         class_names: names of the classes without background. Default for 91 outputs COCO's by
-            id, `ssd_keras.class_lists.COCO_CLASSES_BY_ID`; a model with other outputs needs them.
+            id, `ssd_keras.core.class_names.COCO_CLASSES_BY_ID`; a model with other outputs needs them.
         source: what messages call the arrays, for example the file's path.
 
     Returns:

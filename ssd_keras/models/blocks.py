@@ -1,11 +1,11 @@
-"""Convolution blocks from which extra layers, heads and small trunks are made."""
+"""Convolution blocks of necks, heads and small backbones."""
 
 import dataclasses
 
 import keras
 from keras import layers
 
-from ssd_keras.layers import BatchNormalization
+from ssd_keras.models.layers import BatchNormalization
 
 SAME = "same"
 """Padding by TensorFlow's rule: just enough for an output of input / stride, rounded up, the odd
@@ -48,40 +48,6 @@ class ConvStyle:
 
     @classmethod
     def from_config(cls, config: dict) -> "ConvStyle":
-        """Builds the record from `get_config`'s dictionary."""
-        return cls(**config)
-
-
-@keras.saving.register_keras_serializable("ssd_keras")
-@dataclasses.dataclass(frozen=True)
-class ExtraLayer:
-    """One coarser feature map: a 1x1 bottleneck, then a convolution that shrinks the map.
-
-    Args:
-        bottleneck: channels of the 1x1 convolution.
-        filters: channels of the new map.
-        kernel_size: side of the shrinking convolution. Default 3.
-        strides: its stride. Default 2.
-        padding: zeros added on each side, or "same" for TensorFlow's rule. Default 1.
-
-    Example:
-
-    >>> ExtraLayer(128, 256, strides=1, padding=0).kernel_size
-    3
-    """
-
-    bottleneck: int
-    filters: int
-    kernel_size: int = 3
-    strides: int = 2
-    padding: int | str = 1
-
-    def get_config(self) -> dict:
-        """The constructor's arguments, ready for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_config(cls, config: dict) -> "ExtraLayer":
         """Builds the record from `get_config`'s dictionary."""
         return cls(**config)
 
@@ -194,58 +160,3 @@ def finish(x: keras.KerasTensor, name: str, style: ConvStyle) -> keras.KerasTens
     if style.batch_norm:
         x = BatchNormalization(epsilon=style.epsilon, momentum=style.momentum, name=f"{name}_bn")(x)
     return layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)
-
-
-def extra_layer(
-    x: keras.KerasTensor, spec: ExtraLayer, name: str, style: ConvStyle
-) -> keras.KerasTensor:
-    """Builds one `ExtraLayer`.
-
-    Args:
-        x: [B, H, W, C].
-        spec: sizes.
-        name: beginning of the layers' names.
-        style: how the convolutions are built.
-
-    Returns:
-        [B, H', W', spec.filters].
-
-    Raises:
-        ValueError: when the map is too small for the kernel.
-    """
-    least = 1 if spec.padding == SAME else spec.kernel_size - 2 * int(spec.padding)
-    if min(x.shape[1:3]) < least:
-        raise ValueError(
-            f"{name} needs a feature map of {least}x{least} or more but gets "
-            f"{x.shape[1]}x{x.shape[2]}; use a larger image_size or fewer extra layers."
-        )
-    x = conv(x, spec.bottleneck, 1, f"{name}_1", style)
-    if style.separable:
-        x = depthwise_conv(
-            x, spec.kernel_size, f"{name}_depthwise", style, spec.strides, spec.padding
-        )
-        return conv(x, spec.filters, 1, f"{name}_2", style)
-    return conv(x, spec.filters, spec.kernel_size, f"{name}_2", style, spec.strides, spec.padding)
-
-
-def head(x: keras.KerasTensor, channels: int, name: str, style: ConvStyle) -> keras.KerasTensor:
-    """Predicts `channels` numbers at each position from its neighbourhood.
-
-    Args:
-        x: [B, H, W, C].
-        channels: numbers at each position.
-        name: name of the predicting convolution.
-        style: how it is built.
-
-    Returns:
-        [B, H, W, channels], without activation.
-    """
-    if style.separable:
-        x = depthwise_conv(x, 3, f"{name}_depthwise", style, padding=1)
-    return layers.Conv2D(
-        channels,
-        1 if style.separable else style.head_kernel,
-        padding="same",
-        kernel_initializer=style.initializer,
-        name=name,
-    )(x)

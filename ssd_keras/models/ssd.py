@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import layers
 
-from ssd_keras.default_boxes import DefaultBoxes
-from ssd_keras.layers import Preprocessor
-from ssd_keras.losses import BoxLoss, ClassLoss
-from ssd_keras.models.blocks import ConvStyle, ExtraLayer, extra_layer, head
-from ssd_keras.optimizers import CaffeSGD
-from ssd_keras.settings import DetectionSettings, check_score_activation
+from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.losses.box import BoxLoss
+from ssd_keras.losses.classification import ClassLoss, check_score_activation
+from ssd_keras.models.blocks import ConvStyle
+from ssd_keras.models.heads import head
+from ssd_keras.models.layers import Preprocessor
+from ssd_keras.models.necks import ExtraLayer, extra_layer
+from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 
 if TYPE_CHECKING:
-    from ssd_keras.matching import TargetEncoder
-    from ssd_keras.results import DetectionResult
+    from ssd_keras.assigners.max_iou import TargetEncoder
+    from ssd_keras.drawing.results import DetectionResult
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -23,7 +26,7 @@ class SSD(keras.Model):
     """Single Shot MultiBox Detector, a functional Keras model made of parts.
 
     Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, arXiv 1512.02325. The functions
-    of `ssd_keras.models.builders` fix the paper's numbers; this class takes any.
+    of `ssd_keras.models.builders.common` fix the paper's numbers; this class takes any.
 
     Args:
         trunk: `keras.Model` whose outputs are feature maps [B, H, W, C], finest first.
@@ -177,7 +180,7 @@ class SSD(keras.Model):
                 Others of Keras' formats get the raw outputs.
             verbose: print what was written and how it compares with this model. Default True.
             **options: settings, pictures, precision, weights, quantize, post_processing and
-                input_dtype of `ssd_keras.serving.export.export`.
+                input_dtype of `ssd_keras.exporters.export.export`.
 
         Raises:
             ValueError: for a wrong choice, or when the artefact fails its check.
@@ -186,7 +189,7 @@ class SSD(keras.Model):
         if format not in formats:
             super().export(filepath, format=format, verbose=verbose, **options)
             return
-        from ssd_keras.serving.export import export
+        from ssd_keras.exporters.export import export
 
         report = export(self, str(filepath), formats[format], **options)
         if verbose is None or verbose:
@@ -201,7 +204,7 @@ class SSD(keras.Model):
         Returns:
             `TargetEncoder`.
         """
-        from ssd_keras.matching import TargetEncoder
+        from ssd_keras.assigners.max_iou import TargetEncoder
 
         return TargetEncoder(self.default_boxes, self.default_box_spec.variances, **options)
 

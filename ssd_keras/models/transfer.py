@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from ssd_keras.data.class_names import labels_by_name
+from ssd_keras.core.class_names import labels_by_name
 from ssd_keras.models.ssd import SSD
 
 NEW_ROWS = ("mean", "fresh")

@@ -14,8 +14,8 @@ from fuzz.attacks import write_attack
 from fuzz.corpus import NAMED, write_input
 from fuzz.pool import Task
 from ssd_keras.data import DetectionData, Example, load_data
-from ssd_keras.data.examples import fit_box
 from ssd_keras.data.images import decode_image
+from ssd_keras.data.records import fit_box
 
 ATTACK = "attacks"
 ACCEPTED, TOLD, LOST = "accepted", "told", "lost"

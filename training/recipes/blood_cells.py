@@ -14,7 +14,7 @@ From random weights: ``--set trunk_weights= --set model_options.batch_norm=true`
 Results with hardware: training/results/blood_cells.json.
 """
 
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssdlite320_mobilenet_v2_coco",

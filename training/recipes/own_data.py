@@ -9,7 +9,7 @@ The finest map has stride 8, for small objects. Set ``flip_vertical=true`` for p
 an upside.
 """
 
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssdlite320_mobilenet_v2_coco",

@@ -4,7 +4,7 @@
         --validation-data synthetic:shapes@val --output runs/shapes
 """
 
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd192_small_shapes",

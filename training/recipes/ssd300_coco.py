@@ -10,7 +10,7 @@ Paper: arXiv 1512.02325, section 3.6 and table 5. 280k steps at 1e-3, 80k at 1e-
 Reported: AP 25.1 (test-dev). Measured here: not yet, it wants a GPU.
 """
 
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd300_vgg16_coco",

@@ -11,7 +11,7 @@ or train from random weights as this recipe does.
 Reported: no comparable published figure. Measured here: not yet, it wants a GPU.
 """
 
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd300_resnet18_coco",

@@ -9,7 +9,7 @@ Reported: AP about 27 (NVIDIA DeepLearningExamples, SSD300 v1.1, COCO val).
 Measured here: not yet, it wants a GPU.
 """
 
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd300_resnet50_coco",

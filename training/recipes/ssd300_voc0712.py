@@ -10,7 +10,7 @@ Reported: mAP 77.2 (VOC07 test, 11 points); 74.3 with ``--set zoom_out=false --s
 Measured here: not yet, it wants a GPU.
 """
 
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd300_vgg16_voc",

@@ -7,7 +7,7 @@
 Expected: about the paper's 77.2. Measured here: not yet, it wants a GPU.
 """
 
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd300_vgg16_voc",

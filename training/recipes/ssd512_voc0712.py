@@ -10,7 +10,7 @@ Reported: mAP 79.8 (VOC07 test, 11 points); 76.8 without zoom-out. Measured here
 wants a GPU.
 """
 
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd512_vgg16_voc",

@@ -10,7 +10,7 @@ Reported: AP 21.3 for both (MMDetection 3.3, 600 epochs; torchvision, 660 epochs
 not yet, it wants a GPU.
 """
 
-from ssd_keras.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssdlite320_mobilenet_v2_coco",

@@ -1,0 +1,1 @@
+"""Assigners: which default box learns which object."""

@@ -1,0 +1,1 @@
+"""Boxes: formats, IoU, coding, default boxes, NMS."""

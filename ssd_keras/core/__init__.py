@@ -1,0 +1,1 @@
+"""Files, terminal, text, names: what knows nothing of models or data sets."""

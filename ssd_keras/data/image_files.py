@@ -1,0 +1,165 @@
+"""A quick look at picture files: the head and the tail are read, no pixel is decoded."""
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from PIL import Image
+
+from ssd_keras.core.files import lies_within
+from ssd_keras.data.records import Picture, read_picture
+
+SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "BMP": b"BM", "GIF": b"GIF8"}
+KINDS = "JPEG, PNG, BMP or GIF"
+JPEG_START_OF_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+# Cameras and tools pad files after the end mark: where a short tail fails, a long one is read.
+TAIL_SIZES = (4096, 65536)
+EXIF_ORIENTATION = 0x0112
+TURNED_ORIENTATIONS = (5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class PictureHeader:
+    """Height and width of the stored pixels, and how EXIF (1 to 8) wants them turned."""
+
+    height: int
+    width: int
+    orientation: int
+
+
+def read_picture_header(picture: Picture) -> PictureHeader:
+    """Looks at the two ends of a picture.
+
+    Args:
+        picture: JPEG, PNG, BMP or GIF, whatever a file's extension says.
+
+    Returns:
+        Its size and EXIF orientation.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty, not a picture, cut off, or its header cannot be read. The
+            message leaves the path to the caller.
+    """
+    if not isinstance(picture, str):
+        return _read_header(io.BytesIO(read_picture(picture)))
+    if not os.path.isfile(picture):
+        raise FileNotFoundError("the picture is missing; expected a file there")
+    with open(picture, "rb") as file:
+        return _read_header(file)
+
+
+def upright_size(header: PictureHeader) -> tuple[int, int]:
+    """Height and width of a picture after EXIF has turned it.
+
+    Args:
+        header: of the picture.
+
+    Returns:
+        height and width in pixels.
+    """
+    if header.orientation in TURNED_ORIENTATIONS:
+        return header.width, header.height
+    return header.height, header.width
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether the name of a file, as annotations have it, leads out of its folder.
+
+    Args:
+        name: path that should be relative to the folder.
+
+    Returns:
+        True for an absolute path and for one that begins with "..".
+
+    Example:
+
+    >>> leaves_folder("a/../b.jpg"), leaves_folder("a/../../b.jpg")
+    (False, True)
+    """
+    return os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == ".."
+
+
+def check_place(path: str, folders: Sequence[str]) -> None:
+    """Refuses a file that lies elsewhere: the links in data from others may lead anywhere.
+
+    Args:
+        path: the file.
+        folders: the named folders, of which one must hold it; they may be links themselves.
+
+    Raises:
+        ValueError: a symbolic link leads out. The message leaves the path to the caller.
+    """
+    if not any(lies_within(path, folder) for folder in folders):
+        raise ValueError(f"a symbolic link leads out of {folders[0]}; copy the file there")
+
+
+def find_orientation(header: PictureHeader, height: int, width: int) -> int:
+    """How the stored pixels must be turned to be the picture that was annotated.
+
+    Args:
+        header: what the file says.
+        height: annotated rows, in pixels.
+        width: annotated columns, in pixels.
+
+    Returns:
+        1 where the stored sides are the annotated ones; the EXIF orientation where the annotated
+        sides are those of the turned picture.
+
+    Raises:
+        ValueError: neither holds, and the boxes cannot be trusted.
+    """
+    if (header.height, header.width) == (height, width):
+        return 1
+    is_swapped = (header.width, header.height) == (height, width)
+    if is_swapped and header.orientation in TURNED_ORIENTATIONS:
+        return header.orientation
+    raise ValueError(
+        f"the picture has {header.width}x{header.height} pixels; expected {width}x{height} as "
+        "annotated (width x height)"
+    )
+
+
+def _read_header(file: BinaryIO) -> PictureHeader:
+    head = file.read(8)
+    if not head:
+        raise ValueError("the file is empty; expected a picture")
+    kind = next((kind for kind, mark in SIGNATURES.items() if head.startswith(mark)), "")
+    if not kind:
+        raise ValueError(f"not a picture (it starts with {head!r}); expected {KINDS}")
+    if not _ends_properly(file, kind):
+        raise ValueError(f"the {kind} file is cut off; expected its end mark, copy it again")
+    file.seek(0)
+    try:
+        with Image.open(file, formats=[kind]) as picture:
+            width, height = picture.size
+            # Only JPEG: Pillow decodes a whole PNG to look for EXIF data behind its pixels.
+            exif = picture.getexif() if kind == "JPEG" else {}
+            orientation = exif.get(EXIF_ORIENTATION, 1)
+            # TensorFlow takes the colour indices of such a BMP for grey levels.
+            if kind == "BMP" and picture.mode in ("1", "P"):
+                raise ValueError("a BMP with a palette; save it as PNG")
+            # TensorFlow gives the first picture of a GIF alone, not the place it has in the whole.
+            if kind == "GIF" and picture.tile[0][1] != (0, 0, width, height):
+                raise ValueError("its first picture does not fill it; save it as PNG")
+    # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
+    except Exception as error:
+        raise ValueError(f"the {kind} header cannot be read ({error})") from error
+    return PictureHeader(height, width, orientation if orientation in range(1, 9) else 1)
+
+
+def _ends_properly(file: BinaryIO, kind: str) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    if kind not in ("JPEG", "PNG"):
+        return True
+    for tail_size in TAIL_SIZES:
+        file.seek(max(size - tail_size, 0))
+        tail = file.read(tail_size)
+        if kind == "PNG" and b"IEND" in tail:
+            return True
+        # An embedded thumbnail has an end mark too, but the picture's own scan starts after it.
+        if kind == "JPEG" and tail.rfind(JPEG_END) > tail.rfind(JPEG_START_OF_SCAN):
+            return True
+    return False

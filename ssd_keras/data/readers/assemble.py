@@ -1,0 +1,278 @@
+"""From what an annotation file says to examples: looks at pictures, fits boxes, finds labels."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from ssd_keras.core.class_names import labels_by_name, united_names
+from ssd_keras.data.image_files import (
+    check_place,
+    find_orientation,
+    read_picture_header,
+    upright_size,
+)
+from ssd_keras.data.problems import Problem
+from ssd_keras.data.records import Box, DetectionData, Example, Picture, fit_box, place_of
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+class AnnotatedObject(NamedTuple):
+    """One object as a file has it; `item` is its place in the file, such as "object 3"."""
+
+    item: str
+    class_name: str
+    box: Box
+    area: float | None = None
+    is_difficult: bool = False
+    is_crowd: bool = False
+
+
+@dataclass(frozen=True)
+class AnnotatedPicture:
+    """One picture as a file has it; a size of 0 by 0 is to be taken from the picture itself.
+
+    Where `folders` are given, symbolic links must not lead its path out of all of them.
+    """
+
+    image_id: str | int
+    image: Picture
+    height: int
+    width: int
+    annotation_file: str
+    objects: list[AnnotatedObject]
+    folders: Sequence[str] = ()
+
+
+def read_corners(texts: Sequence[str | None]) -> Box:
+    """Four numbers out of the words of a file.
+
+    Args:
+        texts: xmin, ymin, xmax and ymax.
+
+    Returns:
+        left, top, right and bottom as the file has them.
+
+    Raises:
+        ValueError: for words that are no numbers, and for corners in the wrong order.
+    """
+    numbers = " ".join(f"{corner}={text}" for corner, text in zip(CORNERS, texts, strict=True))
+    try:
+        left, top, right, bottom = (float(text or "") for text in texts)
+    except ValueError:
+        raise ValueError(f"box {numbers} is not four numbers; expected finite pixels") from None
+    if right < left or bottom < top:
+        raise ValueError(f"box {numbers} has swapped corners; expected xmin < xmax and ymin < ymax")
+    if right == left or bottom == top:
+        raise ValueError(f"box {numbers} has no area; expected xmin < xmax and ymin < ymax")
+    return left, top, right, bottom
+
+
+def to_pixels(corners: Sequence[float], height: int, width: int) -> Box:
+    """A relative box in pixels.
+
+    Files of relative boxes hold about seven digits: a thousandth of a pixel is what they know, and
+    rounding to it gives back the whole pixels that most boxes came from.
+
+    Args:
+        corners: ymin, xmin, ymax and xmax, as shares of the picture's sides.
+        height: rows of the picture.
+        width: its columns.
+
+    Returns:
+        x, y, width and height in pixels.
+
+    Example:
+
+    >>> to_pixels((0.25, 0.1, 0.75, 0.4), height=80, width=100)
+    (10.0, 20.0, 30.0, 40.0)
+    """
+    top, bottom = (round(float(y) * height, 3) for y in corners[::2])
+    left, right = (round(float(x) * width, 3) for x in corners[1::2])
+    return left, top, round(right - left, 3), round(bottom - top, 3)
+
+
+def size_of(picture: Picture, upright: bool) -> tuple[int, int]:
+    """Height and width of a picture, for readers of relative boxes.
+
+    Args:
+        picture: where it is.
+        upright: whether boxes are of the picture as EXIF turns it, or of its stored pixels.
+
+    Returns:
+        rows and columns in pixels.
+
+    Raises:
+        OSError: it is missing.
+        ValueError: it is no picture.
+    """
+    header = read_picture_header(picture)
+    return upright_size(header) if upright else (header.height, header.width)
+
+
+def map_in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], description: str, progress: bool
+) -> list[Result]:
+    """Calls the function on every item in a few threads.
+
+    Args:
+        function: takes one item.
+        items: what it is called on.
+        description: words in front of the bar.
+        progress: whether a bar is shown.
+
+    Returns:
+        The results in the order of the items.
+    """
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        results: Iterable[Result] = pool.map(function, items)
+        bar = tqdm(results, description, len(items), leave=False, disable=not progress)
+        return list(bar)
+
+
+def assemble(
+    pictures: Sequence[AnnotatedPicture],
+    class_names: Sequence[str],
+    *,
+    check_pictures: bool,
+    progress: bool,
+) -> tuple[tuple[Example, ...], list[Problem]]:
+    """Turns annotated pictures into examples.
+
+    Args:
+        pictures: as the annotation file has them.
+        class_names: names in label order, whose aliases are known; objects of other classes are
+            left out.
+        check_pictures: whether every picture file is looked at.
+        progress: whether a bar is shown.
+
+    Returns:
+        The examples whose picture can be used, and everything that was wrong.
+    """
+
+    def make(picture: AnnotatedPicture) -> tuple[Example | None, list[Problem]]:
+        return _make_example(picture, class_names, label_of, check_pictures)
+
+    label_of = labels_by_name(class_names)
+    made = map_in_threads(make, pictures, "looking at pictures", progress)
+    examples = tuple(example for example, _ in made if example is not None)
+    return examples, [problem for _, problems in made for problem in problems]
+
+
+def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -> DetectionData:
+    """One data set out of several, joined by the names of the classes.
+
+    Args:
+        sources: at least one data set. The first keeps its picture ids; an id that is already
+            taken gets the number of its source in front ("1:000123").
+        class_names: names in label order; None takes the first source's, then what others add
+            (`united_names`).
+
+    Returns:
+        The union, labels changed to match. Category ids of several sources are 1..C.
+    """
+    if len(sources) == 1:
+        return sources[0]
+    if class_names is None:
+        class_names = united_names([data.class_names for data in sources])
+    united: list[DetectionData] = [relabel(data, class_names) for data in sources]
+    examples: list[Example] = []
+    taken: set[str] = set()
+    for number, data in enumerate(united):
+        for example in data.examples:
+            image_id = example.image_id
+            if str(image_id) in taken:
+                image_id = f"{number}:{image_id}"
+            taken.add(str(image_id))
+            examples.append(replace(example, image_id=image_id))
+    problems = tuple(problem for data in united for problem in data.problems)
+    return DetectionData(tuple(class_names), tuple(examples), problems)
+
+
+def relabel(data: DetectionData, class_names: Sequence[str]) -> DetectionData:
+    """The same pictures under other class names.
+
+    Args:
+        data: any data set.
+        class_names: the new names in label order, whose aliases are known.
+
+    Returns:
+        A data set with labels to match; objects of other classes are left out and become problems.
+    """
+    label_of = labels_by_name(class_names)
+    new_labels = np.array([label_of.get(name, -1) for name in data.class_names], np.int32)
+    examples, problems = [], list(data.problems)
+    for example in data.examples:
+        labels = new_labels[example.labels]
+        for index in np.flatnonzero(labels < 0):
+            name = data.class_names[example.labels[index]]
+            what = _unknown_class(name, class_names)
+            problems.append(Problem(f"{example.image_id}", f"object {index + 1} ({name})", what))
+        kept = labels >= 0
+        fields = ("boxes", "is_difficult", "is_crowd", "areas")
+        changes = {field: getattr(example, field)[kept] for field in fields}
+        examples.append(replace(example, labels=labels[kept], **changes))
+    return DetectionData(tuple(class_names), tuple(examples), tuple(problems))
+
+
+def _make_example(
+    picture: AnnotatedPicture,
+    class_names: Sequence[str],
+    label_of: dict[str, int],
+    check_pictures: bool,
+) -> tuple[Example | None, list[Problem]]:
+    height, width, orientation = picture.height, picture.width, 1
+    has_size = height > 0 and width > 0
+    try:
+        if check_pictures or not has_size:
+            if picture.folders and isinstance(picture.image, str):
+                check_place(picture.image, picture.folders)
+            header = read_picture_header(picture.image)
+            if not has_size:
+                height, width = header.height, header.width
+            orientation = find_orientation(header, height, width)
+    except (OSError, ValueError) as error:
+        return None, [Problem(place_of(picture.image, picture.image_id), "", str(error))]
+    kept: list[AnnotatedObject] = []
+    problems: list[Problem] = []
+    for found in picture.objects:
+        item = f"{found.item} ({found.class_name})"
+        if found.class_name not in label_of:
+            what = _unknown_class(found.class_name, class_names)
+            problems.append(Problem(picture.annotation_file, item, what))
+            continue
+        box, what = fit_box(found.box, height, width)
+        if what:
+            mended = "left out" if box is None else "clipped"
+            problems.append(Problem(picture.annotation_file, item, what, mended))
+        if box is not None:
+            kept.append(found._replace(box=box))
+    example = Example(
+        image_id=picture.image_id,
+        image=picture.image,
+        height=height,
+        width=width,
+        boxes=np.array([found.box for found in kept], np.float64).reshape(-1, 4),
+        labels=np.array([label_of[found.class_name] for found in kept], np.int32),
+        is_difficult=np.array([found.is_difficult for found in kept], bool),
+        is_crowd=np.array([found.is_crowd for found in kept], bool),
+        areas=np.array([_area(found) for found in kept], np.float64),
+        orientation=orientation,
+    )
+    return example, problems
+
+
+def _area(found: AnnotatedObject) -> float:
+    return found.box[2] * found.box[3] if found.area is None else found.area
+
+
+def _unknown_class(name: str, class_names: Sequence[str], limit: int = 10) -> str:
+    hidden = len(class_names) - limit
+    more = f" and {hidden} more" if hidden > 0 else ""
+    return f"unknown class '{name}'; expected one of {', '.join(class_names[:limit])}{more}"

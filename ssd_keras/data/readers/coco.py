@@ -1,0 +1,193 @@
+"""COCO annotation files: one JSON file with images, annotations and categories."""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+from ssd_keras.core.class_names import labels_by_name
+from ssd_keras.core.text import is_plain_text
+from ssd_keras.data.image_files import leaves_folder
+from ssd_keras.data.problems import Problem
+from ssd_keras.data.readers.assemble import AnnotatedObject, AnnotatedPicture, assemble
+from ssd_keras.data.records import DetectionData
+
+Record = dict[str, Any]
+SECTIONS = ("images", "annotations", "categories")
+
+
+def read_coco(
+    annotation_file: str,
+    image_folder: str,
+    *,
+    class_names: Sequence[str] | None = None,
+    check_pictures: bool = True,
+    progress: bool = False,
+) -> DetectionData:
+    """Reads a COCO file; boxes and areas stay the file's own doubles.
+
+    Args:
+        annotation_file: the JSON file.
+        image_folder: folder of the pictures; `file_name` may name a folder below it.
+        class_names: names in label order; None takes the file's categories by ascending id, so
+            that gaps between ids vanish.
+        check_pictures: whether every picture file is looked at, default True.
+        progress: whether a bar is shown, default False.
+
+    Returns:
+        The data set; pictures without annotations are in it, objects and pictures that cannot be
+        used are in its problems.
+
+    Raises:
+        FileNotFoundError: the file or the folder is missing.
+        ValueError: the file is not a COCO annotation file.
+    """
+    content = _load_json(annotation_file)
+    if check_pictures and not os.path.isdir(image_folder):
+        raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the pictures")
+    name_of, problems = _read_categories(content["categories"], annotation_file)
+    pictures, more = _read_images(content["images"], annotation_file, image_folder)
+    problems += more + _add_objects(content["annotations"], pictures, name_of, annotation_file)
+    if class_names is None:
+        class_names = list(dict.fromkeys(name_of.values()))
+    examples, more = assemble(
+        list(pictures.values()), class_names, check_pictures=check_pictures, progress=progress
+    )
+    category_ids = match_categories(class_names, name_of)
+    return DetectionData(tuple(class_names), examples, (*problems, *more), category_ids)
+
+
+def _load_json(path: str) -> dict[str, list[Record]]:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no annotation file {path}; expected COCO's JSON there")
+    try:
+        with open(path, "rb") as file:
+            content = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); expected COCO annotations") from error
+    for section in SECTIONS:
+        records = content.get(section) if isinstance(content, dict) else None
+        if not isinstance(records, list) or not all(isinstance(item, dict) for item in records):
+            raise ValueError(
+                f"{path} has no list of records '{section}'; expected COCO annotations with "
+                f"{', '.join(SECTIONS)}"
+            )
+    return content
+
+
+def _read_categories(records: list[Record], file: str) -> tuple[dict[int, str], list[Problem]]:
+    """Name of every category id, by ascending id."""
+    name_of: dict[int, str] = {}
+    problems: list[Problem] = []
+    for number, record in enumerate(records, start=1):
+        category_id, name = record.get("id"), record.get("name")
+        if not isinstance(category_id, int) or not _is_text(name):
+            what = "a category needs a whole number as id and a name"
+        elif category_id in name_of:
+            what = f"category id {category_id} is already '{name_of[category_id]}'"
+        else:
+            name_of[category_id] = name
+            continue
+        problems.append(Problem(file, f"category {number}", what))
+    return dict(sorted(name_of.items())), problems
+
+
+def _read_images(
+    records: list[Record], file: str, folder: str
+) -> tuple[dict[str | int, AnnotatedPicture], list[Problem]]:
+    pictures: dict[str | int, AnnotatedPicture] = {}
+    problems: list[Problem] = []
+    for number, record in enumerate(records, start=1):
+        image_id, name = record.get("id"), record.get("file_name")
+        if not isinstance(image_id, int) and not _is_text(image_id):
+            what = "the image has no id; expected a whole number"
+        elif image_id in pictures:
+            what = f"image id {image_id} is already {pictures[image_id].image!s}"
+        elif not _is_text(name):
+            what = "the image has no file_name; expected a path below the image folder"
+        elif leaves_folder(name):
+            what = f"file_name {name} leaves the image folder; expected a path below it"
+        else:
+            height, width = _side(record.get("height")), _side(record.get("width"))
+            path = os.path.join(folder, name)
+            pictures[image_id] = AnnotatedPicture(
+                image_id, path, height, width, file, [], (folder,)
+            )
+            continue
+        problems.append(Problem(file, f"image {number}", what))
+    return pictures, problems
+
+
+def _add_objects(
+    records: list[Record],
+    pictures: dict[str | int, AnnotatedPicture],
+    name_of: dict[int, str],
+    file: str,
+) -> list[Problem]:
+    problems: list[Problem] = []
+    for number, record in enumerate(records, start=1):
+        item = f"annotation {record.get('id', number)}"
+        image_id, category_id = record.get("image_id"), record.get("category_id")
+        box, area = _numbers(record.get("bbox"), 4), _numbers([record.get("area")], 1)
+        if not isinstance(image_id, (int, str)) or image_id not in pictures:
+            what = f"unknown image_id {image_id!r}; expected the id of one of the images"
+        elif not isinstance(category_id, int) or category_id not in name_of:
+            what = f"unknown category_id {category_id!r}; expected one of the categories"
+        elif box is None:
+            what = f"bbox {record.get('bbox')!r} is not four numbers; expected finite [x, y, w, h]"
+        else:
+            found = AnnotatedObject(
+                item,
+                name_of[category_id],
+                (box[0], box[1], box[2], box[3]),
+                area=None if area is None else area[0],
+                is_crowd=record.get("iscrowd") == 1,
+            )
+            pictures[image_id].objects.append(found)
+            continue
+        problems.append(Problem(file, item, what))
+    return problems
+
+
+def match_categories(class_names: Sequence[str], name_of: dict[int, str]) -> tuple[int, ...]:
+    """The file's id of every class; classes that the file lacks get ids above all of its own.
+
+    Args:
+        class_names: names in label order.
+        name_of: the file's names by id.
+
+    Returns:
+        one id a class.
+    """
+    label_of = labels_by_name(class_names)
+    id_of = {label_of.get(name): category_id for category_id, name in reversed(name_of.items())}
+    next_id = max(name_of, default=0) + 1
+    for label in range(len(class_names)):
+        if label not in id_of:
+            id_of[label] = next_id
+            next_id += 1
+    return tuple(id_of[label] for label in range(len(class_names)))
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and is_plain_text(value)
+
+
+def _numbers(values: Any, count: int) -> list[float] | None:
+    """The values as finite floats, or None where they are not that many numbers."""
+    if not isinstance(values, list) or len(values) != count:
+        return None
+    if not all(isinstance(value, (int, float)) for value in values):
+        return None
+    try:
+        numbers = [float(value) for value in values]
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    return numbers if all(map(math.isfinite, numbers)) else None
+
+
+def _side(value: Any) -> int:
+    """A side in pixels; 0 where the file does not say, and the picture itself is asked."""
+    numbers = _numbers([value], 1)
+    return max(int(numbers[0]), 0) if numbers else 0

@@ -1,0 +1,141 @@
+"""CSV tables: a line for each object, columns by the names in the first line."""
+
+import csv
+import os
+from collections.abc import Sequence
+
+from ssd_keras.core.text import is_plain_text
+from ssd_keras.data.image_files import leaves_folder
+from ssd_keras.data.problems import Problem
+from ssd_keras.data.readers.assemble import (
+    CORNERS,
+    AnnotatedObject,
+    AnnotatedPicture,
+    assemble,
+    read_corners,
+)
+from ssd_keras.data.records import DetectionData
+
+COLUMNS = {
+    "filename": ("filename", "file_name", "image", "image_path", "path"),
+    "class": ("class", "class_name", "label", "name"),
+    "xmin": ("xmin", "x_min", "x1", "left"),
+    "ymin": ("ymin", "y_min", "y1", "top"),
+    "xmax": ("xmax", "x_max", "x2", "right"),
+    "ymax": ("ymax", "y_max", "y2", "bottom"),
+    "difficult": ("difficult", "is_difficult"),
+}
+"""What each column may be called; only the last may be missing."""
+DELIMITERS = ",;\t"
+
+
+def read_csv(
+    table: str,
+    image_folder: str,
+    *,
+    class_names: Sequence[str] | None = None,
+    check_pictures: bool = True,
+    progress: bool = False,
+) -> DetectionData:
+    """Reads a table with the columns filename, class, xmin, ymin, xmax and ymax.
+
+    Corners are pixels from 0, and width = xmax - xmin. A line without class and corners is a
+    picture without objects. Other names of the columns are in `COLUMNS`; a column `difficult` may
+    say 1.
+
+    Args:
+        table: the file, with commas, semicolons or tabs.
+        image_folder: folder of the pictures; a filename may name a folder below it.
+        class_names: names in label order; None takes the names found, sorted.
+        check_pictures: whether every picture file is looked at, default True. Sizes are taken
+            from the pictures.
+        progress: whether a bar is shown, default False.
+
+    Returns:
+        The data set; objects and pictures that cannot be used are in its problems.
+
+    Raises:
+        FileNotFoundError: the file or the folder is missing.
+        ValueError: the file is no such table.
+    """
+    if not os.path.isfile(table):
+        raise FileNotFoundError(f"no table {table}; expected a CSV file there")
+    if not os.path.isdir(image_folder):
+        raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the pictures")
+    pictures: dict[str, AnnotatedPicture] = {}
+    problems: list[Problem] = []
+    with open(table, encoding="utf-8-sig", errors="replace", newline="") as file:
+        first = file.readline()
+        delimiter = max(DELIMITERS, key=first.count)
+        file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter)
+        try:
+            places = _find_columns(next(reader, []), table)
+            for cells in reader:
+                row = {name: _cell(cells, place) for name, place in places.items()}
+                if any(cell.strip() for cell in cells):
+                    _add_row(row, reader.line_num, table, image_folder, pictures, problems)
+        except csv.Error as error:
+            raise ValueError(f"{table}: line {reader.line_num} is no CSV ({error})") from error
+    annotated = list(pictures.values())
+    if class_names is None:
+        class_names = sorted({found.class_name for each in annotated for found in each.objects})
+    examples, more = assemble(
+        annotated, class_names, check_pictures=check_pictures, progress=progress
+    )
+    return DetectionData(tuple(class_names), examples, (*problems, *more))
+
+
+def _find_columns(header: Sequence[str], table: str) -> dict[str, int]:
+    titles = [title.strip().lower() for title in header]
+    places: dict[str, int] = {}
+    for name, known in COLUMNS.items():
+        found = [titles.index(title) for title in known if title in titles]
+        if found:
+            places[name] = found[0]
+        elif name != "difficult":
+            raise ValueError(
+                f"{table} has no column '{name}' ({', '.join(known)}) in its first line: "
+                f"{', '.join(titles)[:100]!r}; expected filename,class,xmin,ymin,xmax,ymax"
+            )
+    return places
+
+
+def _cell(cells: Sequence[str], place: int) -> str:
+    return cells[place].strip() if place < len(cells) else ""
+
+
+def _add_row(
+    row: dict[str, str],
+    line: int,
+    table: str,
+    folder: str,
+    pictures: dict[str, AnnotatedPicture],
+    problems: list[Problem],
+) -> None:
+    name, class_name = row["filename"], row["class"]
+    try:
+        if not name:
+            raise ValueError("the line has no filename; expected a path below the image folder")
+        if not is_plain_text(name):
+            raise ValueError(f"filename {name!r} is not one line of plain text")
+        if leaves_folder(name):
+            raise ValueError(f"filename {name} leaves the image folder; expected a path below it")
+        path = os.path.join(folder, name)
+        stem = os.path.splitext(name)[0]
+        picture = pictures.setdefault(
+            name, AnnotatedPicture(stem, path, 0, 0, table, [], (folder,))
+        )
+        texts = [row[corner] for corner in CORNERS]
+        if not class_name and not any(texts):
+            return
+        if not is_plain_text(class_name):
+            raise ValueError("the object has no class name; expected one")
+        left, top, right, bottom = read_corners(texts)
+    except ValueError as error:
+        problems.append(Problem(table, f"line {line}", str(error)))
+        return
+    box = (left, top, right - left, bottom - top)
+    is_difficult = row.get("difficult") == "1"
+    found = AnnotatedObject(f"line {line}", class_name, box, is_difficult=is_difficult)
+    picture.objects.append(found)

@@ -1,0 +1,202 @@
+"""Data sets of TensorFlow Datasets that are prepared on this machine."""
+
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from ssd_keras.core.terminal import import_tensorflow
+from ssd_keras.data.problems import Problem
+from ssd_keras.data.readers.assemble import (
+    AnnotatedObject,
+    AnnotatedPicture,
+    assemble,
+    size_of,
+    to_pixels,
+)
+from ssd_keras.data.readers.tfrecord import RECORD_HEADER, record_offsets
+from ssd_keras.data.records import Box, DetectionData, FileSlice, Picture
+
+
+def read_tfds(
+    name: str,
+    split: str,
+    *,
+    class_names: Sequence[str] | None = None,
+    check_pictures: bool = True,
+    progress: bool = False,
+) -> DetectionData:
+    """Reads a prepared data set; its pictures stay in its TFRecords, none is copied or decoded.
+
+    `voc` keeps VOC's pixels, which start at 1 and include both corners, as shares of the
+    picture's sides: they are converted as by `read_voc`. The pictures of sets that are stored as
+    ArrayRecords, which compress them, are held in memory.
+
+    Args:
+        name: such as "voc/2007", "voc/2012" or "coco/2017", prepared in $TFDS_DATA_DIR or
+            ~/tensorflow_datasets; or the folder of a prepared set. Its features must have a
+            picture and a sequence with a box and a class label.
+        split: such as "train", "train+validation" or "train[:10%]".
+        class_names: names in label order; None takes the set's own.
+        check_pictures: whether every picture is looked at, default True.
+        progress: whether a bar is shown, default False.
+
+    Returns:
+        The data set; objects and pictures that cannot be used are in its problems.
+
+    Raises:
+        ValueError: tensorflow-datasets is not installed, the set is unknown, not prepared or not
+            for detection, or there is no such split.
+    """
+    tfds = _import_tfds()
+    builder = _prepared(tfds, name)
+    keys = _find_keys(tfds, builder)
+    own_names = builder.info.features[keys.sequence].feature[keys.label].names
+    to_box = _voc_pixels if builder.name == "voc" else to_pixels
+    annotated: list[AnnotatedPicture] = []
+    problems: list[Problem] = []
+    for number, (element, picture) in enumerate(_elements(tfds, builder, split, keys, progress)):
+        image_id = _image_id(element, number)
+        place = f"tfds:{name}@{split}: picture {image_id}"
+        try:
+            height, width = size_of(element[keys.picture], upright=False)
+        except ValueError as error:
+            problems.append(Problem(place, "", str(error)))
+            continue
+        objects = element[keys.sequence]
+        boxes = [to_box(box, height, width) for box in objects[keys.box]]
+        found = _objects(objects, boxes, [own_names[label] for label in objects[keys.label]])
+        annotated.append(AnnotatedPicture(image_id, picture, height, width, place, found))
+    names = own_names if class_names is None else class_names
+    examples, more = assemble(annotated, names, check_pictures=check_pictures, progress=progress)
+    return DetectionData(tuple(names), examples, (*problems, *more))
+
+
+class _Keys(NamedTuple):
+    """Names of the features: of the picture, of the sequence of objects, and in the sequence."""
+
+    picture: str
+    sequence: str
+    box: str
+    label: str
+
+
+def _import_tfds() -> Any:
+    import_tensorflow()
+    try:
+        import tensorflow_datasets
+    except ImportError:
+        raise ValueError(
+            "tensorflow-datasets is missing; pip install tensorflow-datasets"
+        ) from None
+    return tensorflow_datasets
+
+
+def _prepared(tfds: Any, name: str) -> Any:
+    try:
+        if os.path.isdir(name):
+            return tfds.builder_from_directory(name)
+        builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
+    except (ValueError, OSError, tfds.core.registered.DatasetNotFoundError) as error:
+        words = " ".join(str(error).split())[:150]
+        raise ValueError(f"unknown data set '{name}' ({words}); expected as voc/2007") from error
+    if not builder.info.splits:
+        raise ValueError(
+            f"'{name}' is not prepared in {builder.data_dir}; run `tfds build {name}`, or set "
+            "TFDS_DATA_DIR to where it is"
+        )
+    return builder
+
+
+def _find_keys(tfds: Any, builder: Any) -> _Keys:
+    """The first picture, and the first sequence that has a box and a class label."""
+    features = builder.info.features
+    pictures = [key for key, value in features.items() if isinstance(value, tfds.features.Image)]
+    for key, value in features.items():
+        inner = getattr(value, "feature", None)
+        if not isinstance(inner, tfds.features.FeaturesDict):
+            continue
+        boxes = [k for k, v in inner.items() if isinstance(v, tfds.features.BBoxFeature)]
+        labels = [k for k, v in inner.items() if isinstance(v, tfds.features.ClassLabel)]
+        labels.sort(key=lambda name: name != "label")  # VOC has poses as labels too
+        if pictures and boxes and labels:
+            return _Keys(pictures[0], key, boxes[0], labels[0])
+    raise ValueError(
+        f"the features {', '.join(features)} are not those of detection; expected a picture and a "
+        "sequence with a box and a class label"
+    )
+
+
+def _elements(
+    tfds: Any, builder: Any, split: str, keys: _Keys, progress: bool
+) -> Iterator[tuple[dict[str, Any], Picture]]:
+    """The elements with their pictures still encoded, and where each picture is."""
+    in_records = builder.info.file_format is tfds.core.FileFormat.TFRECORD
+    options = {"split": split, "decoders": {keys.picture: tfds.decode.SkipDecoding()}}
+    try:
+        if in_records:
+            config = tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1)
+            dataset = builder.as_dataset(shuffle_files=False, read_config=config, **options)
+            elements = tfds.as_numpy(dataset)
+        else:
+            dataset = elements = builder.as_data_source(**options)
+    except (ValueError, KeyError, AssertionError) as error:
+        raise ValueError(
+            f"no split '{split}'; expected {', '.join(builder.info.splits)}, or as train[:10%]"
+        ) from error
+    offsets: dict[str, list[int]] = {}
+    bar = tqdm(elements, "reading records", len(dataset), leave=False, disable=not progress)
+    for element in bar:
+        encoded = bytes(element[keys.picture])
+        picture: Picture = encoded
+        file, _, index = element.get("tfds_id", b"").decode().rpartition("__")
+        path = os.path.join(builder.data_dir, file)
+        if in_records and os.path.isfile(path):
+            if path not in offsets:
+                offsets[path] = record_offsets(path)
+            picture = _slice(path, offsets[path][int(index)], encoded)
+        yield element, picture
+
+
+def _slice(path: str, offset: int, encoded: bytes) -> Picture:
+    """The picture's place in its record; the bytes themselves where it is stored otherwise."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        (length,) = struct.unpack("<Q", file.read(RECORD_HEADER)[:8])
+        found = file.read(length).find(encoded)
+    return FileSlice(path, offset + RECORD_HEADER + found, len(encoded)) if found >= 0 else encoded
+
+
+def _objects(
+    objects: dict[str, Any], boxes: Sequence[Box], names: Sequence[str]
+) -> list[AnnotatedObject]:
+    absent = [False] * len(boxes)
+    difficult, crowd = (objects.get(key, absent) for key in ("is_difficult", "is_crowd"))
+    areas = objects.get("area", [None] * len(boxes))
+    return [
+        AnnotatedObject(
+            f"object {index + 1}",
+            names[index],
+            box,
+            area=None if areas[index] is None else float(areas[index]),
+            is_difficult=bool(difficult[index]),
+            is_crowd=bool(crowd[index]),
+        )
+        for index, box in enumerate(boxes)
+    ]
+
+
+def _voc_pixels(corners: Sequence[float], height: int, width: int) -> Box:
+    """VOC's corners count pixels from 1, and both belong to the box."""
+    left, top, box_width, box_height = to_pixels(corners, height, width)
+    return left - 1, top - 1, box_width + 1, box_height + 1
+
+
+def _image_id(element: dict[str, Any], number: int) -> str | int:
+    if "image/id" in element:
+        return int(element["image/id"])
+    if "image/filename" in element:
+        return os.path.splitext(element["image/filename"].decode())[0]
+    return number

@@ -1,0 +1,257 @@
+"""TFRecord files with the keys of the TF Object Detection API."""
+
+import glob
+import math
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ssd_keras.core.terminal import import_tensorflow
+from ssd_keras.core.text import is_plain_text
+from ssd_keras.data.problems import Problem
+from ssd_keras.data.readers.assemble import (
+    AnnotatedObject,
+    AnnotatedPicture,
+    assemble,
+    map_in_threads,
+    size_of,
+    to_pixels,
+)
+from ssd_keras.data.readers.coco import match_categories
+from ssd_keras.data.readers.label_map import read_label_map
+from ssd_keras.data.records import DetectionData, FileSlice
+
+CORNER_KEYS = tuple(f"image/object/bbox/{name}" for name in ("ymin", "xmin", "ymax", "xmax"))
+RECORD_HEADER, RECORD_FOOTER = 12, 4
+"""Bytes around the content of a record: its length with a checksum, and the content's checksum."""
+
+
+def read_tfrecord(
+    pattern: str,
+    label_map: str = "",
+    *,
+    class_names: Sequence[str] | None = None,
+    check_pictures: bool = True,
+    progress: bool = False,
+) -> DetectionData:
+    """Reads TFRecords; their pictures stay in the files, none is copied.
+
+    Boxes are relative; see `ssd_keras.data.readers.assemble.to_pixels`. Objects are named by
+    image/object/class/text, or by image/object/class/label and the label map.
+
+    Args:
+        pattern: path of the files with the wildcards * and ?, such as "train-*.tfrecord".
+        label_map: a .pbtxt file or a list of names a line; "" (default) where the records have
+            texts.
+        class_names: names in label order; None takes those of the label map, else those found, by
+            their number where all have one, else sorted.
+        check_pictures: whether every picture is looked at, default True.
+        progress: whether a bar is shown, default False.
+
+    Returns:
+        The data set; objects, pictures and records that cannot be used are in its problems.
+
+    Raises:
+        FileNotFoundError: no file matches, or there is no such label map.
+    """
+    files = sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
+    if not files:
+        raise FileNotFoundError(f"no file matches {pattern}; expected TFRecord files there")
+    name_of = read_label_map(label_map) if label_map else {}
+    import_tensorflow()  # before there are threads: they would import it each
+    parsed = map_in_threads(
+        lambda path: _read_file(path, name_of), files, "reading records", progress
+    )
+    problems = [problem for _, found, _ in parsed for problem in found]
+    annotated: dict[str | int, AnnotatedPicture] = {}
+    for picture in (picture for pictures, _, _ in parsed for picture in pictures):
+        if picture.image_id in annotated:
+            what = "a picture of this id is there already"
+            problems.append(Problem(picture.annotation_file, str(picture.image_id), what))
+        else:
+            annotated[picture.image_id] = picture
+    if not name_of:
+        name_of = _found_names([pair for _, _, pairs in parsed for pair in pairs])
+    if class_names is None:
+        class_names = list(dict.fromkeys(name_of.values()))
+    examples, more = assemble(
+        list(annotated.values()), class_names, check_pictures=check_pictures, progress=progress
+    )
+    category_ids = match_categories(class_names, name_of)
+    return DetectionData(tuple(class_names), examples, (*problems, *more), category_ids)
+
+
+def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
+    """The records of one TFRecord file, their checksums verified.
+
+    Args:
+        path: the file, not compressed.
+
+    Yields:
+        where a record's content begins in the file, in bytes, and the content.
+
+    Raises:
+        ValueError: the file is compressed or damaged.
+    """
+    import tensorflow as tf
+
+    with open(path, "rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            raise ValueError("the file is compressed with gzip; decompress it with gunzip")
+    offsets = record_offsets(path)
+    offset = number = 0
+    error: Exception | None = None
+    try:
+        # TensorFlow trusts a record's length, and dies of one that is absurd.
+        for record in tf.data.TFRecordDataset(path).take(len(offsets)).as_numpy_iterator():
+            yield offset + RECORD_HEADER, record
+            offset += RECORD_HEADER + len(record) + RECORD_FOOTER
+            number += 1
+    except tf.errors.OpError as caught:
+        error = caught
+    # Less than a header at the end is no error to TensorFlow.
+    if error or offset != os.path.getsize(path):
+        raise ValueError(
+            f"the file is damaged after record {number} (byte {offset}); expected TFRecords"
+        ) from error
+
+
+def record_offsets(path: str) -> list[int]:
+    """Where the records of a TFRecord file begin; their contents are passed over.
+
+    Args:
+        path: the file, not compressed.
+
+    Returns:
+        bytes from the start, one for each record that is whole by its stated length, up to the
+        first that is not.
+    """
+    offsets, offset, size = [], 0, os.path.getsize(path)
+    with open(path, "rb") as file:
+        while len(head := file.read(RECORD_HEADER)) == RECORD_HEADER:
+            (length,) = struct.unpack("<Q", head[:8])
+            end = offset + RECORD_HEADER + length + RECORD_FOOTER
+            if end > size:
+                break
+            offsets.append(offset)
+            offset = end
+            file.seek(offset)
+    return offsets
+
+
+def _read_file(
+    path: str, name_of: dict[int, str]
+) -> tuple[list[AnnotatedPicture], list[Problem], list[tuple[str, int]]]:
+    """Pictures, problems, and pairs of class name and number (0: none)."""
+    pictures: list[AnnotatedPicture] = []
+    problems: list[Problem] = []
+    pairs: dict[tuple[str, int], None] = {}
+    records = iterate_records(path)
+    number = 0
+    while True:
+        number += 1
+        try:
+            offset, record = next(records)
+        except StopIteration:
+            break
+        except (OSError, ValueError) as error:
+            problems.append(Problem(path, "", str(error), "the rest left out"))
+            break
+        item = f"record {number}"
+        try:
+            picture, found = _read_record(record, path, offset, item, name_of, pairs)
+        except (OSError, ValueError) as error:
+            problems.append(Problem(path, item, str(error)))
+            continue
+        pictures.append(picture)
+        problems += found
+    return pictures, problems, list(pairs)
+
+
+def _read_record(
+    record: bytes,
+    path: str,
+    offset: int,
+    item: str,
+    name_of: dict[int, str],
+    pairs: dict[tuple[str, int], None],
+) -> tuple[AnnotatedPicture, list[Problem]]:
+    features = _parse(record)
+    encoded = _bytes(features, "image/encoded")
+    if not encoded or not encoded[0]:
+        raise ValueError("the record has no image/encoded; expected a picture")
+    place = FileSlice(path, offset + record.find(encoded[0]), len(encoded[0]))
+    sides = [_numbers(features, key) for key in ("image/height", "image/width")]
+    if all(side and 0 < side[0] < math.inf for side in sides):
+        height, width = (int(side[0]) for side in sides)
+    else:
+        height, width = size_of(encoded[0], upright=False)
+    columns = [_numbers(features, key) for key in CORNER_KEYS]
+    texts = [text.decode("utf-8", "replace") for text in _bytes(features, _class("text"))]
+    numbers = [int(number) for number in _numbers(features, _class("label"))]
+    count = len(columns[0])
+    if any(len(column) != count for column in columns):
+        lengths = ", ".join(f"{len(column)}" for column in columns)
+        raise ValueError(f"ymin, xmin, ymax, xmax have {lengths} numbers; expected as many of each")
+    objects: list[AnnotatedObject] = []
+    problems: list[Problem] = []
+    extra = {
+        name: _numbers(features, f"image/object/{name}")
+        for name in ("difficult", "is_crowd", "area")
+    }
+    extra = {name: values for name, values in extra.items() if len(values) == count}
+    for index in range(count):
+        label = numbers[index] if len(numbers) == count else 0
+        text = texts[index] if len(texts) == count else name_of.get(label, "")
+        if not is_plain_text(text):
+            what = f"unknown class {label}; expected class/text, or a label of the label map"
+            problems.append(Problem(path, f"{item}, object {index + 1}", what))
+            continue
+        pairs[text, label] = None
+        objects.append(
+            AnnotatedObject(
+                f"{item}, object {index + 1}",
+                text,
+                to_pixels([column[index] for column in columns], height, width),
+                area=float(extra["area"][index]) if "area" in extra else None,
+                is_difficult=bool(extra["difficult"][index]) if "difficult" in extra else False,
+                is_crowd=bool(extra["is_crowd"][index]) if "is_crowd" in extra else False,
+            )
+        )
+    names = _bytes(features, "image/source_id") + _bytes(features, "image/filename")
+    image_id = next((name.decode("utf-8", "replace") for name in names if name), f"{path}:{item}")
+    return AnnotatedPicture(image_id, place, height, width, path, objects), problems
+
+
+def _parse(record: bytes) -> Any:
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        return tf.train.Example.FromString(record).features.feature
+    except DecodeError as error:
+        raise ValueError("the record is no tf.train.Example; expected one") from error
+
+
+def _bytes(features: Any, key: str) -> list[bytes]:
+    return list(features[key].bytes_list.value) if key in features else []
+
+
+def _numbers(features: Any, key: str) -> list[float]:
+    """Whole or real numbers; tools disagree on which."""
+    if key not in features:
+        return []
+    return list(features[key].float_list.value) or list(features[key].int64_list.value)
+
+
+def _class(name: str) -> str:
+    return f"image/object/class/{name}"
+
+
+def _found_names(pairs: Sequence[tuple[str, int]]) -> dict[int, str]:
+    """Names by number where every name has one of its own, else sorted and numbered from 1."""
+    name_of = {number: name for name, number in pairs if number > 0}
+    if len(name_of) == len({*pairs}) == len({name for name, _ in pairs}):
+        return dict(sorted(name_of.items()))
+    return dict(enumerate(sorted({name for name, _ in pairs}), start=1))

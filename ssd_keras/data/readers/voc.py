@@ -1,0 +1,197 @@
+"""PASCAL VOC folders: Annotations/ID.xml, JPEGImages/ID.jpg and ImageSets/Main/SPLIT.txt."""
+
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+
+from ssd_keras.core.text import is_plain_text
+from ssd_keras.data.image_files import check_place
+from ssd_keras.data.problems import Problem
+from ssd_keras.data.readers.assemble import (
+    CORNERS,
+    AnnotatedObject,
+    AnnotatedPicture,
+    assemble,
+    map_in_threads,
+    read_corners,
+)
+from ssd_keras.data.records import DetectionData
+
+VOC_CLASS_NAMES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+EVERYTHING = "all"
+PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp", ".gif")
+
+
+def read_voc(
+    root: str,
+    split: str,
+    *,
+    class_names: Sequence[str] | None = None,
+    check_pictures: bool = True,
+    progress: bool = False,
+) -> DetectionData:
+    """Reads one split of a folder in VOC's layout.
+
+    VOC's pixels start at 1 and both corners belong to the box, so x = xmin - 1 and
+    width = xmax - xmin + 1.
+
+    Args:
+        root: folder with Annotations/, JPEGImages/ and ImageSets/Main/.
+        split: name of a file in ImageSets/Main, without .txt. VOC's per-class files (an id and a
+            flag a line) give the same pictures as the split they belong to. "all", where there is
+            no such file, is every picture; annotations and pictures may then lie in the root.
+        class_names: names in label order; None takes VOC's twenty where all names found are among
+            them, else the names found, sorted.
+        check_pictures: whether every picture file is looked at, default True.
+        progress: whether a bar is shown, default False.
+
+    Returns:
+        The data set; objects and pictures that cannot be used are in its problems.
+
+    Raises:
+        FileNotFoundError: a folder or the split file is missing.
+    """
+    split_file = os.path.join(root, "ImageSets", "Main", f"{split}.txt")
+    is_whole = split == EVERYTHING and not os.path.lexists(split_file)
+    annotation_folder, picture_folder = _find_folders(root, is_whole, check_pictures)
+    annotations = _list_files(annotation_folder, (".xml",))
+    pictures = _list_files(picture_folder, PICTURE_EXTENSIONS)
+    problems: list[Problem] = []
+    if is_whole:
+        stems = sorted({*annotations, *pictures})
+    else:
+        stems = _read_split(root, split_file, annotations, problems)
+
+    def read(stem: str) -> tuple[AnnotatedPicture | None, list[Problem]]:
+        if stem not in annotations:
+            missing = os.path.join(annotation_folder, f"{stem}.xml")
+            return None, [Problem(missing, "", "the annotation file is missing; expected it there")]
+        picture = pictures.get(stem) or os.path.join(picture_folder, f"{stem}.jpg")
+        return _read_annotation(root, stem, annotations[stem], picture)
+
+    parsed = map_in_threads(read, stems, "reading annotations", progress)
+    problems += [problem for _, found in parsed for problem in found]
+    annotated = [picture for picture, _ in parsed if picture is not None]
+    if class_names is None:
+        names = {found.class_name for picture in annotated for found in picture.objects}
+        class_names = VOC_CLASS_NAMES if names <= set(VOC_CLASS_NAMES) else sorted(names)
+    examples, more = assemble(
+        annotated, class_names, check_pictures=check_pictures, progress=progress
+    )
+    return DetectionData(tuple(class_names), examples, (*problems, *more))
+
+
+def _find_folders(root: str, is_whole: bool, check_pictures: bool) -> tuple[str, str]:
+    """The folders of annotations and of pictures."""
+    annotations, pictures = (os.path.join(root, name) for name in ("Annotations", "JPEGImages"))
+    if is_whole and os.path.isdir(root) and not os.path.isdir(annotations):
+        return root, pictures if os.path.isdir(pictures) else root
+    needed = [] if is_whole else ["ImageSets/Main"]
+    for folder in ("Annotations", *needed, *(["JPEGImages"] if check_pictures else [])):
+        if not os.path.isdir(os.path.join(root, folder)):
+            all_of_it = "; @all takes all pictures" if folder == "ImageSets/Main" else ""
+            raise FileNotFoundError(
+                f"no folder {folder} in {root}; expected VOC's layout there{all_of_it}"
+            )
+    return annotations, pictures
+
+
+def _list_files(folder: str, extensions: Sequence[str]) -> dict[str, str]:
+    """Path of every stem; only what lies in the folder itself can be found by a split file."""
+    if not os.path.isdir(folder):
+        return {}
+    names = set(os.listdir(folder))
+    found: dict[str, str] = {}
+    for extension in reversed(extensions):  # the first extension has the last word
+        for name in names:
+            if name.endswith(extension):
+                found[name.removesuffix(extension)] = os.path.join(folder, name)
+    return found
+
+
+def _read_split(
+    root: str, path: str, annotations: dict[str, str], problems: list[Problem]
+) -> list[str]:
+    """The ids that a split file lists; those listed twice become problems."""
+    folder = os.path.dirname(path)
+    if not os.path.isfile(path):
+        splits = ", ".join(sorted(_list_files(folder, (".txt",)))) or "none"
+        raise FileNotFoundError(
+            f"no split file {path}; expected one of the splits there: {splits}, or all for all "
+            "pictures"
+        )
+    try:
+        check_place(path, (root, folder))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        lines = [line.strip() for line in file if line.strip()]
+    if not lines:
+        raise ValueError(f"the split file {path} is empty; expected one picture id a line")
+    stems: dict[str, None] = {}
+    for line in lines:
+        # A stem may hold blanks: the line is cut only where it is not itself a known stem.
+        stem = line if line in annotations else line.split()[0]
+        if stem in stems:
+            problems.append(Problem(path, stem, "the picture id is listed twice"))
+        stems[stem] = None
+    return list(stems)
+
+
+class _TreeBuilder(ElementTree.TreeBuilder):
+    """Refuses document types: entities in them can fill the memory or read other files."""
+
+    def doctype(self, name: str, public_id: str | None, system: str | None) -> None:
+        raise ValueError("the XML declares a document type, which is refused; expected plain VOC")
+
+
+def _read_annotation(
+    root: str, stem: str, path: str, picture: str
+) -> tuple[AnnotatedPicture | None, list[Problem]]:
+    try:
+        check_place(path, (root, os.path.dirname(path)))
+        if not os.path.isfile(path):  # a pipe would be waited for
+            raise ValueError("the annotation is no file; expected VOC's XML")
+        parser = ElementTree.XMLParser(target=_TreeBuilder())
+        tree = ElementTree.parse(path, parser).getroot()
+    except ElementTree.ParseError as error:
+        return None, [Problem(path, "", f"the XML cannot be parsed ({error})")]
+    except (OSError, ValueError, LookupError) as error:
+        return None, [Problem(path, "", str(error))]
+    width, height = (_side(tree.findtext(f"size/{name}")) for name in ("width", "height"))
+    objects: list[AnnotatedObject] = []
+    problems: list[Problem] = []
+    for number, element in enumerate(tree.findall("object"), start=1):
+        try:
+            objects.append(_read_object(element, f"object {number}"))
+        except ValueError as error:
+            name = (element.findtext("name") or "").strip()
+            item = f"object {number} ({name})" if name else f"object {number}"
+            problems.append(Problem(path, item, str(error)))
+    folders = (root, os.path.dirname(picture))
+    return AnnotatedPicture(stem, picture, height, width, path, objects, folders), problems
+
+
+def _read_object(element: ElementTree.Element, item: str) -> AnnotatedObject:
+    name = (element.findtext("name") or "").strip()
+    if not is_plain_text(name):
+        raise ValueError("the object has no class name; expected <name>, a word or some in a line")
+    texts = [element.findtext(f"bndbox/{corner}") for corner in CORNERS]
+    # By VOC's rule a box of equal corners is one pixel wide, but tools write it for clicks by
+    # accident: it counts as having no area.
+    left, top, right, bottom = read_corners(texts)
+    box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
+    is_difficult = (element.findtext("difficult") or "").strip() == "1"
+    return AnnotatedObject(item, name, box, is_difficult=is_difficult)
+
+
+def _side(text: str | None) -> int:
+    """A side in pixels; 0 where the file does not say, and the picture itself is asked."""
+    try:
+        return max(int(float(text or 0)), 0)
+    except (ValueError, OverflowError):
+        return 0

@@ -1,0 +1,71 @@
+"""One line for those whose objects are too small for the input, or unlike the default boxes."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ssd_keras.data.records import DetectionData
+from ssd_keras.doctor.default_box_fit import best_overlaps, sample
+from ssd_keras.doctor.default_box_grid import layout_of, objects_of
+
+if TYPE_CHECKING:
+    from ssd_keras.models import SSD
+
+LEAST_SIDE = 8.0
+"""Pixels of the input: of smaller objects the finest maps see one cell or none."""
+MOST_LOST = 0.1
+"""Share of the objects that may be hard to learn without a word."""
+
+
+def objects_hint(data: DetectionData, model: "SSD", threshold: float = 0.5) -> str:
+    """A hint for a model and a data set, from a sample of the objects.
+
+    Args:
+        data: the training data.
+        model: `SSD`.
+        threshold: overlap from which default boxes match, 0..1. Default 0.5.
+
+    Returns:
+        see `describe_lost`.
+    """
+    objects, layout = sample(objects_of(data)), layout_of(model)
+    if not len(objects.boxes):
+        return ""
+    best = best_overlaps(objects, layout)
+    return describe_lost(best, objects.sides(layout.image_size), threshold, layout.image_size)
+
+
+def describe_lost(
+    best: np.ndarray, sides: np.ndarray, threshold: float, image_size: tuple[int, int]
+) -> str:
+    """Says when more than a tenth of the objects is hard to learn, and how to mend it.
+
+    Args:
+        best: the largest overlap of each object with any default box, [n], n above 0.
+        sides: roots of the objects' areas in pixels of the input, [n].
+        threshold: overlap from which default boxes match, 0..1.
+        image_size: height and width of the input.
+
+    Returns:
+        one line, or "" where all is well.
+
+    Example:
+
+    >>> best, sides = np.array([0.6, 0.7, 0.7]), np.array([7.0, 20.0, 30.0])
+    >>> describe_lost(best, sides, 0.5, (320, 320)).partition(";")[0]
+    'hint: 33% of the objects are smaller than 8 pixels of the input (320x320)'
+    """
+    unmatched, small = float(np.mean(best < threshold)), float(np.mean(sides < LEAST_SIDE))
+    parts = []
+    if unmatched > MOST_LOST:
+        parts.append(f"{unmatched:.0%} of the objects match no default box at {threshold:g}")
+    if small > MOST_LOST:
+        size = f"{image_size[0]}x{image_size[1]}"
+        smaller = f"smaller than {LEAST_SIDE:g} pixels of the input ({size})"
+        parts.append(f"{small:.0%} of the objects are {smaller}")
+    if not parts:
+        return ""
+    return (
+        f"hint: {' and '.join(parts)}; what helps: a larger model_options.image_size, the default "
+        "boxes that `ssd-keras data check` fits, or finer model_options.source_layers."
+    )

@@ -1,0 +1,118 @@
+"""What is in a data set: objects by class, by size and by shape."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ssd_keras.data.records import DetectionData
+
+PERCENTILES = (10, 50, 90)
+SIDE_EDGES = (8, 16, 32, 64, 128, 256)
+ASPECT_EDGES = (1 / 3, 1 / 2, 1 / 1.25, 1.25, 2, 3)
+ASPECT_NAMES = ("<1:3", "1:3-1:2", "1:2-1:1.25", "square", "1.25:1-2:1", "2:1-3:1", ">3:1")
+
+
+class ClassCount(NamedTuple):
+    """One class of a data set.
+
+    Sides are square roots of areas in the picture's pixels, aspects are width / height; both as
+    percentiles 10, 50 and 90, not-a-number where there is no object.
+    """
+
+    name: str
+    objects: int
+    pictures: int
+    difficult: int
+    sides: tuple[float, ...]
+    aspects: tuple[float, ...]
+
+
+def count_classes(data: DetectionData) -> list[ClassCount]:
+    """Counts and measures the objects of every class.
+
+    Args:
+        data: any data set.
+
+    Returns:
+        one row a class in label order, and a last one named "all" for all of them together.
+    """
+    boxes = object_boxes(data)
+    labels = _joined([example.labels for example in data.examples], np.int32)
+    difficult = _joined([example.is_difficult for example in data.examples], bool)
+    pictures = _joined(
+        [np.full(len(x.labels), index) for index, x in enumerate(data.examples)], np.int64
+    )
+    sides, aspects = sides_and_aspects(boxes)
+    rows = []
+    for label, name in [*enumerate(data.class_names), (None, "all")]:
+        chosen = np.ones(len(labels), bool) if label is None else labels == label
+        rows.append(
+            ClassCount(
+                name,
+                int(chosen.sum()),
+                len(np.unique(pictures[chosen])),
+                int(difficult[chosen].sum()),
+                _percentiles(sides[chosen]),
+                _percentiles(aspects[chosen]),
+            )
+        )
+    return rows
+
+
+def object_boxes(data: DetectionData) -> np.ndarray:
+    """The boxes of all pictures, one below the other.
+
+    Args:
+        data: any data set.
+
+    Returns:
+        float64 [n, 4], x, y, width, height in pixels.
+    """
+    return _joined([example.boxes for example in data.examples], np.float64).reshape(-1, 4)
+
+
+def sides_and_aspects(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Square roots of the areas, and widths divided by heights.
+
+    Args:
+        boxes: [n, 4], x, y, width, height; sides above 0.
+
+    Returns:
+        sides [n] and aspects [n].
+
+    Example:
+
+    >>> sides_and_aspects(np.array([[3.0, 5.0, 20.0, 5.0]]))
+    (array([10.]), array([4.]))
+    """
+    widths, heights = boxes[:, 2], boxes[:, 3]
+    return np.sqrt(widths * heights), widths / heights
+
+
+def histogram(values: np.ndarray, edges: Sequence[float]) -> list[int]:
+    """How many values lie below the first edge, between each two, and from the last one on.
+
+    Args:
+        values: any numbers.
+        edges: rising.
+
+    Returns:
+        one count more than there are edges.
+
+    Example:
+
+    >>> histogram(np.array([1.0, 8.0, 9.0]), (8, 16))
+    [1, 2, 0]
+    """
+    return np.bincount(np.digitize(values, edges), minlength=len(edges) + 1).tolist()
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, ...]:
+    if not len(values):
+        return (float("nan"),) * len(PERCENTILES)
+    return tuple(float(value) for value in np.percentile(values, PERCENTILES))
+
+
+def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)

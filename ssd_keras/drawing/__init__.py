@@ -1,0 +1,1 @@
+"""Draws boxes, contact sheets, curves and detections."""

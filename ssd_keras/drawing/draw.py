@@ -1,0 +1,293 @@
+"""Draws boxes into images."""
+
+import colorsys
+import functools
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ssd_keras.core.files import replacing
+
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
+
+Color = tuple[int, int, int]
+
+
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; the last pixels belong to it
+
+
+def class_colors(num_classes: int) -> np.ndarray:
+    """Returns one colour a class; a class keeps its colour however many there are.
+
+    Args:
+        num_classes: how many colours, at least 0.
+
+    Returns:
+        uint8 [num_classes, 3], RGB.
+
+    Example:
+        >>> class_colors(2).shape
+        (2, 3)
+    """
+    colors = []
+    for label in range(num_classes):
+        # The golden ratio puts every new hue into the widest gap; three shades part neighbours.
+        hue = (0.02 + label * (math.sqrt(5) - 1) / 2) % 1.0
+        lightness, saturation = ((0.52, 0.95), (0.70, 0.85), (0.36, 0.80))[label % 3]
+        colors.append(colorsys.hls_to_rgb(hue, lightness, saturation))
+    return np.round(255 * np.array(colors).reshape(-1, 3)).astype(np.uint8)
+
+
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    min_score: float = 0.0,
+    line_width: int | None = None,
+    font_size: int | None = None,
+) -> np.ndarray:
+    """Returns a copy of the picture with boxes and tags such as "dog 0.87".
+
+    Lines carry the class's colour between a dark outer and a light inner casing. Tags stay inside
+    the picture and move aside for those of higher scores, which are also drawn last.
+
+    Args:
+        image: uint8 [height, width, 3], RGB.
+        boxes: [n, 4], relative yxyx; what lies outside 0..1 is cut off.
+        labels: int [n], 0-based; rows of label -1 (padding) are left out. Default None: one colour.
+        scores: [n], written into the tags. Default None: none.
+        class_names: names by label. Default None: the label's number.
+        min_score: boxes of lower scores are left out, default 0.
+        line_width: pixels; default None: by the size of the picture.
+        font_size: pixels; default None: by the size of the picture.
+
+    Returns:
+        uint8 [height, width, 3].
+
+    Raises:
+        ValueError: the arrays do not fit each other, or a label has no name.
+
+    Example:
+        >>> black = np.zeros((100, 100, 3), np.uint8)
+        >>> int(draw_boxes(black, np.array([[0.2, 0.2, 0.8, 0.8]]), [0], [0.9], ["dog"]).max())
+        255
+    """
+    picture = Image.fromarray(_checked_image(image))
+    boxes, labels, texts, order = _checked_boxes(boxes, labels, scores, class_names, min_score)
+    side = math.sqrt(picture.width * picture.height)
+    line = max(2, round(side / 250)) if line_width is None else line_width
+    font = _font(max(12, round(side / 32)) if font_size is None else font_size)
+    colors = [tuple(color) for color in class_colors(labels.max(initial=0) + 1).tolist()]
+    places = {index: place for index in order if (place := _pixels(boxes[index], picture.size))}
+    draw = ImageDraw.Draw(picture)
+    for index, place in places.items():
+        _draw_outline(draw, place, colors[labels[index]], line)
+    tags: dict[int, tuple[Rectangle, str]] = {}
+    for index in reversed(places):  # by falling score
+        taken = [tag for tag, _ in tags.values()]
+        if tag := _place_tag(texts[index], font, places[index], picture.size, taken):
+            tags[index] = tag
+    for index in reversed(tags):
+        (left, top, right, bottom), text = tags[index]
+        ink = _text_color(colors[labels[index]])
+        draw.rectangle((left, top, right, bottom), fill=colors[labels[index]], outline=ink)
+        middle = ((left + right) / 2, (top + bottom) / 2)
+        draw.text(middle, text, fill=ink, font=font, anchor="mm")
+    return np.array(picture)
+
+
+def draw_training_example(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    default_boxes: np.ndarray,
+    matched_mask: np.ndarray,
+    class_names: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Returns the picture with its ground truth and the default boxes that are matched to it.
+
+    Matched default boxes are thin, translucent lines in the colour of the object that they
+    overlap most.
+
+    Args:
+        image: uint8 [height, width, 3], RGB, as the model sees it.
+        boxes: [n, 4], ground truth, relative yxyx.
+        labels: int [n], 0-based, -1 for padding.
+        default_boxes: [N, 4], relative yxyx.
+        matched_mask: bool [N], true where a default box is matched.
+        class_names: names by label. Default None: the label's number.
+
+    Returns:
+        uint8 [height, width, 3].
+
+    Raises:
+        ValueError: the arrays do not fit each other, or a label has no name.
+    """
+    picture = Image.fromarray(_checked_image(image))
+    default_boxes, matched_mask = np.asarray(default_boxes), np.asarray(matched_mask, bool)
+    if default_boxes.shape != (*matched_mask.shape, 4):
+        raise ValueError(
+            f"default_boxes have shape {default_boxes.shape} and matched_mask "
+            f"{matched_mask.shape}; expected [N, 4] and [N]; give one flag for each default box"
+        )
+    truth, own_labels, _, rows = _checked_boxes(boxes, labels, None, class_names, 0.0)
+    if rows:
+        matched = default_boxes[matched_mask]
+        owner = np.asarray(rows)[np.argmax(_overlaps(matched, truth[rows]), axis=1)]
+        colors = class_colors(int(own_labels.max()) + 1).tolist()
+        draw = ImageDraw.Draw(picture, "RGBA")  # this mode blends by the fourth number
+        for box, index in zip(matched, owner, strict=True):
+            if place := _pixels(box, picture.size):
+                draw.rectangle(place, outline=(*colors[own_labels[index]], 150))
+    return draw_boxes(np.array(picture), boxes, labels, class_names=class_names)
+
+
+def save_image(image: np.ndarray, path: str | Path) -> None:
+    """Writes a picture beside its place and moves it there when whole.
+
+    Args:
+        image: uint8 [height, width, 3], RGB.
+        path: a file ending in .png, .jpg or .jpeg; missing folders are made.
+
+    Raises:
+        ValueError: another ending, or not such an array.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in (".png", ".jpg", ".jpeg"):
+        raise ValueError(
+            f"{path}: pictures cannot be written as {ending or 'a file without ending'!r}; "
+            "expected .png, .jpg or .jpeg; rename the file"
+        )
+    picture = Image.fromarray(_checked_image(image))
+    # Without chroma subsampling: it smears thin coloured lines.
+    options = {"format": "PNG"} if ending == ".png" else {"format": "JPEG", "subsampling": 0}
+    _write_whole(path, lambda file: picture.save(file, quality=92, **options))
+
+
+def _write_whole(path: str | Path, write: Callable[[Any], Any]) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(str(path)) as beside, open(beside, "wb") as file:
+        write(file)
+
+
+def _checked_image(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ValueError(
+            f"image is {image.dtype} of shape {image.shape}; expected uint8 [height, width, 3], "
+            "not empty; convert it to RGB in 0..255"
+        )
+    return np.ascontiguousarray(image)
+
+
+def _checked_boxes(
+    boxes: Any, labels: Any, scores: Any, class_names: Sequence[str] | None, min_score: float
+) -> tuple[np.ndarray, np.ndarray, list[str], list[int]]:
+    """Returns boxes, labels, texts of tags, and the rows to draw by rising score."""
+    boxes = np.asarray(boxes, np.float64)
+    boxes = boxes if boxes.size else boxes.reshape(-1, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+        raise ValueError(
+            f"boxes have shape {boxes.shape}; expected finite relative yxyx [n, 4]; correct them"
+        )
+    for name, values in (("labels", labels), ("scores", scores)):
+        if values is not None and np.shape(values) != (len(boxes),):
+            raise ValueError(
+                f"{name} have shape {np.shape(values)} beside {len(boxes)} boxes; expected "
+                f"({len(boxes)},); give one for each box"
+            )
+    numbers = np.zeros(len(boxes), int) if labels is None else np.asarray(labels).astype(int)
+    if class_names is not None and numbers.max(initial=-1) >= len(class_names):
+        raise ValueError(
+            f"label {numbers.max()} has no name among {len(class_names)} class_names; expected "
+            "labels from 0, without background; pass the names of the model's own classes"
+        )
+    texts = []
+    for index, label in enumerate(numbers):
+        name = "" if labels is None else class_names[label] if class_names else str(label)
+        score = "" if scores is None else f"{scores[index]:.2f}"
+        texts.append(" ".join(f"{name} {score}".split()))
+    ranks = np.zeros(len(boxes)) if scores is None else np.asarray(scores)
+    order = np.argsort(ranks, kind="stable")
+    return boxes, numbers, texts, [i for i in order if numbers[i] >= 0 and ranks[i] >= min_score]
+
+
+def _pixels(box: np.ndarray, size: tuple[int, int]) -> Rectangle | None:
+    """Returns the pixels of a relative yxyx box inside the picture; None where there are none."""
+    top, left, bottom, right = np.clip(box, 0.0, 1.0) * [size[1], size[0], size[1], size[0]]
+    if right <= left or bottom <= top:
+        return None
+    x, y = min(int(left), size[0] - 1), min(int(top), size[1] - 1)
+    return x, y, max(x, math.ceil(right) - 1), max(y, math.ceil(bottom) - 1)
+
+
+def _draw_outline(draw: ImageDraw.ImageDraw, place: Rectangle, color: Color, line: int) -> None:
+    casing = max(1, line // 3)
+    # From the dark ring outside to the light ring inside: one of the two stands out anywhere.
+    for inset, width, ring in ((-casing, casing, BLACK), (line, casing, WHITE), (0, line, color)):
+        x0, y0, x1, y1 = place[0] + inset, place[1] + inset, place[2] - inset, place[3] - inset
+        if x0 <= x1 and y0 <= y1:
+            draw.rectangle((x0, y0, x1, y1), outline=ring, width=width)
+
+
+@functools.lru_cache(maxsize=32)
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
+
+
+def _shortened(text: str, font: Any, width: int) -> str:
+    """Returns as much of the text as fits into so many pixels."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…" if text else ""
+
+
+def _place_tag(
+    text: str, font: Any, box: Rectangle, size: tuple[int, int], taken: Sequence[Rectangle]
+) -> tuple[Rectangle, str] | None:
+    """Returns where a box's tag goes inside the picture, and its text; None: no room."""
+    pad = max(2, round(font.size) // 6)
+    text = _shortened(text, font, size[0] - 2 * pad)
+    width, height = math.ceil(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad
+    if not text or width > size[0] or height > size[1]:
+        return None
+    x0, y0, x1, y1 = box
+    corners = [(x0, y0 - height), (x0, y0), (x0, y1 + 1), (x1 - width, y0 - height)]
+    corners += [(x0, y1 - height), (x1 + 1, y0), (x1 - width, y1 + 1)]
+    places = []
+    for x, y in corners:
+        x, y = min(max(x, 0), size[0] - width), min(max(y, 0), size[1] - height)
+        places.append((x, y, x + width - 1, y + height - 1))
+    return min(places, key=lambda p: sum(_shared(p, other) for other in taken)), text
+
+
+def _shared(a: Rectangle, b: Rectangle) -> int:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]) + 1, min(a[3], b[3]) - max(a[1], b[1]) + 1
+    return max(0, width) * max(0, height)
+
+
+def _text_color(color: Sequence[int]) -> Color:
+    """Returns black or white, whichever has the higher contrast: at least 4.58 on any colour."""
+    parts = [channel / 255 for channel in color]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # WCAG 2
+    return BLACK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else WHITE
+
+
+def _overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns the IoU [n, m] of relative yxyx boxes."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    shared = np.prod(np.maximum(np.minimum(first[:, None, 2:], second[None, :, 2:]) - low, 0), -1)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (first, second)]
+    return shared / np.maximum(areas[0][:, None] + areas[1] - shared, 1e-12)

@@ -1,0 +1,70 @@
+"""Pictures of what training sees."""
+
+import keras
+import numpy as np
+
+from ssd_keras.data.images import decode_image
+from ssd_keras.data.pipeline import naming_broken_pictures, shuffled_index, training_examples
+from ssd_keras.data.records import DetectionData
+from ssd_keras.drawing.draw import draw_boxes, draw_training_example
+from ssd_keras.drawing.sheet import contact_sheet
+from ssd_keras.engine.recipes import TrainRecipe
+from ssd_keras.engine.train import augmentation_of, initial_model
+
+
+def training_sheet(
+    recipe: TrainRecipe, data: DetectionData, count: int = 12, seed: int = 0
+) -> np.ndarray:
+    """Pictures in pairs: as they are, and as training sees them.
+
+    The second of each pair is augmented, with the default boxes that are matched to its objects.
+
+    Args:
+        recipe: whose model and augmentation are used.
+        data: the data set.
+        count: number of pictures. Default 12.
+        seed: which ones. Default 0.
+
+    Returns:
+        one picture, uint8 [H, W, 3], with two pairs in a row.
+    """
+    keras.config.set_dtype_policy("float32")
+    model = initial_model(recipe.replace(trunk_weights=""), data.class_names)
+    encoder = model.target_encoder(
+        threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
+    )
+    examples = training_examples(
+        data,
+        model.image_size,
+        augmentation=augmentation_of(recipe),
+        use_difficult=recipe.use_difficult,
+        seed=seed,
+    )
+    drawings, captions = [], []
+    with naming_broken_pictures(data):
+        for position, example in enumerate(examples.take(count)):
+            index = int(shuffled_index(position, len(data), seed))
+            drawings.append(_as_it_is(data, index))
+            _, is_matched = encoder.match(example["boxes"], example["labels"])
+            arrays = {name: value.numpy() for name, value in example.items()}
+            drawings.append(
+                draw_training_example(
+                    arrays["image"],
+                    arrays["boxes"],
+                    arrays["labels"],
+                    model.default_boxes,
+                    is_matched.numpy(),
+                    data.class_names,
+                )
+            )
+            matched = f"in training: {is_matched.numpy().sum()} matched"
+            captions += [str(data.examples[index].image_id), matched]
+    columns = min(4, 2 * count)
+    return contact_sheet(drawings, columns=columns, cell_size=model.image_size, captions=captions)
+
+
+def _as_it_is(data: DetectionData, index: int) -> np.ndarray:
+    """A picture with its boxes, before augmentation."""
+    example = data.examples[index]
+    image = decode_image(example.read(), example.orientation).numpy()
+    return draw_boxes(image, example.relative_boxes(), example.labels, class_names=data.class_names)

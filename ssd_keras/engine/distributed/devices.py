@@ -1,0 +1,269 @@
+"""Where a training runs: one device, several of this host, or those of several hosts.
+
+Every device has the whole model and a part of each batch; what is learned from a batch is the
+same on any number of them, but for the order in which floats are added. JAX runs one program over
+all devices of all hosts, TensorFlow (`MirroredStrategy`) one on each device of a host.
+"""
+
+import contextlib
+import dataclasses
+import socket
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ssd_keras.engine.distributed.process_group import Team, gather, host_and_port
+
+if TYPE_CHECKING:
+    import keras
+
+ALL = "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """The devices that share a training.
+
+    With several processes, one a host, each is started with the same arguments but its index.
+    Process 0 alone evaluates and writes; `output` is a directory that all of them see.
+
+    Args:
+        number: devices of this process: GPUs, or where there are none, CPUs. "all" for all of
+            them. Default 1.
+        coordinator: "HOST:PORT" of process 0, where the others find it. Default "": there is one
+            process.
+        num_processes: Default 1.
+        process_index: of this process, from 0. Default 0.
+        seconds: how long processes wait for each other at the start. Default 300.
+
+    Raises:
+        ValueError: for numbers that do not fit together, or a backend that cannot do it.
+
+    Example:
+
+    >>> Devices(coordinator="10.0.0.1:7890", num_processes=2, process_index=2)
+    Traceback (most recent call last):
+    ValueError: process_index=2 must be from 0 to 1, for num_processes=2.
+    """
+
+    number: int | str = 1
+    coordinator: str = ""
+    num_processes: int = 1
+    process_index: int = 0
+    seconds: float = 300.0
+
+    def __post_init__(self):
+        if self.number != ALL and (isinstance(self.number, str) or self.number < 1):
+            raise ValueError(f"devices={self.number!r} must be a number of 1 or more, or 'all'.")
+        if self.num_processes < 1:
+            raise ValueError(f"num_processes={self.num_processes} must be 1 or more.")
+        if not 0 <= self.process_index < self.num_processes:
+            raise ValueError(
+                f"process_index={self.process_index} must be from 0 to {self.num_processes - 1}, "
+                f"for num_processes={self.num_processes}."
+            )
+        if bool(self.coordinator) != (self.num_processes > 1):
+            raise ValueError(
+                f"coordinator={self.coordinator!r} and num_processes={self.num_processes}: "
+                "several processes need both, one process neither."
+            )
+        if self.coordinator:
+            host_and_port(self.coordinator)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process evaluates and writes: process 0 does."""
+        return self.process_index == 0
+
+    @contextlib.contextmanager
+    def joined(
+        self, batch_size: int, card: Mapping[str, Any], welcome: Any = None
+    ) -> Iterator["Joined"]:
+        """Joins the devices; models that are built and trained inside are on all of them.
+
+        Args:
+            batch_size: pictures of a step, on all devices together.
+            card: what all processes must agree on, by the name of it.
+            welcome: what process 0 tells the others. Default None.
+
+        Yields:
+            `Joined`.
+
+        Raises:
+            ValueError: when devices or processes are missing, do not agree, or cannot share the
+                batch evenly.
+        """
+        import keras
+
+        backend = keras.backend.backend()
+        if self.num_processes > 1 and backend != "jax":
+            raise ValueError(
+                f"{self.num_processes} processes need Keras' JAX backend, this is {backend}: set "
+                "the environment variable KERAS_BACKEND=jax (pip install jax), or train on the "
+                "devices of one host."
+            )
+        if self.num_processes == 1:
+            with self._scope(backend, batch_size):
+                yield Joined(self, welcome)
+            return
+        check_batch(batch_size, self.num_processes, "processes")
+        if self.number != ALL:
+            check_batch(batch_size, self.num_processes * int(self.number), "devices")
+        # Sent by process 0, used by all: where JAX's own coordinator listens.
+        offer = {"port": _free_port(self.coordinator) if self.writes else None, "told": welcome}
+        card = {"batch size": batch_size, "devices": self.number, **card}
+        team = gather(
+            self.coordinator, self.num_processes, self.process_index, card, offer, self.seconds
+        )
+        with team.work():
+            self._start_jax(team.welcome["port"])
+            with self._scope(backend, batch_size):
+                yield Joined(self, team.welcome["told"], team)
+        _stop_jax()
+
+    def _start_jax(self, port):
+        """Lets JAX know of all processes; the team notices a lost one long before it does."""
+        import jax
+
+        # It would catch SIGTERM, by which batch systems and users end a process.
+        jax.config.update("jax_enable_preemption_service", False)
+        host = self.coordinator.rpartition(":")[0]
+        jax.distributed.initialize(
+            f"{host}:{port}",
+            self.num_processes,
+            self.process_index,
+            initialization_timeout=int(self.seconds),
+            shutdown_timeout_seconds=10,
+            cluster_detection_method="deactivate",
+        )
+
+    def _scope(self, backend, batch_size):
+        """The context of Keras in which a model is on all devices."""
+        import keras
+        import tensorflow as tf
+
+        if backend == "jax":
+            # Pictures are read by TensorFlow, on the CPU: it would take the GPUs' memory.
+            with contextlib.suppress(RuntimeError):  # it has it already
+                tf.config.set_visible_devices([], "GPU")
+        if self.number == 1 and self.num_processes == 1:
+            return contextlib.nullcontext()
+        names = {"jax": _jax_devices, "tensorflow": _tensorflow_devices}.get(backend)
+        if names is None:
+            raise ValueError(
+                f"several devices need Keras' JAX or TensorFlow backend, this is {backend}: set "
+                "the environment variable KERAS_BACKEND."
+            )
+        chosen = names(self.number)
+        check_batch(batch_size, len(chosen), "devices")
+        if backend == "jax":
+            return keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False).scope()
+        # TensorFlow's default, by collective operations, gave wrong sums: what batch normalisation
+        # and losses add up in a step got mixed up with each other (TF 2.21).
+        return tf.distribute.MirroredStrategy(
+            chosen, cross_device_ops=tf.distribute.ReductionToOneDevice()
+        ).scope()
+
+
+class Joined:
+    """The devices while they are joined.
+
+    Args:
+        devices: `Devices`.
+        welcome: what process 0 told all processes.
+        team: the processes, where there are several. Default None.
+    """
+
+    def __init__(self, devices: Devices, welcome: Any, team: Team | None = None):
+        self.devices = devices
+        self.welcome = welcome
+        self.team = team
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """What this process reads of each batch, for `training_dataset`."""
+        return self.devices.process_index, self.devices.num_processes
+
+    def callbacks(self) -> list["keras.callbacks.Callback"]:
+        """What `fit` needs, after all callbacks that evaluate or write."""
+        import tensorflow as tf
+
+        from ssd_keras.engine.distributed.sync import JointStatistics, Together
+
+        together: list[keras.callbacks.Callback] = [Together(self.team)] if self.team else []
+        return together + [JointStatistics()] * tf.distribute.has_strategy()
+
+
+def check_batch(batch_size: int, parts: int, what: str) -> None:
+    """Refuses a batch that cannot be shared evenly.
+
+    Args:
+        batch_size: pictures.
+        parts: those who share them.
+        what: the name of those.
+
+    Raises:
+        ValueError: then.
+    """
+    if batch_size % parts:
+        below = batch_size // parts * parts
+        raise ValueError(
+            f"batch_size={batch_size} cannot be shared evenly by {parts} {what}; set batch_size="
+            f"{below or parts} or {below + parts}."
+        )
+
+
+def _stop_jax():
+    """Lets the processes go their own ways."""
+    import jax
+
+    jax.distributed.shutdown()
+
+
+def _jax_devices(number):
+    """Names of the devices of all processes, so many of each."""
+    import jax
+
+    of_process = {}
+    for device in jax.devices():
+        of_process.setdefault(device.process_index, []).append(f"{device.platform}:{device.id}")
+    counts = {len(names) for names in of_process.values()}
+    if number == ALL and len(counts) > 1:
+        raise ValueError(
+            f"the processes have different numbers of devices ({sorted(counts)}); pass the same "
+            "--devices N to all."
+        )
+    for names in of_process.values():
+        _check_number(number, names)
+    return [name for i in sorted(of_process) for name in _first(of_process[i], number)]
+
+
+def _tensorflow_devices(number):
+    import tensorflow as tf
+
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    names = [device.name for device in found]
+    _check_number(number, names)
+    return _first(names, number)
+
+
+def _first(names, number):
+    return names if number == ALL else names[:number]
+
+
+def _check_number(number, names):
+    if number != ALL and number > len(names):
+        raise ValueError(
+            f"devices={number}: there are {len(names)} ({', '.join(names)}); pass at most "
+            f"{len(names)}, or 'all'."
+        )
+
+
+def _free_port(coordinator):
+    """A port of this host that nobody uses."""
+    host, port = host_and_port(coordinator)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.create_server((host, 0), family=family) as server:
+            return server.getsockname()[1]
+    except OSError:
+        return None  # `gather` says what is wrong with that address

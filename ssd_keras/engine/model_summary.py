@@ -1,0 +1,101 @@
+"""What `ssd-keras info` says of a preset, a model or an export."""
+
+import os
+
+from ssd_keras.engine.detector import load_model
+from ssd_keras.models.ssd import SSD
+from ssd_keras.presets import PRESETS, from_preset
+
+
+def describe(name: str) -> str:
+    """Describes a model in a few lines.
+
+    Args:
+        name: a preset's name, a RUN directory of `ssd-keras train`, a ``.keras`` file, or what
+            `ssd-keras export` wrote.
+
+    Returns:
+        lines of text.
+
+    Raises:
+        FileNotFoundError: when it is neither a preset nor a file.
+        ValueError: when the file holds no SSD.
+
+    Example:
+
+    >>> print(describe("ssd300_vgg16_voc").splitlines()[0])
+    ssd300_vgg16_voc: input 300x300, maps 38x38, 19x19, 10x10, 5x5, 3x3, 1x1
+    """
+    if name in PRESETS:
+        weights = PRESETS[name].weights
+        if weights is None:
+            return _describe_model(from_preset(name))
+        # Nobody wants to fetch a hundred megabytes to be told what they are.
+        return f"{PRESETS[name]}\nfrom {weights.address}\nSHA-256 {weights.sha256}"
+    if not os.path.exists(name):
+        raise FileNotFoundError(
+            f"{name!r} is neither a model nor a preset; pass a RUN directory of "
+            "`ssd-keras train`, a .keras file, an export, or a preset that "
+            "`ssd-keras info presets` lists."
+        )
+    if os.path.isfile(os.path.join(name, "saved_model.pb")):
+        return _describe_saved_model(name)
+    return _describe_tflite(name) if name.endswith(".tflite") else _describe_model(load_model(name))
+
+
+def _describe_model(model: SSD) -> str:
+    maps = ", ".join(f"{rows}x{columns}" for rows, columns in model.feature_sizes)
+    lines = [
+        f"{model.name}: input {model.image_size[0]}x{model.image_size[1]}, maps {maps}",
+        f"{len(model.default_boxes)} default boxes, {model.count_params():,} parameters",
+        _class_line(model.class_names),
+        f"post-processing: {model.detection_settings}",
+    ]
+    return "\n".join(lines)
+
+
+def _describe_saved_model(path):
+    from ssd_keras.exporters.check import artefact_size
+    from ssd_keras.exporters.exported_detectors import SavedModelDetector
+
+    detector = SavedModelDetector(path)
+    lines = [f"{path}: SavedModel, {artefact_size(path) / 1e6:.2f} MB"]
+    for name, signature in detector.signatures.items():
+        ((_, inputs),) = [signature.structured_input_signature]
+        lines += [f"signature {name}: {_specs(inputs)} -> {_specs(signature.structured_outputs)}"]
+    return "\n".join([*lines, _class_line(detector.class_names)])
+
+
+def _describe_tflite(path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    from ssd_keras.tflite.flatbuffer import operator_counts, read_model
+    from ssd_keras.tflite.metadata import read_labels
+
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        labels, counts = read_labels(content), operator_counts(read_model(content))
+    except ValueError as error:
+        raise ValueError(f"{path!r} cannot be used: {error}") from error
+    interpreter = Interpreter(model_content=content)
+    lines = [f"{path}: TFLite, {len(content) / 1e6:.2f} MB"]
+    for kind, details in (
+        ("input", interpreter.get_input_details()),
+        ("output", interpreter.get_output_details()),
+    ):
+        tensors = (f"{x['name']} {x['dtype'].__name__}{x['shape'].tolist()}" for x in details)
+        lines.append(f"{kind}: {', '.join(tensors)}")
+    found = (f"{name} {count}" for name, count in counts.items())
+    lines.append(f"operators: {', '.join(found)}")
+    return "\n".join([*lines, _class_line(labels)])
+
+
+def _specs(named):
+    return ", ".join(
+        f"{name} {spec.dtype.name}{list(spec.shape)}" for name, spec in sorted(named.items())
+    )
+
+
+def _class_line(class_names):
+    return f"{len(class_names)} classes: {', '.join(class_names)}"

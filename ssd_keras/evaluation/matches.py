@@ -1,0 +1,105 @@
+"""Which detection found which object: what all of the analysis starts from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ssd_keras.data.records import DetectionData
+from ssd_keras.evaluation.detection_table import Detections, detection_rows, object_rows
+from ssd_keras.evaluation.voc import best_overlaps, claims
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """Detections by falling score beside the objects that they found or came near to.
+
+    Args:
+        data: the annotated pictures.
+        rows: detections, `ssd_keras.evaluation.detection_table.ROW` [n], by falling score.
+        objects: all annotated objects, `ROW` [m], in the order of the pictures.
+        iou: float [n], best overlap with an object of the detection's class, 0..1.
+        target: int [n], index of that object, -1 where the picture has none.
+        other_iou: float [n], best overlap with an object of any other class.
+        other_target: int [n], index of that object, -1 where the picture has none.
+        is_true: bool [n], the detection is the first on an object that counts.
+        is_ignored: bool [n], it lies on an object that is difficult or a crowd.
+        iou_threshold: least IoU of a match.
+    """
+
+    data: DetectionData
+    rows: np.ndarray
+    objects: np.ndarray
+    iou: np.ndarray
+    target: np.ndarray
+    other_iou: np.ndarray
+    other_target: np.ndarray
+    is_true: np.ndarray
+    is_ignored: np.ndarray
+    iou_threshold: float
+
+    @property
+    def is_false(self) -> np.ndarray:
+        """bool [n], detections that count and found nothing."""
+        return ~self.is_true & ~self.is_ignored
+
+    @property
+    def is_excused(self) -> np.ndarray:
+        """bool [m], objects that need not be found."""
+        return self.objects["is_difficult"] | self.objects["is_crowd"]
+
+    @property
+    def num_objects(self) -> np.ndarray:
+        """int [classes], objects that count."""
+        labels = self.objects["label"][~self.is_excused]
+        return np.bincount(labels, minlength=len(self.data.class_names))
+
+
+def match(data: DetectionData, detections: Detections, iou_threshold: float = 0.5) -> Matches:
+    """Matches detections with objects by VOC's rule.
+
+    Args:
+        data: the annotated pictures.
+        detections: COCO results form, as in `ssd_keras.evaluation.voc.voc_metrics`.
+        iou_threshold: least IoU of a match, 0..1. Default 0.5.
+
+    Returns:
+        `Matches`.
+
+    Raises:
+        ValueError: a detection is malformed.
+
+    Example:
+        >>> from ssd_keras.data import load_data
+        >>> data = load_data("synthetic:shapes@test[:2]")
+        >>> found = [{"image_id": one.image_id, "category_name": data.class_names[one.labels[0]],
+        ...           "bbox": one.boxes[0].tolist(), "score": 0.9} for one in data.examples]
+        >>> match(data, found).is_true
+        array([ True,  True])
+    """
+    rows, objects = detection_rows(data, detections), object_rows(data)
+    rows = rows[np.argsort(-rows["score"], kind="stable")]
+    is_excused = objects["is_difficult"] | objects["is_crowd"]
+    iou, other_iou = np.zeros(len(rows)), np.zeros(len(rows))
+    target, other_target = np.full(len(rows), -1), np.full(len(rows), -1)
+    is_true, is_ignored = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+    for label in range(len(data.class_names)):
+        own = np.flatnonzero(rows["label"] == label)
+        truth = np.flatnonzero(objects["label"] == label)
+        others = np.flatnonzero(objects["label"] != label)
+        iou[own], best = best_overlaps(rows[own], objects[truth])
+        is_true[own], is_ignored[own] = claims(iou[own], best, is_excused[truth], iou_threshold)
+        target[own] = np.append(truth, -1)[best]
+        other_iou[own], best = best_overlaps(rows[own], objects[others])
+        other_target[own] = np.append(others, -1)[best]
+    return Matches(
+        data,
+        rows,
+        objects,
+        iou,
+        target,
+        other_iou,
+        other_target,
+        is_true,
+        is_ignored,
+        iou_threshold,
+    )

@@ -1,0 +1,119 @@
+"""The diagrams of the report, as PNG bytes. Each is small: the page puts them side by side.
+
+No class name is drawn: the page writes it, in whatever script it is.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ssd_keras.evaluation.precision_recall_curves import Curve, best_f1
+from ssd_keras.evaluation.slices import ALL, SLICES, Slices
+
+BLUE, ORANGE, GREY = "#1f5fa8", "#b84e00", "#666666"
+DOTS_PER_INCH = 150
+
+
+def precision_recall_plot(curve: Curve) -> bytes:
+    """The precision-recall curve of a class, with the point of the highest F1.
+
+    Args:
+        curve: of the class.
+
+    Returns:
+        a PNG.
+    """
+
+    def draw(axes: Any) -> None:
+        # From no detection on, each moves the line right (true) or down (false).
+        axes.plot([0.0, *curve.recall], [1.0, *curve.precision], color=BLUE, linewidth=1.5)
+        axes.set(xlim=(0, 1.03), ylim=(0, 1.05), xlabel="recall", ylabel="precision")
+        if best := best_f1(curve):
+            place = (best["recall"], best["precision"])
+            axes.plot(*place, "o", color=ORANGE, markersize=6)
+            # Towards the middle of the diagram, where there is room.
+            side, align = (8, "left") if place[0] < 0.5 else (-8, "right")
+            height = 8 if place[1] < 0.5 else -12
+            options = {"xytext": (side, height), "textcoords": "offset points", "ha": align}
+            behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+            words = f"score {best['score']:.2f}"
+            axes.annotate(words, place, color=ORANGE, bbox=behind, **options)
+
+    return _png(draw, size=(3.2, 2.6))
+
+
+def reliability_plot(bins: Sequence[dict[str, float | int]]) -> bytes:
+    """The share of true detections by score; on the diagonal, scores are probabilities.
+
+    Args:
+        bins: what `ssd_keras.evaluation.calibration.reliability` gave.
+
+    Returns:
+        a PNG.
+    """
+
+    def draw(axes: Any) -> None:
+        lows = [one["low"] for one in bins]
+        widths = [one["high"] - one["low"] for one in bins]
+        shares = [one["precision"] for one in bins]
+        axes.bar(lows, shares, widths, align="edge", color=BLUE, edgecolor="white", zorder=2)
+        axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, zorder=3)
+        axes.plot([one["mean_score"] for one in bins], shares, "o", color=ORANGE, zorder=4)
+        for one in bins:
+            middle = (one["low"] + one["high"]) / 2
+            axes.text(middle, 1.04, _short(one["count"]), ha="center", fontsize=8, color=GREY)
+        axes.set(xlim=(0, 1), ylim=(0, 1.15), xlabel="score", ylabel="share that is true")
+
+    return _png(draw, size=(4.6, 3.4))
+
+
+def slices_plot(by_size: Slices, by_aspect: Slices) -> bytes:
+    """Normalised average precision by size and by aspect ratio, all objects as a dashed line.
+
+    Args:
+        by_size: slices of `ssd_keras.evaluation.slices.sliced_average_precision`, of one class or
+            their mean.
+        by_aspect: the same by "aspect".
+
+    Returns:
+        a PNG.
+    """
+
+    def draw(left: Any, right: Any) -> None:
+        for axes, by, slices, color in (
+            (left, "size", by_size, BLUE),
+            (right, "aspect", by_aspect, ORANGE),
+        ):
+            parts = [part for part in SLICES[by] if part in slices]
+            places = [SLICES[by].index(part) for part in parts]
+            values = [slices[part]["normalised_AP"] for part in parts]
+            axes.bar(places, values, color=color, zorder=2)
+            axes.axhline(slices[ALL]["normalised_AP"], color=GREY, linestyle="--", zorder=3)
+            counts = {part: _short(slices[part]["num_objects"]) for part in parts}
+            labels = [f"{part}\n{counts.get(part, 0)}" for part in SLICES[by]]
+            axes.set_xticks(range(len(labels)), labels)
+            axes.set(xlim=(-0.6, 4.6), ylim=(0, 1))
+        left.set(xlabel="size", ylabel="normalised AP")
+        right.set(xlabel="aspect ratio", yticklabels=[])
+
+    return _png(draw, columns=2, size=(4.6, 2.6))
+
+
+def _png(draw: Callable[..., None], size: tuple[float, float], columns: int = 1) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    all_axes = figure.subplots(1, columns, squeeze=False)[0]
+    draw(*all_axes)
+    for axes in all_axes:
+        axes.grid(alpha=0.3, axis="y", zorder=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number < 10_000 else f"{number / 1000:.0f}k"

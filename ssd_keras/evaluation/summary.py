@@ -1,0 +1,63 @@
+"""All numbers of the analysis, ready for JSON."""
+
+from typing import Any
+
+from ssd_keras.evaluation.calibration import expected_calibration_error, reliability
+from ssd_keras.evaluation.confusion import confusion_matrix
+from ssd_keras.evaluation.errors import error_costs
+from ssd_keras.evaluation.matches import Matches
+from ssd_keras.evaluation.precision_recall_curves import best_f1, class_curves
+from ssd_keras.evaluation.slices import sliced_average_precision
+
+CONFIDENT = 0.3
+"""Calibration of detectors is often told from this score on, for most detections are faint."""
+
+
+def analyse(matches: Matches, score_threshold: float = 0.5) -> dict[str, Any]:
+    """Everything that the report shows, as numbers.
+
+    Args:
+        matches: what `ssd_keras.evaluation.matches.match` gave.
+        score_threshold: smallest score of the confusion matrix, 0..1. Default 0.5.
+
+    Returns:
+        "num_images", "iou_threshold", "score_threshold";
+        "classes" {class: {"num_objects", "AP", "best_threshold": see `curves.best_f1`}};
+        "errors", see `errors.error_costs`;
+        "confusion" {"rows", "columns", "counts"}, see `confusion.confusion_matrix`;
+        "calibration" {"bins", "expected_calibration_error", the same "from_0.3"}, None where
+        scores are no probabilities;
+        "by_size" and "by_aspect", see `slices.sliced_average_precision`.
+    """
+    names, scores = matches.data.class_names, matches.rows["score"]
+    calibration = None
+    if not len(scores) or 0.0 <= scores.min() <= scores.max() <= 1.0:
+        bins = reliability(matches)
+        confident = reliability(matches, min_score=CONFIDENT)
+        calibration = {
+            "bins": bins,
+            "expected_calibration_error": expected_calibration_error(bins),
+            f"from_{CONFIDENT}": expected_calibration_error(confident),
+        }
+    return {
+        "num_images": len(matches.data),
+        "iou_threshold": matches.iou_threshold,
+        "score_threshold": score_threshold,
+        "classes": {
+            name: {
+                "num_objects": curve.num_objects,
+                "AP": curve.average_precision,
+                "best_threshold": best_f1(curve),
+            }
+            for name, curve in zip(names, class_curves(matches), strict=True)
+        },
+        "errors": error_costs(matches),
+        "confusion": {
+            "rows": [*names, "background"],
+            "columns": [*names, "missed"],
+            "counts": confusion_matrix(matches, score_threshold).tolist(),
+        },
+        "calibration": calibration,
+        "by_size": sliced_average_precision(matches, "size"),
+        "by_aspect": sliced_average_precision(matches, "aspect"),
+    }

@@ -1,0 +1,165 @@
+"""Pascal VOC's average precision, 11-point and area, and the rule that matches detections."""
+
+from typing import Any
+
+import numpy as np
+
+from ssd_keras.data.records import DetectionData
+from ssd_keras.evaluation.detection_table import Detections, detection_rows, object_rows
+
+
+def best_overlaps(rows: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each detection's best IoU in its picture and the first object that has it (or -1).
+
+    The objects are in the order of the pictures, so that a detection's candidates are one slice;
+    the pairs of all detections are laid out in one vector.
+
+    Args:
+        rows: detections, `ROW` [n].
+        truth: objects that they may find, `ROW` [m], in the order of the pictures.
+
+    Returns:
+        IoU [n] in 0..1 and indices into `truth` [n].
+    """
+    start = np.searchsorted(truth["image"], rows["image"], side="left")
+    count = np.searchsorted(truth["image"], rows["image"], side="right") - start
+    offset = np.cumsum(count) - count
+    pair_row = np.repeat(np.arange(len(rows)), count)
+    pair_truth = np.arange(len(pair_row)) - np.repeat(offset - start, count)
+    # VOC's pixels are 1-based and inclusive: a box is xmax - xmin + 1 wide. With x = xmin - 1 and
+    # w = xmax - xmin + 1 the inclusive overlap min(xmax) - max(xmin) + 1 is min(x + w) - max(x).
+    a, b = rows["box"][pair_row], truth["box"][pair_truth]
+    low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(*(c[:, :2] + c[:, 2:] for c in (a, b)))
+    shared = np.prod(np.maximum(high - low, 0.0), axis=1)
+    union = a[:, 2] * a[:, 3] + b[:, 2] * b[:, 3] - shared
+    iou = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    best_iou, best = np.zeros(len(rows)), np.full(len(rows), -1)
+    best_iou[count > 0] = np.maximum.reduceat(iou, offset[count > 0]) if len(iou) else 0.0
+    is_best = np.flatnonzero(iou == best_iou[pair_row])
+    found, first = np.unique(pair_row[is_best], return_index=True)
+    best[found] = pair_truth[is_best[first]]
+    return best_iou, best
+
+
+def claims(
+    iou: np.ndarray, best: np.ndarray, is_excused: np.ndarray, iou_threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tells which detections of one class are true, and which do not count, by VOC's rule.
+
+    Args:
+        iou: [n], best IoU of each detection with an object of its class, by falling score.
+        best: int [n], the object that has it, -1 for none.
+        is_excused: bool [m], the objects that need not be found: difficult ones and crowds.
+        iou_threshold: least IoU of a match, 0..1.
+
+    Returns:
+        bool [n] `is_true`: the first detection of an object that counts; bool [n] `is_ignored`:
+        those on excused objects. All others are false.
+    """
+    is_matched = (iou >= iou_threshold) & (iou > 0)
+    is_ignored = is_matched & np.append(is_excused, False)[best]
+    claimants = np.flatnonzero(is_matched & ~is_ignored)
+    _, first = np.unique(best[claimants], return_index=True)
+    is_true = np.zeros(len(iou), bool)
+    is_true[claimants[first]] = True
+    return is_true, is_ignored
+
+
+def precision_recall(is_true: np.ndarray, num_objects: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns recall and precision after each detection that counts.
+
+    Args:
+        is_true: bool [n], by falling score.
+        num_objects: how many there are to find.
+
+    Returns:
+        recall [n] and precision [n], 0..1.
+
+    Example:
+        >>> precision_recall(np.array([True, False]), 2)
+        (array([0.5, 0.5]), array([1. , 0.5]))
+    """
+    num_true = np.cumsum(is_true)
+    return num_true / max(1, num_objects), num_true / np.arange(1, len(num_true) + 1)
+
+
+def average_precision(recall: np.ndarray, precision: np.ndarray, method: str = "area") -> float:
+    """Returns the average precision of a precision-recall curve, as the VOC devkit computes it.
+
+    Args:
+        recall: [n], 0..1, for each detection by falling score; never falls.
+        precision: [n], 0..1, aligned with `recall`.
+        method: "area" (VOC 2010 on: area under the curve made monotonic; default) or "11point"
+            (VOC 2007: mean of the best precisions at recall >= 0, 0.1, ..., 1).
+
+    Returns:
+        The average precision, 0..1; 0 for an empty curve.
+
+    Raises:
+        ValueError: `method` is neither of the two, or the arrays are not two equal vectors.
+
+    Example:
+        >>> average_precision(np.array([0.5, 1.0]), np.array([1.0, 0.5]))
+        0.75
+    """
+    recall, precision = np.asarray(recall, np.float64), np.asarray(precision, np.float64)
+    if recall.ndim != 1 or recall.shape != precision.shape:
+        raise ValueError(
+            f"recall and precision have shapes {recall.shape} and {precision.shape}; expected two "
+            "vectors of one length; give both for the same detections"
+        )
+    if method not in ("area", "11point"):
+        raise ValueError(f'method is {method!r}; expected "area" or "11point"; choose one of them')
+    best = np.maximum.accumulate(precision[::-1])[::-1]  # at this recall or any higher one
+    if method == "area":
+        return float(np.sum(np.diff(recall, prepend=0.0) * best))
+    # k / 10 and not k * 0.1: division rounds correctly, so that a recall of 3 of 10 objects
+    # reaches the third threshold, which 3 * 0.1 = 0.30000000000000004 would put above it.
+    first = np.searchsorted(recall, np.arange(11) / 10, side="left")
+    return float(np.sum(np.append(best, 0.0)[first]) / 11)
+
+
+def voc_metrics(
+    data: DetectionData,
+    detections: Detections,
+    *,
+    iou_threshold: float = 0.5,
+    method: str = "area",
+) -> dict[str, Any]:
+    """Returns Pascal VOC's average precision of every class and its mean.
+
+    The rule of VOCevaldet.m: detections of a class are taken by falling score (ties in the order
+    given), and each looks only at the object of its picture and class that it overlaps most. Below
+    `iou_threshold` it is false; on a difficult object it is ignored; the first on an object is
+    true, later ones are false. COCO's crowd boxes are treated as difficult.
+
+    Args:
+        data: the annotated pictures.
+        detections: COCO results form: dicts with "image_id", "category_id" or "category_name",
+            "bbox" ([x, y, width, height] in pixels, 0-based, continuous) and "score".
+        iou_threshold: least intersection over union of a match, 0..1, default 0.5.
+        method: "area" (default) or "11point", see `average_precision`.
+
+    Returns:
+        {"mAP": x, "AP": {class: x}}. A class without objects (other than difficult ones) has None
+        and is left out of the mean; the mean of no classes is None.
+
+    Raises:
+        ValueError: a detection is malformed, or `method` is unknown.
+
+    Example:
+        >>> from ssd_keras.data import load_data
+        >>> voc_metrics(load_data("synthetic:shapes@test[:8]"), [], method="11point")["mAP"]
+        0.0
+    """
+    rows, objects = detection_rows(data, detections), object_rows(data)
+    rows = rows[np.argsort(-rows["score"], kind="stable")]
+    per_class: dict[str, float | None] = {}
+    for label, name in enumerate(data.class_names):
+        own, truth = rows[rows["label"] == label], objects[objects["label"] == label]
+        is_excused = truth["is_difficult"] | truth["is_crowd"]
+        is_true, is_ignored = claims(*best_overlaps(own, truth), is_excused, iou_threshold)
+        curve = precision_recall(is_true[~is_ignored], np.sum(~is_excused))
+        per_class[name] = None if is_excused.all() else average_precision(*curve, method)
+    values = [value for value in per_class.values() if value is not None]
+    return {"mAP": float(np.mean(values)) if values else None, "AP": per_class}

@@ -1,0 +1,105 @@
+"""Exported detectors, loaded back to be evaluated like a Keras model."""
+
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from ssd_keras.exporters.saved_model import LABELS_FILE
+from ssd_keras.exporters.tflite import OUTPUTS
+from ssd_keras.tflite.metadata import read_labels
+
+
+class SavedModelDetector:
+    """A SavedModel that `ssd-keras export` wrote.
+
+    Args:
+        path: its directory.
+
+    Call arguments:
+        images: RGB uint8 [B, H, W, 3] of any size.
+
+    Returns of a call:
+        as of `ssd_keras.engine.detector.KerasDetector`.
+
+    Raises:
+        ValueError: when it is another kind of SavedModel.
+    """
+
+    image_size = None
+
+    def __init__(self, path: str):
+        self.signatures = tf.saved_model.load(path).signatures
+        labels_file = os.path.join(path, "assets", LABELS_FILE)
+        if "image_tensor" not in self.signatures or not os.path.isfile(labels_file):
+            raise ValueError(
+                f"{path!r} is a SavedModel without the signature image_tensor or labels; expected "
+                "one that `ssd-keras export` wrote."
+            )
+        self._detect = self.signatures["image_tensor"]
+        with open(labels_file, encoding="utf-8") as file:
+            self.class_names = tuple(file.read().splitlines())
+
+    def __call__(self, images: Any) -> dict[str, np.ndarray]:
+        outputs = self._detect(images=tf.constant(images, tf.uint8))
+        return {
+            "boxes": outputs["detection_boxes"].numpy(),
+            "scores": outputs["detection_scores"].numpy(),
+            "labels": outputs["detection_classes"].numpy(),
+            "num_detections": outputs["num_detections"].numpy(),
+        }
+
+
+class TFLiteDetector:
+    """A TFLite file that `ssd-keras export` wrote, with its post-processing inside.
+
+    Args:
+        path: the file.
+        num_threads: threads of the interpreter. Default 2.
+
+    Call arguments:
+        images: RGB in 0..255, [B, H, W, 3] of its `image_size`; they are rounded where the
+            file takes bytes.
+
+    Returns of a call:
+        as of `ssd_keras.engine.detector.KerasDetector`.
+
+    Raises:
+        ValueError: when it is another kind of file, or has no post-processing.
+    """
+
+    def __init__(self, path: str, num_threads: int = 2):
+        with open(path, "rb") as file:
+            content = file.read()
+        try:
+            self.class_names = read_labels(content)
+            self._interpreter = Interpreter(model_content=content, num_threads=num_threads)
+            self._run = self._interpreter.get_signature_runner()
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{path!r} cannot be used: {reason}") from error
+        if set(self._run.get_output_details()) != set(OUTPUTS):
+            raise ValueError(
+                f"{path!r} has no post-processing inside; evaluate an export with "
+                "--post-processing builtin."
+            )
+        ((self._input, details),) = self._run.get_input_details().items()
+        self._dtype = details["dtype"]
+        self.image_size = tuple(details["shape"].tolist()[1:3])
+
+    def __call__(self, images: Any) -> dict[str, np.ndarray]:
+        images = np.asarray(images)
+        if np.issubdtype(self._dtype, np.integer):
+            images = np.clip(np.rint(images), 0, 255)
+        found = [self._run(**{self._input: image[None].astype(self._dtype)}) for image in images]
+        boxes, labels, scores, counts = (
+            np.concatenate([outputs[name] for outputs in found]) for name in OUTPUTS
+        )
+        return {
+            "boxes": boxes,
+            "scores": scores,
+            "labels": labels.astype("int32"),
+            "num_detections": counts.astype("int32"),
+        }

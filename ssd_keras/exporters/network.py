@@ -1,0 +1,141 @@
+"""The network of a model, ready to be exported: as another model computes it, or alone."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from ssd_keras.models.layers import Preprocessor
+from ssd_keras.models.ssd import SSD
+
+
+def in_precision(model: SSD, precision: str = "float32") -> SSD:
+    """The same model computing in one precision, whatever it was trained in.
+
+    Args:
+        model: `SSD`, perhaps of mixed precision.
+        precision: "float32" (default), or "bfloat16": weights and arithmetic of its layers, while
+            box deltas and class logits come out as float32.
+
+    Returns:
+        the model itself where it computes so already, else a copy with its weights.
+    """
+
+    def change(entry):
+        is_policy = entry.get("class_name") == "DTypePolicy"
+        return {**entry, "config": {"name": precision}} if is_policy else entry
+
+    return _rebuilt(model, change)
+
+
+def with_hard_swish_in_parts(model: SSD) -> SSD:
+    """The same model with each hard swish of its trunk as a sum, a clip and two products.
+
+    XNNPACK has no int8 kernel for the operator HARD_SWISH: each one would end its part of the
+    network and go to a plain kernel, which took half of the time of SSDLite320-MobileNetV3.
+
+    Args:
+        model: `SSD`.
+
+    Returns:
+        the model itself where it has no hard swish, else a copy with its weights.
+    """
+    parts = keras.saving.serialize_keras_object(hard_swish_in_parts)
+
+    def change(entry):
+        config = entry.get("config")
+        if entry.get("class_name") == "Activation" and config["activation"] == "hard_silu":
+            return {**entry, "config": {**config, "activation": parts}}
+        return entry
+
+    return _rebuilt(model, change)
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+def hard_swish_in_parts(x: Any) -> Any:
+    """x relu6(x + 3) / 6, as operators that the converter does not join to one again.
+
+    Args:
+        x: float tensor of any shape.
+
+    Returns:
+        same shape; hard swish and 2e-5 of it more.
+
+    Example:
+
+    >>> [round(float(value), 3) for value in hard_swish_in_parts(keras.ops.array([-3.0, 1.0, 4.0]))]
+    [-0.0, 0.667, 4.0]
+    """
+    # With exactly 1 / 6 it would join them. In this order: calibration takes the range of a first
+    # factor from what overwrites it, and the product is never beyond x.
+    return x * (keras.ops.relu6(x + 3.0) * 0.16667)
+
+
+def uniform_preprocessor(model: SSD) -> Preprocessor | None:
+    """The preprocessor where it treats all channels alike, as the coding of bytes can.
+
+    Args:
+        model: `SSD`.
+
+    Returns:
+        the layer, or None where it has a mean or scale for each channel, or swaps them.
+    """
+    layer = model.get_layer("preprocessor")
+    is_uniform = len(set(layer.mean)) == 1 and np.size(layer.scale) == 1
+    return layer if is_uniform and layer.channel_order == "rgb" else None
+
+
+def network_function(
+    model: SSD,
+    dtype: str,
+    preprocess: bool = True,
+    batch_size: int | None = 1,
+    weights: str = "constants",
+) -> tf.types.experimental.ConcreteFunction:
+    """The network alone.
+
+    Args:
+        model: `SSD`.
+        dtype: of the pictures, "uint8" or "float32".
+        preprocess: False for a network of pictures that were preprocessed. Default True.
+        batch_size: pictures of a call; None: any number. Default 1.
+        weights: "constants" (default) or "variables".
+
+    Returns:
+        concrete function from "images" [B, H, W, 3] in 0..255 to box deltas and class logits.
+    """
+    layers = model
+    if not preprocess:
+        layers = keras.Model(model.get_layer("preprocessor").output, model.output)
+    signature = tf.TensorSpec((batch_size, *model.image_size, 3), dtype, name="images")
+
+    @tf.function(input_signature=[signature])
+    def network(images):
+        outputs = layers(tf.cast(images, tf.float32), training=False)
+        return outputs["box_deltas"], outputs["class_logits"]
+
+    function = network.get_concrete_function()
+    return convert_variables_to_constants_v2(function) if weights == "constants" else function
+
+
+def _rebuilt(model: SSD, change: Callable[[Mapping], Mapping]) -> SSD:
+    """The model with its weights and a changed configuration, or itself where nothing changes."""
+    config = model.get_config()
+    wanted = _changed(config, change)
+    if wanted == config:
+        return model
+    copy = SSD.from_config(wanted)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _changed(value: Any, change: Callable[[Mapping], Mapping]) -> Any:
+    """A configuration with what `change` makes of each mapping in it."""
+    if isinstance(value, Mapping):
+        return {key: _changed(entry, change) for key, entry in change(value).items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_changed(entry, change) for entry in value)
+    return value

@@ -1,0 +1,136 @@
+"""The detector as a server runs it: encoded pictures or pixels in, named detections out."""
+
+import tensorflow as tf
+
+from ssd_keras.data.images import decode_image, resize_image
+from ssd_keras.exporters.exif import exif_orientation
+from ssd_keras.exporters.network import network_function
+from ssd_keras.models.post_process import DetectionSettings, detections_from_outputs
+from ssd_keras.models.ssd import SSD
+
+PARALLEL_PICTURES = 16
+ENCODED_FEATURE = "image/encoded"
+
+
+class ServedDetector(tf.Module):
+    """The three signatures of a SavedModel.
+
+    Args:
+        model: `SSD`, under Keras' TensorFlow backend.
+        labels_file: file with the class names, which becomes an asset.
+        settings: `DetectionSettings`. Default: the model's own.
+        weights: "constants" (default) or "variables"; see `write_saved_model`.
+    """
+
+    def __init__(
+        self,
+        model: SSD,
+        labels_file: str,
+        settings: DetectionSettings | None = None,
+        weights: str = "constants",
+    ):
+        super().__init__(name="detector")
+        self.labels = tf.saved_model.Asset(labels_file)
+        network = network_function(model, "float32", batch_size=None, weights=weights)
+        if weights == "variables":
+            self.weights = [variable.value for variable in model.variables]
+        # Behind functions: a Keras model in the attributes would be saved as such.
+        self._get_model, self._get_network = lambda: model, lambda: network
+        self._settings = settings or model.detection_settings
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def from_bytes(self, image_bytes):
+        """Signature serving_default: JPEG, PNG, BMP or GIF."""
+        return self._detect(*self._read_all(image_bytes, _decode_upright))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def from_examples(self, examples):
+        """Signature tf_example: serialised tf.train.Example records."""
+        return self._detect(*self._read_all(examples, _decode_example))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
+    def from_images(self, images):
+        """Signature image_tensor: RGB pixels."""
+        shape = tf.shape(images)
+        is_valid = tf.fill(shape[:1], tf.reduce_all(shape[1:] > 0))
+        image_size = self._get_model().image_size
+        resized = tf.cond(
+            tf.reduce_all(shape[1:] > 0),
+            lambda: resize_image(images, image_size),
+            lambda: tf.zeros([shape[0], *image_size, 3]),
+        )
+        return self._detect(resized, is_valid)
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """The signatures by name, as `tf.saved_model.save` takes them.
+
+        Returns:
+            concrete functions.
+        """
+        functions = {
+            "serving_default": self.from_bytes,
+            "image_tensor": self.from_images,
+            "tf_example": self.from_examples,
+        }
+        return {name: function.get_concrete_function() for name, function in functions.items()}
+
+    def _read_all(self, encoded, read):
+        """Pictures of the model's size, and which of them could be read."""
+        image_size = self._get_model().image_size
+
+        def one(data):
+            return _or_blank(data, lambda data: resize_image(read(data), image_size), image_size)
+
+        signature = (tf.TensorSpec((*image_size, 3), tf.float32), tf.TensorSpec((), tf.bool))
+        return tf.map_fn(
+            one, encoded, fn_output_signature=signature, parallel_iterations=PARALLEL_PICTURES
+        )
+
+    def _detect(self, images, is_valid):
+        model = self._get_model()
+        # Convolutions fail on a batch of none: a blank picture stands in, and is cut off.
+        num_images = tf.shape(images)[0]
+        blank = tf.zeros([1, *model.image_size, 3])
+        network = self._get_network()
+        deltas, logits = network(tf.cond(num_images > 0, lambda: images, lambda: blank))
+        found = detections_from_outputs(
+            {"box_deltas": deltas[:num_images], "class_logits": logits[:num_images]},
+            model.default_boxes,
+            self._settings,
+            model.default_box_spec.variances,
+            model.score_activation,
+        )
+        count = tf.where(is_valid, found["num_detections"], 0)
+        is_used = tf.range(self._settings.max_detections) < count[:, None]
+        names = tf.gather(tf.constant(model.class_names), found["labels"])
+        return {
+            "detection_boxes": tf.where(is_used[..., None], found["boxes"], 0.0),
+            "detection_scores": tf.where(is_used, found["scores"], 0.0),
+            "detection_classes": tf.where(is_used, found["labels"], 0),
+            "detection_class_names": tf.where(is_used, names, ""),
+            "num_detections": count,
+            "image_is_valid": is_valid,
+        }
+
+
+def _decode_upright(data):
+    return decode_image(data, exif_orientation(data))
+
+
+def _decode_example(record):
+    feature = tf.io.FixedLenFeature([], tf.string)
+    return _decode_upright(
+        tf.io.parse_single_example(record, {ENCODED_FEATURE: feature})[ENCODED_FEATURE]
+    )
+
+
+def _or_blank(data, read, image_size):
+    """A picture and true, or a black one and false where reading it fails.
+
+    An operator that fails fails its whole graph, neighbours included; a data set that ignores
+    errors is the one part of TensorFlow that goes on.
+    """
+    readable = tf.data.Dataset.from_tensors(data).map(lambda data: (read(data), True))
+    blank = tf.data.Dataset.from_tensors((tf.zeros([*image_size, 3]), False))
+    first = readable.ignore_errors().concatenate(blank).take(1)
+    return first.get_single_element()

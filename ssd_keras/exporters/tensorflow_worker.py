@@ -1,0 +1,91 @@
+"""Exports under another Keras backend: a process with TensorFlow does the work."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ssd_keras.exporters.check import ExportReport
+from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.ssd import SSD
+
+MODEL, PICTURES, REQUEST, REPORT = "model.keras", "pictures.npz", "request.json", "report.json"
+
+
+def export_in_tensorflow(
+    model: SSD,
+    path: str,
+    format: str,
+    settings: DetectionSettings | None,
+    pictures: Sequence[np.ndarray],
+    options: dict[str, Any],
+) -> ExportReport:
+    """Does what `ssd_keras.exporters.export.export` does, in a process of its own.
+
+    Args:
+        model: `SSD` of any backend.
+        path: see there.
+        format: see there.
+        settings: see there.
+        pictures: see there.
+        options: see there.
+
+    Returns:
+        see there.
+
+    Raises:
+        ValueError: with the other process' last line when it fails.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        model.save(os.path.join(directory, MODEL))
+        named: Any = {str(index): picture for index, picture in enumerate(pictures)}
+        np.savez(os.path.join(directory, PICTURES), **named)
+        request = {
+            "path": os.path.abspath(path),
+            "format": format,
+            "settings": (settings or model.detection_settings).get_config(),
+            **options,
+        }
+        with open(os.path.join(directory, REQUEST), "w", encoding="utf-8") as file:
+            json.dump(request, file)
+        process = subprocess.run(
+            [sys.executable, "-m", "ssd_keras.exporters.tensorflow_worker", directory],
+            env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if process.returncode:
+            lines = process.stderr.strip().splitlines() or ["no message"]
+            raise ValueError(lines[-1].removeprefix("ValueError: "))
+        with open(os.path.join(directory, REPORT), encoding="utf-8") as file:
+            report = ExportReport(**json.load(file))
+    return dataclasses.replace(report, path=path)
+
+
+def main() -> None:
+    """Does the work for the directory that the command line names."""
+    import keras
+
+    from ssd_keras.exporters.export import export
+
+    directory = sys.argv[1]
+    with open(os.path.join(directory, REQUEST), encoding="utf-8") as file:
+        request = json.load(file)
+    settings = DetectionSettings(**request.pop("settings"))
+    model = keras.models.load_model(os.path.join(directory, MODEL), compile=False)
+    with np.load(os.path.join(directory, PICTURES)) as file:
+        pictures = [file[str(index)] for index in range(len(file.files))]
+    report = export(model, settings=settings, pictures=pictures, **request)
+    with open(os.path.join(directory, REPORT), "w", encoding="utf-8") as output:
+        json.dump(dataclasses.asdict(report), output)
+
+
+if __name__ == "__main__":
+    main()

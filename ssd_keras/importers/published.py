@@ -1,0 +1,112 @@
+"""Weights that others published: where they lie, what proves them whole, under which licence.
+
+Addresses, checksums and figures are the publishers' own. The weights are not part of this project.
+"""
+
+import contextlib
+import dataclasses
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+
+from ssd_keras.core.downloads import fetch
+
+PYTORCH = "https://download.pytorch.org/models"
+OPEN_MODEL_ZOO = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2021.4"
+MEDIAPIPE = "https://storage.googleapis.com/mediapipe-assets"
+CORAL = "https://github.com/google-coral/test_data/raw/master"
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A file of weights.
+
+    Args:
+        source: how it is read: a source of `ssd_keras.importers`.
+        address: where it is fetched from.
+        sha256: checksum of the file at the address.
+        licence: its licence by SPDX name.
+        member: path inside the file, where that is an archive. Default "": it is none.
+    """
+
+    source: str
+    address: str
+    sha256: str
+    licence: str
+    member: str = ""
+
+    @contextlib.contextmanager
+    def file(self, progress: bool | None = None) -> Iterator[str]:
+        """The weights as a local file, fetched if the cache does not have them.
+
+        Args:
+            progress: show a progress bar. Default: on a terminal.
+
+        Yields:
+            path, valid within the block.
+
+        Raises:
+            ValueError: when it cannot be fetched, or is not what was published.
+        """
+        path = fetch(self.address, self.sha256, progress=progress)
+        if not self.member:
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as directory, tarfile.open(path) as archive:
+            archive.extract(self.member, directory, filter="data")
+            yield os.path.join(directory, self.member)
+
+
+DETECTORS: Mapping[str, Published] = {
+    "torchvision_ssd300_vgg16_coco": Published(
+        "torchvision",
+        f"{PYTORCH}/ssd300_vgg16_coco-b556d3b4.pth",
+        "b556d3b43ab6c3f63d81bfb8835fe8756ac22da664357da100dccf96b6a6b42d",
+        "BSD-3-Clause",
+    ),
+    "torchvision_ssdlite320_mobilenet_v3_large_coco": Published(
+        "torchvision",
+        f"{PYTORCH}/ssdlite320_mobilenet_v3_large_coco-a79551df.pth",
+        "a79551df90c79834bcd3bb3845ef9d966b5449a3a9b2833ae8404778ca5d65d2",
+        "BSD-3-Clause",
+    ),
+    "caffe_ssd300_vgg16_voc": Published(
+        "caffe",
+        f"{OPEN_MODEL_ZOO}/ssd300/models_VGGNet_VOC0712Plus_SSD_300x300_ft.tar.gz",
+        "e3eb9794a33eb77e6798f396df453123c249a1df554e42a3302eb4aa20a8f2ee",
+        "BSD-2-Clause",
+        "models/VGGNet/VOC0712Plus/SSD_300x300_ft/"
+        "VGG_VOC0712Plus_SSD_300x300_ft_iter_160000.caffemodel",
+    ),
+    "caffe_ssd512_vgg16_voc": Published(
+        "caffe",
+        f"{OPEN_MODEL_ZOO}/ssd512/models_VGGNet_VOC0712Plus_SSD_512x512.tar.gz",
+        "2d98a6ddd5b4cb0ba59a37fe5d50020457cfe104d45873c3ea43d1e6dcddd12d",
+        "BSD-2-Clause",
+        "models/VGGNet/VOC0712Plus/SSD_512x512/VGG_VOC0712Plus_SSD_512x512_iter_240000.caffemodel",
+    ),
+    "object_detection_api_ssd300_mobilenet_v1_coco": Published(
+        "object-detection-api",
+        f"{MEDIAPIPE}/coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite",
+        "61d598093ed03ed41aa47c3a39a28ac01e960d6a810a5419b9a5016a1e9c469b",
+        "Apache-2.0",
+    ),
+}
+"""By the name of the preset."""
+
+TRUNKS: Mapping[str, Published] = {
+    "resnet18": Published(
+        "torchvision",
+        f"{PYTORCH}/resnet18-f37072fd.pth",
+        "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+        "BSD-3-Clause",
+    ),
+    "resnet50": Published(
+        "torchvision",
+        f"{PYTORCH}/resnet50-0676ba61.pth",
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+        "BSD-3-Clause",
+    ),
+}
+"""By the name of the trunk: what "imagenet" means where Keras has no such weights."""

@@ -1,0 +1,161 @@
+"""MobileNet trunks: V2 cut from `keras.applications`, V3-Large with torchvision's shape."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from ssd_keras.models.backbones.surgery import feature_extractor, fold_batch_norm, rebuild
+from ssd_keras.models.backbones.weights import load_trunk, load_weights
+from ssd_keras.models.blocks import ConvStyle, conv, depthwise_conv
+from ssd_keras.models.layers import BatchNormalization
+
+MOBILENET_V2_SOURCES = ("block_13_expand_relu", "out_relu")
+
+# kernel, expanded channels, channels, squeeze-and-excite, activation, stride
+# (Howard et al. 2019, arXiv 1905.02244, table 1). The last three rows and the last convolution
+# have half the paper's channels: the reduced tail of section 6.3, made for detection.
+MOBILENET_V3_LARGE = (
+    (3, 16, 16, False, "relu", 1),
+    (3, 64, 24, False, "relu", 2),
+    (3, 72, 24, False, "relu", 1),
+    (5, 72, 40, True, "relu", 2),
+    (5, 120, 40, True, "relu", 1),
+    (5, 120, 40, True, "relu", 1),
+    (3, 240, 80, False, "hard_swish", 2),
+    (3, 200, 80, False, "hard_swish", 1),
+    (3, 184, 80, False, "hard_swish", 1),
+    (3, 184, 80, False, "hard_swish", 1),
+    (3, 480, 112, True, "hard_swish", 1),
+    (3, 672, 112, True, "hard_swish", 1),
+    (5, 672, 80, True, "hard_swish", 2),
+    (5, 480, 80, True, "hard_swish", 1),
+    (5, 480, 80, True, "hard_swish", 1),
+)
+
+
+def mobilenet_v2(
+    image_size: tuple[int, int],
+    source_layers: Sequence[str] = MOBILENET_V2_SOURCES,
+    alpha: float = 1.0,
+    batch_norm: bool = True,
+    weights: str | None = None,
+) -> keras.Model:
+    """MobileNetV2's feature maps (Sandler et al. 2018, arXiv 1801.04381).
+
+    Args:
+        image_size: height and width of the input in pixels.
+        source_layers: layers of `keras.applications.MobileNetV2` to give out, finest first.
+            Default stride 16 and 32 as in SSDLite; "block_6_expand_relu" is stride 8.
+        alpha: width multiplier. Default 1.
+        batch_norm: False folds batch normalisation into the convolutions: half the training
+            time on a CPU. Default True.
+        weights: None, "imagenet", or the path of a weights file saved from this trunk with the
+            same `batch_norm`.
+
+    Returns:
+        `keras.Model` with an output for each of `source_layers`. Pictures in -1..1.
+
+    Example:
+
+    >>> [x.shape[1:] for x in mobilenet_v2((320, 320), alpha=0.35).outputs]
+    [(20, 20, 192), (10, 10, 1280)]
+    """
+
+    def build(weights):
+        # With its ImageNet weights Keras ties the network to one of a few input sizes unless
+        # the size is left open, which would leave the feature maps' sizes open too.
+        network = keras.applications.MobileNetV2(
+            (*image_size, 3), alpha=alpha, include_top=False, weights=None
+        )
+        if weights == "imagenet":
+            source = keras.applications.MobileNetV2(
+                (224, 224, 3), alpha=alpha, include_top=False, weights="imagenet"
+            )
+            network.set_weights(source.get_weights())
+        network = _trained_fast(network) if batch_norm else fold_batch_norm(network)
+        return feature_extractor(network, source_layers, name="mobilenet_v2")
+
+    return load_trunk(build, weights)
+
+
+def _trained_fast(network):
+    """A copy whose batch normalisation is ours and follows the pictures."""
+
+    def change(layer, config):
+        if isinstance(layer, layers.BatchNormalization):
+            # Keras' 0.999 takes thousands of steps, and detects nothing before.
+            return BatchNormalization, {**config, "momentum": ConvStyle.momentum}
+        return type(layer), config
+
+    return rebuild(network, change)
+
+
+def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) -> keras.Model:
+    """MobileNetV3-Large with the reduced tail, as torchvision's SSDLite uses it.
+
+    Args:
+        image_size: height and width of the input in pixels.
+        weights: None or the path of a weights file saved from this trunk. Keras' own
+            MobileNetV3 has a wider tail, so there is no "imagenet" here.
+
+    Returns:
+        `keras.Model` with two outputs: the expansion of block 13 (stride 16, 672 channels) and
+        the last convolution (stride 32, 480 channels). Pictures in -1..1.
+
+    Raises:
+        ValueError: for "imagenet".
+
+    Example:
+
+    >>> [x.shape[1:] for x in mobilenet_v3_large((320, 320)).outputs]
+    [(20, 20, 672), (10, 10, 480)]
+    """
+    if weights == "imagenet":
+        raise ValueError(
+            "Keras has no ImageNet weights of MobileNetV3-Large with the reduced tail; pass the "
+            "path of a weights file, None for random weights, or use "
+            "keras.applications.MobileNetV3Large as the trunk of `build_ssd`."
+        )
+    image = keras.Input((*image_size, 3))
+    x = conv(image, 16, 3, "stem", _style("hard_swish"), strides=2, padding=1)
+    for index, row in enumerate(MOBILENET_V3_LARGE, start=1):
+        x = _inverted_residual(x, *row, name=f"block{index}")
+    network = keras.Model(image, conv(x, 480, 1, "last", _style("hard_swish")))
+    sources = ["block13_expand_hard_swish", "last_hard_swish"]
+    trunk = feature_extractor(network, sources, name="mobilenet_v3_large")
+    if weights is not None:
+        load_weights(trunk, weights)
+    return trunk
+
+
+def _style(activation: str) -> ConvStyle:
+    return ConvStyle(batch_norm=True, activation=activation, initializer="he_normal")
+
+
+def _inverted_residual(x, kernel, expanded, filters, squeeze, activation, stride, name):
+    shortcut, style = x, _style(activation)
+    if expanded != x.shape[-1]:
+        x = conv(x, expanded, 1, f"{name}_expand", style)
+    x = depthwise_conv(x, kernel, f"{name}_depthwise", style, stride, kernel // 2)
+    if squeeze:
+        x = _squeeze_excite(x, name)
+    x = conv(x, filters, 1, f"{name}_project", _style("linear"))
+    if stride == 1 and shortcut.shape[-1] == filters:
+        x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return x
+
+
+def _squeeze_excite(x, name):
+    channels = x.shape[-1]
+    squeezed = _round_to_eight(channels / 4)
+    gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
+    gate = layers.Conv2D(squeezed, 1, activation="relu", name=f"{name}_squeeze_1")(gate)
+    gate = layers.Conv2D(channels, 1, activation="hard_sigmoid", name=f"{name}_squeeze_2")(gate)
+    return layers.Multiply(name=f"{name}_excite")([x, gate])
+
+
+def _round_to_eight(value: float) -> int:
+    """The nearest multiple of 8 that loses no more than a tenth."""
+    rounded = max(8, int(value + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * value else rounded

@@ -1,0 +1,195 @@
+"""Cuts and changes Keras networks: feature maps, strides, folded batch normalisation."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+
+
+def feature_extractor(
+    network: keras.Model, layer_names: Sequence[str], name: str | None = None
+) -> keras.Model:
+    """Cuts a network down to the feature maps of the named layers.
+
+    Args:
+        network: any functional `keras.Model` with one picture input.
+        layer_names: layers whose outputs are wanted, finest map first.
+        name: name of the result. Default: the network's.
+
+    Returns:
+        `keras.Model` with a list of [B, H, W, C] outputs.
+
+    Raises:
+        ValueError: when a layer does not exist or gives no feature map.
+
+    Example:
+
+    >>> network = keras.applications.MobileNetV2((96, 96, 3), weights=None, include_top=False)
+    >>> [x.shape for x in feature_extractor(network, ["block_6_expand_relu"]).outputs]
+    [(None, 12, 12, 192)]
+    """
+    known = [layer.name for layer in network.layers]
+    for layer_name in layer_names:
+        if layer_name not in known:
+            raise ValueError(
+                f"the trunk {network.name!r} has no layer {layer_name!r}; choose from those "
+                f"with a feature map, for example {', '.join(_suggest(network))}."
+            )
+        if len(network.get_layer(layer_name).output.shape) != 4:
+            raise ValueError(
+                f"layer {layer_name!r} of the trunk {network.name!r} gives no feature map "
+                f"[B, H, W, C] but {network.get_layer(layer_name).output.shape}; name another."
+            )
+    outputs = [network.get_layer(layer_name).output for layer_name in layer_names]
+    # A list of one input would make Keras warn at every call with a plain picture batch.
+    return keras.Model(network.inputs[0], outputs, name=name or network.name)
+
+
+def _suggest(network: keras.Model) -> list[str]:
+    """The last layer of each map size: what one usually wants to name."""
+    last = {}
+    for layer in network.layers:
+        shape = getattr(layer.output, "shape", ())
+        # Padding gives maps of odd sizes that nobody wants.
+        if len(shape) == 4 and not isinstance(layer, keras.layers.ZeroPadding2D):
+            last[shape[1:3]] = layer.name
+    return list(last.values())[-5:]
+
+
+def fold_batch_norm(network: keras.Model) -> keras.Model:
+    """Rebuilds a network with each batch normalisation folded into the convolution before it.
+
+    In inference both give the same outputs. A training step on a CPU takes about a fifth less
+    time without batch normalisation, and small batches no longer disturb the statistics.
+
+    Args:
+        network: functional `keras.Model` in which every `BatchNormalization` follows a
+            convolution or depthwise convolution directly.
+
+    Returns:
+        a new model with biases instead and `Identity` layers in the place of the batch
+        normalisations, under the same names.
+
+    Raises:
+        ValueError: when a batch normalisation does not follow a convolution, or follows one with
+            an activation of its own.
+    """
+    folded = {_convolution_before(layer).name: layer for layer in _batch_norms(network)}
+
+    def clone(layer):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            return keras.layers.Identity(name=layer.name)
+        config = layer.get_config()
+        if layer.name in folded:
+            config["use_bias"] = True
+        return layer.__class__.from_config(config)
+
+    # A batch normalisation was called with arguments that Identity does not take.
+    result = keras.models.clone_model(
+        network, clone_function=clone, call_function=lambda layer, *inputs, **_: layer(*inputs)
+    )
+    for layer in network.layers:
+        if layer.name in folded:
+            result.get_layer(layer.name).set_weights(_fold(layer, folded[layer.name]))
+        elif layer.weights and not isinstance(layer, keras.layers.BatchNormalization):
+            result.get_layer(layer.name).set_weights(layer.get_weights())
+    return result
+
+
+def _batch_norms(network: keras.Model) -> list:
+    return [x for x in network.layers if isinstance(x, keras.layers.BatchNormalization)]
+
+
+def _convolution_before(layer):
+    """The convolution whose output this batch normalisation takes."""
+    source = layer.input._keras_history.operation
+    is_convolution = isinstance(source, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+    if not is_convolution or source.activation is not keras.activations.linear:
+        raise ValueError(
+            f"batch normalisation {layer.name!r} cannot be folded into {source.name!r}: expected "
+            "a convolution without activation right before it; use a trunk that has one."
+        )
+    return source
+
+
+def _fold(convolution, batch_norm):
+    """Kernel and bias of the convolution with the batch normalisation inside."""
+    ops = keras.ops
+    kernel, *bias = (ops.convert_to_numpy(weight) for weight in convolution.weights)
+    mean = ops.convert_to_numpy(batch_norm.moving_mean)
+    variance = ops.convert_to_numpy(batch_norm.moving_variance)
+    factor = (variance + batch_norm.epsilon) ** -0.5
+    if batch_norm.gamma is not None:
+        factor = factor * ops.convert_to_numpy(batch_norm.gamma)
+    shift = -mean * factor
+    if batch_norm.beta is not None:
+        shift = shift + ops.convert_to_numpy(batch_norm.beta)
+    depthwise = isinstance(convolution, keras.layers.DepthwiseConv2D)
+    kernel = kernel * (factor.reshape(kernel.shape[2:]) if depthwise else factor)
+    return [kernel, shift + (bias[0] * factor if bias else 0.0)]
+
+
+def restride(network: keras.Model, strides: dict[str, int]) -> keras.Model:
+    """Rebuilds a network with other strides in some layers, weights kept.
+
+    Args:
+        network: functional `keras.Model`.
+        strides: new stride of each named layer.
+
+    Returns:
+        a new model with the same weights and layer names.
+
+    Raises:
+        ValueError: when a named layer does not exist.
+
+    Example:
+
+    >>> image = keras.Input((8, 8, 3))
+    >>> x = keras.layers.Conv2D(2, 1, strides=2, name="half")(image)
+    >>> restride(keras.Model(image, x), {"half": 1}).output.shape
+    (None, 8, 8, 2)
+    """
+
+    missing = sorted(strides.keys() - {layer.name for layer in network.layers})
+    if missing:
+        raise ValueError(
+            f"the trunk {network.name!r} has no layer {missing[0]!r} to change the stride of; "
+            "name one of its layers."
+        )
+
+    def change(layer, config):
+        if layer.name in strides:
+            config["strides"] = (strides[layer.name],) * 2
+        return type(layer), config
+
+    return rebuild(network, change)
+
+
+def rebuild(
+    network: keras.Model, change: Callable[[keras.Layer, dict], tuple[type, dict]]
+) -> keras.Model:
+    """A copy of a network with other layers of the same weights.
+
+    Args:
+        network: functional `keras.Model`.
+        change: called with each layer and its configuration; returns the class and the
+            configuration of the layer in its place.
+
+    Returns:
+        a new model with the same weights.
+
+    Example:
+
+    >>> image = keras.Input((8, 8, 3))
+    >>> network = keras.Model(image, keras.layers.Conv2D(2, 1, name="half")(image))
+    >>> other = rebuild(network, lambda layer, config: (type(layer), {**config, "name": "full"}))
+    >>> other.layers[-1].name
+    'full'
+    """
+
+    def clone(layer):
+        kind, config = change(layer, layer.get_config())
+        return kind.from_config(config)
+
+    result = keras.models.clone_model(network, clone_function=clone)
+    result.set_weights(network.get_weights())
+    return result

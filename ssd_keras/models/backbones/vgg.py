@@ -1,0 +1,103 @@
+"""VGG16 as SSD's trunk: fc6 and fc7 as (dilated) convolutions, conv4_3 normalised."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from ssd_keras.models.backbones.surgery import feature_extractor
+from ssd_keras.models.backbones.weights import load_trunk, load_weights
+from ssd_keras.models.layers import L2Normalize
+
+BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+
+
+def vgg16(
+    image_size: tuple[int, int],
+    atrous: bool = True,
+    normalize: bool = True,
+    weights: str | None = None,
+) -> keras.Model:
+    """VGG16 with fc6 and fc7 as convolutions (paper section 3, "Base network").
+
+    Args:
+        image_size: height and width of the input in pixels.
+        atrous: True (default): pool5 3x3 at stride 1, fc6 3x3x1024 with dilation 6, fc7
+            1x1x1024. False: the full VGG16 of the paper's ablation, pool5 2x2 at stride 2, fc6
+            7x7x4096, fc7 1x1x4096, and conv5_3 as one more output.
+        normalize: L2-normalise conv4_3 with a learned scale from 20. Default True.
+        weights: None, "imagenet" (Keras' VGG16, its fc layers decimated for atrous), or the
+            path of a weights file saved from this trunk.
+
+    Returns:
+        `keras.Model` with the outputs conv4_3, (conv5_3,) fc7.
+
+    Example:
+
+    >>> [x.shape[1:] for x in vgg16((300, 300)).outputs]
+    [(38, 38, 512), (19, 19, 1024)]
+    """
+    image = keras.Input((*image_size, 3))
+    x = image
+    for block, (filters, count) in enumerate(BLOCKS, start=1):
+        for index in range(1, count + 1):
+            x = _conv(x, filters, 3, f"conv{block}_{index}")
+        if block < 5:
+            # "same" rounds odd sizes up, as the original's pooling does: 75 becomes 38.
+            x = layers.MaxPooling2D(2, 2, padding="same", name=f"pool{block}")(x)
+    if atrous:
+        x = layers.MaxPooling2D(3, 1, padding="same", name="pool5")(x)
+        x = _conv(x, 1024, 3, "fc6", dilation_rate=6)
+        x = _conv(x, 1024, 1, "fc7")
+    else:
+        x = layers.MaxPooling2D(2, 2, padding="same", name="pool5")(x)
+        x = _conv(x, 4096, 7, "fc6")
+        x = _conv(x, 4096, 1, "fc7")
+    network = keras.Model(image, x, name="vgg16")
+    if weights == "imagenet":
+        _copy_imagenet(network)
+    outputs = ["conv4_3", "fc7"] if atrous else ["conv4_3", "conv5_3", "fc7"]
+    trunk = feature_extractor(network, outputs)
+    if normalize:
+        conv4_3, *others = trunk.outputs
+        scaled = L2Normalize(name="conv4_3_norm")(conv4_3)
+        trunk = keras.Model(image, [scaled, *others], name="vgg16")
+    if weights not in (None, "imagenet"):
+        load_weights(trunk, weights)
+    return trunk
+
+
+def _conv(x, filters, kernel_size, name, dilation_rate=1):
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        padding="same",
+        activation="relu",
+        dilation_rate=dilation_rate,
+        kernel_initializer="lecun_uniform",
+        name=name,
+    )(x)
+
+
+def _copy_imagenet(network: keras.Model) -> None:
+    """Takes over Keras' ImageNet VGG16, its fc layers as convolutions.
+
+    Keras' network expects BGR pictures with the ImageNet mean subtracted: the paper's too.
+    """
+    source = load_trunk(keras.applications.VGG16, "imagenet")
+    for block, (_, count) in enumerate(BLOCKS, start=1):
+        for index in range(1, count + 1):
+            weights = source.get_layer(f"block{block}_conv{index}").get_weights()
+            network.get_layer(f"conv{block}_{index}").set_weights(weights)
+    kernel, bias = source.get_layer("fc1").get_weights()
+    fc6 = network.get_layer("fc6")
+    fc6.set_weights(_decimate(kernel.reshape(7, 7, 512, 4096), bias, fc6.kernel.shape))
+    kernel, bias = source.get_layer("fc2").get_weights()
+    fc7 = network.get_layer("fc7")
+    fc7.set_weights(_decimate(kernel.reshape(1, 1, 4096, 4096), bias, fc7.kernel.shape))
+
+
+def _decimate(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Every n-th entry along each axis, so that the result has `shape` (DeepLab's recipe)."""
+    steps = [-(-have // want) for have, want in zip(kernel.shape, shape, strict=True)]
+    slices = tuple(slice(None, None, step) for step in steps)
+    return [kernel[slices], bias[:: steps[-1]]]

@@ -1,0 +1,64 @@
+"""Loads weights into backbones."""
+
+import os
+from collections.abc import Callable
+
+import keras
+
+
+def load_trunk(build: Callable[..., keras.Model], weights: str | None) -> keras.Model:
+    """Builds a `keras.applications` network with the weights that were asked for.
+
+    Args:
+        build: called with ``weights="imagenet"`` or ``weights=None``.
+        weights: None for a random start, "imagenet" for Keras' download, or the path of a file
+            that `load_weights` reads.
+
+    Returns:
+        the network.
+
+    Raises:
+        ValueError: when the weights cannot be had; there is never a silent random start.
+    """
+    if weights != "imagenet":
+        network = build(weights=None)
+        if weights is not None:
+            load_weights(network, weights)
+        return network
+    try:
+        return build(weights="imagenet")
+    except Exception as error:  # Keras raises a bare Exception where a download fails.
+        raise ValueError(
+            f"ImageNet weights could not be fetched ({_one_line(error)}); pass the path of a "
+            "weights file instead of 'imagenet' (--set trunk_weights=FILE), or None for random "
+            "weights (--set trunk_weights=)."
+        ) from error
+
+
+def load_weights(network: keras.Model, path: str) -> None:
+    """Loads weights into a network from a local file, offline.
+
+    Args:
+        network: the trunk, with the layers that the file was saved from.
+        path: a ``.weights.h5`` or ``.keras`` file.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it cannot be read or does not fit the network.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"trunk weights {path!r} do not exist; pass the path of a .weights.h5 or .keras file."
+        )
+    try:
+        network.load_weights(path)
+    except Exception as error:
+        raise ValueError(
+            f"{path!r} does not hold weights of {network.name!r} ({_one_line(error)}); pass a "
+            ".weights.h5 or .keras file that was saved from the same layers."
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,1 @@
+"""Builders: a file for each family, with the numbers of its paper."""

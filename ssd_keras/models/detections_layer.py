@@ -1,0 +1,163 @@
+"""A Keras layer that turns raw outputs into detections, on any backend."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from ssd_keras.boxes.default_boxes import VARIANCES
+from ssd_keras.boxes.nms import _best, greedy, overlaps
+from ssd_keras.losses.classification import check_score_activation
+from ssd_keras.models.post_process import DetectionSettings
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+class Detections(keras.layers.Layer):
+    """A model's raw outputs become detections, inside its graph.
+
+    Args:
+        default_boxes: relative yxyx [N, 4].
+        settings: `DetectionSettings`. Default: the paper's.
+        variances: factors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
+        score_activation: "softmax" (default) or "sigmoid".
+
+    Call arguments:
+        outputs: "box_deltas" [B, N, 4] and "class_logits" [B, N, 1 + classes].
+
+    Returns of a call:
+        "boxes" relative yxyx float32 [B, K, 4], "scores" float32 [B, K] falling, "labels"
+        int32 [B, K], "num_detections" int32 [B]; K is `settings.max_detections`, unused places
+        are zero.
+
+    Example:
+
+    >>> layer = Detections([[0., 0., .5, .5], [0., 0., .5, .45]])
+    >>> found = layer({"box_deltas": ops.zeros((1, 2, 4)),
+    ...                "class_logits": ops.array([[[0., 3.], [0., 2.]]])})
+    >>> int(found["num_detections"][0])  # one suppressed
+    1
+    """
+
+    def __init__(
+        self,
+        default_boxes,
+        settings=None,
+        variances=VARIANCES,
+        score_activation="softmax",
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        check_score_activation(score_activation)
+        self.default_boxes = [[float(edge) for edge in box] for box in default_boxes]
+        self.settings = settings or DetectionSettings()
+        self.variances = tuple(variances)
+        self.score_activation = score_activation
+
+    def call(self, outputs):
+        logits = ops.cast(outputs["class_logits"], "float32")
+        activation = ops.softmax if self.score_activation == "softmax" else ops.sigmoid
+        deltas = ops.cast(outputs["box_deltas"], "float32")
+        boxes = decoded(deltas, ops.array(self.default_boxes, "float32"), self.variances)
+        return suppressed(boxes, activation(logits)[..., 1:], self.settings)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "default_boxes": self.default_boxes,
+            "settings": keras.saving.serialize_keras_object(self.settings),
+            "variances": list(self.variances),
+            "score_activation": self.score_activation,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        settings = keras.saving.deserialize_keras_object(config["settings"])
+        return cls(**{**config, "settings": settings})
+
+
+def with_detections(model: Any, settings: DetectionSettings | None = None) -> keras.Model:
+    """An SSD and what becomes of its raw outputs, in one graph.
+
+    Args:
+        model: `SSD`.
+        settings: `DetectionSettings`. Default: the model's own.
+
+    Returns:
+        a model with the SSD's inputs (and its weights) that gives what `Detections` gives.
+
+    Example:
+
+    >>> from ssd_keras import from_preset
+    >>> detecting = with_detections(from_preset("ssd192_small_shapes", ["cat"], width=4))
+    >>> images = ops.zeros((1, 192, 192, 3))
+    >>> sorted(detecting.predict_on_batch(images))
+    ['boxes', 'labels', 'num_detections', 'scores']
+    """
+    layer = Detections(
+        model.default_boxes,
+        settings or model.detection_settings,
+        model.default_box_spec.variances,
+        model.score_activation,
+    )
+    return keras.Model(model.inputs, layer(model.output))
+
+
+def decoded(box_deltas: Any, default_boxes: Any, variances: Sequence[float]) -> Any:
+    """Boxes from box deltas; see `ssd_keras.boxes.coding.decode_boxes`.
+
+    Args:
+        box_deltas: float32 [B, N, 4], yxhw.
+        default_boxes: relative yxyx float32 [N, 4].
+        variances: factors of the box deltas.
+
+    Returns:
+        relative yxyx float32 [B, N, 4].
+    """
+    low, high = default_boxes[:, :2], default_boxes[:, 2:]
+    size = high - low
+    factors = ops.array(variances, "float32")
+    center = (low + high) / 2 + box_deltas[..., :2] * factors[:2] * size
+    half = ops.exp(box_deltas[..., 2:] * factors[2:]) * (size / 2)
+    return ops.concatenate([center - half, center + half], axis=-1)
+
+
+def suppressed(boxes: Any, scores: Any, settings: DetectionSettings) -> Mapping[str, Any]:
+    """Suppresses overlapping boxes class by class, all lists side by side.
+
+    Args:
+        boxes: relative yxyx float32 [B, N, 4].
+        scores: float32 [B, N, classes], without background.
+        settings: thresholds and counts.
+
+    Returns:
+        as of a call of `Detections`.
+    """
+    if settings.clip_boxes:
+        boxes = ops.clip(boxes, 0.0, 1.0)
+    choose = _candidates_of_each_class if settings.candidates_per_class else _candidates_of_all
+    scores, index, labels = choose(scores, settings.max_candidates)
+    num_lists, length = scores.shape[1:]
+    flat = ops.reshape(index, (-1, num_lists * length, 1))
+    candidates = ops.reshape(ops.take_along_axis(boxes, flat, axis=1), (-1, num_lists, length, 4))
+    clash = overlaps(candidates, settings.iou_threshold)
+    clash &= ops.expand_dims(labels, -1) == ops.expand_dims(labels, -2)
+    kept = greedy(clash, scores > settings.score_threshold)
+    return _best(candidates, scores, labels, kept, settings.max_detections)
+
+
+def _candidates_of_each_class(scores, max_candidates):
+    """A list for each class: scores [B, classes, k], default boxes and labels [B, classes, k]."""
+    num_boxes, num_classes = scores.shape[1:]
+    by_class = ops.transpose(scores, (0, 2, 1))
+    best, index = ops.top_k(by_class, min(max_candidates, num_boxes))
+    labels = ops.arange(num_classes, dtype="int32")[None, :, None] + ops.zeros_like(index)
+    return best, index, labels
+
+
+def _candidates_of_all(scores, max_candidates):
+    """One list of all classes: scores, default boxes and labels, each [B, 1, k]."""
+    num_boxes, num_classes = scores.shape[1:]
+    flat = ops.reshape(scores, (-1, 1, num_boxes * num_classes))
+    best, index = ops.top_k(flat, min(max_candidates, num_boxes * num_classes))
+    return best, index // num_classes, index % num_classes

@@ -1,0 +1,73 @@
+"""The extra layers between backbone and heads."""
+
+import dataclasses
+
+import keras
+
+from ssd_keras.models.blocks import SAME, ConvStyle, conv, depthwise_conv
+
+
+@keras.saving.register_keras_serializable("ssd_keras")
+@dataclasses.dataclass(frozen=True)
+class ExtraLayer:
+    """One coarser feature map: a 1x1 bottleneck, then a convolution that shrinks the map.
+
+    Args:
+        bottleneck: channels of the 1x1 convolution.
+        filters: channels of the new map.
+        kernel_size: side of the shrinking convolution. Default 3.
+        strides: its stride. Default 2.
+        padding: zeros added on each side, or "same" for TensorFlow's rule. Default 1.
+
+    Example:
+
+    >>> ExtraLayer(128, 256, strides=1, padding=0).kernel_size
+    3
+    """
+
+    bottleneck: int
+    filters: int
+    kernel_size: int = 3
+    strides: int = 2
+    padding: int | str = 1
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "ExtraLayer":
+        """Builds the record from `get_config`'s dictionary."""
+        return cls(**config)
+
+
+def extra_layer(
+    x: keras.KerasTensor, spec: ExtraLayer, name: str, style: ConvStyle
+) -> keras.KerasTensor:
+    """Builds one `ExtraLayer`.
+
+    Args:
+        x: [B, H, W, C].
+        spec: sizes.
+        name: beginning of the layers' names.
+        style: how the convolutions are built.
+
+    Returns:
+        [B, H', W', spec.filters].
+
+    Raises:
+        ValueError: when the map is too small for the kernel.
+    """
+    least = 1 if spec.padding == SAME else spec.kernel_size - 2 * int(spec.padding)
+    if min(x.shape[1:3]) < least:
+        raise ValueError(
+            f"{name} needs a feature map of {least}x{least} or more but gets "
+            f"{x.shape[1]}x{x.shape[2]}; use a larger image_size or fewer extra layers."
+        )
+    x = conv(x, spec.bottleneck, 1, f"{name}_1", style)
+    if style.separable:
+        x = depthwise_conv(
+            x, spec.kernel_size, f"{name}_depthwise", style, spec.strides, spec.padding
+        )
+        return conv(x, spec.filters, 1, f"{name}_2", style)
+    return conv(x, spec.filters, spec.kernel_size, f"{name}_2", style, spec.strides, spec.padding)

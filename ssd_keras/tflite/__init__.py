@@ -1,0 +1,1 @@
+"""TFLite files as such: FlatBuffers, metadata. Knows no model."""

@@ -1,0 +1,183 @@
+"""Metadata of TFLite detectors as MediaPipe reads it: what the tensors mean, and the labels.
+
+The numbers are places in the tables of metadata_schema.fbs (version 1.5.0) and
+object_detector_metadata_schema.fbs of MediaPipe.
+"""
+
+import io
+import zipfile
+from collections.abc import Sequence
+
+import numpy as np
+
+from ssd_keras.tflite.tables import Table, table_bytes
+
+METADATA_NAME = "TFLITE_METADATA"
+LABELS_FILE = "labels.txt"
+PARSER_VERSION = "1.5.0"
+# Members of enumerations and unions.
+LABELS_OF_AXIS, LABELS_OF_VALUES = np.int8(2), np.int8(3)
+FEATURE_CONTENT, IMAGE_CONTENT, BOX_CONTENT = np.uint8(1), np.uint8(2), np.uint8(3)
+RGB, BOUNDARIES, NORMALIZATION = np.int8(1), np.int8(1), np.uint8(1)
+# The library's yxyx as indices of left, top, right, bottom.
+YXYX_ORDER = np.array([1, 0, 3, 2], "uint32")
+
+
+def detector_metadata(
+    name: str,
+    description: str,
+    version: str,
+    outputs: Sequence[Table],
+    custom: Sequence[Table] = (),
+) -> bytes:
+    """The metadata of a detector.
+
+    Args:
+        name: the model's name.
+        description: a sentence about it.
+        version: of what wrote it.
+        outputs: what `box_output`, `plain_output` and `label_output` give, in order.
+        custom: what `default_box_metadata` gives, for a model without post-processing.
+
+    Returns:
+        a FlatBuffer.
+    """
+    # The pictures' own 0..255: the network holds its preprocessing.
+    normalization = Table({0: np.zeros(1, "float32"), 1: np.ones(1, "float32")})
+    image = Table(
+        {
+            0: "image",
+            1: "RGB picture, 0..255.",
+            3: Table({0: IMAGE_CONTENT, 1: Table({0: RGB})}),
+            4: [Table({0: NORMALIZATION, 1: normalization})],
+            5: Table({0: np.full(1, 255, "float32"), 1: np.zeros(1, "float32")}),
+        }
+    )
+    graph = Table({0: name, 2: [image], 3: list(outputs)})
+    if custom:
+        graph[9] = list(custom)
+    model = Table({0: name, 1: description, 2: version, 3: [graph], 7: PARSER_VERSION})
+    return table_bytes(model, b"M001")
+
+
+def box_output(name: str, description: str) -> Table:
+    """Describes a tensor of boxes, relative yxyx.
+
+    Args:
+        name: MediaPipe's name of the tensor.
+        description: a sentence about it.
+
+    Returns:
+        its description.
+    """
+    properties = Table({0: YXYX_ORDER, 1: BOUNDARIES})
+    return Table({0: name, 1: description, 3: Table({0: BOX_CONTENT, 1: properties})})
+
+
+def plain_output(name: str, description: str) -> Table:
+    """Describes a tensor of numbers.
+
+    Args:
+        name: MediaPipe's name of the tensor.
+        description: a sentence about it.
+
+    Returns:
+        its description.
+    """
+    return Table({0: name, 1: description, 3: Table({0: FEATURE_CONTENT, 1: Table({})})})
+
+
+def label_output(name: str, description: str, of_axis: bool = False) -> Table:
+    """Describes a tensor that the labels belong to.
+
+    Args:
+        name: MediaPipe's name of the tensor.
+        description: a sentence about it.
+        of_axis: the labels name the last axis' places, instead of the tensor's values.
+
+    Returns:
+        its description.
+    """
+    kind = LABELS_OF_AXIS if of_axis else LABELS_OF_VALUES
+    labels = Table({0: LABELS_FILE, 1: "Names of the classes, in order.", 2: kind})
+    return Table({**plain_output(name, description), 6: [labels]})
+
+
+def default_box_metadata(
+    default_boxes: np.ndarray, variances: Sequence[float], num_classes: int
+) -> Table:
+    """What MediaPipe needs to decode raw outputs itself.
+
+    Args:
+        default_boxes: relative yxyx float32 [N, 4].
+        variances: factors of the box deltas.
+        num_classes: without background.
+
+    Returns:
+        an entry for `detector_metadata`.
+    """
+    center_y, center_x = ((default_boxes[:, :2] + default_boxes[:, 2:]) / 2).T
+    height, width = (default_boxes[:, 2:] - default_boxes[:, :2]).T
+    anchors = [
+        Table(dict(enumerate(row))) for row in np.stack([center_x, center_y, width, height], axis=1)
+    ]
+    y_scale, x_scale, height_scale, width_scale = (np.float32(1 / value) for value in variances)
+    decoding = Table(
+        {
+            0: np.int32(num_classes),
+            1: np.int32(len(default_boxes)),
+            2: np.int32(4),  # numbers of a box
+            3: np.int32(0),  # offset, count and numbers of keypoints: there are none
+            4: np.int32(0),
+            5: np.int32(2),
+            6: x_scale,
+            7: y_scale,
+            8: width_scale,
+            9: height_scale,
+            10: np.bool_(True),  # sizes are logarithms
+            11: np.bool_(False),  # scores are probabilities already
+        }
+    )
+    boxes = Table({0: Table({0: anchors})})
+    options = table_bytes(Table({0: PARSER_VERSION, 1: boxes, 2: decoding}), b"V001")
+    return Table({0: "DETECTOR_METADATA", 1: np.frombuffer(options, "uint8")})
+
+
+def with_labels(model: bytes, class_names: Sequence[str]) -> bytes:
+    """Appends the labels to a TFLite file, as a zip archive behind it.
+
+    Args:
+        model: the file's content.
+        class_names: names by label.
+
+    Returns:
+        the longer content, which runtimes read as before.
+    """
+    file = io.BytesIO()
+    file.write(model)
+    with zipfile.ZipFile(file, "a") as archive:
+        # A fixed date: the same model gives the same file.
+        entry = zipfile.ZipInfo(LABELS_FILE, (1980, 1, 1, 0, 0, 0))
+        archive.writestr(entry, "".join(f"{name}\n" for name in class_names))
+    return file.getvalue()
+
+
+def read_labels(model: bytes) -> tuple[str, ...]:
+    """The labels that `with_labels` appended.
+
+    Args:
+        model: the content of a TFLite file.
+
+    Returns:
+        names by label.
+
+    Raises:
+        ValueError: when there are none.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            return tuple(archive.read(LABELS_FILE).decode().splitlines())
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(
+            "the TFLite file has no labels; expected one that `ssd-keras export` wrote."
+        ) from error
