@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python benchmarks/accelerator.py [--json FILE] [--tiny]
 
-Pictures and targets are made up and lie in the accelerator's memory while it trains; inference
-takes uint8 pictures from the host and gives detections back to it. The network computes in
+Images and targets are made up and lie in the accelerator's memory while it trains; inference
+takes uint8 images from the host and gives detections back to it. The network computes in
 bfloat16, loss and suppression in float32.
 """
 
@@ -22,7 +22,7 @@ from pairs import ratios, row, spread, table
 from ssd_keras import from_preset
 from ssd_keras.models.detections_layer import with_detections
 
-# Preset, options, batch sizes of training; pictures a second that are wanted, or None.
+# Preset, options, batch sizes of training; images a second that are wanted, or None.
 TRAININGS = (
     ("ssd300_vgg16_coco", {}, (64, 128, 256), None),
     ("ssd300_resnet50_coco", {}, (64, 128, 256), 2 * 663),
@@ -57,7 +57,7 @@ def main(words=None):
     model = from_preset(preset, **model_options)
     for batch, wanted in batches.items():
         speeds = inference_rate(model, batch, steps, rounds)
-        what = f"{preset} with suppression, batch {batch}: pictures a second"
+        what = f"{preset} with suppression, batch {batch}: images a second"
         sense = "at least" if wanted else "report"
         rows.append(row(what, "the clock", spread(speeds), sense, wanted))
     print(table(rows))
@@ -90,24 +90,24 @@ def training_rows(what, wanted, batch, flops, whole, bare, peak):
     share = ratios([1e-12 * flops * batch / one for one in whole], peak)
     loss_share = spread([1 - a / b for a, b in zip(bare, whole, strict=True)])
     return [
-        row(what + "pictures a second", "", speed, "at least" if wanted else "report", wanted),
+        row(what + "images a second", "", speed, "at least" if wanted else "report", wanted),
         row(what + "share", "matrix product", share, "at least", SHARE_OF_PEAK),
         row(what + "loss and mining", "the step", loss_share, "at most", SHARE_OF_LOSS),
     ]
 
 
 def made_up_batch(model, batch, positives=30):
-    """uint8 pictures, and targets with a few positive default boxes each, on the device."""
+    """uint8 images, and targets with a few positive default boxes each, on the device."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (batch, *model.image_size, 3), np.uint8)
-    num_boxes = len(model.default_boxes)
+    num_boxes = len(model.default_box_array)
     classes = np.zeros((batch, num_boxes), np.int32)
     deltas = np.zeros((batch, num_boxes, 5), np.float32)
-    for picture in range(batch):
+    for image in range(batch):
         chosen = generator.choice(num_boxes, positives, replace=False)
-        classes[picture, chosen] = generator.integers(1, 1 + len(model.class_names), positives)
-        deltas[picture, chosen, :4] = generator.normal(0, 1, (positives, 4))
-        deltas[picture, chosen, 4] = 1
+        classes[image, chosen] = generator.integers(1, 1 + len(model.class_names), positives)
+        deltas[image, chosen, :4] = generator.normal(0, 1, (positives, 4))
+        deltas[image, chosen, 4] = 1
     targets = {"box_deltas": jax.device_put(deltas), "class_logits": jax.device_put(classes)}
     return jax.device_put(images), targets
 
@@ -141,7 +141,7 @@ def step_seconds(model, images, targets, loss, steps, rounds):
 
 
 def forward_flops(model):
-    """Floating-point operations of one picture's forward pass, as the compiler counts them."""
+    """Floating-point operations of one image's forward pass, as the compiler counts them."""
     images = jnp.zeros((1, *model.image_size, 3), jnp.uint8)
     lowered = jax.jit(model.stateless_call).lower(*state_of(model), images)
     return lowered.compile().cost_analysis()["flops"]
@@ -154,7 +154,7 @@ def state_of(model):
 
 
 def inference_rate(model, batch, calls, rounds):
-    """Pictures a second from uint8 pictures of the host to detections there."""
+    """Images a second from uint8 images of the host to detections there."""
     whole, state = with_detections(model), state_of(model)
     detect = jax.jit(lambda state, images: whole.stateless_call(*state, images)[0])
     shape = (batch, *model.image_size, 3)

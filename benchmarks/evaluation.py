@@ -1,7 +1,7 @@
-"""COCO's metrics of 5,000 generated pictures: `coco_metrics` beside plain pycocotools.
+"""COCO's metrics of 5,000 generated images: `coco_metrics` beside plain pycocotools.
 
 Both start from annotations and detections in memory. Objects and detections are as many as on
-COCO's val2017: 7 objects and 36 detections a picture, 80 classes.
+COCO's val2017: 7 objects and 36 detections an image, 80 classes.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ NUM_CLASSES, WIDTH, HEIGHT = 80, 640, 480
 OBJECTS, DETECTIONS = 7, 36
 
 
-def generated(num_pictures):
+def generated(num_images):
     """COCO's "annotations" and results; half of the objects are found, a little beside."""
     generator = np.random.default_rng(5)
     annotations, results = [], []
-    for image in range(1, num_pictures + 1):
+    for image in range(1, num_images + 1):
         count = generator.poisson(OBJECTS)
-        # Classes come together in a picture: three of them, as on COCO.
+        # Classes come together in an image: three of them, as on COCO.
         classes = generator.integers(1, NUM_CLASSES + 1, 3)
         boxes, labels = some_boxes(generator, count), generator.choice(classes, count)
         for box, label in zip(boxes, labels, strict=True):
@@ -58,16 +58,16 @@ def some_boxes(generator, count):
 class Pycocotools:
     """COCO, loadRes, COCOeval: as its own demonstration does."""
 
-    def __init__(self, num_pictures):
+    def __init__(self, num_images):
         from pycocotools.coco import COCO
 
-        annotations, self.results = generated(num_pictures)
+        annotations, self.results = generated(num_images)
         self.truth = COCO()
         self.truth.dataset = {
             "info": {},
             "images": [
                 {"id": number, "width": WIDTH, "height": HEIGHT}
-                for number in range(1, num_pictures + 1)
+                for number in range(1, num_images + 1)
             ],
             "categories": [{"id": number} for number in range(1, NUM_CLASSES + 1)],
             "annotations": annotations,
@@ -92,15 +92,15 @@ class Pycocotools:
 class SsdKeras:
     """`coco_metrics` on a data set in memory."""
 
-    def __init__(self, num_pictures):
+    def __init__(self, num_images):
         from ssd_keras.data.records import DetectionData, Example
 
-        annotations, self.results = generated(num_pictures)
-        of_picture = {number: [] for number in range(1, num_pictures + 1)}
+        annotations, self.results = generated(num_images)
+        of_image = {number: [] for number in range(1, num_images + 1)}
         for annotation in annotations:
-            of_picture[annotation["image_id"]].append(annotation)
+            of_image[annotation["image_id"]].append(annotation)
         examples = []
-        for number, objects in of_picture.items():
+        for number, objects in of_image.items():
             no = np.zeros(len(objects), bool)
             boxes = np.array([one["bbox"] for one in objects], np.float64).reshape(-1, 4)
             labels = np.array([one["category_id"] - 1 for one in objects], np.int32)
@@ -120,10 +120,10 @@ SIDES = {"ssd_keras": SsdKeras, "pycocotools": Pycocotools}
 
 
 def benchmark(tiny):
-    num_pictures, rounds = (20, 2) if tiny else (5000, 2)
+    num_images, rounds = (20, 2) if tiny else (5000, 2)
     with (
-        Side("evaluation", "ssd_keras", num_pictures=num_pictures) as ours,
-        Side("evaluation", "pycocotools", num_pictures=num_pictures) as theirs,
+        Side("evaluation", "ssd_keras", num_images=num_images) as ours,
+        Side("evaluation", "pycocotools", num_images=num_images) as theirs,
     ):
         asks = {
             "ssd_keras": lambda: ours.ask("evaluate"),
@@ -135,7 +135,7 @@ def benchmark(tiny):
     return {
         "rows": [
             row(
-                f"COCO metrics of {num_pictures} pictures: time",
+                f"COCO metrics of {num_images} images: time",
                 "plain pycocotools",
                 ratio,
                 "at most",

@@ -1,6 +1,6 @@
 """SSD300-VGG16 with suppression: our SavedModels beside torchvision's model in eval mode.
 
-Both take decoded pictures of 640 x 480, resize them, and have the same weights, whose heads are
+Both take decoded images of 640 x 480, resize them, and have the same weights, whose heads are
 scaled until scores vary as a trained model's do. Where torchvision's compiled suppression does not
 load, a plain one takes its place, and its time is taken off torchvision's.
 """
@@ -10,8 +10,8 @@ import tempfile
 import time
 
 import numpy as np
+from images import HEIGHT, NUM_CLASSES, WIDTH
 from pairs import Side, import_torchvision, ratios, row, take_turns, timed
-from pictures import HEIGHT, NUM_CLASSES, WIDTH
 from training_step import FORWARD_GFLOP
 
 BATCHES, PRODUCT_SIZE = (1, 8), 2048
@@ -20,8 +20,8 @@ BFLOAT16_TARGET = 0.6
 LOGIT_SPREAD = 2.5  # of the class logits: about as many boxes above the threshold as in life
 
 
-def pictures(batch_size):
-    """Smooth generated pictures, uint8 [B, 480, 640, 3]."""
+def images(batch_size):
+    """Smooth generated images, uint8 [B, 480, 640, 3]."""
     generator = np.random.default_rng(3)
     small = generator.integers(0, 256, (batch_size, HEIGHT // 16, WIDTH // 16, 3), "uint8")
     return small.repeat(16, axis=1).repeat(16, axis=2)
@@ -44,7 +44,7 @@ class Torchvision:
         self.model = builder(
             weights=None, weights_backbone=None, num_classes=1 + NUM_CLASSES
         ).eval()
-        self.images = list(torch.tensor(pictures(batch_size).transpose(0, 3, 1, 2) / 255).float())
+        self.images = list(torch.tensor(images(batch_size).transpose(0, 3, 1, 2) / 255).float())
         if not os.path.exists(weights):
             self.spread_logits()
             torch.save(self.model.state_dict(), weights)
@@ -113,7 +113,7 @@ class SsdKeras:
             write_saved_model(model, folder, precision=precision)
         self.loaded = tf.saved_model.load(folder)
         self.function = self.loaded.signatures["image_tensor"]
-        self.images = tf.constant(pictures(batch_size))
+        self.images = tf.constant(images(batch_size))
         factors = tf.random.uniform([2, PRODUCT_SIZE, PRODUCT_SIZE])
         self.multiply = tf.function(lambda: tf.matmul(factors[0], factors[1]))
 

@@ -1,4 +1,4 @@
-"""Training pictures a second: JPEG bytes to augmented batches with targets, SSD300.
+"""Training images a second: JPEG bytes to augmented batches with targets, SSD300.
 
 The peer is the SSD preset of torchvision's detection references (v2 transforms on tensors), which
 makes no targets; the limit is decoding the same JPEGs and nothing else.
@@ -8,10 +8,10 @@ import io
 from collections import defaultdict
 
 import numpy as np
+from images import DETAIL, HEIGHT, WIDTH, generated_boxes, generated_jpegs
 from pairs import Side, import_torchvision, ratios, row, take_turns, timed
-from pictures import DETAIL, HEIGHT, WIDTH, generated_boxes, generated_jpegs
 
-NUM_BOXES, NUM_PICTURES, IMAGE_SIZE = 20, 32, (300, 300)
+NUM_BOXES, NUM_IMAGES, IMAGE_SIZE = 20, 32, (300, 300)
 
 
 def ssd300_default_boxes():
@@ -35,9 +35,9 @@ class SsdKeras:
         from ssd_keras.data.records import DetectionData, Example
 
         sides = np.array([HEIGHT, WIDTH, HEIGHT, WIDTH])
-        truth = generated_boxes(NUM_PICTURES, NUM_BOXES)
+        truth = generated_boxes(NUM_IMAGES, NUM_BOXES)
         examples = []
-        for number, encoded in enumerate(generated_jpegs(NUM_PICTURES, detail)):
+        for number, encoded in enumerate(generated_jpegs(NUM_IMAGES, detail)):
             top, left, bottom, right = (truth[number][0] * sides).T
             boxes = np.stack([left, top, right - left, bottom - top], axis=-1)
             no = np.zeros(NUM_BOXES, bool)
@@ -51,7 +51,7 @@ class SsdKeras:
         lookup = make_lookup(data)
 
         def decode(position):
-            encoded = lookup(position % NUM_PICTURES)["image"]
+            encoded = lookup(position % NUM_IMAGES)["image"]
             return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
         self.decoded = tf.data.Dataset.range(1 << 40).map(
@@ -73,7 +73,7 @@ def consumed(dataset, batches):
 
 
 class Torchvision:
-    """Decoding by Pillow and the reference preset, one picture after the other."""
+    """Decoding by Pillow and the reference preset, one image after the other."""
 
     def __init__(self, detail, batch_size):
         import torch
@@ -101,9 +101,9 @@ class Torchvision:
         self.resize = v2.Resize(IMAGE_SIZE, antialias=False)
         self.tv_tensors, self.functional = tv_tensors, torchvision.transforms.v2.functional
         self.batch_size = batch_size
-        self.encoded = generated_jpegs(NUM_PICTURES, detail)
+        self.encoded = generated_jpegs(NUM_IMAGES, detail)
         self.targets = []
-        for boxes, labels in generated_boxes(NUM_PICTURES, NUM_BOXES):
+        for boxes, labels in generated_boxes(NUM_IMAGES, NUM_BOXES):
             pixels = boxes[:, [1, 0, 3, 2]] * np.float32([WIDTH, HEIGHT, WIDTH, HEIGHT])
             boxes = tv_tensors.BoundingBoxes(
                 torch.tensor(pixels), format="XYXY", canvas_size=(HEIGHT, WIDTH)
@@ -112,8 +112,8 @@ class Torchvision:
 
     def train(self, batches):
         def one(number):
-            picture = self.picture(number)
-            image, target = self.transforms(picture, self.targets[number % NUM_PICTURES])
+            input_image = self.input_image(number)
+            image, target = self.transforms(input_image, self.targets[number % NUM_IMAGES])
             return self.resize(image), target
 
         def batch(start):
@@ -122,10 +122,10 @@ class Torchvision:
 
         return timed(lambda: [batch(index * self.batch_size) for index in range(batches)])[0]
 
-    def picture(self, number):
+    def image(self, number):
         from PIL import Image
 
-        image = Image.open(io.BytesIO(self.encoded[number % NUM_PICTURES]))
+        image = Image.open(io.BytesIO(self.encoded[number % NUM_IMAGES]))
         return self.tv_tensors.Image(self.functional.pil_to_tensor(image))
 
 
@@ -133,25 +133,25 @@ SIDES = {"ssd_keras": SsdKeras, "torchvision": Torchvision}
 
 
 def benchmark(tiny):
-    rounds, pictures, batch_size = (2, 8, 4) if tiny else (9, 1024, 16)
-    result = {"rows": [], "seconds_a_picture": {}, "others_share": {}}
+    rounds, images, batch_size = (2, 8, 4) if tiny else (9, 1024, 16)
+    result = {"rows": [], "seconds_an_image": {}, "others_share": {}}
     for detail in DETAIL:
-        measured, others = measure(detail, rounds, pictures, batch_size)
-        result["seconds_a_picture"][detail] = measured
+        measured, others = measure(detail, rounds, images, batch_size)
+        result["seconds_an_image"][detail] = measured
         result["others_share"] |= {f"{detail}, {cores}": share for cores, share in others.items()}
         result["rows"] += rows(measured, detail)
     return result
 
 
-def measure(detail, rounds, pictures, batch_size):
-    """Seconds a picture of all sides by round."""
+def measure(detail, rounds, images, batch_size):
+    """Seconds an image of all sides by round."""
     options = {"detail": detail, "batch_size": batch_size}
     with (
         Side("input_pipeline", "ssd_keras", cores=1, **options) as one,
         Side("input_pipeline", "ssd_keras", cores=2, **options) as two,
         Side("input_pipeline", "torchvision", cores=1, **options) as theirs,
     ):
-        batches = pictures // batch_size
+        batches = images // batch_size
         few = max(1, batches // 16)  # theirs takes about sixteen times as long
         counts = {"ssd_keras": batches, "torchvision": few, "decoding": batches}
         asks = {
@@ -160,7 +160,7 @@ def measure(detail, rounds, pictures, batch_size):
             "decoding": lambda: one.ask("decode", batches=batches),
         }
         seconds, others = take_turns(asks, rounds, clock="core_seconds")
-        per_picture = {
+        per_image = {
             name: [value / (counts[name] * batch_size) for value in values]
             for name, values in seconds.items()
         }
@@ -171,16 +171,16 @@ def measure(detail, rounds, pictures, batch_size):
         }
         seconds, others_of_two = take_turns(asks, rounds)
     for name, values in seconds.items():
-        per_picture[name] = [value / (batches * batch_size) for value in values]
-    return per_picture, {"1 core": others, "2 cores": others_of_two}
+        per_image[name] = [value / (batches * batch_size) for value in values]
+    return per_image, {"1 core": others, "2 cores": others_of_two}
 
 
 def rows(seconds, detail):
     ours = seconds["ssd_keras"]
-    what = f"training pipeline, 1 core, {detail} pictures: "
+    what = f"training pipeline, 1 core, {detail} images: "
     return [
         row(
-            what + "pictures a second",
+            what + "images a second",
             "torchvision v2 SSD preset without encoding",
             ratios(seconds["torchvision"], ours),
             "at least",
@@ -194,7 +194,7 @@ def rows(seconds, detail):
             3,
         ),
         row(
-            f"training pipeline, 2 cores, {detail} pictures: pictures a second",
+            f"training pipeline, 2 cores, {detail} images: images a second",
             "1 core",
             ratios(seconds["1 core"], seconds["2 cores"]),
             "at least",

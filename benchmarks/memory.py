@@ -1,4 +1,4 @@
-"""Memory of the input pipeline while 30,000 pictures pass, SSD300."""
+"""Memory of the input pipeline while 30,000 images pass, SSD300."""
 
 import os
 
@@ -7,7 +7,7 @@ from input_pipeline import SsdKeras as Pipeline
 from pairs import Side, row, spread
 
 BATCH_SIZE = 16
-MAX_GROWTH = 1.02  # allocators keep a little; a leak of one picture in ten would be 1.4
+MAX_GROWTH = 1.02  # allocators keep a little; a leak of one image in ten would be 1.4
 
 
 class SsdKeras(Pipeline):
@@ -32,15 +32,15 @@ def benchmark(tiny):
     steps, batches = (8, 1) if tiny else (75, 25)
     with Side("memory", "ssd_keras", detail="smooth", batch_size=BATCH_SIZE) as ours:
         values = [ours.ask("resident_after", batches=batches)["bytes"] for _ in range(steps)]
-    # In the first third the data set tunes itself: what is alive grows for 8,000 pictures.
+    # In the first third the data set tunes itself: what is alive grows for 8,000 images.
     settled = np.array(values[steps // 3 :])
     first, last = np.array_split(settled, 2)
     growth = spread(last / np.median(first))
-    pictures = steps * batches * BATCH_SIZE
-    what = f"memory of the input pipeline over {pictures} pictures: second half"
+    images = steps * batches * BATCH_SIZE
+    what = f"memory of the input pipeline over {images} images: second half"
     return {
         "rows": [row(what, "first half", growth, "at most", MAX_GROWTH)],
         "resident_bytes": values,
-        "pictures_between": batches * BATCH_SIZE,
+        "images_between": batches * BATCH_SIZE,
         "others_share": None,
     }

@@ -12,9 +12,9 @@ import math
 
 GIGA = 1e9
 # Measured on two cores of a Xeon: see the files named in scale.md.
-PICTURES_A_CORE = 301.0  # decoded, augmented and encoded a second, 640 x 480, 150 KB each
-PICTURE_BYTES = 150e3
-COCO_METRICS_SECONDS = 12.3  # of 5,000 pictures' detections, one core
+IMAGES_A_CORE = 301.0  # decoded, augmented and encoded a second, 640 x 480, 150 KB each
+IMAGE_BYTES = 150e3
+COCO_METRICS_SECONDS = 12.3  # of 5,000 images' detections, one core
 
 # Assumptions.
 GPU_FLOPS = 989e12  # bfloat16, dense, of an H100, as its maker says
@@ -23,12 +23,12 @@ GPUS_A_HOST, CORES_A_HOST = 8, 96
 NETWORKS = {"400 Gbit/s a GPU": 50e9, "25 Gbit/s a host": 25e9 / 8 / GPUS_A_HOST}  # bytes/s a GPU
 LATENCY = 10e-6  # seconds of one step of the ring
 BATCH_A_GPU = 32
-TRAINING_PICTURES, VALIDATION_PICTURES = 118_287, 5_000  # COCO 2017
+TRAINING_IMAGES, VALIDATION_IMAGES = 118_287, 5_000  # COCO 2017
 
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Weights that learn, and operations of a forward pass of one picture, two a multiply-add."""
+    """Weights that learn, and operations of a forward pass of one image, two a multiply-add."""
 
     weights: int
     forward: float
@@ -47,8 +47,8 @@ PRESETS = {
 }
 
 
-def picture_seconds(preset):
-    """A GPU's time for one picture of a step: forward, and twice that backward."""
+def image_seconds(preset):
+    """A GPU's time for one image of a step: forward, and twice that backward."""
     return 3 * preset.forward / (GPU_FLOPS * SHARE_OF_PEAK)
 
 
@@ -61,13 +61,13 @@ def reduce_seconds(preset, gpus, bandwidth):
 
 def efficiency(preset, gpus, bandwidth, batch=BATCH_A_GPU):
     """Share of a step that is not spent waiting for the sum, if nothing of it is hidden."""
-    compute = batch * picture_seconds(preset)
+    compute = batch * image_seconds(preset)
     return compute / (compute + reduce_seconds(preset, gpus, bandwidth))
 
 
 def cores_a_gpu(preset):
-    """Cores that keep one GPU in pictures."""
-    return 1 / picture_seconds(preset) / PICTURES_A_CORE
+    """Cores that keep one GPU in images."""
+    return 1 / image_seconds(preset) / IMAGES_A_CORE
 
 
 def evaluation_share(preset, gpus):
@@ -75,9 +75,9 @@ def evaluation_share(preset, gpus):
 
     It reads with the cores of its host, and computes on one GPU, one after the other.
     """
-    epoch = TRAINING_PICTURES * picture_seconds(preset) / gpus
-    reading = VALIDATION_PICTURES / (PICTURES_A_CORE * CORES_A_HOST)
-    evaluation = reading + VALIDATION_PICTURES * picture_seconds(preset) / 3 + COCO_METRICS_SECONDS
+    epoch = TRAINING_IMAGES * image_seconds(preset) / gpus
+    reading = VALIDATION_IMAGES / (IMAGES_A_CORE * CORES_A_HOST)
+    evaluation = reading + VALIDATION_IMAGES * image_seconds(preset) / 3 + COCO_METRICS_SECONDS
     return evaluation / (epoch + evaluation)
 
 
@@ -85,7 +85,7 @@ def table():
     """The presets as Markdown."""
     fast, slow = NETWORKS.values()
     head = (
-        "preset", "weights, millions", "gradients, MB", "GFLOP forward", "pictures/s a GPU",
+        "preset", "weights, millions", "gradients, MB", "GFLOP forward", "images/s a GPU",
         "cores a GPU", "waiting for the sum, 1024 GPUs: " + ", ".join(NETWORKS),
         "validating each epoch: 1, 8, 64 GPUs",
     )  # fmt: skip
@@ -97,7 +97,7 @@ def table():
             f"{preset.weights / 1e6:.1f}",
             f"{4 * preset.weights / 1e6:.0f}",
             f"{preset.forward / GIGA:.1f}",
-            f"{1 / picture_seconds(preset):,.0f}",
+            f"{1 / image_seconds(preset):,.0f}",
             f"{cores_a_gpu(preset):.0f}",
             ", ".join(f"{share:.0%}" for share in waiting),
             ", ".join(f"{evaluation_share(preset, gpus):.0%}" for gpus in (1, 8, 64)),

@@ -14,7 +14,7 @@ import numpy as np
 from pairs import import_torchvision, machine_seconds, num_cores
 
 NUM_CLASSES = 20
-# By torchvision's name: our preset, and height and width of the pictures.
+# By torchvision's name: our preset, and height and width of the images.
 MODELS = {
     "ssd300_vgg16": ("ssd300_vgg16_voc", 300),
     "ssdlite320_mobilenet_v3_large": ("ssdlite320_mobilenet_v3_large_coco", 320),
@@ -23,9 +23,9 @@ COLOURS = np.random.default_rng(7).integers(0, 256, (NUM_CLASSES, 3))
 
 
 def synthetic_batch(seed, batch_size, size):
-    """Pictures [B, size, size, 3] of filled rectangles on noise, and their boxes and labels.
+    """Images [B, size, size, 3] of filled rectangles on noise, and their boxes and labels.
 
-    Boxes are relative yxyx, 2 to 8 a picture; labels are 0-based, and each has its colour.
+    Boxes are relative yxyx, 2 to 8 an image; labels are 0-based, and each has its colour.
     """
     generator = np.random.default_rng(seed)
     images = generator.integers(0, 256, (batch_size, size, size, 3)).astype(np.float32)
@@ -120,7 +120,7 @@ class SsdKeras:
         self.targets = self.encode()
 
     def encode(self, truth=None):
-        """Targets of a batch, picture by picture as the input pipeline makes them."""
+        """Targets of a batch, image by image as the input pipeline makes them."""
         encoded = [self.encoder(boxes, labels) for boxes, labels in truth or self.truth]
         return {name: np.stack([one[name] for one in encoded]) for name in encoded[0]}
 

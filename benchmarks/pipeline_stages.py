@@ -1,4 +1,4 @@
-"""Where the time of the input pipeline goes: a bar for each stage, as a picture.
+"""Where the time of the input pipeline goes: a bar for each stage, as an image.
 
     python benchmarks/pipeline_stages.py benchmarks/results/pipeline_stages.png
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import stage_bars
+from images import DETAIL
 from input_pipeline import SsdKeras as Pipeline
 from pairs import Side, take_turns
-from pictures import DETAIL
 
 STAGES = ("targets", "colours", "resizing", "decoding", "crop", "all else")
 BATCH_SIZE, BATCHES = 16, 8
@@ -59,7 +59,7 @@ SIDES = {"ssd_keras": SsdKeras}
 
 
 def stages(detail, rounds):
-    """Milliseconds a picture of each stage, and of decoding the whole JPEG."""
+    """Milliseconds an image of each stage, and of decoding the whole JPEG."""
     sides = [
         Side("pipeline_stages", "ssd_keras", cores=1, detail=detail, without=number)
         for number in range(len(STAGES))
@@ -78,7 +78,7 @@ def stages(detail, rounds):
 
 
 def draw(measured, path):
-    """A row for each run and kind of picture; marks for decoding."""
+    """A row for each run and kind of image; marks for decoding."""
     bars = {
         name: ([milliseconds[stage] for stage in STAGES], [decoding, 3 * decoding])
         for name, (milliseconds, decoding) in measured.items()
@@ -87,7 +87,7 @@ def draw(measured, path):
         path,
         bars,
         STAGES,
-        "milliseconds of one core a picture, 640 x 480, 20 boxes, SSD300",
+        "milliseconds of one core an image, 640 x 480, 20 boxes, SSD300",
         lambda _, width: f"{width:.1f}",
         {"decoding the whole JPEG alone": "k", "three times that": "k:"},
         columns=4,

@@ -1,4 +1,4 @@
-"""How the cost of a training step grows: default boxes, classes, ground truths, picture size,
+"""How the cost of a training step grows: default boxes, classes, ground truths, image size,
 batch, workers.
 
 A small SSD (`ssd192_small_shapes`) on one core; each row changes one number of the base and gives
@@ -13,8 +13,8 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from images import generated_boxes
 from pairs import Side, num_cores, ratios, repeated, row, take_turns
-from pictures import generated_boxes
 
 BASE = {"size": 192, "ratios": 1, "classes": 5, "truths": 5, "batch": 8}
 # Aspect ratios beside 1, each with its reciprocal: 4, 6 and 10 default boxes a place.
@@ -26,8 +26,8 @@ STEPS = {
 ENCODINGS = {"ratios": (2, 4), "truths": (20, 80, 320), "size": (96, 384)}
 WORKERS = {"one": (1, 8), "two": (2, 16), "two, joint batch of one": (2, 8)}
 WHAT = {
-    "ratios": "default boxes", "classes": "classes", "truths": "ground truths a picture",
-    "size": "side of the picture", "batch": "pictures a step",
+    "ratios": "default boxes", "classes": "classes", "truths": "ground truths an image",
+    "size": "side of the image", "batch": "images a step",
 }  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def build(size, ratios, classes):
 
 
 def batch_of(model, truths, batch, seed=0):
-    """Pictures and targets."""
+    """Images and targets."""
     import tensorflow as tf
 
     encoder = tf.function(model.target_encoder(), reduce_retracing=True)
@@ -82,7 +82,7 @@ class SsdKeras:
         return repeated(lambda: encode(boxes, labels % classes)["box_deltas"].numpy())
 
     def count(self, size, ratios, classes):
-        return {"default_boxes": len(self.model(size, ratios, classes).default_boxes)}
+        return {"default_boxes": len(self.model(size, ratios, classes).default_box_array)}
 
     def _batch(self, size, ratios, classes, truths, batch):
         return batch_of(self.model(size, ratios, classes), truths, batch)
@@ -144,14 +144,14 @@ def benchmark(tiny):
                     asks[key] = functools.partial(side.ask, kind, **changed[key])
             seconds[kind], shares[kind] = take_turns(asks, 2 if tiny else 7, clock="core_seconds")
             counts = {key: sizes_of(side, setting) for key, setting in changed.items()}
-            what = "step" if kind == "step" else "encoding of a picture"
+            what = "step" if kind == "step" else "encoding of an image"
             rows += growth(what, counts, seconds[kind])
     measured, gradient_bytes = measure_workers(2 if tiny else 5, 1 if tiny else 10)
     one = measured["one"]
     for name, (workers, batch) in WORKERS.items():
         if name != "one":
-            text = f"step, {workers} workers of one core, {batch} pictures together: time"
-            rows.append(row(text, "1 worker, 8 pictures", ratios(measured[name], one), "report"))
+            text = f"step, {workers} workers of one core, {batch} images together: time"
+            rows.append(row(text, "1 worker, 8 images", ratios(measured[name], one), "report"))
     return {
         "rows": rows,
         "seconds": {**seconds, "workers": measured},

@@ -1,4 +1,4 @@
-"""Pictures of where time goes: a horizontal bar for each case, its stages side by side."""
+"""Images of where time goes: a horizontal bar for each case, its stages side by side."""
 
 from matplotlib.figure import Figure
 
@@ -6,7 +6,7 @@ WRITTEN = 0.025  # a stage says its number where it takes this share of the axis
 
 
 def draw(path, cases, stages, axis, number, marks=(), columns=3):
-    """Draws the bars and writes the picture.
+    """Draws the bars and writes the image.
 
     `cases` maps a name to the widths of its `stages` and to the places of its `marks` (None: no
     such mark), `marks` a label to its line style, and `number` makes the text of a width of a case.

@@ -1,4 +1,4 @@
-"""Matching and encoding of a picture's ground truth, alone and in a batch as training does.
+"""Matching and encoding of an image's ground truth, alone and in a batch as training does.
 
 8732 default boxes, one core.
 
@@ -7,8 +7,8 @@ the overlaps alone at the rate that a matrix product reaches on the same core, f
 """
 
 import numpy as np
+from images import generated_boxes
 from pairs import Side, import_torchvision, ratios, repeated, row, spread, take_turns
-from pictures import generated_boxes
 
 COUNTS = (20, 100)
 LIMIT_MILLISECONDS = {20: 1.0, 100: 3.0}
@@ -28,8 +28,8 @@ class SsdKeras:
 
         encoder = TargetEncoder(ssd300_default_boxes())
         self.encode_one = tf.function(lambda boxes, labels: encoder(boxes, labels))
-        pictures = generated_boxes(BATCH_SIZE, count)
-        self.batch = tuple(tf.constant(np.stack(one)) for one in zip(*pictures, strict=True))
+        images = generated_boxes(BATCH_SIZE, count)
+        self.batch = tuple(tf.constant(np.stack(one)) for one in zip(*images, strict=True))
         ((boxes, labels),) = generated_boxes(1, count)
         self.truth = tf.constant(boxes), tf.constant(labels)
         factors = tf.random.uniform([2, PRODUCT_SIZE, PRODUCT_SIZE])
@@ -104,7 +104,7 @@ def benchmark(tiny):
         result["rows"] += [
             row(what + "milliseconds", "the clock", milliseconds, "at most", limit),
             row(
-                what + f"milliseconds a picture in a batch of {BATCH_SIZE}",
+                what + f"milliseconds an image in a batch of {BATCH_SIZE}",
                 "the clock",
                 in_a_batch,
                 "at most",

@@ -1,32 +1,32 @@
 """SSDLite320-MobileNetV3, int8 TFLite with suppression, beside the same network elsewhere.
 
 Peers: the network alone in ONNX Runtime, int8 (weights by channel, calibrated on the same
-pictures), without decoding and suppression; and torch in float32, the network alone as well. All
-have the same random weights and take one resized picture.
+images), without decoding and suppression; and torch in float32, the network alone as well. All
+have the same random weights and take one resized image.
 """
 
 import os
 import tempfile
 
 import numpy as np
+from images import NUM_CLASSES
 from inference import LOGIT_SPREAD
 from pairs import Side, import_torchvision, ratios, repeated, row, take_turns
-from pictures import NUM_CLASSES
 
 SIZE = 320
 CALIBRATION = 16
 
 
-def pictures():
-    """Smooth generated pictures, uint8 [n, 320, 320, 3]."""
+def images():
+    """Smooth generated images, uint8 [n, 320, 320, 3]."""
     generator = np.random.default_rng(4)
     small = generator.integers(0, 256, (CALIBRATION, SIZE // 16, SIZE // 16, 3), "uint8")
     return small.repeat(16, axis=1).repeat(16, axis=2)
 
 
-def torch_pictures():
+def torch_images():
     """The same as torch's networks take them, float32 [n, 3, 320, 320] in -1..1."""
-    return (pictures().transpose(0, 3, 1, 2) / 127.5 - 1).astype("float32")
+    return (images().transpose(0, 3, 1, 2) / 127.5 - 1).astype("float32")
 
 
 def torchvision_network(path):
@@ -57,15 +57,15 @@ def torchvision_network(path):
 
 
 def settle(network, torch):
-    """Batch statistics of the pictures, and class logits that vary as a trained model's."""
+    """Batch statistics of the images, and class logits that vary as a trained model's."""
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = None  # the mean of all batches
                 module.reset_running_stats()
-        network.train()(torch.tensor(torch_pictures()))
+        network.train()(torch.tensor(torch_images()))
         network.eval()
-        features = list(network.backbone(torch.tensor(torch_pictures())).values())
+        features = list(network.backbone(torch.tensor(torch_images())).values())
         heads = network.head.classification_head.module_list
         for head, feature in zip(heads, features, strict=True):
             head[-1].weight *= LOGIT_SPREAD / head(feature).std()
@@ -77,7 +77,7 @@ class Torch:
 
         torch.set_num_threads(threads)
         self.torch, self.network = torch, torchvision_network(weights)
-        self.image = torch.tensor(torch_pictures()[:1])
+        self.image = torch.tensor(torch_images()[:1])
 
     def detect(self):
         with self.torch.inference_mode():
@@ -97,7 +97,7 @@ class OnnxRuntime:
         self.session = onnxruntime.InferenceSession(
             quantized, options, providers=["CPUExecutionProvider"]
         )
-        self.image = torch_pictures()[:1]
+        self.image = torch_images()[:1]
 
     def detect(self):
         return repeated(lambda: self.session.run(None, {"images": self.image}))
@@ -116,7 +116,7 @@ def write_int8_onnx(network, path):
     whole, ready = path + ".whole", path + ".ready"
     torch.onnx.export(
         network,
-        (torch.tensor(torch_pictures()[:1]),),
+        (torch.tensor(torch_images()[:1]),),
         whole,
         input_names=["images"],
         opset_version=17,
@@ -125,7 +125,7 @@ def write_int8_onnx(network, path):
     quant_pre_process(whole, ready)
 
     class Reader(CalibrationDataReader):
-        images = iter(torch_pictures())
+        images = iter(torch_images())
 
         def get_next(self):
             image = next(self.images, None)
@@ -154,7 +154,7 @@ class SsdKeras:
         self.interpreter = Interpreter(path, num_threads=threads)
         self.interpreter.allocate_tensors()
         self.place = self.interpreter.get_input_details()[0]["index"]
-        self.image = pictures()[:1]
+        self.image = images()[:1]
 
     def detect(self):
         def run():
@@ -171,7 +171,7 @@ def write_tflite(weights, path):
     from ssd_keras.importers.torchvision import torchvision_ssd
 
     model = torchvision_ssd(read_pth(weights), VOC_CLASSES)
-    content = tflite_model(model, "int8", calibration=pictures())
+    content = tflite_model(model, "int8", calibration=images())
     with open(path, "wb") as file:
         file.write(content)
 

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: a bar for each stage, as a picture.
+"""Where the time of a training step goes: a bar for each stage, as an image.
 
     python benchmarks/training_stages.py benchmarks/results/training_stages.png
 
@@ -19,7 +19,7 @@ from pairs import Side, hardware, take_turns, timed
 from suite import rounded
 from training_step import SSD300, SSDLITE, STEP_GFLOP
 
-STAGES = ("trunk", "extra layers and heads", "loss and mining", "backward", "optimizer")
+STAGES = ("backbone", "extra layers and heads", "loss and mining", "backward", "optimizer")
 CASES = (
     ("SSD300-VGG16, float32", SSD300, "float32", 8),
     ("SSD300-VGG16, bfloat16", SSD300, "bfloat16", 8),
@@ -37,8 +37,8 @@ class SsdKeras(peers.SsdKeras):
         images = tf.constant(self.images)
         targets = {name: tf.constant(value) for name, value in self.targets.items()}
 
-        def trunk():
-            maps = model.trunk(model.get_layer("preprocessor")(images), training=True)
+        def backbone():
+            maps = model.backbone(model.get_layer("preprocessor")(images), training=True)
             return [tf.reduce_sum(one) for one in tf.nest.flatten(maps)]
 
         def loss():
@@ -50,7 +50,7 @@ class SsdKeras(peers.SsdKeras):
                 value = loss()
             return tape.gradient(value, model.trainable_variables)
 
-        graphs = (trunk, lambda: model(images, training=True), loss, gradients)
+        graphs = (backbone, lambda: model(images, training=True), loss, gradients)
         self.graphs = [tf.function(graph) for graph in graphs] + [self.step]
 
     def until(self, stage):

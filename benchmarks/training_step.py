@@ -19,7 +19,7 @@ SIDES = ("torchvision", "ssd_keras")
 PRECISIONS = ("float32", "bfloat16")
 SHARES_OF_PEAK = {"float32": 0.9, "bfloat16": 0.8}
 SSD300, SSDLITE = "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"
-FORWARD_GFLOP = 62.8  # of one 300 x 300 picture, SSD300 with VGG16, two a multiply-add
+FORWARD_GFLOP = 62.8  # of one 300 x 300 image, SSD300 with VGG16, two a multiply-add
 STEP_GFLOP = 3 * FORWARD_GFLOP  # forward, gradients of the maps, gradients of the weights
 
 
@@ -128,7 +128,7 @@ def benchmark(tiny):
                 share,
             ),
         ]
-    # Batch normalisation of a map of one cell wants two pictures.
+    # Batch normalisation of a map of one cell wants two images.
     batch_size, pairs = (2, 1) if tiny else (16, 10)
     measured = result[SSDLITE] = measure("float32", pairs, batch_size, 2, SSDLITE)
     result["others_share"][SSDLITE] = measured["others_share"]

@@ -3,14 +3,14 @@
     python export/benchmark.py runs/cells cells_saved cells.tflite cells_int8.tflite \
         --data voc:bccd@val --output cells.json
 
-AP and AP50 are COCO's over all pictures of --data, as `ssd-keras evaluate` gives them. MB are 10^6
+AP and AP50 are COCO's over all images of --data, as `ssd-keras evaluate` gives them. MB are 10^6
 bytes: of the file, of all files of a SavedModel, of model.keras in a RUN directory, which holds the
 optimizer's state as well.
 
-ms is the median time of one picture, alone in its batch, around `detect_pictures` of
-`ssd_keras.engine.detector`: a decoded uint8 picture of its own size goes in, detections come out as
+ms is the median time of one image, alone in its batch, around `detect_images` of
+`ssd_keras.engine.detector`: a decoded uint8 image of its own size goes in, detections come out as
 NumPy arrays. Resizing, network and suppression are in it; reading and decoding are not. The
-artefacts take turns with the same pictures, after a first round that does not count.
+artefacts take turns with the same images, after a first round that does not count.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from common import quiet  # importing the package would greet
 from pairs import MAX_OTHERS_SHARE, hardware, machine_seconds, num_cores
 
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert")
-WHAT = "batch 1, from a decoded uint8 picture to detections, resizing included"
-NUM_PICTURES, NUM_ROUNDS = 20, 5  # that are timed
+WHAT = "batch 1, from a decoded uint8 image to detections, resizing included"
+NUM_IMAGES, NUM_ROUNDS = 20, 5  # that are timed
 
 
 def main(arguments=None):
@@ -68,23 +68,23 @@ def compare(parsed):
     from ssd_keras.data.sources import load_data
     from ssd_keras.engine.evaluate import evaluate
     from ssd_keras.exporters.check import artefact_size
-    from ssd_keras.exporters.export import pictures_of
+    from ssd_keras.exporters.export import images_of
 
     progress = sys.stderr.isatty() or bool(os.environ.get("SSD_KERAS_PROGRESS"))
     detectors = load_detectors(parsed.artefacts, parsed.threads)
     data = load_data(parsed.data, class_names=detectors[0].class_names, progress=progress)
-    pictures = pictures_of(data, NUM_PICTURES)
+    images = images_of(data, NUM_IMAGES)
     rows = []
     for path, detector in zip(parsed.artefacts, detectors, strict=True):
         coco = evaluate(detector, data, progress=progress)["coco"]
         model_file = os.path.join(path, "model.keras")
         size = artefact_size(model_file if os.path.isfile(model_file) else path)
         rows.append({"path": path, "AP": coco["AP"], "AP50": coco["AP50"], "bytes": size})
-    others_share = measure(detectors, rows, pictures, progress)
+    others_share = measure(detectors, rows, images, progress)
     return {
         "data": parsed.data,
-        "num_pictures": len(data),
-        "times": f"{len(pictures)} pictures x {NUM_ROUNDS}, threads: {parsed.threads}, {WHAT}",
+        "num_images": len(data),
+        "times": f"{len(images)} images x {NUM_ROUNDS}, threads: {parsed.threads}, {WHAT}",
         "others_share": others_share,
         "hardware": hardware(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -110,20 +110,20 @@ def load_detectors(paths, threads):
     return detectors
 
 
-def measure(detectors, rows, pictures, progress):
+def measure(detectors, rows, images, progress):
     """Adds times to the rows; gives the share of the cores that other processes used."""
     from tqdm import tqdm
 
-    from ssd_keras.engine.detector import detect_pictures
+    from ssd_keras.engine.detector import detect_images
 
     seconds = [[] for _ in detectors]
     for turn in tqdm(range(1 + NUM_ROUNDS), "timing", unit="round", disable=not progress):
         if turn == 1:  # turn 0 compiles and warms up
             begin, used = time.perf_counter(), used_by_others()
         for detector, values in zip(detectors, seconds, strict=True):
-            for picture in pictures:
+            for image in images:
                 start = time.perf_counter()
-                detect_pictures(detector, [picture])
+                detect_images(detector, [image])
                 values += [time.perf_counter() - start] * bool(turn)
     for row, values in zip(rows, seconds, strict=True):
         for name, choose in (("median", statistics.median), ("least", min), ("most", max)):

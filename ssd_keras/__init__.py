@@ -1,8 +1,6 @@
 """SSD object detection in Keras 3: train with `model.fit`, evaluate as the papers do."""
 
 import importlib
-import os
-import sys
 from typing import Any
 
 from ssd_keras.version import __version__ as __version__
@@ -16,7 +14,7 @@ _HOMES = {
     "from_preset": "ssd_keras.presets",
     "DefaultBoxes": "ssd_keras.boxes.default_boxes",
     "DetectionResult": "ssd_keras.drawing.results",
-    "DetectionSettings": "ssd_keras.models.post_process",
+    "PostProcess": "ssd_keras.models.post_process",
     "TargetEncoder": "ssd_keras.assigners.max_iou",
     "BoxLoss": "ssd_keras.losses.normalized",
     "ClassLoss": "ssd_keras.losses.normalized",

@@ -37,8 +37,8 @@ def asked_recipe(parsed: argparse.Namespace) -> "TrainRecipe":
     if parsed.recipe:
         recipe = load_recipe(parsed.recipe)
         if parsed.preset and parsed.preset != recipe.preset:
-            # Options and trunk of the recipe are those of its own preset.
-            recipe = recipe.replace(preset=parsed.preset, model_options={}, trunk_weights="")
+            # Options and backbone of the recipe are those of its own preset.
+            recipe = recipe.replace(preset=parsed.preset, model_options={}, backbone_weights="")
     else:
         recipe = TrainRecipe(preset=parsed.preset, steps=120_000, decay_steps=(2 / 3, 5 / 6))
     return override(recipe, parsed.set)
@@ -48,7 +48,7 @@ def asked_data(
     specs: Sequence[str],
     bad_data: str,
     class_names: Sequence[str] | None = None,
-    check_pictures: bool = True,
+    check_images: bool = True,
     part: str = "train",
 ) -> "DetectionData":
     """Loads data with the terminal's progress bar, and prints what is wrong with them.
@@ -57,7 +57,7 @@ def asked_data(
         specs: sources, such as ``voc:ROOT@train``.
         bad_data: "drop" or "refuse".
         class_names: names of the classes without background. Default: the data's.
-        check_pictures: look at both ends of every picture file. Default True.
+        check_images: look at both ends of every image file. Default True.
         part: of a data file, "train" (default) or "validation".
 
     Returns:
@@ -69,7 +69,7 @@ def asked_data(
         specs,
         class_names=class_names,
         bad_data=bad_data,
-        check_pictures=check_pictures,
+        check_images=check_images,
         progress=is_terminal(),
         part=part,
     )

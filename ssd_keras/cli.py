@@ -11,7 +11,7 @@ from ssd_keras.exporters.formats import CHOICES
 from ssd_keras.importers import SOURCES
 
 DATA_HELP = (
-    "voc:ROOT@SPLIT (ROOT@all: every picture), coco:ANNOTATIONS.json@IMAGES_DIR, "
+    "voc:ROOT@SPLIT (ROOT@all: every image), coco:ANNOTATIONS.json@IMAGES_DIR, "
     "yolo:ROOT@SPLIT, csv:TABLE.csv@IMAGES_DIR, tfrecord:PATTERN[@LABEL_MAP], "
     "tfds:voc/2007@train, synthetic:shapes@train or a data file data.toml; several are united "
     "by class name"
@@ -117,13 +117,16 @@ def _add_predict(subparsers: Any) -> None:
     command = subparsers.add_parser("predict", help="draw and list what a model detects")
     command.add_argument("model", help=DETECTOR_HELP)
     command.add_argument(
-        "pictures",
+        "images",
         nargs="+",
-        help="picture files or folders; or, with OpenCV installed, videos and numbers of cameras",
+        help="image files or folders; or, with OpenCV installed, videos and numbers of cameras",
     )
     command.add_argument("--output", required=True, help="directory to write")
     command.add_argument(
-        "--draw-above", type=_share, default=0.5, help="smallest score drawn, 0..1; default 0.5"
+        "--display-threshold",
+        type=_share,
+        default=0.5,
+        help="smallest score drawn, 0..1; default 0.5",
     )
     command.add_argument("--batch-size", type=_positive, default=8)
     command.add_argument(
@@ -137,7 +140,7 @@ def _add_score(subparsers: Any) -> None:
     command.add_argument("--detections", required=True, help="COCO results JSON")
     command.add_argument("--data", nargs="+", action="extend", required=True, help=DATA_HELP)
     command.add_argument("--json", help="file to write the numbers to")
-    command.add_argument("--plots", help="folder to write report.html to, without pictures")
+    command.add_argument("--plots", help="folder to write report.html to, without images")
     _add_bad_data(command)
     command.set_defaults(run=commands.score)
 
@@ -157,7 +160,7 @@ def _add_export(subparsers: Any) -> None:
     command.add_argument(
         "--weights",
         choices=saved_model["weights"],
-        help="of saved_model; constants (default) are faster with few pictures at a time, "
+        help="of saved_model; constants (default) are faster with few images at a time, "
         "variables take a sixth of the memory",
     )
     command.add_argument(
@@ -190,7 +193,7 @@ def _add_import(subparsers: Any) -> None:
     command = subparsers.add_parser("import", help="read weights that were trained elsewhere")
     command.add_argument("source", choices=SOURCES)
     command.add_argument("file", help=".pth, .caffemodel or .tflite file")
-    command.add_argument("--output", required=True, help=".keras, or .weights.h5 for a trunk")
+    command.add_argument("--output", required=True, help=".keras, or .weights.h5 for a backbone")
     command.add_argument("--labels", help="text file, a class name a line; default: known ones")
     command.set_defaults(run=commands.import_weights)
 
@@ -198,14 +201,14 @@ def _add_import(subparsers: Any) -> None:
 def _add_data(subparsers: Any) -> None:
     command = subparsers.add_parser("data", help="look at, mend, split and convert data sets")
     actions = command.add_subparsers(metavar="action", required=True)
-    show = actions.add_parser("show", help="draw pictures as training sees them")
+    show = actions.add_parser("show", help="draw images as training sees them")
     show.add_argument("data", nargs="+", help=DATA_HELP)
     show.add_argument("--output", required=True, help="PNG file to write")
     show.add_argument(
         "--preset", default="ssd300_vgg16_voc", help="whose default boxes are matched"
     )
     show.add_argument("--recipe", help="whose model and augmentation are used, instead")
-    show.add_argument("--count", type=_positive, default=12, help="number of pictures")
+    show.add_argument("--count", type=_positive, default=12, help="number of images")
     show.add_argument("--seed", type=int, default=0)
     _add_bad_data(show)
     show.set_defaults(run=data_commands.show_data)
@@ -217,7 +220,7 @@ def _add_data(subparsers: Any) -> None:
     check.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="replace a recipe value"
     )
-    check.add_argument("--plots", metavar="DIR", help="folder for pictures of all that")
+    check.add_argument("--plots", metavar="DIR", help="folder for images of all that")
     check.add_argument("--fix", metavar="DIR", help="new folder for a cleaned copy of the data")
     check.add_argument("--layout", choices=LAYOUTS, help=f"of that copy; {LAYOUT_HELP}")
     _add_bad_data(check)
@@ -226,7 +229,7 @@ def _add_data(subparsers: Any) -> None:
         "split",
         help="divide unsplit data into parts",
         description="Writes a copy of the data in parts. Each has its share of every class; "
-        "pictures that look alike stay in one part.",
+        "images that look alike stay in one part.",
     )
     split.add_argument("data", nargs="+", help=DATA_HELP)
     split.add_argument("--output", required=True, help="new folder to write")
@@ -264,7 +267,7 @@ def _add_bad_data(command: argparse.ArgumentParser) -> None:
         "--bad-data",
         choices=("drop", "refuse"),
         default="drop",
-        help="what to do with broken pictures and boxes: leave them out and say so, or stop",
+        help="what to do with broken images and boxes: leave them out and say so, or stop",
     )
 
 

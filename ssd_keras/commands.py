@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ssd_keras.models import SSD
 
 # int8 calibration gains nothing from more.
-CALIBRATION_PICTURES = 200
+CALIBRATION_IMAGES = 200
 
 
 def train(parsed: argparse.Namespace) -> None:
@@ -34,10 +34,10 @@ def train(parsed: argparse.Namespace) -> None:
         validation = asked_data(
             validation_specs, parsed.bad_data, data.class_names, part="validation"
         )
-    print(f"{len(data)} pictures, {len(data.class_names)} classes, preset {recipe.preset}")
+    print(f"{len(data)} images, {len(data.class_names)} classes, preset {recipe.preset}")
     epochs, steps = recipe.length(len(data))
     print(
-        f"{epochs} epochs of {steps} steps with {recipe.batch_size} pictures; "
+        f"{epochs} epochs of {steps} steps with {recipe.batch_size} images; "
         f"curves: {os.path.join(parsed.output, 'curves.png')}",
         flush=True,
     )
@@ -87,7 +87,7 @@ def evaluate(parsed: argparse.Namespace) -> None:
         title=f"{parsed.model} on {' '.join(parsed.data)}",
     )
     print(metrics_table(metrics))
-    print(f"{metrics['pictures_per_second']} pictures a second, reading included")
+    print(f"{metrics['images_per_second']} images a second, reading included")
     if parsed.json:
         write_json(metrics, parsed.json)
     if parsed.plots:
@@ -95,32 +95,32 @@ def evaluate(parsed: argparse.Namespace) -> None:
 
 
 def predict(parsed: argparse.Namespace) -> None:
-    """Draws and lists what a detector finds in pictures, or in videos."""
+    """Draws and lists what a detector finds in images, or in videos."""
     start_tensorflow()
     from ssd_keras.engine.detector import load_detector
-    from ssd_keras.engine.predict import find_pictures, predict
+    from ssd_keras.engine.predict import find_images, predict
     from ssd_keras.engine.video import is_video
 
-    are_videos = set(map(is_video, parsed.pictures))
+    are_videos = set(map(is_video, parsed.images))
     if len(are_videos) > 1:
-        raise ValueError("pictures and videos are mixed; name them in two calls.")
+        raise ValueError("images and videos are mixed; name them in two calls.")
     if are_videos == {True}:
         _predict_videos(parsed)
         return
-    pictures = find_pictures(parsed.pictures)
+    images = find_images(parsed.images)
     detector = load_detector(parsed.model)
     detections, problems = predict(
         detector,
-        pictures,
+        images,
         parsed.output,
-        draw_above=parsed.draw_above,
+        display_threshold=parsed.display_threshold,
         batch_size=parsed.batch_size,
         progress=is_terminal(),
     )
     print_problems(problems)
-    drawn = sum(one["score"] >= parsed.draw_above for one in detections)
+    drawn = sum(one["score"] >= parsed.display_threshold for one in detections)
     print(
-        f"wrote {len(pictures) - len(problems)} pictures and {len(detections)} detections "
+        f"wrote {len(images) - len(problems)} images and {len(detections)} detections "
         f"({drawn} drawn) to {parsed.output}"
     )
 
@@ -132,9 +132,9 @@ def _predict_videos(parsed: argparse.Namespace) -> None:
     import_opencv()  # before the model: it takes longer
     detections, reports, problems = predict_videos(
         load_detector(parsed.model),
-        parsed.pictures,
+        parsed.images,
         parsed.output,
-        draw_above=parsed.draw_above,
+        display_threshold=parsed.display_threshold,
         batch_size=parsed.batch_size,
         most_frames=parsed.frames,
         progress=is_terminal(),
@@ -149,7 +149,7 @@ def score(parsed: argparse.Namespace) -> None:
     from ssd_keras.engine.evaluate import score, write_json
     from ssd_keras.evaluation.metrics import metrics_table
 
-    data = asked_data(parsed.data, parsed.bad_data, check_pictures=False, part="validation")
+    data = asked_data(parsed.data, parsed.bad_data, check_images=False, part="validation")
     title = f"{parsed.detections} on {' '.join(parsed.data)}"
     metrics = score(parsed.detections, data, plots=parsed.plots, title=title)
     print(metrics_table(metrics))
@@ -178,7 +178,7 @@ def export(parsed: argparse.Namespace) -> None:
     options = {name: value for name, value in options.items() if value is not None}
     check_request(parsed.output, parsed.format, options, parsed.calibration_data)
     start_tensorflow()
-    from ssd_keras.exporters.export import export, pictures_of
+    from ssd_keras.exporters.export import export, images_of
 
     model = _model_or_preset(parsed.model)
     data = None
@@ -189,8 +189,8 @@ def export(parsed: argparse.Namespace) -> None:
         model,
         parsed.output,
         parsed.format,
-        settings=dataclasses.replace(model.detection_settings, **settings),
-        pictures=pictures_of(data, CALIBRATION_PICTURES) if data else (),
+        post_process=dataclasses.replace(model.post_process, **settings),
+        images=images_of(data, CALIBRATION_IMAGES) if data else (),
         **options,
     )
     print(report)

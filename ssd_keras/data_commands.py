@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def show_data(parsed: argparse.Namespace) -> None:
-    """Draws a sheet of pictures as training sees them."""
+    """Draws a sheet of images as training sees them."""
     from ssd_keras.drawing.draw import save_image
     from ssd_keras.engine.recipes import TrainRecipe, load_recipe
 
@@ -41,16 +41,16 @@ def check_data(parsed: argparse.Namespace) -> None:
     boxes = None
     if recipe is not None:
         start_tensorflow()
-        from ssd_keras.doctor.default_box_grid import layout_of
+        from ssd_keras.doctor.default_box_grid import default_box_grid
         from ssd_keras.doctor.default_box_report import check_boxes, describe_boxes
         from ssd_keras.engine.train import initial_model
         from ssd_keras.presets import is_trained
 
-        model = initial_model(recipe.replace(trunk_weights=""), splits[0].data.class_names)
+        model = initial_model(recipe.replace(backbone_weights=""), splits[0].data.class_names)
         changed_by = "the recipe changes it" if parsed.recipe else "--set changes it"
         boxes = check_boxes(
             splits,
-            layout_of(model),
+            default_box_grid(model),
             f"{recipe.preset} as {changed_by}" if recipe.model_options else recipe.preset,
             recipe.match_threshold,
             keep_ratios=is_trained(recipe.preset),

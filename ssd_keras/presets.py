@@ -150,7 +150,7 @@ def is_trained(name: str) -> bool:
         name: a preset's name, or the path of a trained model.
 
     Returns:
-        False for presets that start from a trunk or from random weights.
+        False for presets that start from a backbone or from random weights.
 
     Example:
 
@@ -164,14 +164,14 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
     """Builds a preset's model.
 
     Its weights are those that others published where the preset has such (fetched once into a
-    cache), else random, on a trunk with `trunk_weights`.
+    cache), else random, on a backbone with `backbone_weights`.
 
     Args:
         name: one of `PRESETS`.
         class_names: other classes than the preset's, without background. Of published weights
             everything is kept but the class heads, see `ssd_keras.models.with_classes`.
         **options: arguments of the preset's builder that replace the preset's: `image_size`,
-            `trunk_weights` ("imagenet" or a path), the ablations; `detection_settings` may be a
+            `backbone_weights` ("imagenet" or a path), the ablations; `post_process` may be a
             dictionary of those that differ. Of published weights those of `with_classes`:
             `image_size`, `sizes`, `new_rows`.
 
@@ -202,23 +202,23 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
             f"preset {name!r} has no option {unknown[0]!r}; choose from {', '.join(sorted(known))}."
         )
     changes: Mapping[str, Any] = {}
-    if isinstance(options.get("detection_settings"), Mapping):  # as a recipe's JSON has it
-        changes = options.pop("detection_settings")
+    if isinstance(options.get("post_process"), Mapping):  # as a recipe's JSON has it
+        changes = options.pop("post_process")
         _check_settings(changes)
     arguments = {"image_size": preset.image_size, "name": name, **preset.options, **options}
     chosen = preset.class_names if class_names is None else class_names
     model = builder(class_names=chosen, **arguments)
-    model.detection_settings = dataclasses.replace(model.detection_settings, **changes)
+    model.post_process = dataclasses.replace(model.post_process, **changes)
     return model
 
 
 def _check_settings(changes):
-    from ssd_keras.models.post_process import DetectionSettings
+    from ssd_keras.models.post_process import PostProcess
 
-    known = [field.name for field in dataclasses.fields(DetectionSettings)]
+    known = [field.name for field in dataclasses.fields(PostProcess)]
     if unknown := sorted(changes.keys() - set(known)):
         raise ValueError(
-            f"detection_settings has no entry {unknown[0]!r}; choose from {', '.join(known)}."
+            f"post_process has no entry {unknown[0]!r}; choose from {', '.join(known)}."
         )
 
 
@@ -227,7 +227,7 @@ def _from_published(preset, class_names, options):
     if unknown:
         raise ValueError(
             f"preset {preset.name!r} has no option {unknown[0]!r}: its weights fix its numbers; "
-            f"choose from {', '.join(TRAINED_OPTIONS)}, or a preset that is trained from a trunk."
+            f"choose from {', '.join(TRAINED_OPTIONS)}, or a preset that is trained from a backbone."
         )
     from ssd_keras.importers.import_file import import_published
 

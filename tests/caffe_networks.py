@@ -9,7 +9,7 @@ from ssd_keras.importers.caffe_file import CaffeNetwork, PriorBox
 
 def shapes_of(net):
     """Shapes of the arrays of each layer."""
-    layers = [*caffe_nets.trunk_layers(), *caffe_nets.extra_layers(net)]
+    layers = [*caffe_nets.backbone_layers(), *caffe_nets.extra_layers(net)]
     shapes = {
         name: [(outputs, inputs, kernel, kernel), (outputs,)]
         for name, inputs, outputs, kernel, _ in [*layers, *caffe_nets.head_layers(net)]

@@ -1,4 +1,4 @@
-"""What tests of the clients share: a small exported detector, pictures, and how to compare."""
+"""What tests of the clients share: a small exported detector, images, and how to compare."""
 
 import atexit
 import functools
@@ -7,52 +7,52 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from exports import encoded, lively_model, pictures
+from exports import encoded, images, lively_model
 from PIL import Image, ImageOps
 
 from ssd_keras.exporters.saved_model import write_saved_model
 from ssd_keras.exporters.tflite import tflite_model
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 
 EXPORT = Path(__file__).parents[1] / "export"
 CLASS_NAMES = ("circle", "square", "Fünfeck")
 IMAGE_SIZE = (64, 96)
 # Fewer detections than places. Clipped: MediaPipe moves boxes that reach over the border.
-SETTINGS = DetectionSettings(0.7, 0.3, max_detections=300, clip_boxes=True)
+SETTINGS = PostProcess(0.7, 0.3, max_detections=300, clip_boxes=True)
 
 
 @functools.cache
 def model():
-    options = {"image_size": IMAGE_SIZE, "width": 8, "detection_settings": SETTINGS}
+    options = {"image_size": IMAGE_SIZE, "width": 8, "post_process": SETTINGS}
     return lively_model(class_names=CLASS_NAMES, **options)
 
 
 @functools.cache
 def exported() -> Path:
-    """A folder with the exports, and pictures: one as large as the input, a small one, a turned
+    """A folder with the exports, and images: one as large as the input, a small one, a turned
     JPEG, and files that are none."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
     write_saved_model(model(), str(folder / "detector" / "1"))
     (folder / "detector.tflite").write_bytes(tflite_model(model()))
     (folder / "raw.tflite").write_bytes(tflite_model(model(), post_processing="none"))
-    fitting = Image.fromarray(pictures()[0]).resize(IMAGE_SIZE[::-1])
+    fitting = Image.fromarray(images()[0]).resize(IMAGE_SIZE[::-1])
     (folder / "fitting.png").write_bytes(encoded(np.asarray(fitting)))
-    (folder / "small.png").write_bytes(encoded(pictures()[1][:90, :70]))
+    (folder / "small.png").write_bytes(encoded(images()[1][:90, :70]))
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
-    (folder / "turned.jpg").write_bytes(encoded(pictures()[2], "JPEG", quality=95, exif=exif))
-    (folder / "no_picture.png").write_bytes(b"no picture")
-    (folder / "tiff.png").write_bytes(encoded(pictures()[3], "TIFF"))
+    (folder / "turned.jpg").write_bytes(encoded(images()[2], "JPEG", quality=95, exif=exif))
+    (folder / "no_image.png").write_bytes(b"no image")
+    (folder / "tiff.png").write_bytes(encoded(images()[3], "TIFF"))
     (folder / "no_model.tflite").write_bytes(b"no model")
     return folder
 
 
 def keras_finds(path):
-    """What the Keras model finds in a picture file, in the clients' form."""
-    picture = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
-    height, width = picture.shape[:2]
-    found = model().detect(picture)
+    """What the Keras model finds in an image file, in the clients' form."""
+    image = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+    height, width = image.shape[:2]
+    found = model().detect(image)
     scale = np.array([height, width, height, width])
     return {
         "width": width,

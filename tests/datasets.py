@@ -8,19 +8,19 @@ from PIL import Image
 
 from ssd_keras.data import DetectionData
 
-SIZE = (100, 80)  # width, height of the pictures in these tests
+SIZE = (100, 80)  # width, height of the images in these tests
 
 
-def picture_bytes(kind="JPEG", mode="RGB", size=SIZE, **options) -> bytes:
+def image_bytes(kind="JPEG", mode="RGB", size=SIZE, **options) -> bytes:
     buffer = io.BytesIO()
     Image.new(mode, size, 90 if mode in "L" else None).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def turned_picture(size) -> bytes:
+def turned_image(size) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright
-    return picture_bytes(size=size, exif=exif.tobytes())
+    return image_bytes(size=size, exif=exif.tobytes())
 
 
 def voc_object(name="dog", corners=(11, 21, 40, 60), difficult=0) -> str:
@@ -32,36 +32,36 @@ def voc_object(name="dog", corners=(11, 21, 40, 60), difficult=0) -> str:
     return f"<object><name>{name}</name>{difficult_tag}<bndbox>{tags}</bndbox></object>"
 
 
-def write_voc(root: Path, pictures: dict, split="train", size=SIZE, listed=None) -> str:
+def write_voc(root: Path, images: dict, split="train", size=SIZE, listed=None) -> str:
     """Writes {stem: [object, ...] or whole XML text} and returns the words for the data set."""
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    for stem, objects in pictures.items():
+    for stem, objects in images.items():
         width, height = size
         sides = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
         text = objects
         if not isinstance(objects, str):
             text = f"<annotation>{sides if size != (0, 0) else ''}{''.join(objects)}</annotation>"
         (root / "Annotations" / f"{stem}.xml").write_text(text)
-        (root / "JPEGImages" / f"{stem}.jpg").write_bytes(picture_bytes())
-    lines = list(pictures) if listed is None else listed
+        (root / "JPEGImages" / f"{stem}.jpg").write_bytes(image_bytes())
+    lines = list(images) if listed is None else listed
     (root / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(lines) + "\n\n")
     return f"voc:{root}@{split}"
 
 
 def write_coco(root: Path, images=None, annotations=(), categories=None) -> str:
-    (root / "pictures").mkdir(parents=True, exist_ok=True)
+    (root / "images").mkdir(parents=True, exist_ok=True)
     if images is None:
         images = [coco_image(7)]
     for image in images:
         name = image.get("file_name")
         if isinstance(name, str) and "missing" not in name and ".." not in name:
-            (root / "pictures" / name).write_bytes(picture_bytes())
+            (root / "images" / name).write_bytes(image_bytes())
     if categories is None:
         categories = [{"id": 18, "name": "dog"}, {"id": 3, "name": "car"}]
     content = {"images": images, "annotations": list(annotations), "categories": categories}
     (root / "instances.json").write_text(json.dumps(content))
-    return f"coco:{root}/instances.json@{root}/pictures"
+    return f"coco:{root}/instances.json@{root}/images"
 
 
 def coco_image(image_id, **changes) -> dict:

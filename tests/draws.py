@@ -1,4 +1,4 @@
-"""What the tests of the augmentation share: many draws, their comparison, a picture."""
+"""What the tests of the augmentation share: many draws, their comparison, an image."""
 
 import numpy as np
 import tensorflow as tf
@@ -34,8 +34,8 @@ def ks_ratio(first, second) -> float:
     return float(np.abs(below_first - below_second).max() / limit)
 
 
-def smooth_picture() -> np.ndarray:
-    """A colourful picture of 160 x 220 with detail of all sizes."""
+def smooth_image() -> np.ndarray:
+    """A colourful image of 160 x 220 with detail of all sizes."""
     y, x = np.mgrid[:160, :220] / 220
     waves = [
         np.sin(2 * np.pi * (a * x + b * y) + c) for a, b, c in ((2, 5, 0), (9, 3, 1), (1, 1, 2))

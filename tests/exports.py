@@ -15,16 +15,16 @@ LOGIT_SPREAD, DELTA_SPREAD = 2.5, 1.0
 
 
 @functools.cache
-def pictures(count: int = 4) -> list[np.ndarray]:
-    """Generated pictures of different sizes, uint8 [H, W, 3]; they are shared: copy to change."""
+def images(count: int = 4) -> list[np.ndarray]:
+    """Generated images of different sizes, uint8 [H, W, 3]; they are shared: copy to change."""
     data = load_data([f"synthetic:shapes@test[:{count}]"])
     return [decode_image(example.read()).numpy() for example in data.examples]
 
 
-def encoded(picture: np.ndarray, kind: str = "PNG", **options) -> bytes:
-    """A picture file's bytes."""
+def encoded(image: np.ndarray, kind: str = "PNG", **options) -> bytes:
+    """An image file's bytes."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, kind, **options)
+    Image.fromarray(image).save(file, kind, **options)
     return file.getvalue()
 
 
@@ -37,7 +37,7 @@ def lively_model(
     keras.utils.set_random_seed(seed)
     model = from_preset(preset, class_names, **options)
     if is_deep:
-        examples = np.stack([resize_image(one, model.image_size).numpy() for one in pictures()])
+        examples = np.stack([resize_image(one, model.image_size).numpy() for one in images()])
         _normalize(model, examples)
     else:
         noise = np.random.default_rng(seed).integers(0, 256, (2, *model.image_size, 3))
@@ -54,13 +54,13 @@ def lively_model(
     return model
 
 
-def _normalize(model, pictures):
-    """Sets batch norm to the statistics of these pictures."""
+def _normalize(model, images):
+    """Sets batch norm to the statistics of these images."""
     layers = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = 0.0
     if layers:
-        model(pictures, training=True)
+        model(images, training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -7,7 +7,7 @@ import warnings
 import keras
 import numpy as np
 import tensorflow as tf
-from exports import pictures
+from exports import images
 from flatbuffers import flexbuffers
 from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -104,7 +104,7 @@ def network():
     boxes = layers.Concatenate(axis=1)(deltas)
     scores = layers.Activation("sigmoid")(layers.Concatenate(axis=1)(logits))
     model = keras.Model(image, [boxes, scores])
-    model(prepared(pictures()), training=True)  # momentum 0: the statistics of this batch
+    model(prepared(images()), training=True)  # momentum 0: the statistics of this batch
     return model
 
 
@@ -114,7 +114,7 @@ def resized(images):
 
 
 def prepared(images):
-    """Pictures in -1..1."""
+    """Images in -1..1."""
     return resized(images).astype("float32") * np.float32(2 / 255) - 1
 
 
@@ -131,7 +131,7 @@ def converted(quantize="none"):
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantize == "int8":
-        batch = prepared(pictures())
+        batch = prepared(images())
         batch[0, 0, :2] = [[-1.0], [1.0]]
         converter.representative_dataset = lambda: ([one[None]] for one in batch)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

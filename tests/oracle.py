@@ -15,7 +15,7 @@ import numpy as np
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 """Of the deltas (y, x, h, w), in that order."""
 
-MIN_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9)
+MIN_IOUS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """The paper's crop samplers with a smallest IoU; beside them "original" and "largest IoU 1"."""
 
 
@@ -155,19 +155,19 @@ def loss(
     """The paper's two losses of a batch, (box loss, class loss).
 
     `target_labels` [B, N] count background as 0; -1 marks default boxes that take no part. The
-    hardest negatives are chosen in each picture; both sums are divided by the number of positives
+    hardest negatives are chosen in each image; both sums are divided by the number of positives
     in the whole batch, or by 1 where there is none.
     """
     box_sum, class_sum, num_positives = 0.0, 0.0, 0
-    for picture, labels in enumerate(np.asarray(target_labels)):
-        probabilities = softmax(class_logits[picture])
+    for image, labels in enumerate(np.asarray(target_labels)):
+        probabilities = softmax(class_logits[image])
         positives, negative_losses = 0, []
         for j, label in enumerate(labels):
             if label > 0:
                 positives += 1
                 class_sum += -math.log(probabilities[j, label])
                 for c in range(4):
-                    error = float(box_deltas[picture][j][c]) - float(target_deltas[picture][j][c])
+                    error = float(box_deltas[image][j][c]) - float(target_deltas[image][j][c])
                     box_sum += smooth_l1(error)
             elif label == 0:
                 negative_losses.append(-math.log(probabilities[j, 0]))
@@ -198,13 +198,13 @@ def detections(
     clip=False,
     candidates_per_class=True,
 ):
-    """Per picture, the detections [(box, score, label)] in descending score.
+    """Per image, the detections [(box, score, label)] in descending score.
 
     Per class: scores above the threshold, the best `max_candidates` of them, suppression; then
     the best `max_detections` over all classes. `clip` limits boxes to 0..1 before suppression.
     Without `candidates_per_class` the best `max_candidates` are those of all classes together.
     """
-    pictures = []
+    images = []
     for deltas, logits in zip(box_deltas, class_logits, strict=True):
         boxes = decode(deltas, default_boxes, variances)
         if clip:
@@ -224,8 +224,8 @@ def detections(
             for i in non_max_suppression(boxes[candidates], scores[candidates], iou_threshold):
                 found.append((boxes[candidates[i]], float(scores[candidates[i]]), label))
         found.sort(key=lambda detection: -detection[1])
-        pictures.append(found[:max_detections])
-    return pictures
+        images.append(found[:max_detections])
+    return images
 
 
 def sample_window(generator):
@@ -238,20 +238,20 @@ def sample_window(generator):
 
 
 def crop_samplers(boxes, generator):
-    """The paper's random crop of one picture: (window, kept boxes, kept indices).
+    """The paper's random crop of one image: (window, kept boxes, kept indices).
 
-    Seven samplers: the whole picture; a crop whose IoU with any box is at least .1, .3, .5, .7 or
+    Seven samplers: the whole image; a crop whose IoU with any box is at least .1, .3, .5, .7 or
     .9; a crop whose IoU with any box is at most 1, that is any crop. Each tries 50 times and adds
-    at most one window; one window is drawn uniformly from those added. A picture without boxes
+    at most one window; one window is drawn uniformly from those added. An image without boxes
     keeps its whole. Boxes stay if their centre is in the window; they are clipped to it and given
     in its coordinates.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     windows = [np.array((0.0, 0.0, 1.0, 1.0))]
-    for min_overlap in (*MIN_OVERLAPS, 0.0):
+    for min_iou in (*MIN_IOUS, 0.0):
         for _ in range(50):
             window = sample_window(generator)
-            if any(iou(window, box) >= min_overlap for box in boxes):
+            if any(iou(window, box) >= min_iou for box in boxes):
                 windows.append(window)
                 break
     window = windows[generator.integers(len(windows))]
@@ -268,10 +268,10 @@ def crop_samplers(boxes, generator):
 
 
 def zoom_out(boxes, generator, probability=0.5, max_ratio=4.0):
-    """The paper's expansion of one picture: (window, boxes).
+    """The paper's expansion of one image: (window, boxes).
 
-    With `probability` the picture lands at a uniform place on a canvas U(1, max_ratio) times as
-    long on each side. The window is the canvas in the picture's coordinates (0, 0, 1, 1 where
+    With `probability` the image lands at a uniform place on a canvas U(1, max_ratio) times as
+    long on each side. The window is the canvas in the image's coordinates (0, 0, 1, 1 where
     nothing happened), the boxes are in the canvas's.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)

@@ -1,4 +1,4 @@
-"""Annotated pictures of 800x600 and detections in them, as plain records: no pixels."""
+"""Annotated images of 800x600 and detections in them, as plain records: no pixels."""
 
 import numpy as np
 
@@ -18,10 +18,10 @@ def detection(image_id, box, score, category_id=1):
 
 
 def random_scene(seed, *, ids=None, category_ids=(), num_classes=4, whole=True):
-    """Pictures with crowded objects and detections around them; whole pixels, coarse scores."""
+    """Images with crowded objects and detections around them; whole pixels, coarse scores."""
     rng = np.random.default_rng(seed)
     examples, detections = [], []
-    for k, image_id in enumerate(ids or [f"picture_{k}" for k in range(12)]):
+    for k, image_id in enumerate(ids or [f"image_{k}" for k in range(12)]):
         n = 0 if k == 3 else int(rng.integers(1, 9))
         boxes = np.concatenate([rng.uniform(0, 300, (n, 2)), rng.uniform(8, 200, (n, 2))], 1)
         boxes = np.round(boxes) if whole else boxes

@@ -341,7 +341,7 @@ def test_calibration_by_hand():
     assert [one["mean_score"] for one in bins] == pytest.approx([0.05, 0.15, 0.925], abs=1e-8)
     # (1 * 0.05 + 2 * 0.35 + 4 * 0.425) / 7 = 2.45 / 7
     assert expected_calibration_error(bins) == pytest.approx(0.35, abs=1e-8)
-    confident = reliability(match(data, found), num_bins=4, min_score=0.3)
+    confident = reliability(match(data, found), num_bins=4, display_threshold=0.3)
     assert [(one["low"], one["count"]) for one in confident] == [(0.75, 4)]
     assert expected_calibration_error(confident) == pytest.approx(0.425, abs=1e-8)
     assert expected_calibration_error([]) is None
@@ -489,7 +489,7 @@ def test_worst_mistakes_are_chosen_and_told():
         (0, "dog 0.85: confusion, IoU 1.00 with a cat"),
         (1, "dog 0.83: both, IoU 0.30 with a cat"),
     ]
-    # Two of a picture: the dog of .80 is left out.
+    # Two of an image: the dog of .80 is left out.
     last = most_confident_false(matches)[3]
     assert (last.caption, last.truth, last.detection_tag) == (
         "cat 0.70: background",
@@ -500,14 +500,14 @@ def test_worst_mistakes_are_chosen_and_told():
     # A4 has 150 * 100 of 800 * 600 pixels, 3.1 %; the others 2.1 %, in the order of the data.
     missed = largest_missed(matches)
     assert [one.caption for one in missed] == [
-        "cat, 3 % of the picture: no cat detected near it",
-        "dog, 2 % of the picture: best box has score 0.80 and IoU 0.40",
-        "cat, 2 % of the picture: no cat detected near it",
-        "dog, 2 % of the picture: no dog detected near it",
+        "cat, 3 % of the image: no cat detected near it",
+        "dog, 2 % of the image: best box has score 0.80 and IoU 0.40",
+        "cat, 2 % of the image: no cat detected near it",
+        "dog, 2 % of the image: no dog detected near it",
     ]
     # From .61 on A3 is missed, though found with .60.
     words = [one.caption for one in largest_missed(matches, score_threshold=0.61)]
-    assert "cat, 2 % of the picture: best box has score 0.60 and IoU 0.60" in words
+    assert "cat, 2 % of the image: best box has score 0.60 and IoU 0.60" in words
 
 
 def test_a_missed_object_is_told_by_the_box_that_found_it():
@@ -515,7 +515,7 @@ def test_a_missed_object_is_told_by_the_box_that_found_it():
     data = DetectionData(("cat",), (example("a", [[0, 0, 100, 100]], [0]),))
     found = [detection("a", [0, 0, 100, 60], 0.4), detection("a", [0, 0, 100, 90], 0.3)]
     (missed,) = largest_missed(match(data, found))
-    assert missed.caption == "cat, 2 % of the picture: best box has score 0.40 and IoU 0.60"
+    assert missed.caption == "cat, 2 % of the image: best box has score 0.40 and IoU 0.60"
     assert missed.detection_tag == "cat 0.40" and missed.detection[3] == 60
 
 
@@ -531,9 +531,9 @@ def test_a_mistake_is_drawn_with_its_surroundings():
     middle = slice(190, 210)
     assert ((red - blue)[middle, 98:108] > 100).any()
     assert ((blue - red)[middle, 292:302] > 50).any()
-    # In a corner of the picture no surroundings are made up.
+    # In a corner of the image no surroundings are made up.
     corner = draw_mistake(image, Mistake(0, "", truth=np.array([0.0, 0, 80, 40]), truth_tag="dog"))
-    # 40 pixels around, cut at the picture: 120 by 80.
+    # 40 pixels around, cut at the image: 120 by 80.
     assert corner.shape == (267, 400, 3)
 
 

@@ -40,7 +40,7 @@ def plain_crop(boxes, generator) -> list[float]:
 
 
 def plain_sequence(boxes, generator) -> list[float]:
-    """Zoom-out, then crop, each in the coordinates of the picture before it."""
+    """Zoom-out, then crop, each in the coordinates of the image before it."""
     canvas, moved = oracle.zoom_out(boxes, generator)
     window, kept, _ = oracle.crop_samplers(moved, generator)
     return [
@@ -51,7 +51,7 @@ def plain_sequence(boxes, generator) -> list[float]:
 
 def sampler_chosen_first(boxes, generator) -> list[float]:
     """The wrong rule of many re-implementations: draw one sampler, give up if it fails."""
-    limit = generator.choice([None, *oracle.MIN_OVERLAPS, 0.0])
+    limit = generator.choice([None, *oracle.MIN_IOUS, 0.0])
     for _ in range(50 if limit is not None else 0):
         window = oracle.sample_window(generator)
         if any(oracle.iou(window, box) >= limit for box in boxes):
@@ -97,7 +97,7 @@ def test_zoom_out_has_the_papers_distribution():
         "ratio": lambda canvas: canvas[:, 2] - canvas[:, 0],
         "top": lambda canvas: canvas[:, 0],
         "left": lambda canvas: canvas[:, 1],
-        # Where in its room the picture lies: no matter how large the room is.
+        # Where in its room the image lies: no matter how large the room is.
         "place": lambda canvas: canvas[:, 0] / (1 - (canvas[:, 2] - canvas[:, 0])),
     }.items():
         assert ks_ratio(of(edges), of(plain_edges)) < 1, name
@@ -154,7 +154,7 @@ def test_the_papers_distribution_in_many_draws(boxes):
     assert disagreements(draw_geometry(boxes, Augmentation(), 8_000), plain) == {}
 
 
-def test_without_boxes_the_whole_picture_or_canvas_remains():
+def test_without_boxes_the_whole_image_or_canvas_remains():
     boxes = np.zeros([0, 4], np.float32)
     found = draw_geometry(boxes, Augmentation(zoom_out=False), 200)
     assert (found == [*WHOLE, 0, 0]).all()

@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 import tensorflow as tf
-from draws import draw_many, ks_ratio, smooth_picture
+from draws import draw_many, ks_ratio, smooth_image
 
 from ssd_keras.data.augmentation import colors
 from ssd_keras.data.augmentation.colors import distort_colors
@@ -13,7 +13,7 @@ from ssd_keras.data.augmentation.colors import distort_colors
 
 @pytest.fixture(scope="module")
 def smooth() -> np.ndarray:
-    return smooth_picture()
+    return smooth_image()
 
 
 def distort_many(image, count: int, color_space: str = "matrix") -> np.ndarray:
@@ -87,7 +87,7 @@ def test_grey_stays_grey_and_gets_brightness_and_contrast(color_space):
 
 
 @pytest.mark.parametrize("color_space", ["matrix", "hsv"])
-def test_grey_pictures_get_the_papers_spread(color_space):
+def test_grey_images_get_the_papers_spread(color_space):
     image = np.array([20.0, 90.0, 160.0, 250.0])  # some reach the ends of the scale
     found = distort_many(np.repeat(image[None, :, None], 3, axis=-1), 4000, color_space)
     found = np.clip(np.round(found), 0, 255)[:, 0, :, 0]
@@ -98,7 +98,7 @@ def test_grey_pictures_get_the_papers_spread(color_space):
 
 
 @pytest.mark.parametrize("color_space", ["matrix", "hsv"])
-def test_a_sixteenth_of_the_pictures_keep_their_colours(smooth, color_space):
+def test_a_sixteenth_of_the_images_keep_their_colours(smooth, color_space):
     found = distort_many(smooth[::40, ::40], 1600, color_space)
     error = np.abs(found - smooth[::40, ::40]).max(axis=(1, 2, 3))
     assert abs((error < 1e-3).mean() - 1 / 16) < 3.3 * np.sqrt(1 / 16 * 15 / 16 / 1600)
@@ -140,7 +140,7 @@ def test_colours_have_the_papers_spread(smooth):
     }
     for channel in range(3):
         start = image[:, channel].mean()
-        # Relative to the picture's own and in whole levels: rounding at each step of the plain
+        # Relative to the image's own and in whole levels: rounding at each step of the plain
         # sequence scatters what no distortion changes.
         plain_means = np.round(plain[..., channel].mean(axis=1) - start)
         means = np.round(found["hsv"][..., channel].mean(axis=1) - start)

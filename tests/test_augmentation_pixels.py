@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import tensorflow as tf
-from draws import draw_many, smooth_picture
+from draws import draw_many, smooth_image
 from PIL import Image, ImageOps
 
 from ssd_keras.data.augmentation.geometry import (
@@ -28,7 +28,7 @@ WHOLE = [0.0, 0.0, 1.0, 1.0]
 BACKGROUND = (40, 40, 40)
 COLORS = np.array([(250, 40, 40), (40, 250, 40), (40, 40, 250)])
 FILL = (123, 117, 104)
-# ymin, xmin, ymax, xmax in pixels of a picture of 200 x 280; the last touches two borders.
+# ymin, xmin, ymax, xmax in pixels of an image of 200 x 280; the last touches two borders.
 RECTANGLES = np.array([(30, 20, 90, 75), (70, 120, 185, 170), (120, 215, 200, 280)])
 
 
@@ -40,7 +40,7 @@ def draw_rectangles() -> np.ndarray:
 
 
 def encode(image: np.ndarray, kind: str = "PNG", orientation: int = 1) -> bytes:
-    """The picture as a file whose stored pixels are turned by the inverse of the orientation."""
+    """The image as a file whose stored pixels are turned by the inverse of the orientation."""
     inverse = {1: None, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE}[orientation]
     stored = Image.fromarray(image)
     stored = stored if inverse is None else stored.transpose(inverse)
@@ -121,7 +121,7 @@ def test_boxes_follow_the_pixels(kind, orientation, image_size, options):
 
 
 def check_canvas(image: np.ndarray, shows: np.ndarray) -> None:
-    """Beside exact fill there is one full rectangle of picture, and no mixture of the two."""
+    """Beside exact fill there is one full rectangle of image, and no mixture of the two."""
     rows, columns = np.nonzero(shows)
     if len(rows):
         assert shows[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()
@@ -154,7 +154,7 @@ def test_augment_meets_windows_on_the_canvas_alone():
 
 @pytest.fixture(scope="module")
 def smooth() -> np.ndarray:
-    return smooth_picture()
+    return smooth_image()
 
 
 def test_views_begin_and_end_at_whole_pixels():
@@ -178,8 +178,8 @@ def test_views_begin_and_end_at_whole_pixels():
             begins, count = int(view.place[axis]), int(view.shown[axis])
             start, end, length, cells = *window[axis::2], size[axis], image_size[axis]
             assert first % ratio == extent % ratio == 0
-            # Within the picture an edge moves to one of its pixels (or squares of `ratio` pixels),
-            # beyond it the picture's end moves to a pixel of the result.
+            # Within the image an edge moves to one of its pixels (or squares of `ratio` pixels),
+            # beyond it the image's end moves to a pixel of the result.
             scale = cells / (end - start)
             assert begins == (0 if start >= 0 else pytest.approx(-start * scale, abs=0.501))
             assert begins + count == (
@@ -239,8 +239,8 @@ def test_pixels_are_those_of_crop_then_resize(smooth, pixels, kernel):
 @pytest.mark.parametrize("size", [(48, 66), (20, 30), (12, 17)])
 def test_strongly_reduced_jpegs_are_averaged(smooth, size):
     """Reduced in decoding and then averaged, they are near the averaged whole."""
-    picture = np.tile(smooth, [3, 3, 1])  # 480 x 660
-    data, shape = encode(picture, "JPEG"), tf.constant([480, 660])
+    image = np.tile(smooth, [3, 3, 1])  # 480 x 660
+    data, shape = encode(image, "JPEG"), tf.constant([480, 660])
     window, kernel = tf.constant([0.0, 0.0, 480.0, 660.0]), tf.constant(0)
     ratio = decoding_ratio(data, 1, window, size, kernel)
     found = render(data, 1, shape, make_view(window, shape, size, ratio), kernel)
@@ -249,7 +249,7 @@ def test_strongly_reduced_jpegs_are_averaged(smooth, size):
             "yr,xc,rcd->yxd",
             plain_weights(480, size[0], name),
             plain_weights(660, size[1], name),
-            picture,
+            image,
         )
         for name in ("area", "bilinear")
     )

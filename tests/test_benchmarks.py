@@ -100,23 +100,23 @@ def test_sides_take_turns_in_both_directions(load):
 
 def test_a_side_in_its_own_process_answers_and_its_end_is_told(load):
     pairs = load("pairs")
-    with pairs.Side("evaluation", "pycocotools", cores=1, num_pictures=20) as side:
+    with pairs.Side("evaluation", "pycocotools", cores=1, num_images=20) as side:
         first, second = (side.ask("evaluate") for _ in range(2))
     assert first["AP"] == second["AP"] > 0.05 and min(first["seconds"], second["seconds"]) > 0
     with (
         pytest.raises(SystemExit, match=r"pycocotools ended with status 1 when asked to fly, exp"),
-        pairs.Side("evaluation", "pycocotools", num_pictures=20) as side,
+        pairs.Side("evaluation", "pycocotools", num_images=20) as side,
     ):
         side.ask("fly")
 
 
 @pytest.mark.slow
 def test_input_pipeline(tiny, load, monkeypatch):
-    monkeypatch.setattr(load("input_pipeline"), "NUM_PICTURES", 2)
+    monkeypatch.setattr(load("input_pipeline"), "NUM_IMAGES", 2)
     monkeypatch.setattr(load("input_pipeline"), "DETAIL", ["detailed"])
     result = tiny("input_pipeline")
-    measured = result["seconds_a_picture"]["detailed"]
-    # Half a second for the one batch of four pictures.
+    measured = result["seconds_an_image"]["detailed"]
+    # Half a second for the one batch of four images.
     assert measured["torchvision"] == [0.125, 0.125]
     ratios = [0.125 / seconds for seconds in measured["ssd_keras"]]
     speed, decoding, cores = result["rows"]
@@ -143,7 +143,7 @@ def test_evaluation_gives_both_sides_the_same_precision(tiny):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux' /proc")
 def test_memory(tiny, load, monkeypatch):
-    monkeypatch.setattr(load("input_pipeline"), "NUM_PICTURES", 2)
+    monkeypatch.setattr(load("input_pipeline"), "NUM_IMAGES", 2)
     result = tiny("memory")
     assert len(result["resident_bytes"]) == 8 and min(result["resident_bytes"]) > 1e8
 
@@ -155,7 +155,7 @@ def test_suite_writes_a_file_and_refuses_unknown_names(load, tmp_path, monkeypat
     written = json.loads((tmp_path / "evaluation_here.json").read_text())
     assert written["command"] == "python benchmarks/suite.py evaluation --tiny"
     assert {"date", "hardware", "versions", "load_average_before", "rows"} < set(written)
-    assert "| COCO metrics of 20 pictures: time | plain pycocotools |" in capsys.readouterr().out
+    assert "| COCO metrics of 20 images: time | plain pycocotools |" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         suite.main(["speed"])
     assert "'speed' is unknown; choose from input_pipeline" in capsys.readouterr().err
@@ -170,7 +170,7 @@ def test_scaling(tiny, load, monkeypatch):
     # 64 pixels: cells 8x8, 4x4, 2x2 and 1x1, 85 places, with 4 default boxes each, or 6.
     assert ("step, 510 default boxes: time", "340") in names
     assert ("step, 20 classes: time", "5") in names
-    assert ("encoding of a picture, 20 ground truths a picture: time", "5") in names
+    assert ("encoding of an image, 20 ground truths an image: time", "5") in names
     # Made-up workers: each answers half a second.
     assert result["rows"][-1]["ratio"]["median"] == 1 and "2 workers" in names[-1][0]
 
@@ -178,12 +178,12 @@ def test_scaling(tiny, load, monkeypatch):
 def test_reckoning_to_a_thousand_gpus_by_hand(load):
     paper = load("on_paper")
     preset = paper.Preset(weights=25_000_000, forward=0.4 * 989e12 / 3 / 1000)
-    # A picture takes 1 ms. 2 * 3 turns on 4 GPUs: 6 / 4 * 100 MB / 1 GB/s + 6 * 10 us = 150.06 ms
-    assert paper.picture_seconds(preset) == pytest.approx(1e-3)
+    # An image takes 1 ms. 2 * 3 turns on 4 GPUs: 6 / 4 * 100 MB / 1 GB/s + 6 * 10 us = 150.06 ms
+    assert paper.image_seconds(preset) == pytest.approx(1e-3)
     assert paper.reduce_seconds(preset, 4, 1e9) == pytest.approx(0.15006)
     # 32 ms of 182.06
     assert paper.efficiency(preset, 4, 1e9) == pytest.approx(0.175766, rel=1e-4)
-    # 1000 pictures a second, 301 a core
+    # 1000 images a second, 301 a core
     assert paper.cores_a_gpu(preset) == pytest.approx(3.32226, rel=1e-5)
     # Epoch 118.287 s / 8 = 14.785875 s; validation 5000 / 28896 + 5000 / 3000 + 12.3 =
     # 14.139701 s, of 28.925576 s
@@ -210,5 +210,5 @@ def test_the_benchmark_of_accelerators_runs_under_jax(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = json.loads(file.read_text())["rows"]
     assert [set(row) for row in rows] == [FIELDS] * 6
-    speeds = [row for row in rows if row["what"].endswith("pictures a second")]
+    speeds = [row for row in rows if row["what"].endswith("images a second")]
     assert len(speeds) == 3 and all(row["ratio"]["median"] > 1 for row in speeds)

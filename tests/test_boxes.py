@@ -14,7 +14,7 @@ ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)  # one number for each coordinate, so that
 
 
 def random_boxes(generator, count):
-    """Relative yxyx boxes float32 [count, 4] inside the picture, sides of 0.02 to 0.9."""
+    """Relative yxyx boxes float32 [count, 4] inside the image, sides of 0.02 to 0.9."""
     size = np.exp(generator.uniform(math.log(0.02), math.log(0.9), (count, 2)))
     corner = generator.uniform(0.0, 1.0, (count, 2)) * (1 - size)
     return np.concatenate([corner, corner + size], axis=1).astype("float32")
@@ -27,7 +27,7 @@ def random_boxes(generator, count):
         ((0.0, 0.0, 0.5, 0.5), (0.0, 0.25, 0.5, 0.75), 1 / 3),
         # inside the other: .2 * .4 = .08 of .8 * .8 = .64
         ((0.1, 0.1, 0.9, 0.9), (0.3, 0.5, 0.5, 0.9), 0.125),
-        # across the picture's border: .2 * .2 = .04; union .16 + .08 - .04 = .2
+        # across the image's border: .2 * .2 = .04; union .16 + .08 - .04 = .2
         ((-0.1, -0.1, 0.3, 0.3), (0.1, 0.1, 0.3, 0.5), 0.2),
         ((0.2, 0.3, 0.4, 0.8), (0.2, 0.3, 0.4, 0.8), 1.0),  # itself
         ((0.0, 0.0, 0.5, 0.5), (0.0, 0.5, 0.5, 1.0), 0.0),  # a common edge
@@ -103,7 +103,7 @@ def test_thousand_boxes_against_the_oracle_and_back():
     np.testing.assert_allclose(decoded, expected, atol=1e-6)
 
 
-def test_decode_takes_leading_axes_and_leaves_the_picture():
+def test_decode_takes_leading_axes_and_leaves_the_image():
     generator = np.random.default_rng(4)
     default_boxes = random_boxes(generator, 30)
     deltas = generator.normal(0, 2, (2, 3, 30, 4)).astype("float32")

@@ -6,7 +6,7 @@ import exports
 import numpy as np
 import pytest
 
-from ssd_keras import DetectionSettings
+from ssd_keras import PostProcess
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters import check
 from ssd_keras.exporters.check import ExportReport, agreement, check_artefact
@@ -15,7 +15,7 @@ from ssd_keras.tflite import flatbuffer
 from ssd_keras.tflite.flatbuffer import schema
 
 # Fewer detections than places.
-SETTINGS = DetectionSettings(0.7, 0.4, 100, 200)
+SETTINGS = PostProcess(0.7, 0.4, 100, 200)
 SUPPRESSION = "NON_MAX_SUPPRESSION_V5"
 
 
@@ -27,15 +27,15 @@ def small_model(seed=0):
 @functools.cache
 def converted(seed=0, **options):
     size = small_model().image_size
-    pictures = [resize_image(one, size).numpy() for one in exports.pictures()]
-    return tflite_model(small_model(seed), settings=SETTINGS, calibration=pictures, **options)
+    images = [resize_image(one, size).numpy() for one in exports.images()]
+    return tflite_model(small_model(seed), post_process=SETTINGS, calibration=images, **options)
 
 
-def checked(content, folder, settings=SETTINGS, quantize="none", model=None):
+def checked(content, folder, post_process=SETTINGS, quantize="none", model=None):
     path = folder / "model.tflite"
     path.write_bytes(content)
-    pictures = exports.pictures()[:2]
-    return check_artefact(str(path), model or small_model(), pictures, settings, quantize)
+    images = exports.images()[:2]
+    return check_artefact(str(path), model or small_model(), images, post_process, quantize)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_spoilt_files_are_caught(name, tmp_path):
 
 @pytest.mark.parametrize("quantize", ["none", "float16", "dynamic", "int8"])
 def test_another_models_file_is_caught(quantize, tmp_path):
-    advice = "Calibrate on pictures like those" if quantize == "int8" else "nothing was written"
+    advice = "Calibrate on images like those" if quantize == "int8" else "nothing was written"
     with pytest.raises(ValueError, match=f"not do what the Keras model does.*{advice}"):
         checked(converted(seed=1, quantize=quantize), tmp_path, quantize=quantize)
 
@@ -231,10 +231,10 @@ def test_raw_outputs_are_compared_too(tmp_path):
 
 
 def test_nothing_to_compare_is_told(tmp_path):
-    settings = DetectionSettings(score_threshold=1.0)
-    content = tflite_model(small_model(), settings=settings)
+    post_process = PostProcess(score_threshold=1.0)
+    content = tflite_model(small_model(), post_process=post_process)
     with pytest.raises(ValueError, match="found nothing to compare: Keras detects nothing in its"):
-        checked(content, tmp_path, settings)
+        checked(content, tmp_path, post_process)
 
 
 def detections(*rows):
@@ -305,7 +305,7 @@ def test_sizes_and_the_report(tmp_path):
     assert check.artefact_size(str(tmp_path / "saved_model.pb")) == 700
     report = ExportReport("a.tflite", 3_456_000, {"CONV_2D": 12, "ADD": 3}, 0.0036, 40, 39)
     assert str(report).splitlines() == [
-        "a.tflite: 3.46 MB, 3.6 ms a picture on 2 threads",
+        "a.tflite: 3.46 MB, 3.6 ms an image on 2 threads",
         "check: 39 of 40 detections agree with Keras",
         "operators: CONV_2D 12, ADD 3",
     ]

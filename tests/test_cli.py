@@ -52,7 +52,7 @@ def empty_voc(folder):
     return train_on(folder, spec)
 
 
-def broken_picture(folder):
+def broken_image(folder):
     spec = write_voc(folder / "voc")
     (folder / "voc" / "JPEGImages" / "p1.jpg").write_bytes(encoded()[:-20])
     return [*train_on(folder, spec), "--bad-data", "refuse"]
@@ -89,7 +89,7 @@ def score(folder, content):
 
 
 def predict(folder, content=None):
-    path = folder / "pictures" / "a.jpg"
+    path = folder / "images" / "a.jpg"
     path.parent.mkdir()
     if content is not None:
         path.write_bytes(content)
@@ -172,17 +172,17 @@ BAD_INPUTS = [
         "missing split",
         lambda folder: train_on(folder, write_voc(folder / "voc").replace("@train", "@trian")),
         r"data 'voc:.*@trian': no split file .*trian\.txt; expected one of the splits there: "
-        "train, or all for all pictures",
+        "train, or all for all images",
     ),
     (
-        "empty picture folder",
+        "empty image folder",
         empty_voc,
-        r"data 'voc:.*@train': no picture is left; expected at least one that can be used; the "
-        r"first problem: .*p0\.jpg: the picture is missing; .*",
+        r"data 'voc:.*@train': no image is left; expected at least one that can be used; the "
+        r"first problem: .*p0\.jpg: the image is missing; .*",
     ),
     (
-        "broken picture under --bad-data refuse",
-        broken_picture,
+        "broken image under --bad-data refuse",
+        broken_image,
         r".*p1\.jpg: the JPEG file is cut off; .*; mend the data, or pass bad_data='drop' .*",
     ),
     (
@@ -230,9 +230,9 @@ BAD_INPUTS = [
         r"`ssd-keras train`, a \.keras file, what `ssd-keras export` wrote, or a preset's name\.",
     ),
     (
-        "int8 without pictures",
+        "int8 without images",
         lambda folder: ["export", "gone.keras", *INT8, "--output", f"{folder}/x.tflite"],
-        r"int8 needs pictures to calibrate on; pass calibration data, such as the training data "
+        r"int8 needs images to calibrate on; pass calibration data, such as the training data "
         r"\(--calibration-data\)\.",
     ),
     (
@@ -266,26 +266,26 @@ BAD_INPUTS = [
         lambda folder: score(folder, [detection(category_name="zebra")]),
         r".*detections\.json: entry 0: category_name 'zebra' is unknown; expected one of .*",
     ),
-    # pictures
+    # images
     (
-        "picture folder without pictures",
+        "image folder without images",
         lambda folder: predict(folder),
-        r"directory '.*pictures' holds no picture; expected files that end in \.jpg, .*",
+        r"directory '.*images' holds no image; expected files that end in \.jpg, .*",
     ),
     (
-        "missing picture",
+        "missing image",
         lambda folder: ["predict", finished_run(), "gone.jpg", "--output", f"{folder}/output"],
-        r"picture 'gone\.jpg' does not exist; pass a file or a folder\.",
+        r"image 'gone\.jpg' does not exist; pass a file or a folder\.",
     ),
     (
-        "no picture that can be read",
-        lambda folder: predict(folder, b"no picture"),
-        r"none of 1 pictures could be read; first: .*a\.jpg: cannot be read as a picture \(.*",
+        "no image that can be read",
+        lambda folder: predict(folder, b"no image"),
+        r"none of 1 images could be read; first: .*a\.jpg: cannot be read as an image \(.*",
     ),
     (
-        "drawings over the pictures",
-        lambda folder: [*predict(folder, encoded())[:-1], str(folder / "pictures")],
-        r"output '.*pictures' is where 'a\.jpg' lies, and a drawing might overwrite it; .*",
+        "drawings over the images",
+        lambda folder: [*predict(folder, encoded())[:-1], str(folder / "images")],
+        r"output '.*images' is where 'a\.jpg' lies, and a drawing might overwrite it; .*",
     ),
     (
         "drawing in a format that cannot be written",
@@ -293,7 +293,7 @@ BAD_INPUTS = [
             ["data", "show", "synthetic:shapes@val[:2]", "--preset"]
             + ["ssd192_small_shapes", "--count", "1", "--output", f"{folder}/sheet.tiff"]
         ),
-        r".*sheet\.tiff: pictures cannot be written as '\.tiff'; expected \.png, .*",
+        r".*sheet\.tiff: images cannot be written as '\.tiff'; expected \.png, .*",
     ),
 ]
 
@@ -329,13 +329,13 @@ USAGE_ERRORS = [
     ),
     (
         "share that is no number",
-        ["predict", "model", "a.jpg", "--output", "output", "--draw-above", "half"],
-        r"argument --draw-above: 'half' must be a number between 0 and 1",
+        ["predict", "model", "a.jpg", "--output", "output", "--display-threshold", "half"],
+        r"argument --display-threshold: 'half' must be a number between 0 and 1",
     ),
     (
         "share out of range",
-        ["predict", "model", "a.jpg", "--output", "output", "--draw-above", "nan"],
-        r"argument --draw-above: 'nan' must be a number between 0 and 1",
+        ["predict", "model", "a.jpg", "--output", "output", "--display-threshold", "nan"],
+        r"argument --display-threshold: 'nan' must be a number between 0 and 1",
     ),
     (
         "unknown choice",
@@ -396,56 +396,56 @@ def test_train_evaluate_and_score_in_one_process(tmp_path, capsys):
     assert cli.main(["train", *SMALL, *words]) == 0
     printed = capsys.readouterr()
     assert re.fullmatch(
-        r"4 pictures, 20 classes, preset ssd192_small_shapes\n"
-        rf"1 epochs of 1 steps with 4 pictures; curves: {run}/curves\.png\n"
+        r"4 images, 20 classes, preset ssd192_small_shapes\n"
+        rf"1 epochs of 1 steps with 4 images; curves: {run}/curves\.png\n"
         r"epoch 1/1: loss \d+\.\d\d, AP 0\.\d{3}, AP50 0\.\d{3}; about 0 min left\n"
         r"best: AP 0\.\d{3}, AP50 0\.\d{3} after epoch 1\n"
         rf"wrote {run}/model\.keras\n",
         printed.out,
     )
     # Once for the training data and once for the validation data.
-    note = "p4.jpg: the file is empty; expected a picture; left out"
+    note = "p4.jpg: the file is empty; expected an image; left out"
     assert [line.endswith(note) for line in printed.err.splitlines()] == [True, True]
 
     numbers = tmp_path / "numbers.json"
     assert cli.main(["evaluate", run, "--data", spec, "--json", str(numbers)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("4 pictures; numbers in percent\n")
-    assert "pictures a second, reading included" in printed
+    assert printed.startswith("4 images; numbers in percent\n")
+    assert "images a second, reading included" in printed
     metrics = json.loads(numbers.read_text())
     assert metrics["num_images"] == 4
-    assert {"coco", "voc07", "voc12", "pictures_per_second"} <= metrics.keys()
+    assert {"coco", "voc07", "voc12", "images_per_second"} <= metrics.keys()
 
 
-def test_score_needs_no_pictures(tmp_path, capsys):
+def test_score_needs_no_images(tmp_path, capsys):
     words = score(tmp_path, [detection(bbox=[10, 20, 50, 40])])
     shutil.rmtree(tmp_path / "voc" / "JPEGImages")
     assert cli.main([*words, "--json", str(tmp_path / "numbers.json")]) == 0
-    assert capsys.readouterr().out.startswith("2 pictures; numbers in percent\n")
+    assert capsys.readouterr().out.startswith("2 images; numbers in percent\n")
     metrics = json.loads((tmp_path / "numbers.json").read_text())
     # One of two dogs found, the only detection: 6 of 11 points.
     assert metrics["voc07"]["mAP"] == pytest.approx(6 / 11)
     assert metrics["voc12"]["mAP"] == pytest.approx(0.5)
 
 
-def test_predict_writes_pictures_and_tells_what_it_left_out(tmp_path, capsys):
+def test_predict_writes_images_and_tells_what_it_left_out(tmp_path, capsys):
     words = predict(tmp_path, encoded())
     for number in range(7):
-        (tmp_path / "pictures" / f"bad{number}.jpg").write_bytes(b"")
-    assert cli.main([*words, "--draw-above", "0.99"]) == 0
+        (tmp_path / "images" / f"bad{number}.jpg").write_bytes(b"")
+    assert cli.main([*words, "--display-threshold", "0.99"]) == 0
     printed = capsys.readouterr()
     assert sorted(os.listdir(tmp_path / "output")) == ["a.jpg", "detections.json"]
     detections = json.loads((tmp_path / "output" / "detections.json").read_text())
     assert {one["image_id"] for one in detections} == {"a"}
     assert printed.out == (
-        f"wrote 1 pictures and {len(detections)} detections (0 drawn) to {tmp_path}/output\n"
+        f"wrote 1 images and {len(detections)} detections (0 drawn) to {tmp_path}/output\n"
     )
     lines = printed.err.splitlines()
     assert len(lines) == 6 and lines[-1] == "note: and 2 more like these"
     assert all(line.startswith("note: ") and "left out" in line for line in lines[:5])
 
 
-def test_data_show_draws_the_asked_number_of_pictures(tmp_path, capsys):
+def test_data_show_draws_the_asked_number_of_images(tmp_path, capsys):
     from PIL import Image
 
     path = tmp_path / "sheet.png"
@@ -500,7 +500,7 @@ def test_tensorflow_greets_nobody(tmp_path):
     words = predict(tmp_path, encoded())
     done = call(*words)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("wrote 1 pictures and ")
+    assert done.stdout.startswith("wrote 1 images and ")
 
 
 def test_a_terminal_is_told_of_the_wait_for_tensorflow(capsys, monkeypatch):

@@ -33,7 +33,7 @@ def call(client, *words):
 
 
 def found_by(client, *words):
-    """What a client prints, one entry a picture."""
+    """What a client prints, one entry an image."""
     process = call(client, *words, "--min-score", 0.0)
     assert process.returncode == 0 and process.stderr == "", process.stderr
     return [json.loads(line) for line in process.stdout.splitlines()]
@@ -49,7 +49,7 @@ def test_overlap_by_hand():
 def test_server_clients_find_what_keras_finds(client, server, folder):
     paths = [folder / name for name in ("fitting.png", "small.png", "turned.jpg")]
     answers = found_by(client, *paths, "--server", getattr(server, client))
-    assert [answer["picture"] for answer in answers] == [str(path) for path in paths]
+    assert [answer["image"] for answer in answers] == [str(path) for path in paths]
     for answer, path in zip(answers, paths, strict=True):
         assert_equal(answer, keras_finds(path))
     # 286x236 as stored
@@ -78,7 +78,7 @@ def test_smallest_score_is_kept(folder):
 
 
 def test_boxes_are_drawn(folder, tmp_path):
-    """The best detection alone, beside the same picture without any."""
+    """The best detection alone, beside the same image without any."""
     words = (folder / "turned.jpg", "--model", folder / "detector.tflite")
     scores = [one["score"] for one in found_by("litert", *words)[0]["detections"]]
     for name, smallest in (("one", (scores[0] + scores[1]) / 2), ("none", 1.1)):
@@ -107,14 +107,14 @@ def test_a_drawing_by_hand(tmp_path):
     assert [drawing[70][x] for x in (119, 120, 121, 199)] == [unchanged, red, red, unchanged]
     # The label stands on the upper edge.
     assert drawing[39][21] == blue and drawing[5][21] == unchanged
-    assert grey.getpixel((20, 70)) == (90, 90, 90)  # the picture itself is left as it was
+    assert grey.getpixel((20, 70)) == (90, 90, 90)  # the image itself is left as it was
 
 
-def test_draw_takes_one_picture(folder):
+def test_draw_takes_one_image(folder):
     words = (folder / "small.png", folder / "fitting.png", "--model", "any", "--draw", "any.png")
     process = call("litert", *words)
     assert process.returncode == 2
-    assert process.stderr.splitlines()[-1].endswith("error: --draw takes one picture")
+    assert process.stderr.splitlines()[-1].endswith("error: --draw takes one image")
 
 
 def free_port():
@@ -143,11 +143,11 @@ BAD_CALLS = [
         ["{folder}/tiff.png", "--server", "{rest}"],
         r"'.*tiff\.png' could not be decoded there; send JPEG, PNG, BMP or GIF",
     ),
-    ("litert", ["gone.png", "--model", "any"], r"picture 'gone\.png' does not exist"),
+    ("litert", ["gone.png", "--model", "any"], r"image 'gone\.png' does not exist"),
     (
         "litert",
-        ["{folder}/no_picture.png", "--model", "any"],
-        r"'.*no_picture\.png' is no picture",
+        ["{folder}/no_image.png", "--model", "any"],
+        r"'.*no_image\.png' is no image",
     ),
     ("litert", [GOOD, "--model", "gone.tflite"], r"model 'gone\.tflite' does not exist"),
     ("mediapipe", [GOOD, "--model", "gone.tflite"], r"model 'gone\.tflite' does not exist"),
@@ -174,9 +174,9 @@ def test_bad_input_is_one_line(client, words, message, server, folder):
     assert re.fullmatch(f"error: {message}\n", process.stderr), process.stderr
 
 
-def test_a_bad_picture_leaves_the_others(server, folder):
-    names = ("no_picture.png", "tiff.png", "small.png")
+def test_a_bad_image_leaves_the_others(server, folder):
+    names = ("no_image.png", "tiff.png", "small.png")
     process = call("rest", *(folder / name for name in names), "--server", server.rest)
     assert process.returncode == 2
     assert len(process.stderr.splitlines()) == 2
-    assert json.loads(process.stdout)["picture"].endswith("small.png")
+    assert json.loads(process.stdout)["image"].endswith("small.png")

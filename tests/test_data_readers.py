@@ -8,9 +8,9 @@ from datasets import (
     SIZE,
     coco_image,
     coco_object,
+    image_bytes,
     only_problem,
-    picture_bytes,
-    turned_picture,
+    turned_image,
     voc_object,
     write_coco,
     write_voc,
@@ -70,7 +70,7 @@ def test_coco_keeps_its_own_doubles_and_closes_gaps_between_ids(tmp_path):
 
 def test_read_gives_the_bytes_of_file_and_memory(tmp_path):
     (example,) = load_data(write_voc(tmp_path, {"a": []})).examples
-    assert example.read() == picture_bytes()
+    assert example.read() == image_bytes()
     empty = np.zeros((0, 4))
     flags = np.zeros(0, bool)
     held = Example("a", b"bytes", 8, 9, empty, np.zeros(0, np.int32), flags, flags, np.zeros(0))
@@ -131,24 +131,24 @@ def test_sources_are_united_by_class_name(tmp_path):
     assert [example.labels.tolist() for example in data.examples] == [[1, 0], [2, 0], [0, 3]]
 
 
-# --- pictures that are as they should be ---
+# --- images that are as they should be ---
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a.jpg", picture_bytes(mode="L")),
-        ("a.jpeg", picture_bytes(mode="CMYK")),
-        ("a.JPG", picture_bytes(progressive=True)),
-        ("a.png", picture_bytes("PNG", mode="RGBA")),
-        ("a.PNG", picture_bytes("PNG", mode="L")),
-        ("a.bmp", picture_bytes("BMP")),
-        ("a.jpg", picture_bytes("PNG")),  # the extension lies
-        ("a.jpg", picture_bytes("GIF")),
-        ("a.jpg", picture_bytes() + b"\0" * 9000),  # padded by a camera
+        ("a.jpg", image_bytes(mode="L")),
+        ("a.jpeg", image_bytes(mode="CMYK")),
+        ("a.JPG", image_bytes(progressive=True)),
+        ("a.png", image_bytes("PNG", mode="RGBA")),
+        ("a.PNG", image_bytes("PNG", mode="L")),
+        ("a.bmp", image_bytes("BMP")),
+        ("a.jpg", image_bytes("PNG")),  # the extension lies
+        ("a.jpg", image_bytes("GIF")),
+        ("a.jpg", image_bytes() + b"\0" * 9000),  # padded by a camera
     ],
 )
-def test_every_kind_of_picture_is_accepted(tmp_path, name, content):
+def test_every_kind_of_image_is_accepted(tmp_path, name, content):
     spec = write_voc(tmp_path, {"a": [voc_object()]})
     (tmp_path / "JPEGImages" / "a.jpg").unlink()
     (tmp_path / "JPEGImages" / name).write_bytes(content)
@@ -157,54 +157,54 @@ def test_every_kind_of_picture_is_accepted(tmp_path, name, content):
     assert data.examples[0].orientation == 1
 
 
-def test_a_picture_that_exif_turns_has_its_orientation(tmp_path):
+def test_an_image_that_exif_turns_has_its_orientation(tmp_path):
     spec = write_voc(tmp_path, {"a": [voc_object()], "b": [voc_object()]})
     width, height = SIZE
-    # a: the annotation is of the turned picture; b: of the pixels as they are stored
-    (tmp_path / "JPEGImages" / "a.jpg").write_bytes(turned_picture((height, width)))
-    (tmp_path / "JPEGImages" / "b.jpg").write_bytes(turned_picture((width, height)))
+    # a: the annotation is of the turned image; b: of the pixels as they are stored
+    (tmp_path / "JPEGImages" / "a.jpg").write_bytes(turned_image((height, width)))
+    (tmp_path / "JPEGImages" / "b.jpg").write_bytes(turned_image((width, height)))
     turned, stored = load_data(spec, bad_data="refuse").examples
     assert (turned.height, turned.width, turned.orientation) == (height, width, 6)
     assert (stored.height, stored.width, stored.orientation) == (height, width, 1)
 
 
-@pytest.mark.parametrize("check_pictures", [True, False])
-def test_a_missing_size_is_taken_from_the_picture(tmp_path, check_pictures):
+@pytest.mark.parametrize("check_images", [True, False])
+def test_a_missing_size_is_taken_from_the_image(tmp_path, check_images):
     spec = write_voc(tmp_path, {"a": [voc_object(corners=(1, 1, 100, 80))]}, size=(0, 0))
-    data = load_data(spec, check_pictures=check_pictures)
+    data = load_data(spec, check_images=check_images)
     assert (data.examples[0].width, data.examples[0].height) == SIZE
     assert data.examples[0].relative_boxes().tolist() == [[0, 0, 1, 1]]
     images = [{"id": 7, "file_name": "7.jpg"}]
-    data = load_data(write_coco(tmp_path, images), check_pictures=check_pictures)
+    data = load_data(write_coco(tmp_path, images), check_images=check_images)
     assert (data.examples[0].width, data.examples[0].height) == SIZE
 
 
-def test_scoring_needs_no_picture(tmp_path):
+def test_scoring_needs_no_image(tmp_path):
     voc = write_voc(tmp_path, {"a": [voc_object()]})
     coco = write_coco(tmp_path, annotations=[coco_object()])
-    for folder in ("JPEGImages", "pictures"):
+    for folder in ("JPEGImages", "images"):
         for path in (tmp_path / folder).iterdir():
             path.unlink()
         (tmp_path / folder).rmdir()
-    data = load_data([voc, coco], check_pictures=False, bad_data="refuse")
+    data = load_data([voc, coco], check_images=False, bad_data="refuse")
     assert [len(example.boxes) for example in data.examples] == [1, 1]
 
 
-# --- pictures that are not ---
+# --- images that are not ---
 
-BROKEN_PICTURES = {
-    "empty": (b"", r"the file is empty; expected a picture; left out"),
-    "text": (b"<html>not found", r"not a picture \(it starts with b'<html>no'\); expected JPEG, "),
-    "cut JPEG": (picture_bytes()[:-300], r"the JPEG file is cut off; expected its end mark"),
-    "cut PNG": (picture_bytes("PNG")[:-9], r"the PNG file is cut off; expected its end mark"),
+BROKEN_IMAGES = {
+    "empty": (b"", r"the file is empty; expected an image; left out"),
+    "text": (b"<html>not found", r"not an image \(it starts with b'<html>no'\); expected JPEG, "),
+    "cut JPEG": (image_bytes()[:-300], r"the JPEG file is cut off; expected its end mark"),
+    "cut PNG": (image_bytes("PNG")[:-9], r"the PNG file is cut off; expected its end mark"),
     "no header": (b"\xff\xd8\xff\xe0\x00\x02\xff\xd9", r"the JPEG header cannot be read \("),
-    "size": (picture_bytes(size=(90, 80)), r"has 90x80 pixels; expected 100x80 as annotated"),
-    "swapped": (picture_bytes(size=(80, 100)), r"has 80x100 pixels; expected 100x80 as annotated"),
+    "size": (image_bytes(size=(90, 80)), r"has 90x80 pixels; expected 100x80 as annotated"),
+    "swapped": (image_bytes(size=(80, 100)), r"has 80x100 pixels; expected 100x80 as annotated"),
 }
 
 
-@pytest.mark.parametrize(("content", "words"), BROKEN_PICTURES.values(), ids=BROKEN_PICTURES)
-def test_a_broken_picture_is_left_out(tmp_path, content, words):
+@pytest.mark.parametrize(("content", "words"), BROKEN_IMAGES.values(), ids=BROKEN_IMAGES)
+def test_a_broken_image_is_left_out(tmp_path, content, words):
     spec = write_voc(tmp_path, {"good": [voc_object()], "bad": [voc_object()]})
     (tmp_path / "JPEGImages" / "bad.jpg").write_bytes(content)
     data = load_data(spec)
@@ -214,10 +214,10 @@ def test_a_broken_picture_is_left_out(tmp_path, content, words):
         load_data(spec, bad_data="refuse")
 
 
-def test_a_thumbnail_does_not_hide_that_a_picture_is_cut_off(tmp_path):
-    thumbnail = picture_bytes(size=(16, 12))
+def test_a_thumbnail_does_not_hide_that_an_image_is_cut_off(tmp_path):
+    thumbnail = image_bytes(size=(16, 12))
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
-    whole = picture_bytes()
+    whole = image_bytes()
     spec = write_voc(tmp_path, {"good": [], "bad": []})
     for stem, end in (("good", None), ("bad", -2)):
         content = whole[:2] + segment + whole[2:end]
@@ -226,16 +226,16 @@ def test_a_thumbnail_does_not_hide_that_a_picture_is_cut_off(tmp_path):
 
 
 def test_missing_files_are_told(tmp_path):
-    listed = ["good", "no_picture", "no_annotation", "../outside"]
-    spec = write_voc(tmp_path, {"good": [], "no_picture": []}, listed=listed)
+    listed = ["good", "no_image", "no_annotation", "../outside"]
+    spec = write_voc(tmp_path, {"good": [], "no_image": []}, listed=listed)
     (tmp_path / "outside.xml").write_text("<annotation/>")
-    (tmp_path / "JPEGImages" / "no_picture.jpg").unlink()
+    (tmp_path / "JPEGImages" / "no_image.jpg").unlink()
     data = load_data(spec)
     assert [example.image_id for example in data.examples] == ["good"]
     first, second, third = map(str, data.problems)
     assert re.search(r"no_annotation\.xml: the annotation file is missing; expected", first)
     assert re.search(r"outside\.xml: the annotation file is missing; expected", second)
-    assert re.search(r"no_picture\.jpg: the picture is missing; expected .*; left out$", third)
+    assert re.search(r"no_image\.jpg: the image is missing; expected .*; left out$", third)
 
 
 def test_filename_in_the_annotation_is_not_trusted(tmp_path):
@@ -271,7 +271,7 @@ BAD_VOC_OBJECTS = {
     "empty": (("", 20, 50, 30), r"is not four numbers; expected finite pixels"),
     "nan": (("nan", 20, 50, 30), r"is not four numbers; expected finite pixels"),
     "infinite": ((10, 20, "inf", 30), r"is not four numbers; expected finite pixels"),
-    "outside": ((101, 20, 120, 30), r"lies outside the picture of 100x80 pixels"),
+    "outside": ((101, 20, 120, 30), r"lies outside the image of 100x80 pixels"),
 }
 
 
@@ -293,7 +293,7 @@ def test_a_box_that_reaches_outside_is_clipped(tmp_path):
     data = load_data(write_voc(tmp_path, {"a": [voc_object(corners=(-9, 21, 103, 60))]}))
     assert data.examples[0].boxes.tolist() == [[0, 20, 100, 40]]
     assert re.search(
-        r"object 1 \(dog\): box x=-10 y=20 width=113 height=40 reaches outside the picture of "
+        r"object 1 \(dog\): box x=-10 y=20 width=113 height=40 reaches outside the image of "
         r"100x80 pixels; clipped$",
         only_problem(data),
     )
@@ -330,7 +330,7 @@ BAD_COCO = {
     "words": ({"bbox": ["1", "2", "3", "4"]}, r".* is not four numbers; expected finite \[x, y, w"),
     "none": ({"bbox": None}, r".*bbox None is not four numbers; expected finite \[x, y, w, h\]"),
     "area": ({"bbox": [1, 2, 0, 4]}, r"annotation 1 \(dog\): box x=1 .* has no area; expected"),
-    "outside": ({"bbox": [100, 2, 9, 4]}, r"annotation 1 \(dog\): box .* lies outside the picture"),
+    "outside": ({"bbox": [100, 2, 9, 4]}, r"annotation 1 \(dog\): box .* lies outside the image"),
 }
 
 
@@ -344,7 +344,7 @@ def test_a_bad_coco_annotation_is_left_out(tmp_path, changes, words):
 
 BAD_COCO_IMAGES = {
     "twice": (coco_image(7, file_name="8.jpg"), r"image 2: image id 7 is already .*7\.jpg"),
-    "missing": (coco_image(8, file_name="missing.jpg"), r"missing\.jpg: the picture is missing"),
+    "missing": (coco_image(8, file_name="missing.jpg"), r"missing\.jpg: the image is missing"),
     "outside": (coco_image(8, file_name="../x.jpg"), r"image 2: file_name \.\./x\.jpg leaves the"),
     "no name": (coco_image(8, file_name=None), r"image 2: the image has no file_name; expected"),
     "no id": (coco_image(None, file_name="8.jpg"), r"image 2: the image has no id; expected"),
@@ -371,7 +371,7 @@ def test_an_id_that_is_listed_twice_counts_once(tmp_path):
     spec = write_voc(tmp_path, {"a": [], "b": []}, listed=["a", "b", "a"])
     data = load_data(spec)
     assert [example.image_id for example in data.examples] == ["a", "b"]
-    assert re.search(r"train\.txt: a: the picture id is listed twice", only_problem(data))
+    assert re.search(r"train\.txt: a: the image id is listed twice", only_problem(data))
 
 
 # --- policies and words ---
@@ -416,11 +416,11 @@ WRONG_WORDS = {
         "voc:{root}@tset",
         FileNotFoundError,
         r"data 'voc:.*@tset': no split file .*tset\.txt; expected one of the splits there: "
-        r"empty, train, or all for all pictures$",
+        r"empty, train, or all for all images$",
     ),
     "empty split": ("voc:{root}@empty", ValueError, r"split file .*empty\.txt is empty; expected"),
     "file": ("coco:{root}/no.json@{root}", FileNotFoundError, r"no annotation file .*no\.json; e"),
-    "pictures": ("coco:{root}/instances.json@{root}/no", FileNotFoundError, r"no folder .*no; exp"),
+    "images": ("coco:{root}/instances.json@{root}/no", FileNotFoundError, r"no folder .*no; exp"),
     "not JSON": ("coco:{root}/text.json@{root}", ValueError, r"text\.json is not JSON \(.*; exp"),
     "not COCO": ("coco:{root}/list.json@{root}", ValueError, r"has no list of records 'images'; e"),
     "set": ("synthetic:faces@train", ValueError, r"unknown generated set 'faces'; expected 'shap"),
@@ -428,7 +428,7 @@ WRONG_WORDS = {
     "count": (
         "synthetic:shapes@val[:201]",
         ValueError,
-        r"asks for 201 pictures; expected 1 to 200",
+        r"asks for 201 images; expected 1 to 200",
     ),
 }
 
@@ -459,12 +459,12 @@ def test_wrong_options_are_told(options, words):
         load_data("synthetic:shapes@val[:1]", **options)
 
 
-def test_no_data_and_no_picture_are_errors(tmp_path):
+def test_no_data_and_no_image_are_errors(tmp_path):
     with pytest.raises(ValueError, match=r"no data given; expected at least one of voc:"):
         load_data([])
     spec = write_voc(tmp_path, {"a": []})
     (tmp_path / "JPEGImages" / "a.jpg").unlink()
-    words = r"no picture is left; expected at .*; the first problem: .*a\.jpg: the picture"
+    words = r"no image is left; expected at .*; the first problem: .*a\.jpg: the image"
     with pytest.raises(ValueError, match=words):
         load_data([spec, "synthetic:shapes@val[:1]"])
 
@@ -481,16 +481,16 @@ def test_progress_shows_a_bar(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("split", "num_pictures", "num_objects", "bad_object"),
+    ("split", "num_images", "num_objects", "bad_object"),
     [
         ("train", 205, 2804, r"BloodImage_00343\.xml: object 4 \(RBC\): box xmin=181 .* no area"),
         ("val", 87, 1137, r"BloodImage_00338\.xml: object 13 \(RBC\): box xmin=504 .* no area"),
     ],
 )
-def test_blood_cells(shared, split, num_pictures, num_objects, bad_object):
+def test_blood_cells(shared, split, num_images, num_objects, bad_object):
     data = load_data(f"voc:{shared}/data/bccd@{split}")
     assert data.class_names == ("Platelets", "RBC", "WBC")
-    assert len(data) == num_pictures
+    assert len(data) == num_images
     assert sum(len(example.boxes) for example in data.examples) == num_objects
     assert re.search(bad_object, only_problem(data))
 

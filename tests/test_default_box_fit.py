@@ -14,25 +14,25 @@ from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.data import load_data
 from ssd_keras.data.splits import Split, load_splits
 from ssd_keras.doctor.default_box_fit import (
-    best_overlaps,
+    best_ious,
     fit_default_boxes,
     recipe_options,
     recipe_words,
     sample,
 )
-from ssd_keras.doctor.default_box_grid import Layout, Objects, layout_of, objects_of
-from ssd_keras.doctor.default_box_recall import Overlaps, measure_overlaps
+from ssd_keras.doctor.default_box_grid import DefaultBoxGrid, Objects, default_box_grid, objects_of
+from ssd_keras.doctor.default_box_recall import BestIoUs, measure_best_ious
 from ssd_keras.doctor.default_box_report import check_boxes, describe_boxes, unmatched
 from ssd_keras.presets import from_preset
 
-GRID = Layout(DefaultBoxes((20, 40, 80), ((2.0,), (2.0, 3.0))), (96, 64), ((12, 8), (3, 2)))
+GRID = DefaultBoxGrid(DefaultBoxes((20, 40, 80), ((2.0,), (2.0, 3.0))), (96, 64), ((12, 8), (3, 2)))
 
 
-def objects(boxes, labels=None, pictures=None) -> Objects:
+def objects(boxes, labels=None, images=None) -> Objects:
     boxes = np.array(boxes, np.float64).reshape(-1, 4)
     rows = np.arange(len(boxes))
     labels = np.zeros(len(boxes), int) if labels is None else np.array(labels)
-    return Objects(boxes, labels, rows * 0 if pictures is None else np.array(pictures), rows)
+    return Objects(boxes, labels, rows * 0 if images is None else np.array(images), rows)
 
 
 def random_boxes(count: int, seed: int) -> np.ndarray:
@@ -46,7 +46,7 @@ def random_boxes(count: int, seed: int) -> np.ndarray:
 LAYOUTS = {
     "plain": GRID,
     "steps": GRID._replace(spec=dataclasses.replace(GRID.spec, steps=(9, 30), offset=0.4)),
-    "cut at the size": Layout(
+    "cut at the size": DefaultBoxGrid(
         DefaultBoxes((30, 60, 90), ((2.0,), (2.0, 3.0)), clip="size"), (64, 64), ((8, 8), (2, 2))
     ),
     "one square": GRID._replace(spec=dataclasses.replace(GRID.spec, first_square=7)),
@@ -58,29 +58,27 @@ def test_one_cell_of_each_map_is_enough(layout):
     """The nearest cell's boxes overlap most: the same as all default boxes, one by one."""
     boxes = random_boxes(300, seed=1)
     everything = iou_matrix(boxes, layout.boxes().astype(np.float64)).max(axis=1)
-    np.testing.assert_allclose(best_overlaps(objects(boxes), layout), everything, atol=1e-5)
+    np.testing.assert_allclose(best_ious(objects(boxes), layout), everything, atol=1e-5)
 
 
 def test_boxes_cut_at_the_border_are_measured_uncut():
     cut = GRID._replace(spec=dataclasses.replace(GRID.spec, clip="corners"))
     boxes = random_boxes(50, seed=2)
-    np.testing.assert_array_equal(
-        best_overlaps(objects(boxes), cut), best_overlaps(objects(boxes), GRID)
-    )
+    np.testing.assert_array_equal(best_ious(objects(boxes), cut), best_ious(objects(boxes), GRID))
 
 
 def test_no_default_box_finds_two_objects():
     """One cell with squares of .5 and sqrt(.5 * .32) = .4 of the side, in the middle."""
-    layout = Layout(DefaultBoxes((50, 32), ((),)), (100, 100), ((1, 1),))
+    layout = DefaultBoxGrid(DefaultBoxes((50, 32), ((),)), (100, 100), ((1, 1),))
     same = [[0.25, 0.25, 0.75, 0.75]] * 2
     # .5 x .25: overlap .125 / .25 = .5 with the larger square, .1 / (.16 + .125 - .1) = .54 with
     # the smaller.
     narrow = [0.25, 0.375, 0.75, 0.625]
-    found = measure_overlaps(objects([*same, narrow], pictures=[0, 0, 1]), layout)
+    found = measure_best_ious(objects([*same, narrow], images=[0, 0, 1]), layout)
     np.testing.assert_allclose(found.best, [1, 1, 0.1 / 0.185], rtol=1e-5)
     # Of two alike, the first gets the square that fits; the other .4 * .4 / .25 = .64.
     np.testing.assert_allclose(found.own, [1, 0.64, 0.1 / 0.185], rtol=1e-5)
-    three = measure_overlaps(objects([*same, narrow]), layout)
+    three = measure_best_ious(objects([*same, narrow]), layout)
     np.testing.assert_allclose(three.own, [1, 0.64, 0], rtol=1e-5)  # no box is left for the third
     assert three.reachable_recall(0.6) == pytest.approx(2 / 3)
     assert three.matched(0.6) == pytest.approx(2 / 3)
@@ -88,12 +86,12 @@ def test_no_default_box_finds_two_objects():
 
 
 def test_shares_of_the_overlaps():
-    overlaps = Overlaps(np.array([0.9, 0.5, 0.49, 0.7]), np.array([0.9, 0.4, 0.49, 0.7]))
+    overlaps = BestIoUs(np.array([0.9, 0.5, 0.49, 0.7]), np.array([0.9, 0.4, 0.49, 0.7]))
     assert (overlaps.matched(), overlaps.reachable_recall()) == (0.75, 0.5)
     assert (overlaps.matched(0.7), overlaps.reachable_recall(0.45)) == (0.5, 0.75)
 
 
-def test_objects_leave_out_crowds_and_know_their_picture():
+def test_objects_leave_out_crowds_and_know_their_image():
     data = load_data("synthetic:shapes@train[:3]")
     crowd = np.zeros(len(data.examples[1].labels), bool)
     crowd[0] = True
@@ -102,7 +100,7 @@ def test_objects_leave_out_crowds_and_know_their_picture():
     found = objects_of(data)
     counts = [len(example.labels) for example in data.examples]
     expected = [(i, row) for i, n in enumerate(counts) for row in range(n) if (i, row) != (1, 0)]
-    assert list(zip(found.pictures, found.rows, strict=True)) == expected
+    assert list(zip(found.images, found.rows, strict=True)) == expected
     last = data.examples[2].relative_boxes()[-1]
     np.testing.assert_allclose(found.boxes[-1], last, rtol=1e-6)
     height, width = (last[2] - last[0]) * 96, (last[3] - last[1]) * 64
@@ -125,10 +123,10 @@ def on_the_grid(shapes, seed=0, count=120) -> np.ndarray:
 def test_the_fit_finds_the_shapes_of_the_objects():
     """Objects of 12 x 12 and 8.5 x 17 pixels (aspect 2): one map of 8-pixel cells can hold both."""
     found = objects(on_the_grid([(12, 12), (8.5, 17)]))
-    assert best_overlaps(found, GRID).mean() < 0.6
+    assert best_ious(found, GRID).mean() < 0.6
     fitted = fit_default_boxes(found, GRID)
-    assert best_overlaps(found, fitted).mean() > 0.95
-    assert (best_overlaps(found, fitted) >= 0.5).all()
+    assert best_ious(found, fitted).mean() > 0.95
+    assert (best_ious(found, fitted) >= 0.5).all()
     assert fitted.spec.sizes[0] == pytest.approx(12, rel=0.04)
     assert fitted.spec.boxes_per_cell == GRID.spec.boxes_per_cell
     assert fitted.boxes().shape == GRID.boxes().shape
@@ -143,7 +141,7 @@ def test_of_a_trained_detector_sizes_alone_are_fitted():
     layout = LAYOUTS["one square"]
     fitted = fit_default_boxes(found, layout, keep_ratios=True)
     assert fitted.spec.aspect_ratios == layout.spec.aspect_ratios
-    assert best_overlaps(found, fitted).mean() > best_overlaps(found, layout).mean() + 0.2
+    assert best_ious(found, fitted).mean() > best_ious(found, layout).mean() + 0.2
     # The only square of the first map grows with it: 7 of 20 pixels.
     square, size = fitted.spec.first_square, fitted.spec.sizes[0]
     assert square == pytest.approx(size * 7 / 20)
@@ -157,13 +155,13 @@ def test_every_class_counts_alike():
     small, large = on_the_grid([(7, 7)], count=10), on_the_grid([(21, 21)], count=90)
     found = objects(np.concatenate([small, large]), [0, 2] * 5 + [1] * 90)
     one_box = DefaultBoxes((21, 22), ((),), first_square=21)
-    layout = Layout(one_box, (96, 64), ((12, 8),))
-    before = best_overlaps(found, layout)
+    layout = DefaultBoxGrid(one_box, (96, 64), ((12, 8),))
+    before = best_ious(found, layout)
     assert before[:10].max() < 0.2 and before[10:].min() > 0.9
     fitted = fit_default_boxes(found, layout)
     # Two classes outweigh one, however many objects it has.
     assert fitted.spec.first_square == pytest.approx(7, rel=0.04)
-    assert best_overlaps(found, fitted)[:10].min() > 0.9
+    assert best_ious(found, fitted)[:10].min() > 0.9
 
 
 def test_boxes_that_fit_are_left_as_they_are():
@@ -179,10 +177,10 @@ def test_many_objects_are_sampled():
     assert sample(many, most=50) is many
 
 
-def test_the_fit_raises_reachable_recall_on_other_pictures_too():
+def test_the_fit_raises_reachable_recall_on_other_images_too():
     splits = load_splits(["synthetic:shapes@train[:60]", "synthetic:shapes@val[:40]"])
     spec = DefaultBoxes((60, 90, 120, 150, 180), ((3.0,),) * 4)
-    layout = Layout(spec, (192, 192), ((24, 24), (12, 12), (6, 6), (3, 3)))
+    layout = DefaultBoxGrid(spec, (192, 192), ((24, 24), (12, 12), (6, 6), (3, 3)))
     check = check_boxes(splits, layout, "a model")
     for before, after in zip(check.before, check.after, strict=True):
         assert after.reachable_recall() > before.reachable_recall() + 0.2
@@ -191,8 +189,8 @@ def test_the_fit_raises_reachable_recall_on_other_pictures_too():
     assert len(worst) == np.sum(check.before[0].best < 0.5)
     overlaps = [overlap for _, _, overlap in worst]
     assert overlaps == sorted(overlaps) and max(overlaps) < 0.5
-    picture, row, overlap = worst[0]
-    box = splits[0].data.examples[picture].relative_boxes()[row].astype(np.float64)
+    image, row, overlap = worst[0]
+    box = splits[0].data.examples[image].relative_boxes()[row].astype(np.float64)
     assert iou_matrix(box[None], layout.boxes()).max() == pytest.approx(overlap, abs=1e-5)
     text = describe_boxes(check)
     assert re.search(r"^default boxes of a model \(3060, input 192x192\), matched from an o", text)
@@ -222,13 +220,13 @@ SLOW_PRESETS = ("ssd300_resnet18_coco", "ssdlite320_mobilenet_v3_large_coco")
     ],
 )
 def test_every_preset_takes_the_fitted_boxes(preset):
-    layout = layout_of(from_preset(preset, ["cat"]))
+    layout = default_box_grid(from_preset(preset, ["cat"]))
     assert recipe_options(layout, layout) == {}
     sizes = tuple(size * 0.5 for size in layout.spec.sizes)
     ratios = tuple(tuple(1.5 * ratio for ratio in each) for each in layout.spec.aspect_ratios)
     spec = dataclasses.replace(layout.spec, sizes=sizes, aspect_ratios=ratios)
     options = json.loads(json.dumps(recipe_options(layout._replace(spec=spec), layout)))
-    built = layout_of(from_preset(preset, ["cat"], **options))
+    built = default_box_grid(from_preset(preset, ["cat"], **options))
     assert len(built.boxes()) == len(layout.boxes())
     np.testing.assert_array_equal(built.boxes(), layout._replace(spec=spec).boxes())
 
@@ -273,4 +271,4 @@ def test_check_prints_words_that_train_takes(tmp_path, capsys):
 
     sizes = json.loads(pasted[0].partition("=")[2])
     assert options["sizes"] == sizes
-    assert keras.models.load_model(run / "model.keras").default_box_spec.sizes == tuple(sizes)
+    assert keras.models.load_model(run / "model.keras").default_boxes.sizes == tuple(sizes)

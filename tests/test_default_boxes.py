@@ -119,7 +119,7 @@ def test_boxes_run_by_shape_then_column_then_row_then_map():
     np.testing.assert_allclose(boxes[5776 + 6], centred(8, 24, 60, 60), atol=5e-5)
 
 
-def test_without_steps_the_cells_share_the_picture():
+def test_without_steps_the_cells_share_the_image():
     spec = DefaultBoxes(VOC300_SIZES, RATIOS_300)
     boxes = boxes_of(spec, 300, SIDES_300) * 300
     # 300 / 38 = 7.894737 pixels a cell, not 8: centres 3.947368, 11.842105.
@@ -165,7 +165,7 @@ def test_clip_modes_differ_at_the_border():
         np.testing.assert_allclose(default_boxes(*arguments, clip=clip)[0], expected, atol=1e-7)
 
 
-def test_wide_picture():
+def test_wide_image():
     # 100 high, 200 wide, 2 x 4 cells of 50 pixels: 40 pixels are .4 of the height, .2 of the
     # width. Box 3 * 4 is the last of the first row: centre (25, 175) = (.25, .875).
     boxes = default_boxes((100, 200), [(2, 4)], (40, 90), ((2,),))

@@ -11,7 +11,7 @@ import tensorflow as tf
 from gold import scene
 
 from ssd_keras.models.detections_layer import Detections
-from ssd_keras.models.post_process import DetectionSettings, detections_from_outputs
+from ssd_keras.models.post_process import PostProcess, detections_from_outputs
 
 GOLD = Path(__file__).parent / "gold"
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
@@ -42,11 +42,11 @@ def detect(deltas, logits, default_boxes, variances=ODD_VARIANCES, **settings):
         "box_deltas": np.asarray(deltas, "float32"),
         "class_logits": np.asarray(logits, "float32"),
     }
-    return detections(outputs, default_boxes, DetectionSettings(**settings), variances)
+    return detections(outputs, default_boxes, PostProcess(**settings), variances)
 
 
 def detect_boxes(boxes, scores, **settings):
-    """Detections of one picture whose default boxes are already right, by scores of classes.
+    """Detections of one image whose default boxes are already right, by scores of classes.
 
     `scores` [N, classes] are probabilities; background has the rest.
     """
@@ -57,7 +57,7 @@ def detect_boxes(boxes, scores, **settings):
 
 
 def random_outputs(seed, background):
-    """Default boxes, deltas and logits of three pictures: none found, some and many."""
+    """Default boxes, deltas and logits of three images: none found, some and many."""
     generator = np.random.default_rng(seed)
     default_boxes = oracle.default_boxes(
         (96, 128), [(12, 16), (6, 8), (3, 4)], (14, 30, 60, 90), ((2,), (2, 3), (2,))
@@ -73,15 +73,15 @@ def assert_equal_to_oracle(found, expected, max_detections):
     assert found["boxes"].shape == (len(expected), max_detections, 4)
     assert found["labels"].dtype == found["num_detections"].dtype == np.int32
     np.testing.assert_array_equal(found["num_detections"], [len(each) for each in expected])
-    for picture, detections in enumerate(expected):
+    for image, detections in enumerate(expected):
         count = len(detections)
         for slot, (box, score, label) in enumerate(detections):
-            assert found["labels"][picture, slot] == label
+            assert found["labels"][image, slot] == label
             # Largest difference seen, of scores and of boxes: 1.2e-7.
-            assert found["scores"][picture, slot] == pytest.approx(score, abs=2e-6)
-            np.testing.assert_allclose(found["boxes"][picture, slot], box, atol=5e-6)
+            assert found["scores"][image, slot] == pytest.approx(score, abs=2e-6)
+            np.testing.assert_allclose(found["boxes"][image, slot], box, atol=5e-6)
         for key in ("boxes", "scores", "labels"):
-            np.testing.assert_array_equal(found[key][picture, count:], 0)
+            np.testing.assert_array_equal(found[key][image, count:], 0)
 
 
 # Ten rows high; boxes of width 1 share all of x, so IoU is that of their rows.
@@ -168,7 +168,7 @@ def test_candidates_of_all_classes_together():
 
 
 def test_clipping_comes_before_suppression():
-    # Inside the picture they are (0, 0, .5, 1) and (.1, 0, .5, 1): IoU .8. Outside the second
+    # Inside the image they are (0, 0, .5, 1) and (.1, 0, .5, 1): IoU .8. Outside the second
     # has another 1.5 rows of its own, .4 of 2 rows in common: IoU .2.
     boxes = [(0, 0, 0.5, 1), (0.1, -1.5, 0.5, 2.5)]
     scores = [[0.9], [0.8]]
@@ -237,19 +237,19 @@ def test_torchvision_gold(file, settings, outputs, post_processing):
     np.testing.assert_array_equal(found["num_detections"], gold["num_detections"])
     assert found["num_detections"].min() > 20
     start = 0
-    for picture, count in enumerate(gold["num_detections"]):
+    for image, count in enumerate(gold["num_detections"]):
         rows = slice(start, start + count)
         start += count
-        labels = found["labels"][picture, :count]
+        labels = found["labels"][image, :count]
         np.testing.assert_array_equal(labels, gold["detection_labels"][rows])
         for key in ("scores", "boxes"):  # seen: 1.8e-7
             expected = gold[f"detection_{key}"][rows]
-            np.testing.assert_allclose(found[key][picture, :count], expected, atol=1e-5)
+            np.testing.assert_allclose(found[key][image, :count], expected, atol=1e-5)
 
 
 def test_a_graph_of_any_batch_size_gives_the_eager_detections():
     default_boxes, deltas, logits = random_outputs(3, background=6)
-    settings = DetectionSettings(max_candidates=30, max_detections=25)
+    settings = PostProcess(max_candidates=30, max_detections=25)
     num_boxes = len(default_boxes)
 
     @tf.function(
@@ -265,8 +265,8 @@ def test_a_graph_of_any_batch_size_gives_the_eager_detections():
 
     symbolic = graph.get_concrete_function().structured_outputs
     assert symbolic["boxes"].shape.as_list() == [None, 25, 4]
-    for pictures in (slice(0, 3), slice(1, 2)):
-        outputs = {"box_deltas": deltas[pictures], "class_logits": logits[pictures]}
+    for images in (slice(0, 3), slice(1, 2)):
+        outputs = {"box_deltas": deltas[images], "class_logits": logits[images]}
         expected = detections_from_outputs(outputs, default_boxes, settings, ODD_VARIANCES)
         assert expected["num_detections"].numpy().max() == 25
         for key, value in graph(outputs).items():
@@ -293,10 +293,10 @@ def test_sigmoid_scores_are_each_class_for_itself():
     logits = np.log([[[99.0, 3, 1], [99, 1 / 4, 1 / 2]]])
     boxes = np.float32([[0.1, 0.1, 0.3, 0.4], [0.5, 0.6, 0.9, 0.8]])
     outputs = {"box_deltas": np.zeros((1, 2, 4), "float32"), "class_logits": np.float32(logits)}
-    settings = DetectionSettings(0.25, 0.5, 10, 4)
-    found = detections_from_outputs(outputs, boxes, settings, score_activation="sigmoid")
+    settings = PostProcess(0.25, 0.5, 10, 4)
+    found = detections_from_outputs(outputs, boxes, settings, activation="sigmoid")
     np.testing.assert_allclose(found["scores"][0], [3 / 4, 1 / 2, 1 / 3, 0], rtol=1e-6)
     np.testing.assert_array_equal(found["labels"][0, :3], [0, 1, 1])
     np.testing.assert_allclose(found["boxes"][0, :3], boxes[[0, 0, 1]], atol=1e-6)
-    with pytest.raises(ValueError, match="^score_activation='max' is unknown; choose 'softmax' or"):
-        detections_from_outputs(outputs, boxes, settings, score_activation="max")
+    with pytest.raises(ValueError, match="^activation='max' is unknown; choose 'softmax' or"):
+        detections_from_outputs(outputs, boxes, settings, activation="max")

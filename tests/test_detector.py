@@ -1,4 +1,4 @@
-"""Detectors: loading them, and their detections in pixels of the original pictures."""
+"""Detectors: loading them, and their detections in pixels of the original images."""
 
 import copy
 import os
@@ -18,7 +18,7 @@ from ssd_keras.engine.detector import (
     load_detector,
     own_detector,
 )
-from ssd_keras.models.post_process import DetectionSettings, detections_from_outputs
+from ssd_keras.models.post_process import PostProcess, detections_from_outputs
 from ssd_keras.presets import from_preset
 
 
@@ -36,19 +36,19 @@ def example(image_id, height, width):
     )
 
 
-def pictures(count):
+def make_images(count):
     return np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3)).astype("float32")
 
 
 def test_run_directory_and_file_give_the_same_detector():
-    images = pictures(2)
+    images = make_images(2)
     detector = load_detector(finished_run())
     assert detector.class_names == ("circle", "square", "triangle", "star", "cross")
     assert detector.image_size == (64, 64)
     found = detector(images)
     model = keras.models.load_model(os.path.join(finished_run(), "model.keras"))
     outputs = {name: np.asarray(value) for name, value in model(images, training=False).items()}
-    expected = detections_from_outputs(outputs, model.default_boxes, model.detection_settings)
+    expected = detections_from_outputs(outputs, model.default_box_array, model.post_process)
     again = load_detector(os.path.join(finished_run(), "model.keras"))(images)
     assert found["num_detections"].min() > 0
     for name, value in expected.items():
@@ -57,8 +57,8 @@ def test_run_directory_and_file_give_the_same_detector():
 
 
 def test_settings_replace_those_of_the_model():
-    detector = load_detector(finished_run(), DetectionSettings(max_detections=7))
-    found = detector(pictures(1))
+    detector = load_detector(finished_run(), PostProcess(max_detections=7))
+    found = detector(make_images(1))
     assert found["boxes"].shape == (1, 7, 4)
     assert found["num_detections"].tolist() == [7]
 
@@ -91,8 +91,8 @@ def test_other_files_are_told(tmp_path):
         load_detector(str(path))
 
 
-def test_detections_are_in_pixels_of_the_original_pictures():
-    # ymin, xmin, ymax, xmax; the second picture has nothing, the third a box over its edges.
+def test_detections_are_in_pixels_of_the_original_images():
+    # ymin, xmin, ymax, xmax; the second image has nothing, the third a box over its edges.
     detector = StubDetector(
         [
             ([[0.25, 0.1, 0.75, 0.6]], [0.875], [1]),
@@ -132,7 +132,7 @@ def test_detect_data_shows_progress(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_detect_takes_pictures_of_any_size():
+def test_detect_takes_images_of_any_size():
     detector = load_detector(finished_run())
     data = validation_data().examples[:3]
     images = [tf.io.decode_image(one.read(), channels=3).numpy() for one in data]
@@ -144,7 +144,7 @@ def test_detect_takes_pictures_of_any_size():
     expected = KerasDetector(detector.model)(resized)
     assert len(alone) == expected["num_detections"][0] > 0
     np.testing.assert_allclose(alone.scores, expected["scores"][0][: len(alone)], atol=1e-4)
-    # Floats are the same pictures, and an array is a list of them.
+    # Floats are the same images, and an array is a list of them.
     stacked = detect(detector, np.stack([images[0]] * 2).astype("float32"))
     np.testing.assert_allclose(stacked[1].boxes, together[0].boxes, atol=1e-5)
 
@@ -154,38 +154,36 @@ def test_detect_takes_files_in_one_list_with_arrays(tmp_path):
     path = tmp_path / "my cat.v2.jpg"
     path.write_bytes(encoded(size=(100, 80), color=(200, 90, 90)))
     one = detect(detector, path)
-    assert (one.image_id, one.image_size, one.picture) == ("my cat.v2", (80, 100), str(path))
-    assert np.abs(one.image().astype(int) - [200, 90, 90]).max() < 6
+    assert (one.image_id, one.image_size, one.image) == ("my cat.v2", (80, 100), str(path))
+    assert np.abs(one.read_image().astype(int) - [200, 90, 90]).max() < 6
     several = detect(detector, [str(path), np.zeros((20, 10, 3), np.uint8)])
     assert [(r.image_id, r.image_size) for r in several] == [
         ("my cat.v2", (80, 100)),
         (1, (20, 10)),
     ]
-    with pytest.raises(
-        ValueError, match=r"gone\.jpg: cannot be read as a picture \(the picture is"
-    ):
+    with pytest.raises(ValueError, match=r"gone\.jpg: cannot be read as an image \(the image is"):
         detect(detector, tmp_path / "gone.jpg")
 
 
-def test_detect_refuses_what_is_no_rgb_picture():
+def test_detect_refuses_what_is_no_rgb_image():
     detector = StubDetector([([], [], [])])
-    message = r"^picture 9 has the shape \(10, 10\); expected RGB \[H, W, 3\]\.$"
+    message = r"^image 9 has the shape \(10, 10\); expected RGB \[H, W, 3\]\.$"
     with pytest.raises(ValueError, match=message):
         detect(detector, [*[np.zeros((10, 10, 3))] * 9, np.zeros((10, 10))])
-    with pytest.raises(ValueError, match=r"^there is no picture to look at; pass at least one"):
+    with pytest.raises(ValueError, match=r"^there is no image to look at; pass at least one"):
         detect(detector, [])
 
 
 @pytest.mark.backends
 def test_a_model_keeps_its_detector_and_sees_new_weights(tmp_path):
     model = small_model()
-    picture = pictures(1)[0]
-    before = model.detect(picture)
+    image = make_images(1)[0]
+    before = model.detect(image)
     detector = own_detector(model)
     model.set_weights([weight + 0.1 for weight in model.get_weights()])
-    after = model.detect(picture)
+    after = model.detect(image)
     assert own_detector(model) is detector
-    fresh = detect(KerasDetector(model), picture)
+    fresh = detect(KerasDetector(model), image)
     np.testing.assert_array_equal(after.scores, fresh.scores)
     assert not np.array_equal(after.scores, before.scores)
     # Saving, cloning and copying know nothing of it.
@@ -196,18 +194,18 @@ def test_a_model_keeps_its_detector_and_sees_new_weights(tmp_path):
         copy.deepcopy(model),
     ):
         assert own_detector(twin) is not detector and own_detector(twin).model is twin
-    again = keras.models.load_model(tmp_path / "model.keras").detect(picture)
+    again = keras.models.load_model(tmp_path / "model.keras").detect(image)
     np.testing.assert_allclose(again.scores, after.scores, atol=1e-6)
 
 
 def test_a_kept_detector_traces_its_graph_once_and_follows_the_settings():
     model = small_model()
     for count in (1, 2, 2, 1, 3):
-        model.detect(pictures(count))
+        model.detect(make_images(count))
     # One for the first batch, one for batches of any size.
     assert own_detector(model)._suppress.experimental_get_tracing_count() <= 2
-    model.detection_settings = DetectionSettings(score_threshold=0.0, max_detections=7)
-    assert len(model.detect(pictures(1)[0])) == 7
+    model.post_process = PostProcess(score_threshold=0.0, max_detections=7)
+    assert len(model.detect(make_images(1)[0])) == 7
 
 
 def small_model():

@@ -80,7 +80,7 @@ def succeed(*processes, logs):
 def test_parts_of_a_batch_make_the_batch():
     model = build_model(recipe(), train_data().class_names, total_steps=20)
     arguments = (train_data(), model.target_encoder(), model.image_size, 12)
-    # 32 pictures: batches of 12 go over the end of an epoch.
+    # 32 images: batches of 12 go over the end of an epoch.
     whole = list(training_dataset(*arguments, seed=5, start_step=1).take(3))
     parts = [
         list(training_dataset(*arguments, seed=5, start_step=1, part=(index, 3)).take(3))
@@ -160,7 +160,7 @@ from ssd_keras.losses.normalized import BoxLoss
 with Devices("all").joined(4, {}) as joined:
     strategy = tf.distribute.get_strategy()
     def values(context):
-        # Matches of the pictures: 1 and 0 on the first device, 3 and 1 on the second.
+        # Matches of the images: 1 and 0 on the first device, 3 and 1 on the second.
         matched = [[1, 0, 0], [0, 0, 0]], [[1, 1, 1], [0, 1, 0]]
         mask = np.array(matched[context.replica_id_in_sync_group], "float32")[..., None]
         return tf.constant(np.concatenate([np.zeros((2, 3, 4), "float32"), mask], axis=-1))

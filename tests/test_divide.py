@@ -1,10 +1,10 @@
-"""Data without splits: read whole, and divided so that parts share no picture."""
+"""Data without splits: read whole, and divided so that parts share no image."""
 
 import re
 
 import numpy as np
 import pytest
-from datasets import coco_image, coco_object, picture_bytes, voc_object, write_coco, write_voc
+from datasets import coco_image, coco_object, image_bytes, voc_object, write_coco, write_voc
 from test_doctor import encoded, example, textured
 
 from ssd_keras import cli
@@ -16,18 +16,18 @@ from ssd_keras.doctor.split import divide, join_pairs, share_out
 HALVES = {"one": 0.5, "two": 0.5}
 
 
-def pictures(count, *, twins=(), labels=None):
-    """Pictures unlike each other; those of `twins` are shrunk copies of another, (copy, source)."""
+def images(count, *, twins=(), labels=None):
+    """Images unlike each other; those of `twins` are shrunk copies of another, (copy, source)."""
     source = dict(twins)
     examples = []
     for number in range(count):
-        picture = textured(source.get(number, number))
+        image = textured(source.get(number, number))
         if number in source:
-            picture = picture.resize((90, 70))
+            image = image.resize((90, 70))
         own = [0] if labels is None else labels[number]
         examples.append(
             example(
-                f"p{number}", encoded(picture), [[5, 5, 30, 20]] * len(own), own, None, picture.size
+                f"p{number}", encoded(image), [[5, 5, 30, 20]] * len(own), own, None, image.size
             )
         )
     return DetectionData(("dog", "cat", "bird"), tuple(examples))
@@ -40,7 +40,7 @@ def ids(split):
 # --- whose share is whose ---
 
 
-def test_each_part_gets_its_share_of_pictures_and_of_every_class():
+def test_each_part_gets_its_share_of_images_and_of_every_class():
     random = np.random.default_rng(0)
     has = random.random((1000, 4)) < (0.5, 0.2, 0.05, 0.02)
     counts = np.concatenate([np.ones((1000, 1), int), has], axis=1).astype(int)
@@ -49,14 +49,14 @@ def test_each_part_gets_its_share_of_pictures_and_of_every_class():
     assert np.bincount(part_of).tolist() == [700, 200, 100]
     for column in range(1, 5):
         got = np.bincount(part_of, weights=counts[:, column]) / counts[:, column].sum()
-        # The rarest class is in about 20 pictures: one of them is a share of 0.05.
+        # The rarest class is in about 20 images: one of them is a share of 0.05.
         np.testing.assert_allclose(got, shares, atol=0.051)
     assert (share_out(counts, shares, seed=3) == part_of).all()
     assert (share_out(counts, shares, seed=4) != part_of).mean() > 0.2
 
 
 def test_a_rare_class_is_in_every_part():
-    """By hand: class 2 is in 5 of 50 pictures; 0.8 x 5 = 4 for the first part, 1 for the second."""
+    """By hand: class 2 is in 5 of 50 images; 0.8 x 5 = 4 for the first part, 1 for the second."""
     counts = np.ones((50, 3), int)
     counts[:, 2] = np.arange(50) % 10 == 0
     part_of = share_out(counts, np.array([0.8, 0.2]))
@@ -64,8 +64,8 @@ def test_a_rare_class_is_in_every_part():
     assert np.bincount(part_of, weights=counts[:, 2]).tolist() == [4, 1]
 
 
-def test_no_part_exceeds_its_share_of_pictures():
-    """Many classes and few pictures: every class pulls another way."""
+def test_no_part_exceeds_its_share_of_images():
+    """Many classes and few images: every class pulls another way."""
     for seed in range(20):
         has = np.random.default_rng(seed).random((30, 12)) < 0.3
         counts = np.concatenate([np.ones((30, 1), int), has], axis=1).astype(int)
@@ -74,7 +74,7 @@ def test_no_part_exceeds_its_share_of_pictures():
 
 def test_a_group_is_never_torn_and_no_part_is_overfull():
     counts = np.ones((11, 2), int)
-    counts[0] = 10  # ten alike pictures and ten single ones
+    counts[0] = 10  # ten alike images and ten single ones
     part_of = share_out(counts, np.array([0.5, 0.5]))
     assert np.bincount(part_of, weights=counts[:, 0]).tolist() == [10, 10]
 
@@ -84,11 +84,11 @@ def test_pairs_join_over_others():
     assert join_pairs(2, []) == [[0], [1]]
 
 
-# --- pictures ---
+# --- images ---
 
 
-def test_pictures_that_look_alike_stay_together():
-    data = pictures(12, twins=[(6, 0), (7, 0), (8, 1)])
+def test_images_that_look_alike_stay_together():
+    data = images(12, twins=[(6, 0), (7, 0), (8, 1)])
     for seed in range(4):
         (one, two), notes = divide(data, HALVES, seed)
         assert sorted(ids(one) + ids(two)) == sorted(x.image_id for x in data.examples)
@@ -96,7 +96,7 @@ def test_pictures_that_look_alike_stay_together():
             assert group <= set(ids(one)) or group <= set(ids(two))
         assert not [f for f in examine([one, two]).findings if "too" in f.kind]
         assert notes == [
-            "5 pictures look like others: they lie in 2 groups of up to 3, and each group is in "
+            "5 images look like others: they lie in 2 groups of up to 3, and each group is in "
             "one part"
         ]
     assert [ids(split) for split in divide(data, HALVES, 3)[0]] == [ids(one), ids(two)]
@@ -105,14 +105,14 @@ def test_pictures_that_look_alike_stay_together():
     assert numbers == sorted(numbers)
 
 
-def test_pictures_without_objects_are_shared_out_too():
-    data = pictures(20, labels=[[]] * 10 + [[0]] * 10)
+def test_images_without_objects_are_shared_out_too():
+    data = images(20, labels=[[]] * 10 + [[0]] * 10)
     parts, _ = divide(data, {"train": 0.8, "val": 0.2})
     assert [sum(not len(x.labels) for x in part.data.examples) for part in parts] == [8, 2]
 
 
-def test_broken_pictures_are_left_out_and_told():
-    data = pictures(4)
+def test_broken_images_are_left_out_and_told():
+    data = images(4)
     broken = example("b", encoded(textured(9))[:200] + b"\xff\xd9")
     parts, notes = divide(DetectionData(data.class_names, (*data.examples, broken)), HALVES)
     assert sorted(ids(parts[0]) + ids(parts[1])) == ["p0", "p1", "p2", "p3"]
@@ -131,22 +131,22 @@ def test_broken_pictures_are_left_out_and_told():
 )
 def test_shares_that_are_none_are_refused(shares, words):
     with pytest.raises(ValueError, match=words):
-        divide(pictures(3), shares)
+        divide(images(3), shares)
 
 
 def test_a_part_that_would_stay_empty_is_refused():
-    with pytest.raises(ValueError, match=r"part 'two' would get no picture: there are 1 pic"):
-        divide(pictures(3, twins=[(1, 0), (2, 0)]), HALVES)
+    with pytest.raises(ValueError, match=r"part 'two' would get no image: there are 1 pic"):
+        divide(images(3, twins=[(1, 0), (2, 0)]), HALVES)
 
 
 # --- VOC without lists ---
 
 
-def test_voc_all_is_every_picture_of_a_folder_without_lists(tmp_path):
+def test_voc_all_is_every_image_of_a_folder_without_lists(tmp_path):
     write_voc(tmp_path, {"b": [voc_object()], "a": [voc_object("cat")]})
     (tmp_path / "ImageSets/Main/train.txt").unlink()
     (tmp_path / "ImageSets/Main").rmdir()
-    (tmp_path / "JPEGImages/c.jpg").write_bytes(picture_bytes())  # nobody has looked at it yet
+    (tmp_path / "JPEGImages/c.jpg").write_bytes(image_bytes())  # nobody has looked at it yet
     data = load_data(f"voc:{tmp_path}@all")
     assert [x.image_id for x in data.examples] == ["a", "b"]
     assert data.examples[1].boxes.tolist() == [[10, 20, 30, 40]]
@@ -156,7 +156,7 @@ def test_voc_all_is_every_picture_of_a_folder_without_lists(tmp_path):
         load_data(f"voc:{tmp_path}@train")
 
 
-def test_voc_all_takes_annotations_beside_their_pictures(tmp_path):
+def test_voc_all_takes_annotations_beside_their_images(tmp_path):
     """As labelling tools write them where no folder is chosen."""
     write_voc(tmp_path / "voc", {"a": [voc_object()], "b": []})
     flat = tmp_path / "flat"
@@ -192,8 +192,8 @@ def test_split_writes_parts_that_train_takes(tmp_path, capsys):
     assert cli.main(words) == 0
     printed = capsys.readouterr()
     assert printed.out == (
-        f"wrote 8 pictures; read them as 'voc:{output}@train'\n"
-        f"wrote 2 pictures; read them as 'voc:{output}@val'\n"
+        f"wrote 8 images; read them as 'voc:{output}@train'\n"
+        f"wrote 2 images; read them as 'voc:{output}@val'\n"
     )
     assert printed.err == ""
     train, val = load_splits(re.findall(r"'(.*)'", printed.out), bad_data="refuse")
@@ -222,7 +222,7 @@ def test_split_keeps_the_layout_of_the_data(tmp_path, capsys):
     objects = [coco_object(n, image_id=n, iscrowd=int(n == 2)) for n in range(1, 6)]
     spec = write_coco(tmp_path, images, objects)
     for number in range(1, 6):
-        (tmp_path / f"pictures/{number}.jpg").write_bytes(encoded(textured(number, (100, 80))))
+        (tmp_path / f"images/{number}.jpg").write_bytes(encoded(textured(number, (100, 80))))
     words = ["data", "split", spec, "--parts", "train=0.6", "val=0.4", "--output"]
     assert cli.main([*words, str(tmp_path / "parts")]) == 0
     splits = load_splits(re.findall(r"'(coco:.*)'", capsys.readouterr().out))

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from datasets import coco_object, picture_bytes, voc_object, write_coco, write_voc
+from datasets import coco_object, image_bytes, voc_object, write_coco, write_voc
 from PIL import Image
 
 from ssd_keras import cli
 from ssd_keras.data import DetectionData, Example, load_data
 from ssd_keras.data.splits import Split, load_splits
 from ssd_keras.doctor.data_report import examine
-from ssd_keras.doctor.duplicates import find_twins, picture_bits, take_fingerprint
+from ssd_keras.doctor.duplicates import find_twins, image_bits, take_fingerprint
 from ssd_keras.doctor.findings import (
     PROBLEM_KINDS,
     box_findings,
@@ -27,21 +27,21 @@ from ssd_keras.doctor.statistics import count_classes, histogram
 
 
 def textured(seed: int, size=(120, 90)) -> Image.Image:
-    """A picture like no other: soft noise of 12 by 9 spots."""
+    """An image like no other: soft noise of 12 by 9 spots."""
     spots = np.random.default_rng(seed).integers(0, 256, (9, 12, 3)).astype(np.uint8)
     return Image.fromarray(spots).resize(size, Image.Resampling.BICUBIC)
 
 
-def encoded(picture: Image.Image, kind="JPEG", **options) -> bytes:
+def encoded(image: Image.Image, kind="JPEG", **options) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def damaged(encoded_picture: bytes) -> bytes:
+def damaged(encoded_image: bytes) -> bytes:
     """Broken between its two ends, which readers look at."""
-    middle = len(encoded_picture) // 2
-    return encoded_picture[:middle] + b"\xff" * 600 + encoded_picture[middle + 600 :]
+    middle = len(encoded_image) // 2
+    return encoded_image[:middle] + b"\xff" * 600 + encoded_image[middle + 600 :]
 
 
 def example(image_id="a", image=None, boxes=(), labels=None, crowd=None, size=(120, 90)) -> Example:
@@ -81,14 +81,14 @@ def test_classes_are_counted_and_measured():
     dog, cat, bird, total = count_classes(
         DetectionData(("dog", "cat", "bird"), (first, second, third))
     )
-    assert (dog.name, dog.objects, dog.pictures, dog.difficult) == ("dog", 3, 2, 0)
+    assert (dog.name, dog.objects, dog.images, dog.difficult) == ("dog", 3, 2, 0)
     # Sides of the dogs: sqrt(20 * 5) = 10, 30, sqrt(40 * 10) = 20; aspects 4, 1, 4.
     # Percentile 10 of 10, 20, 30 lies a fifth of the way from 10 to 20; 90 of 1, 4, 4 is 4.
     np.testing.assert_allclose(dog.sides, (12, 20, 28))
     np.testing.assert_allclose(dog.aspects, (1 + 0.2 * 3, 4, 4))
     assert (cat.objects, cat.sides[1], cat.aspects[1]) == (1, 20, 0.25)
-    assert (bird.objects, bird.pictures) == (0, 0) and np.isnan(bird.sides).all()
-    assert (total.name, total.objects, total.pictures) == ("all", 4, 2)
+    assert (bird.objects, bird.images) == (0, 0) and np.isnan(bird.sides).all()
+    assert (total.name, total.objects, total.images) == ("all", 4, 2)
     assert histogram(np.array([7.9, 8, 31, 32, 999]), (8, 16, 32)) == [1, 1, 1, 2]
 
 
@@ -135,7 +135,7 @@ def test_boxes_that_are_a_pixel_off_are_told_by_the_edges(begin, end, words):
     boxes += [[60, 50, 60 + end, 40 + end]]
     split = split_of(*[example(boxes=boxes) for _ in range(3)])
     begins, ends = edge_counts(split.data)
-    # Three pictures with a left edge, and one box with both left and top: 3 * 3 begins; 3 * 3 ends.
+    # Three images with a left edge, and one box with both left and top: 3 * 3 begins; 3 * 3 ends.
     assert begins == {begin: 9}
     assert ends == {end: 9}
     found = [str(finding) for finding in shift_findings(split)]
@@ -189,7 +189,7 @@ def test_boxes_are_not_moved_where_some_are_right():
     examination = examine([split_of(one)])
     (split,), changes = cleaned(examination)
     assert split.data.examples[0].boxes[:, 0].tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
-    assert changes == ["boxes cut at the picture's edge: 5"]
+    assert changes == ["boxes cut at the image's edge: 5"]
     assert describe_kept(examination, [split]) == [
         "left as they are, for you to judge: boxes perhaps shifted by one 1"
     ]
@@ -221,20 +221,20 @@ def test_problems_of_the_readers_are_told_by_kind(tmp_path):
     spec = write_voc(tmp_path, bad, listed=listed)
     folder = tmp_path / "JPEGImages"
     (folder / "d.jpg").unlink()
-    (folder / "e.jpg").write_bytes(picture_bytes()[:-300])
+    (folder / "e.jpg").write_bytes(image_bytes()[:-300])
     (folder / "f.jpg").write_bytes(b"")
-    (folder / "g.jpg").write_bytes(picture_bytes(size=(90, 80)))
+    (folder / "g.jpg").write_bytes(image_bytes(size=(90, 80)))
     findings = reader_findings(load_data(spec))
     assert kinds(findings) == {
         "boxes of no area": 1,
         "boxes with swapped corners": 1,
-        "boxes outside their picture": 1,
-        "boxes that reach outside their picture": 1,
+        "boxes outside their image": 1,
+        "boxes that reach outside their image": 1,
         "boxes that are not four numbers": 1,
-        "missing pictures": 1,
+        "missing images": 1,
         "missing annotation files": 1,
-        "broken pictures": 2,
-        "pictures of another size than annotated": 1,
+        "broken images": 2,
+        "images of another size than annotated": 1,
         "other problems of the files": 2,  # an id listed twice, an object without a name
     }
     (area,) = (finding for finding in findings if finding.kind == "boxes of no area")
@@ -247,35 +247,33 @@ def test_unknown_classes_are_a_kind_of_their_own(tmp_path):
     assert len({words for words, _ in PROBLEM_KINDS}) == len(PROBLEM_KINDS)
 
 
-# --- pictures ---
+# --- images ---
 
 
-def test_the_looks_of_a_picture_survive_size_and_compression():
-    picture = textured(1)
-    bits = picture_bits(picture)
+def test_the_looks_of_an_image_survive_size_and_compression():
+    image = textured(1)
+    bits = image_bits(image)
     assert bits.dtype == np.uint64 and bits.shape == (4,)
     for other in (
-        picture.resize((60, 45)),
-        Image.open(io.BytesIO(encoded(picture, quality=30))),
-        picture.point(lambda level: level * 0.8),  # darker
+        image.resize((60, 45)),
+        Image.open(io.BytesIO(encoded(image, quality=30))),
+        image.point(lambda level: level * 0.8),  # darker
     ):
-        assert np.bitwise_count(picture_bits(other) ^ bits).sum() <= 24
-    strangers = [
-        np.bitwise_count(picture_bits(textured(seed)) ^ bits).sum() for seed in range(2, 30)
-    ]
+        assert np.bitwise_count(image_bits(other) ^ bits).sum() <= 24
+    strangers = [np.bitwise_count(image_bits(textured(seed)) ^ bits).sum() for seed in range(2, 30)]
     assert min(strangers) > 60
-    assert picture_bits(Image.new("RGB", (50, 50), (90, 90, 90))) is None
+    assert image_bits(Image.new("RGB", (50, 50), (90, 90, 90))) is None
 
 
 def test_bits_say_where_it_gets_brighter_to_the_right():
     ramp = np.tile(np.linspace(0, 255, 170).astype(np.uint8), (160, 1))
-    assert picture_bits(Image.fromarray(ramp)).tolist() == [2**64 - 1] * 4
-    assert picture_bits(Image.fromarray(ramp[:, ::-1])).tolist() == [0] * 4
+    assert image_bits(Image.fromarray(ramp)).tolist() == [2**64 - 1] * 4
+    assert image_bits(Image.fromarray(ramp[:, ::-1])).tolist() == [0] * 4
     ramp[80:] = ramp[80:, ::-1]  # rows 0 to 7 of 16 rise, the others fall
-    assert picture_bits(Image.fromarray(ramp)).tolist() == [2**64 - 1] * 2 + [0] * 2
+    assert image_bits(Image.fromarray(ramp)).tolist() == [2**64 - 1] * 2 + [0] * 2
 
 
-def test_pictures_that_cannot_be_decoded_are_found():
+def test_images_that_cannot_be_decoded_are_found():
     whole = encoded(textured(1, (400, 300)), quality=95)
     assert take_fingerprint(example(image=whole)).broken == ""
     assert take_fingerprint(example(image=damaged(whole))).broken
@@ -300,13 +298,13 @@ def test_twins_within_and_between_splits(tmp_path):
         ((0, 0), (1, 0), False),
     ]
     found = {finding.kind: str(finding) for finding in examination.findings}
-    assert found["duplicate pictures"] == "c: is a, with other boxes"
-    assert found["pictures of train that are in val too"] == "f: is b"
-    near = found["pictures of train that are in val too, nearly the same"]
+    assert found["duplicate images"] == "c: is a, with other boxes"
+    assert found["images of train that are in val too"] == "f: is b"
+    near = found["images of train that are in val too, nearly the same"]
     assert re.fullmatch(r"e: looks like a \(\d+ of 256 bits differ\)", near)
 
 
-def test_no_picture_is_its_own_twin():
+def test_no_image_is_its_own_twin():
     prints = [[take_fingerprint(example(image=encoded(textured(seed)))) for seed in range(6)]]
     assert find_twins(prints) == []
 
@@ -315,7 +313,7 @@ def test_no_picture_is_its_own_twin():
 
 
 def voc_pair(root):
-    """A training split with faults, and a validation split that shares a picture with it."""
+    """A training split with faults, and a validation split that shares an image with it."""
     train = {
         "a": [voc_object(), voc_object(), voc_object("cat", (5, 5, 90, 70))],
         "b": [voc_object(corners=(50, 20, 50, 20)), voc_object("cow")],
@@ -337,18 +335,18 @@ def voc_pair(root):
 def test_the_report_tells_counts_and_findings(tmp_path):
     report = str(examine(load_splits(voc_pair(tmp_path))))
     lines = report.splitlines()
-    assert lines[0] == "train: 4 pictures (0 without objects), 6 objects, 20 classes"
+    assert lines[0] == "train: 4 images (0 without objects), 6 objects, 20 classes"
     rows = {line.split()[0]: line.split()[1:4] for line in lines[2:5]}
-    # Objects, pictures, difficult: dogs are the two of a and the clipped one of c.
+    # Objects, images, difficult: dogs are the two of a and the clipped one of c.
     assert rows == {"dog": ["3", "2", "0"], "cat": ["2", "2", "0"], "cow": ["1", "1", "0"]}
     text = report.partition("\nfound\n")[2]
     for words in (
         r"boxes of no area: 1\n    .*b\.xml: object 1 \(dog\)",
-        r"boxes that reach outside their picture: 1\n    .*c\.xml: object 1 .*; clipped",
-        r"broken pictures: 1\n    .*d\.jpg: cannot be decoded \(",
+        r"boxes that reach outside their image: 1\n    .*c\.xml: object 1 .*; clipped",
+        r"broken images: 1\n    .*d\.jpg: cannot be decoded \(",
         r"objects annotated twice: 1\n    .*a\.jpg: object 2 \(dog\) lies on object 1 \(dog\)",
         r"classes never seen: 36\n    train: no object of class 'aeroplane'\n",
-        r"pictures of train that are in val too: 1\n    .*e\.jpg: is .*b\.jpg, with other boxes",
+        r"images of train that are in val too: 1\n    .*e\.jpg: is .*b\.jpg, with other boxes",
     ):
         assert re.search(words, text), words
     assert "val: no object of class 'dog' (train 3)" not in text  # the first three are shown
@@ -379,10 +377,10 @@ def test_the_copy_has_no_certain_fault_and_the_source_stays(tmp_path):
     before = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
     splits, changes = cleaned(examine(load_splits(specs)))
     assert changes == [
-        "boxes and pictures left out or clipped by the reader: 2",
+        "boxes and images left out or clipped by the reader: 2",
         "repeated objects left out: 1",
-        "copies of pictures left out: 1",
-        "broken pictures left out: 1",
+        "copies of images left out: 1",
+        "broken images left out: 1",
     ]
     assert [[x.image_id for x in split.data.examples] for split in splits] == [["a", "c"], ["e"]]
     assert splits[0].data.examples[0].labels.tolist() == [11, 7]
@@ -397,20 +395,20 @@ def test_boxes_a_little_outside_are_cut():
     found = split.data.examples[0]
     assert found.boxes.tolist() == [[0, 10, 39, 40], [90, 20, 30, 20], [5, 5, 20, 20]]
     assert found.areas.tolist() == [39 * 40, 100, 400]
-    assert changes == ["boxes cut at the picture's edge: 2"]
+    assert changes == ["boxes cut at the image's edge: 2"]
 
 
 def test_what_stays_is_told(tmp_path):
-    """A box of no area is left out: its dog stays in the picture. And an empty picture stays."""
+    """A box of no area is left out: its dog stays in the image. And an empty image stays."""
     voc_pair(tmp_path)
     write_voc(tmp_path, {"x": []}, "test", size=(0, 0))
     specs = [f"voc:{tmp_path}@{name}" for name in ("train", "val", "test")]
     examination = examine(load_splits(specs))
     copies, _ = cleaned(examination)
     assert describe_kept(examination, copies) == [
-        "boxes left out: 1; what they showed is still in the pictures, without a label: label it "
+        "boxes left out: 1; what they showed is still in the images, without a label: label it "
         "anew where it matters",
-        "pictures without objects: 1, kept, to learn the background from",
+        "images without objects: 1, kept, to learn the background from",
     ]
 
 
@@ -420,7 +418,7 @@ def test_check_with_fix_writes_a_copy_that_has_nothing_wrong(tmp_path, capsys, l
     folder = tmp_path / "clean"
     assert cli.main(["data", "check", *specs, "--fix", str(folder), "--layout", layout]) == 0
     printed = capsys.readouterr().out.partition("cleaned copy\n")[2]
-    copies = re.findall(rf"wrote \d pictures; read them as '({layout}:.*)'", printed)
+    copies = re.findall(rf"wrote \d images; read them as '({layout}:.*)'", printed)
     assert len(copies) == 2
     splits = load_splits(copies)
     assert [len(split.data) for split in splits] == [2, 1]

@@ -15,8 +15,8 @@ from ssd_keras.engine.evaluate import evaluate, score, write_json
 
 
 def shifted(data, shift):
-    """A stub whose detections are the data's own boxes, moved by a share of the picture."""
-    per_picture = [
+    """A stub whose detections are the data's own boxes, moved by a share of the image."""
+    per_image = [
         (
             one.relative_boxes() + np.float32(shift),
             np.linspace(0.9, 0.5, len(one.labels)),
@@ -24,7 +24,7 @@ def shifted(data, shift):
         )
         for one in data.examples
     ]
-    return StubDetector(per_picture, data.class_names)
+    return StubDetector(per_image, data.class_names)
 
 
 def test_a_perfect_detector_scores_one():
@@ -32,7 +32,7 @@ def test_a_perfect_detector_scores_one():
     assert metrics["num_images"] == 8
     assert metrics["coco"]["AP"] == pytest.approx(1.0)
     assert metrics["voc07"]["mAP"] == metrics["voc12"]["mAP"] == pytest.approx(1.0)
-    assert metrics["pictures_per_second"] > 0
+    assert metrics["images_per_second"] > 0
 
 
 def test_an_empty_detector_scores_zero():
@@ -42,7 +42,7 @@ def test_an_empty_detector_scores_zero():
     assert metrics["coco"]["AP"] == metrics["voc07"]["mAP"] == metrics["voc12"]["mAP"] == 0.0
 
 
-def test_score_equals_evaluate_and_opens_no_picture(tmp_path):
+def test_score_equals_evaluate_and_opens_no_image(tmp_path):
     spec = write_voc(tmp_path / "voc", objects=("dog", "car"), count=3)
     data = load_data(spec)
     # Boxes 50x40 moved by 5 and 4 pixels: IoU 45 * 36 / (2 * 50 * 40 - 45 * 36) = 0.681, which is
@@ -54,8 +54,8 @@ def test_score_equals_evaluate_and_opens_no_picture(tmp_path):
     path = tmp_path / "results" / "detections.json"
     write_json(detections, str(path))
     shutil.rmtree(tmp_path / "voc" / "JPEGImages")
-    scored = score(str(path), load_data(spec, check_pictures=False))
-    metrics.pop("pictures_per_second")
+    scored = score(str(path), load_data(spec, check_images=False))
+    metrics.pop("images_per_second")
     assert scored == metrics
 
 

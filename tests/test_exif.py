@@ -104,7 +104,7 @@ def test_the_files_that_pillow_writes():
         assert found(file.getvalue()) == pillow(file.getvalue()) == orientation
 
 
-def test_pictures_that_say_nothing_stay_as_they_are():
+def test_images_that_say_nothing_stay_as_they_are():
     png = io.BytesIO()
     Image.new("RGB", (30, 20)).save(png, "PNG")
     for data in (jpeg(), jpeg(segment(0xE1, XMP)), png.getvalue(), b"", b"\xff", b"\xff\xd8\xff"):

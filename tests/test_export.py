@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from trainings import finished_run
 
-from ssd_keras import DetectionSettings, cli, load_detector
+from ssd_keras import PostProcess, cli, load_detector
 from ssd_keras.data.images import resize_image
 from ssd_keras.engine.detector import KerasDetector
 from ssd_keras.exporters import check
@@ -30,14 +30,14 @@ def small_model():
     return exports.lively_model(image_size=(64, 96), width=4)
 
 
-def picture_of_model():
-    resized = resize_image(exports.pictures()[0], small_model().image_size)
+def image_of_model():
+    resized = resize_image(exports.images()[0], small_model().image_size)
     return np.rint(resized.numpy()).astype("uint8")
 
 
 def test_keras_words_export_whole_detectors(tmp_path, capsys):
-    model, picture = small_model(), picture_of_model()
-    expected = KerasDetector(model)(picture[None])
+    model, image = small_model(), image_of_model()
+    expected = KerasDetector(model)(image[None])
     model.export(str(tmp_path / "saved" / "1"))
     model.export(str(tmp_path / "model.tflite"), format="litert")
     told = capsys.readouterr().out
@@ -45,7 +45,7 @@ def test_keras_words_export_whole_detectors(tmp_path, capsys):
     for path in ("saved/1", "model.tflite"):
         detector = load_detector(str(tmp_path / path))
         assert detector.class_names == model.class_names
-        found = detector(picture[None])
+        found = detector(image[None])
         np.testing.assert_array_equal(found["labels"], expected["labels"])
         np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=2e-4)
 
@@ -75,13 +75,13 @@ def test_info_describes_exports(tmp_path, capsys):
 
 
 def test_settings_and_report(tmp_path):
-    settings = DetectionSettings(0.1, 0.3, 50, 7)
+    post_process = PostProcess(0.1, 0.3, 50, 7)
     path = str(tmp_path / "new" / "model.tflite")
-    report = export(small_model(), path, "tflite", settings=settings, quantize="float16")
+    report = export(small_model(), path, "tflite", post_process=post_process, quantize="float16")
     assert report.path == path and report.size == os.path.getsize(path)
     assert report.operators["NON_MAX_SUPPRESSION_V5"] == 1 and report.seconds > 0
     assert 7 <= report.num_agreed <= report.num_compared
-    assert load_detector(path)(picture_of_model()[None])["boxes"].shape == (1, 7, 4)
+    assert load_detector(path)(image_of_model()[None])["boxes"].shape == (1, 7, 4)
 
 
 def test_mixed_precision_exports_in_float32(tmp_path):
@@ -138,14 +138,14 @@ def test_a_failed_check_leaves_the_old_artefact(tmp_path, monkeypatch):
 def test_weights_are_constants_or_variables(tmp_path):
     model = small_model()
     size = 4 * model.count_params()
-    picture = tf.constant(exports.pictures()[0][None])
+    image = tf.constant(exports.images()[0][None])
     answers = []
     for weights, files in (("constants", [1, 0]), ("variables", [0, 1])):
         path = str(tmp_path / weights)
         write_saved_model(model, path, weights=weights)
         parts = ("saved_model.pb", "variables/variables.data-00000-of-00001")
         assert [os.path.getsize(f"{path}/{part}") > size for part in parts] == files
-        answers.append(tf.saved_model.load(path).signatures["image_tensor"](picture))
+        answers.append(tf.saved_model.load(path).signatures["image_tensor"](image))
     for name in ("detection_classes", "num_detections"):
         np.testing.assert_array_equal(answers[0][name], answers[1][name])
     for name in ("detection_boxes", "detection_scores"):
@@ -189,8 +189,10 @@ def test_what_cannot_be_evaluated_is_told(tmp_path, capsys):
     for path, message in [(raw, "has no post-processing inside"), (text, "has no labels")]:
         assert cli.main(["evaluate", str(path), "--data", DATA]) == 2
         assert message in capsys.readouterr().err
-    with pytest.raises(ValueError, match="has its settings inside; pass settings when exporting"):
-        load_detector(str(raw), DetectionSettings())
+    with pytest.raises(
+        ValueError, match="has its post_process inside; pass post_process when exporting"
+    ):
+        load_detector(str(raw), PostProcess())
     assert OUTPUTS[0] == "detection_boxes"
 
 

@@ -21,7 +21,7 @@ from ssd_keras.exporters.tflite import tflite_model
 
 ROOT = Path(__file__).parent.parent
 COMMAND = ROOT / "export" / "benchmark.py"
-NUM_PICTURES = 6
+NUM_IMAGES = 6
 
 
 def call(*words):
@@ -35,12 +35,12 @@ def call(*words):
 def write_truth(model, folder):
     """COCO data whose objects are what the model detects, 0.72 times as wide: so is the IoU."""
     images, annotations = [], []
-    for number, picture in enumerate(exports.pictures(NUM_PICTURES)):
+    for number, image in enumerate(exports.images(NUM_IMAGES)):
         name = f"{number}.png"
-        Image.fromarray(picture).save(folder / name)
-        height, width = picture.shape[:2]
+        Image.fromarray(image).save(folder / name)
+        height, width = image.shape[:2]
         images.append({"id": number, "file_name": name, "width": width, "height": height})
-        found = model.detect(picture)
+        found = model.detect(image)
         assert len(found) == 10
         edges = found.boxes * [height, width, height, width]
         for (top, left, bottom, right), label in zip(
@@ -69,23 +69,23 @@ def artefacts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("artefacts")
     model = exports.lively_model(image_size=(64, 96), width=4)
     settings = dataclasses.replace(
-        model.detection_settings, score_threshold=0.05, max_detections=10, clip_boxes=True
+        model.post_process, score_threshold=0.05, max_detections=10, clip_boxes=True
     )
-    model.detection_settings = settings
+    model.post_process = settings
     (folder / "run").mkdir()
     model.save(folder / "run" / "model.keras")
     (folder / "run" / "state.bin").write_bytes(bytes(1_000_000))
     model.save(folder / "cells.keras")
     write_saved_model(model, str(folder / "saved"))
-    resized = [resize_image(one, model.image_size).numpy() for one in exports.pictures()]
+    resized = [resize_image(one, model.image_size).numpy() for one in exports.images()]
     for quantize in ("none", "int8"):
         content = tflite_model(model, quantize, calibration=resized)
         (folder / f"{quantize}.tflite").write_bytes(content)
     (folder / "raw.tflite").write_bytes(tflite_model(model, post_processing="none"))
     other = exports.lively_model(class_names=["cat"], image_size=(64, 96), width=4)
     other.save(folder / "other.keras")
-    (folder / "pictures").mkdir()
-    return folder, write_truth(model, folder / "pictures")
+    (folder / "images").mkdir()
+    return folder, write_truth(model, folder / "images")
 
 
 def test_table_says_what_evaluate_and_the_files_say(artefacts, tmp_path):
@@ -98,8 +98,8 @@ def test_table_says_what_evaluate_and_the_files_say(artefacts, tmp_path):
     written = json.loads(output.read_text())
     rows = written["artefacts"]
     assert [row["path"] for row in rows] == paths
-    assert written["num_pictures"] == NUM_PICTURES
-    assert "6 pictures x 5, threads: 1, batch 1, from a decoded uint8" in written["times"]
+    assert written["num_images"] == NUM_IMAGES
+    assert "6 images x 5, threads: 1, batch 1, from a decoded uint8" in written["times"]
 
     keras_file = (folder / "cells.keras").stat().st_size
     run_file = (folder / "run" / "model.keras").stat().st_size
@@ -154,7 +154,7 @@ def command(monkeypatch):
     ("names", "options", "message"),
     [
         (["none.tflite", "gone.tflite"], [], r"'.*gone.tflite' holds no model; pass the output"),
-        (["pictures"], [], r"'.*pictures' holds no model; pass the output directory"),
+        (["images"], [], r"'.*images' holds no model; pass the output directory"),
         (["none.tflite"], ["--threads", "0"], r"--threads 0 must be 1 or more"),
         (["none.tflite"], ["--data", "voc:no@val"], r"data 'voc:no@val': .*no"),
         (["none.tflite"], ["--data", "synthetic:shapes@val[:0]"], r"data '.*' asks for 0 pict"),

@@ -28,12 +28,12 @@ def start_export(model, format, output):
     )
 
 
-def assert_is_whole(path, models, picture):
+def assert_is_whole(path, models, image):
     """The artefact is that of one of the models, which is returned."""
     detector = load_detector(path)
     names = [name for name, model in models.items() if model.class_names == detector.class_names]
     assert len(names) == 1
-    found, expected = detector(picture), KerasDetector(models[names[0]])(picture)
+    found, expected = detector(image), KerasDetector(models[names[0]])(image)
     np.testing.assert_array_equal(found["labels"], expected["labels"])
     np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=2e-4)
     return names[0]
@@ -48,7 +48,7 @@ def test_killed_export_leaves_the_old_or_the_new(format, tmp_path):
     }
     for name, model in models.items():
         model.save(tmp_path / f"{name}.keras")
-    picture = np.rint(resize_image(exports.pictures()[0], (64, 96)).numpy())[None]
+    image = np.rint(resize_image(exports.images()[0], (64, 96)).numpy())[None]
     output = tmp_path / "out" / OUTPUTS[format]
     began = time.monotonic()
     assert start_export(str(tmp_path / "one.keras"), format, str(output)).wait() == 0
@@ -62,10 +62,10 @@ def test_killed_export_leaves_the_old_or_the_new(format, tmp_path):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        present = assert_is_whole(str(output), models, picture)
+        present = assert_is_whole(str(output), models, image)
         seen.append(present == coming)
     assert not all(seen) and len(seen) == KILLS
     assert start_export(str(tmp_path / "two.keras"), format, str(output)).wait() == 0
-    assert assert_is_whole(str(output), models, picture) == "two"
+    assert assert_is_whole(str(output), models, image) == "two"
     assert [entry.name for entry in output.parent.iterdir()] == [output.name]
     print(f"{format}: {KILLS} kills in {duration:.0f} s exports, {sum(seen)} came too late")

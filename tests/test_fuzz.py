@@ -18,7 +18,7 @@ from fuzz.corpus import (
     KINDS,
     NAMED,
     OUTSIDE,
-    picture,
+    image,
     record,
     write_good,
     write_input,
@@ -64,13 +64,13 @@ def test_good_data_are_accepted_and_damaged_data_not_lost(tmp_path, kind):
 
 
 def test_folders_of_a_data_set_may_be_links(tmp_path):
-    """People keep their pictures on another disk; a link to a single file is another matter."""
+    """People keep their images on another disk; a link to a single file is another matter."""
     spec = write_good("voc", tmp_path / "input")
     named, elsewhere = tmp_path / "input" / NAMED, tmp_path / "disk"
     (named / "JPEGImages").rename(elsewhere)
     (named / "JPEGImages").symlink_to(elsewhere)
     assert (len(load_data(spec)), load_data(spec).problems) == (2, ())
-    (named / "raw.jpg").write_bytes(picture("JPEG"))
+    (named / "raw.jpg").write_bytes(image("JPEG"))
     (named / "JPEGImages").unlink()
     elsewhere.rename(named / "JPEGImages")
     (named / "JPEGImages/p0.jpg").unlink()
@@ -94,13 +94,13 @@ def test_an_input_is_made_again_from_its_numbers(tmp_path):
 
 
 def test_checksums_are_mended():
-    damaged = bytearray(picture("PNG"))
+    damaged = bytearray(image("PNG"))
     damaged[len(PNG_SIGNATURE) + 11] += 3  # the width's last byte, 40
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(damaged))
-    image = Image.open(io.BytesIO(mend_png(bytes(damaged))))
-    image.verify()
-    assert image.size == (43, 32)
+    opened = Image.open(io.BytesIO(mend_png(bytes(damaged))))
+    opened.verify()
+    assert opened.size == (43, 32)
 
 
 def test_records_are_split_as_tensorflow_splits_them(tmp_path):
@@ -164,7 +164,7 @@ BAD_READERS = {
     "beyond": (misread(lambda data: data.examples[0].boxes.fill(90)), r"box \[90"),
     "label": (misread(lambda data: data.examples[0].labels.fill(2)), r"labels \[2 2\]"),
     "count": (misread(set_field("labels", np.zeros(3, int))), r"3 labels beside boxes \(2, 4\)"),
-    "place": (misread(set_field("image", "/etc/hostname")), r"a picture elsewhere: '/etc/host"),
+    "place": (misread(set_field("image", "/etc/hostname")), r"an image elsewhere: '/etc/host"),
     "size": (misread(set_field("height", 31)), r"decoded to \(32, 40\), but the header says \(31"),
     "id": (misread(set_field("image_id", "a\x1b[2J")), r"image id 'a\\x1b\[2J'"),
 }  # fmt: skip

@@ -6,13 +6,13 @@ from test_doctor import example, split_of
 
 from ssd_keras import from_preset
 from ssd_keras.boxes.default_boxes import DefaultBoxes
-from ssd_keras.doctor.default_box_grid import Layout
+from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
 from ssd_keras.doctor.default_box_report import check_boxes, describe_boxes
 from ssd_keras.doctor.small_objects import describe_lost, objects_hint
 
 REMEDY = (
     "; what helps: a larger model_options.image_size, the default boxes that `ssd-keras data "
-    "check` fits, or finer model_options.source_layers."
+    "check` fits, or finer model_options.feature_layers."
 )
 # Of ten objects so many have an overlap below 0.45, and so many sides below 8 pixels.
 CASES = {
@@ -34,13 +34,13 @@ def test_more_than_a_tenth_is_told(unmatched, small, words):
 
 
 def objects_of_side(side):
-    """Twenty squares in a picture of 640 x 640, in the middles of cells of 8 of 64 pixels."""
+    """Twenty squares in an image of 640 x 640, in the middles of cells of 8 of 64 pixels."""
     corners = [(40 + 80 * (n % 7) - side / 2, 40 + 80 * (n // 7) - side / 2) for n in range(20)]
     return split_of(example(boxes=[[x, y, side, side] for x, y in corners], size=(640, 640))).data
 
 
 def test_of_a_model():
-    """Input 64 x 64, a tenth of the picture: 60 pixels are 6 there, 200 are 20."""
+    """Input 64 x 64, a tenth of the image: 60 pixels are 6 there, 200 are 20."""
     sizes = (20, 30, 40, 50, 60)
     model = from_preset("ssd192_small_shapes", ["dog", "cat"], image_size=(64, 64), sizes=sizes)
     hint = objects_hint(objects_of_side(60), model)
@@ -59,7 +59,7 @@ def test_of_a_model():
 
 
 def test_the_check_ends_with_it():
-    layout = Layout(DefaultBoxes((20, 40, 60), ((), ())), (64, 64), ((8, 8), (4, 4)))
+    layout = DefaultBoxGrid(DefaultBoxes((20, 40, 60), ((), ())), (64, 64), ((8, 8), (4, 4)))
     splits = [split_of(example(boxes=objects_of_side(60).examples[0].boxes, size=(640, 640)))]
     lines = describe_boxes(check_boxes(splits, layout, "a model as --set changes it")).splitlines()
     assert lines[0].startswith("default boxes of a model as --set changes it (160, input 64x64), m")

@@ -21,7 +21,7 @@ REGIONS = [(10, 17, 30, 41), (0, 0, 60, 50), (59, 89, 1, 1), (3, 5, 20, 85), (0,
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     """Three crossing ramps with a hard-edged patch, so that no two regions look the same."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     ramps = np.stack([y * 4, x * 2.8, (x + y) * 1.7], axis=-1).clip(0, 255).astype(np.uint8)
@@ -67,8 +67,8 @@ def difference(found, expected) -> int:
         ("JPEG", "L", {"quality": 90}),
     ],
 )
-def test_decoding_gives_pillows_pixels(picture, kind, mode, options):
-    data = encode(Image.fromarray(picture).convert(mode), kind, **options)
+def test_decoding_gives_pillows_pixels(image, kind, mode, options):
+    data = encode(Image.fromarray(image).convert(mode), kind, **options)
     assert bool(is_jpeg(data)) == (kind == "JPEG")
     assert difference(decode_image(data), pillow(data)) == 0
 
@@ -79,23 +79,23 @@ def test_real_photographs_decode_to_pillows_pixels(shared):
         assert difference(decode_image(data), pillow(data)) == 0, name
 
 
-def test_cmyk_jpeg_within_the_rounding_of_its_conversion(picture):
+def test_cmyk_jpeg_within_the_rounding_of_its_conversion(image):
     # Both multiply the inverted inks by the black and divide by 255, rounded differently.
-    data = encode(Image.fromarray(picture).convert("CMYK"), "JPEG", quality=95)
+    data = encode(Image.fromarray(image).convert("CMYK"), "JPEG", quality=95)
     assert Image.open(io.BytesIO(data)).mode == "CMYK"
     assert difference(decode_image(data), pillow(data)) <= 1
-    assert difference(decode_image(data), picture) < 60  # the colours themselves, not inverted
+    assert difference(decode_image(data), image) < 60  # the colours themselves, not inverted
 
 
-def test_sixteen_bit_png_keeps_the_high_bytes(picture):
-    high = picture[..., 1].astype(np.uint16)
+def test_sixteen_bit_png_keeps_the_high_bytes(image):
+    high = image[..., 1].astype(np.uint16)
     data = encode(Image.fromarray(high * 256 + 77), "PNG")
     assert Image.open(io.BytesIO(data)).mode.startswith("I;16")
-    assert difference(decode_image(data), np.repeat(picture[..., 1:2], 3, axis=-1)) == 0
+    assert difference(decode_image(data), np.repeat(image[..., 1:2], 3, axis=-1)) == 0
 
 
-def test_first_picture_of_an_animation(picture):
-    first, second = Image.fromarray(picture).convert("P"), Image.new("P", (WIDTH, HEIGHT), 3)
+def test_first_image_of_an_animation(image):
+    first, second = Image.fromarray(image).convert("P"), Image.new("P", (WIDTH, HEIGHT), 3)
     data = encode(first, "GIF", save_all=True, append_images=[second])
     assert Image.open(io.BytesIO(data)).n_frames == 2
     assert difference(decode_image(data), pillow(data)) == 0
@@ -107,11 +107,11 @@ def test_static_shape_is_known_to_have_three_channels():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turning_follows_the_exif_standard(picture, orientation):
+def test_turning_follows_the_exif_standard(image, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     for kind in ("PNG", "JPEG"):
-        data = encode(picture, kind, exif=exif)
+        data = encode(image, kind, exif=exif)
         stored = Image.open(io.BytesIO(data))
         upright = np.asarray(ImageOps.exif_transpose(stored))
         assert np.array_equal(upright, np.asarray(stored)) == (orientation == 1)
@@ -124,9 +124,9 @@ def test_turning_follows_the_exif_standard(picture, orientation):
 
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("orientation", [1, 3, 6])
-def test_region_equals_the_slice_of_the_whole(picture, orientation, region):
+def test_region_equals_the_slice_of_the_whole(image, orientation, region):
     for kind, options in (("PNG", {}), ("BMP", {}), ("JPEG", {"subsampling": 0})):
-        data = encode(picture, kind, **options)
+        data = encode(image, kind, **options)
         whole = decode_image(data, orientation).numpy()
         top, left, height, width = region
         top, left = min(top, whole.shape[0] - 1), min(left, whole.shape[1] - 1)
@@ -137,9 +137,9 @@ def test_region_equals_the_slice_of_the_whole(picture, orientation, region):
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_region_of_a_jpeg_differs_by_its_smoothed_colours_alone(picture, region):
+def test_region_of_a_jpeg_differs_by_its_smoothed_colours_alone(image, region):
     # Halved colour channels are smoothed across neighbours, which a region's edge has not.
-    data = encode(picture, "JPEG", quality=90, subsampling=2)
+    data = encode(image, "JPEG", quality=90, subsampling=2)
     top, left, height, width = region
     part = pillow(data)[top : top + height, left : left + width]
     found = decode_region(data, 1, tf.constant([HEIGHT, WIDTH]), tf.constant(region))
@@ -149,9 +149,9 @@ def test_region_of_a_jpeg_differs_by_its_smoothed_colours_alone(picture, region)
     assert difference(inner, part[2:-2, 2:-2]) == 0
 
 
-def test_region_of_a_jpeg_decodes_no_more_than_that(picture):
+def test_region_of_a_jpeg_decodes_no_more_than_that(image):
     # The lower half of the file is cut away: only what does not reach it can still be read.
-    data = encode(np.tile(picture, [10, 1, 1]), "JPEG")[:5000]
+    data = encode(np.tile(image, [10, 1, 1]), "JPEG")[:5000]
     size = tf.constant([10 * HEIGHT, WIDTH])
     assert decode_region(data, 1, size, tf.constant([0, 0, 20, 90])).shape == (20, 90, 3)
     with pytest.raises(tf.errors.InvalidArgumentError):
@@ -159,9 +159,9 @@ def test_region_of_a_jpeg_decodes_no_more_than_that(picture):
 
 
 @pytest.mark.parametrize("ratio", [2, 4, 8])
-def test_region_of_a_reduced_jpeg(picture, ratio):
+def test_region_of_a_reduced_jpeg(image, ratio):
     """Its pixels are the slice of the whole, as reduced: about the means of squares."""
-    smooth = Image.fromarray(picture[:9, :9]).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(image[:9, :9]).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     data = encode(np.asarray(smooth), "JPEG", quality=95, subsampling=0)
     whole = tf.io.decode_jpeg(data, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE").numpy()
     rows, columns = HEIGHT // ratio // 2, WIDTH // ratio // 2
@@ -174,9 +174,9 @@ def test_region_of_a_reduced_jpeg(picture, ratio):
     assert np.abs(found.numpy() - means).mean() < 2
 
 
-def test_bytes_that_are_no_picture_are_refused():
+def test_bytes_that_are_no_image_are_refused():
     with pytest.raises(tf.errors.InvalidArgumentError):
-        decode_image(b"no picture at all")
+        decode_image(b"no image at all")
 
 
 def plain_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -196,13 +196,13 @@ def plain_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(37, 141), (120, 45), (60, 90), (7, 7)])
-def test_resizing_is_bilinear_at_half_pixel_centres(picture, size):
-    expected = plain_bilinear(picture.astype(float), *size)
-    for image in (picture, picture.astype(np.float32)):
+def test_resizing_is_bilinear_at_half_pixel_centres(input_image, size):
+    expected = plain_bilinear(input_image.astype(float), *size)
+    for image in (input_image, input_image.astype(np.float32)):
         found = resize_image(image, size)
         assert found.dtype == tf.float32
         np.testing.assert_allclose(found, expected, atol=2e-3)
-    batch = resize_image(np.stack([picture, picture[::-1]]), size)
+    batch = resize_image(np.stack([input_image, input_image[::-1]]), size)
     np.testing.assert_allclose(batch[0], expected, atol=2e-3)
     np.testing.assert_allclose(batch[1], expected[::-1], atol=2e-3)
 

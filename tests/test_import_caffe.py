@@ -1,4 +1,4 @@
-"""Caffe's files: OpenCV's numbers for the same nets, layouts worked by hand, the trunk."""
+"""Caffe's files: OpenCV's numbers for the same nets, layouts worked by hand, the backbone."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from PIL import Image
 from ssd_keras import from_preset
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
-from ssd_keras.importers.caffe import caffe_ssd, import_caffe, import_caffe_trunk
+from ssd_keras.importers.caffe import caffe_ssd, import_caffe, import_caffe_backbone
 from ssd_keras.importers.caffe_file import PriorBox
 from ssd_keras.importers.import_file import import_file
 
@@ -41,8 +41,8 @@ def imported(tmp_path_factory):
 
 
 def photograph(shared, name, size):
-    with Image.open(shared / "data" / "photos" / name) as picture:
-        return caffe_nets.nearest(np.asarray(picture.convert("RGB")), size)
+    with Image.open(shared / "data" / "photos" / name) as image:
+        return caffe_nets.nearest(np.asarray(image.convert("RGB")), size)
 
 
 # OpenCV
@@ -67,22 +67,22 @@ def assert_same_detections(found, expected):
     return distance[:, 1].max(), distance[:, 2:].max()
 
 
-def assert_gold(model, name, picture, image):
+def assert_gold(model, name, input_image, image):
     """Raw outputs, default boxes and detections of OpenCV, stored."""
     gold = np.load(GOLD / f"caffe_{name}.npz")
     rows = gold["rows"]
     np.testing.assert_allclose(
-        model.default_boxes[rows], gold["default_boxes"][:, SIDES], atol=1e-6
+        model.default_box_array[rows], gold["default_boxes"][:, SIDES], atol=1e-6
     )
     outputs = model.predict_on_batch(image[None])
     # Thirty float32 convolutions: against float64 each side errs by up to 3e-4 on logits to 12.
     np.testing.assert_allclose(
-        outputs["box_deltas"][0, rows], gold["box_deltas"][picture][:, SIDES], atol=1e-3
+        outputs["box_deltas"][0, rows], gold["box_deltas"][input_image][:, SIDES], atol=1e-3
     )
     np.testing.assert_allclose(
-        outputs["class_logits"][0, rows], gold["class_logits"][picture], atol=2e-3
+        outputs["class_logits"][0, rows], gold["class_logits"][input_image], atol=2e-3
     )
-    expected = gold["detections"][gold["detections"][:, 0] == picture]
+    expected = gold["detections"][gold["detections"][:, 0] == input_image]
     assert_same_detections(model.detect(image), expected)
 
 
@@ -90,9 +90,9 @@ SLOW_512 = pytest.param("ssd512_vgg16_coco", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", ["ssd300_vgg16_voc", SLOW_512])
-def test_opencv_gold_of_a_generated_picture(imported, name):
+def test_opencv_gold_of_a_generated_image(imported, name):
     model, _ = imported(name)
-    assert_gold(model, name, 0, caffe_nets.generated_picture(NETS[name].size))
+    assert_gold(model, name, 0, caffe_nets.generated_image(NETS[name].size))
 
 
 @pytest.mark.parametrize("name", ["ssd300_vgg16_voc", SLOW_512])
@@ -140,26 +140,26 @@ def test_opencv_live(imported, opencv4, shared, tmp_path, name, options):
     model, path = imported(name, **options)
     net = NETS[name] if options.get("truncate_sizes") is False else NETS[name].truncated()
     photos = ("bird.bmp", "cat.bmp", "grace_hopper.bmp")
-    pictures = np.stack([photograph(shared, photo, net.size) for photo in photos])
-    (tmp_path / "deploy.prototxt").write_text(caffe_nets.deploy_prototxt(net, len(pictures)))
-    np.save(tmp_path / "blob.npy", caffe_nets.blob(pictures))
+    images = np.stack([photograph(shared, photo, net.size) for photo in photos])
+    (tmp_path / "deploy.prototxt").write_text(caffe_nets.deploy_prototxt(net, len(images)))
+    np.save(tmp_path / "blob.npy", caffe_nets.blob(images))
     files = [tmp_path / "deploy.prototxt", path, tmp_path / "blob.npy", tmp_path / "out.npz"]
     run = subprocess.run(
         [opencv4, GOLD / "make_caffe_gold.py", *files], capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
-    expected, outputs = np.load(tmp_path / "out.npz"), model.predict_on_batch(pictures)
+    expected, outputs = np.load(tmp_path / "out.npz"), model.predict_on_batch(images)
     differences = {
-        "default boxes": model.default_boxes - expected["default_boxes"][:, SIDES],
+        "default boxes": model.default_box_array - expected["default_boxes"][:, SIDES],
         "box deltas": outputs["box_deltas"] - expected["box_deltas"][..., SIDES],
         "class logits": outputs["class_logits"] - expected["class_logits"],
     }
     bounds = {"default boxes": 1e-6, "box deltas": 1e-3, "class logits": 2e-3}
     largest = {key: float(np.abs(value).max()) for key, value in differences.items()}
-    found = model.detect(pictures)
-    for picture, photo in enumerate(photos):
-        theirs = expected["detections"][expected["detections"][:, 0] == picture]
-        scores, boxes = assert_same_detections(found[picture], theirs)
+    found = model.detect(images)
+    for image, photo in enumerate(photos):
+        theirs = expected["detections"][expected["detections"][:, 0] == image]
+        scores, boxes = assert_same_detections(found[image], theirs)
         print(f"{name} {options} {photo}: scores {scores:.1e}, boxes {boxes:.1e}")  # pytest -s
     print(largest, {key: float(np.abs(value).max()) for key, value in outputs.items()})
     assert all(largest[key] < bounds[key] for key in bounds), largest
@@ -190,7 +190,7 @@ def test_heads_change_their_order():
     assert not outputs["box_deltas"][0, :-4].any()
     kernel = model.get_layer("box_head6").get_weights()[0]
     assert np.argwhere(kernel).tolist() == [[2, 0, 7, 7]]  # row, column, input, box 1's width
-    (scale,) = model.trunk.get_layer("conv4_3_norm").get_weights()
+    (scale,) = model.backbone.get_layer("conv4_3_norm").get_weights()
     assert scale[[3, 500]].tolist() == [3, 500]
 
 
@@ -227,7 +227,7 @@ def test_default_boxes_of_the_file_win(monkeypatch):
     _, _, options = choice(monkeypatch, zero_network(net, boxes))
     assert options["sizes"] == (10, 11, 12, 13, 14, 15, 16)
     assert options["aspect_ratios"] == ((2.0,),) * 6 and options["clip"] == "corners"
-    # Caffe without a step: picture / map
+    # Caffe without a step: image / map
     assert options["steps"] == pytest.approx([300 / 38, 300 / 19, 30, 60, 100, 300])
 
 
@@ -258,11 +258,11 @@ def test_classes_of_other_data(monkeypatch):
         caffe_ssd(bare, preset="ssd512_vgg16_voc")
 
 
-# The trunk
+# The backbone
 
 
-def test_fc_reduced_vgg16_becomes_trunk_weights(tmp_path):
-    weights = caffe_nets.random_trunk(9)
+def test_fc_reduced_vgg16_becomes_backbone_weights(tmp_path):
+    weights = caffe_nets.random_backbone(9)
     path = tmp_path / "VGG_ILSVRC_16_layers_fc_reduced.caffemodel"
     # With the classifier that the published file still has
     more = {"fc8": [np.zeros((1000, 4, 1, 1), "float32"), np.zeros(1000, "float32")]}
@@ -270,19 +270,19 @@ def test_fc_reduced_vgg16_becomes_trunk_weights(tmp_path):
     output = tmp_path / "vgg16.weights.h5"
     import_file("caffe", str(path), str(output))
     assert sorted(os.listdir(tmp_path)) == sorted([path.name, output.name])
-    model = from_preset("ssd300_vgg16_voc", ["cat"], trunk_weights=str(output))
+    model = from_preset("ssd300_vgg16_voc", ["cat"], backbone_weights=str(output))
     for name, (kernel, bias) in weights.items():
-        found_kernel, found_bias = model.trunk.get_layer(name).get_weights()
+        found_kernel, found_bias = model.backbone.get_layer(name).get_weights()
         np.testing.assert_array_equal(found_kernel, np.moveaxis(kernel, (0, 1), (3, 2)))
         np.testing.assert_array_equal(found_bias, bias)
-    (scale,) = model.trunk.get_layer("conv4_3_norm").get_weights()
+    (scale,) = model.backbone.get_layer("conv4_3_norm").get_weights()
     assert (scale == 20).all()
 
 
-def test_trunk_of_an_ssd_keeps_its_scale(imported):
+def test_backbone_of_an_ssd_keeps_its_scale(imported):
     _, path = imported("ssd300_vgg16_voc")
-    trunk = import_caffe_trunk(str(path), (64, 96))
-    assert [x.shape[1:] for x in trunk.outputs] == [(8, 12, 512), (4, 6, 1024)]
-    (scale,) = trunk.get_layer("conv4_3_norm").get_weights()
+    backbone = import_caffe_backbone(str(path), (64, 96))
+    assert [x.shape[1:] for x in backbone.outputs] == [(8, 12, 512), (4, 6, 1024)]
+    (scale,) = backbone.get_layer("conv4_3_norm").get_weights()
     wanted = caffe_nets.random_weights(NETS["ssd300_vgg16_voc"])["conv4_3_norm"][0]
     np.testing.assert_array_equal(scale, wanted)

@@ -12,7 +12,7 @@ from gold.caffe_nets import NETS
 
 from ssd_keras import from_preset
 from ssd_keras.importers import caffe
-from ssd_keras.importers.caffe import caffe_ssd, import_caffe, import_caffe_trunk
+from ssd_keras.importers.caffe import caffe_ssd, import_caffe, import_caffe_backbone
 from ssd_keras.importers.caffe_file import PriorBox, read_caffemodel
 from ssd_keras.importers.import_file import import_file
 
@@ -101,7 +101,7 @@ def test_bad_files_are_told_in_one_line(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     content, message = BAD[name]
     Path("bad.caffemodel").write_bytes(content)
-    for read in (import_caffe, import_caffe_trunk):
+    for read in (import_caffe, import_caffe_backbone):
         with pytest.raises(ValueError, match=r"'bad.caffemodel'.*") as caught:
             read("bad.caffemodel")
         assert "\n" not in str(caught.value)
@@ -189,11 +189,11 @@ def test_other_sources_have_other_default_boxes():
         caffe_ssd(zero_network(net, boxes))
 
 
-def test_trunk_refusals_write_nothing(tmp_path, monkeypatch):
+def test_backbone_refusals_write_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     full = {"fc6": [np.zeros((4096, 1), "float32"), np.zeros(4096, "float32")]}
     shapes = shapes_of(NETS["ssd300_vgg16_voc"])
-    names = [name for name, *_ in caffe_nets.trunk_layers()][:13]
+    names = [name for name, *_ in caffe_nets.backbone_layers()][:13]
     weights = {name: zeros(*shapes[name]) for name in names}
     Path("full.caffemodel").write_bytes(caffe_nets.caffemodel({**weights, **full}))
     with pytest.raises(
@@ -201,9 +201,9 @@ def test_trunk_refusals_write_nothing(tmp_path, monkeypatch):
         match=r"the kernel of layer 'fc6' has the shape \(4096, 1\), expected \(1024, 512, 3, 3\); "
         r"pass VGG_ILSVRC_16_layers_fc_reduced.caffemodel or an SSD trained from it",
     ):
-        import_file("caffe", "full.caffemodel", "trunk.weights.h5")
-    with pytest.raises(ValueError, match=r"output 'trunk.h5' must end in .keras for"):
-        import_file("caffe", "full.caffemodel", "trunk.h5")
+        import_file("caffe", "full.caffemodel", "backbone.weights.h5")
+    with pytest.raises(ValueError, match=r"output 'backbone.h5' must end in .keras for"):
+        import_file("caffe", "full.caffemodel", "backbone.h5")
     with pytest.raises(FileNotFoundError, match=r"the directory 'no' does not exist; create it"):
         import_file("caffe", "full.caffemodel", "no/t.weights.h5")
     assert os.listdir() == ["full.caffemodel"]

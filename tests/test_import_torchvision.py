@@ -45,7 +45,7 @@ def ssdlite():
 
 def assert_stored_numbers(model, name):
     gold = gold_of(name)
-    images = torch_weights.picture(model.image_size)[None]
+    images = torch_weights.image(model.image_size)[None]
     outputs = {key: numpy(value)[0] for key, value in model(images).items()}
     for key, values in outputs.items():
         # Seen: 1e-5 of numbers up to 15.
@@ -53,7 +53,7 @@ def assert_stored_numbers(model, name):
         norm = np.linalg.norm(values.astype("float64"), axis=0)
         np.testing.assert_allclose(norm, gold[f"{key}_norm"], rtol=1e-5)
     (found,) = model.detect(images)
-    assert len(found) == model.detection_settings.max_detections
+    assert len(found) == model.post_process.max_detections
     wanted = [gold[f"detection_{key}"] for key in ("boxes", "scores", "labels")]
     found = [getattr(found, key) for key in ("boxes", "scores", "labels")]
     assert same_detections(found, wanted) == len(wanted[0]) == len(found[0])
@@ -69,27 +69,27 @@ def test_ssdlite_gives_torchvisions_stored_numbers(ssdlite):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_trunk_gives_torchvisions_stored_features(name):
+def test_backbone_gives_torchvisions_stored_features(name):
     gold = gold_of(name)
     # 24 and 40 are even at every stride: padding on one side only would show.
-    trunk = torchvision_resnet(gold["arrays"], (24, 40))
-    images = torch_weights.normalized(torch_weights.picture((24, 40))[None])
-    features = numpy(keras.tree.flatten(trunk(images))[0])
+    backbone = torchvision_resnet(gold["arrays"], (24, 40))
+    images = torch_weights.normalized(torch_weights.image((24, 40))[None])
+    features = numpy(keras.tree.flatten(backbone(images))[0])
     assert features.shape == gold["features"].shape
     np.testing.assert_allclose(features, gold["features"], atol=2e-5)
 
 
-def test_imported_trunk_starts_an_ssd(tmp_path):
+def test_imported_backbone_starts_an_ssd(tmp_path):
     path = str(tmp_path / "resnet.weights.h5")
-    trunk = torchvision_resnet(gold_of("resnet50")["arrays"], (24, 40))
-    trunk.save_weights(path)
-    model = ssd_resnet((264, 264), ["cat"], SIZES, variant="torchvision", trunk_weights=path)
-    for found, wanted in zip(model.trunk.weights, trunk.weights, strict=True):
+    backbone = torchvision_resnet(gold_of("resnet50")["arrays"], (24, 40))
+    backbone.save_weights(path)
+    model = ssd_resnet((264, 264), ["cat"], SIZES, variant="torchvision", backbone_weights=path)
+    for found, wanted in zip(model.backbone.weights, backbone.weights, strict=True):
         np.testing.assert_array_equal(numpy(found), numpy(wanted))
-    # Its pictures must reach the trunk as those that torchvision's classifiers are fed.
-    picture = torch_weights.picture((264, 264), seed=3)[None]
-    found = numpy(model.get_layer("preprocessor")(picture))
-    np.testing.assert_allclose(found, torch_weights.normalized(picture), atol=1e-5)
+    # Its images must reach the backbone as those that torchvision's classifiers are fed.
+    image = torch_weights.image((264, 264), seed=3)[None]
+    found = numpy(model.get_layer("preprocessor")(image))
+    np.testing.assert_allclose(found, torch_weights.normalized(image), atol=1e-5)
 
 
 def test_saved_import_is_the_same_detector(tmp_path, ssdlite):
@@ -97,9 +97,9 @@ def test_saved_import_is_the_same_detector(tmp_path, ssdlite):
     ssdlite.save(path)
     loaded = load_model(path)
     assert loaded.class_names == ssdlite.class_names
-    assert loaded.detection_settings == ssdlite.detection_settings
-    np.testing.assert_array_equal(loaded.default_boxes, ssdlite.default_boxes)
-    images = torch_weights.picture((320, 320), seed=1)[None]
+    assert loaded.post_process == ssdlite.post_process
+    np.testing.assert_array_equal(loaded.default_box_array, ssdlite.default_box_array)
+    images = torch_weights.image((320, 320), seed=1)[None]
     wanted = ssdlite(images)
     for key, values in loaded(images).items():
         np.testing.assert_array_equal(numpy(values), numpy(wanted[key]))
@@ -132,7 +132,7 @@ def with_outputs(arrays, outputs):
 def test_own_classes_keep_their_logits(ssdlite):
     arrays = gold_of("ssdlite320_mobilenet_v3_large")["arrays"]
     model = torchvision_ssd(with_outputs(arrays, 4), ["red", "white", "platelet"])
-    images = torch_weights.picture((320, 320))[None]
+    images = torch_weights.image((320, 320))[None]
     logits, of_whole = (numpy(x(images)["class_logits"]) for x in (model, ssdlite))
     assert model.class_names == ("red", "white", "platelet")
     np.testing.assert_allclose(logits, of_whole[..., :4], atol=1e-5)

@@ -1,6 +1,6 @@
 """Imports beside torchvision's own models: raw outputs, detections, losses, gradients.
 
-Both get the same pictures of the model's own size, for torchvision resizes by a rule of its own.
+Both get the same images of the model's own size, for torchvision resizes by a rule of its own.
 Skipped where torch and torchvision are not installed; `test_import_torchvision.py` holds the
 imports against numbers stored from the same models.
 """
@@ -9,11 +9,11 @@ import copy
 import functools
 import importlib.util
 
+import exports
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from exports import pictures
 from gold import scene, torch_weights
 
 from ssd_keras.core.class_names import COCO_CLASSES_BY_ID
@@ -34,7 +34,7 @@ if importlib.util.find_spec("torchvision") is None:
 from gold import torchvision_models  # noqa: E402
 from gold.make_torchvision_gold import import_torchvision, targets_in_pixels  # noqa: E402
 
-REAL_PICTURES = (
+REAL_IMAGES = (
     "photos/owl.jpg",
     "photos/grace_hopper.bmp",
     "bccd/JPEGImages/BloodImage_00000.jpg",
@@ -51,17 +51,17 @@ def both(name):
 
 
 def resized(images, size) -> np.ndarray:
-    """uint8 pictures of the model's size, which torchvision's transform leaves as they are."""
+    """uint8 images of the model's size, which torchvision's transform leaves as they are."""
     return np.stack([np.uint8(np.round(resize_image(image, size))) for image in images])
 
 
 @pytest.fixture(scope="module")
 def photographs(shared):
-    return [decode_image((shared / "data" / name).read_bytes()) for name in REAL_PICTURES]
+    return [decode_image((shared / "data" / name).read_bytes()) for name in REAL_IMAGES]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_same_outputs_and_detections_of_real_pictures(name, photographs):
+def test_same_outputs_and_detections_of_real_images(name, photographs):
     theirs, ours = both(name)
     images = resized(photographs, ours.image_size)
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_same_outputs_and_detections_of_real_pictures(name, photographs):
     for index, wanted in enumerate(torchvision_models.detections(theirs, images)):
         found = [getattr(detections[index], key) for key in ("boxes", "scores", "labels")]
         same = torch_weights.same_detections(found, wanted)
-        print(f"{name} picture {index}: {same} of {len(wanted[1])} detections")
+        print(f"{name} image {index}: {same} of {len(wanted[1])} detections")
         assert same == len(wanted[1]) == len(detections[index]) >= 200
 
 
@@ -90,7 +90,7 @@ def test_same_losses_and_gradients(name):
         # A batch's own statistics would magnify the last digits: the coarsest map has one cell.
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
-    images = resized(pictures()[:3], ours.image_size)
+    images = resized(exports.images()[:3], ours.image_size)
     losses = theirs(torchvision_models.as_tensors(images), targets_in_pixels(images.shape[1]))
     parameters = dict(theirs.named_parameters())
     gradients = torch.autograd.grad(sum(losses.values()), list(parameters.values()))

@@ -24,28 +24,30 @@ def test_the_command_writes_a_model(tmp_path, capsys):
     told = capsys.readouterr().out
     model = load_model(output)
     assert told == f"wrote {output}: {model.name}, 3 classes\n"
-    assert model.class_names == ("one", "two", "three") and model.score_activation == "sigmoid"
+    assert model.class_names == ("one", "two", "three") and model.activation == "sigmoid"
     wanted = import_object_detection_api(str(source), str(labels))
-    picture = np.random.default_rng(0).integers(0, 256, (1, *wanted.image_size, 3))
-    ours, theirs = (one.predict_on_batch(picture.astype("float32")) for one in (model, wanted))
+    image = np.random.default_rng(0).integers(0, 256, (1, *wanted.image_size, 3))
+    ours, theirs = (one.predict_on_batch(image.astype("float32")) for one in (model, wanted))
     np.testing.assert_array_equal(ours["class_logits"], theirs["class_logits"])
 
 
-def test_a_trunk_becomes_weights(tmp_path, monkeypatch):
-    trunk = vgg16((300, 300))
+def test_a_backbone_becomes_weights(tmp_path, monkeypatch):
+    backbone = vgg16((300, 300))
     asked = []
 
-    def import_trunk(*arguments):
+    def import_backbone(*arguments):
         asked.append(arguments)
-        return trunk
+        return backbone
 
-    monkeypatch.setattr(importer, "import_caffe_trunk", import_trunk)
+    monkeypatch.setattr(importer, "import_caffe_backbone", import_backbone)
     output = str(tmp_path / "vgg16.weights.h5")
     told = importer.import_file("caffe", "vgg.caffemodel", output)
-    assert told == f"wrote {output}: the trunk {trunk.name}, for the argument trunk_weights"
+    assert (
+        told == f"wrote {output}: the backbone {backbone.name}, for the argument backbone_weights"
+    )
     assert asked == [("vgg.caffemodel", (300, 300))]
     loaded = vgg16((300, 300), weights=output)
-    for ours, theirs in zip(loaded.get_weights(), trunk.get_weights(), strict=True):
+    for ours, theirs in zip(loaded.get_weights(), backbone.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -58,7 +60,7 @@ BAD = {
         ["caffe", "a.caffemodel", "--output", "{folder}/gone/model.keras"],
         r"the directory '.*gone' does not exist; create it first\.",
     ),
-    "no trunk": (
+    "no backbone": (
         ["object-detection-api", "{folder}/empty.pth", "--output", "{folder}/a.weights.h5"],
         r"'.*empty\.pth' is no TFLite file \(it begins with b'<html>404</html>'\); expected .*",
     ),

@@ -21,12 +21,12 @@ FORMS = {
 }
 
 
-def jpeg(mode="RGB", picture=None, **options) -> bytes:
+def jpeg(mode="RGB", image=None, **options) -> bytes:
     """By default of noise, so that every block has as many bytes as the others."""
-    if picture is None:
+    if image is None:
         noise = np.random.default_rng(3).integers(0, 256, (240, 320, 3)).astype(np.uint8)
-        picture = Image.fromarray(noise)
-    return encoded(picture.convert(mode), quality=90, **options)
+        image = Image.fromarray(noise)
+    return encoded(image.convert(mode), quality=90, **options)
 
 
 def cut(data: bytes, share: float) -> bytes:
@@ -37,9 +37,9 @@ def cut(data: bytes, share: float) -> bytes:
 
 
 def missing(data: bytes) -> float:
-    with Image.open(io.BytesIO(data)) as picture:
-        picture.load()  # without a word
-        return missing_share(data, picture)
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()  # without a word
+        return missing_share(data, image)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -58,8 +58,8 @@ def test_a_cut_file_is_found_and_a_whole_one_is_not(form):
 
 def test_the_share_is_that_of_the_grey_rows():
     damaged = cut(jpeg(), 0.5)
-    with Image.open(io.BytesIO(damaged)) as picture:
-        rows = np.asarray(picture).reshape(240, -1)
+    with Image.open(io.BytesIO(damaged)) as image:
+        rows = np.asarray(image).reshape(240, -1)
     grey_rows = int((rows == 128).all(axis=1).sum())
     assert 60 < grey_rows < 160
     # The row of blocks in which the data end is half there: 16 rows, and one on either side into
@@ -67,25 +67,25 @@ def test_the_share_is_that_of_the_grey_rows():
     assert grey_rows / 240 <= missing(damaged) <= (grey_rows + 18) / 240
 
 
-def test_what_a_picture_shows_is_no_damage():
-    """A grey lower half, as of a picture put onto a grey canvas, and one of a single colour."""
+def test_what_an_image_shows_is_no_damage():
+    """A grey lower half, as of an image put onto a grey canvas, and one of a single colour."""
     canvas = Image.new("RGB", (320, 240), (128, 128, 128))
     canvas.paste(textured(4, (320, 120)))
-    for picture in (canvas, Image.new("RGB", (90, 70), (128, 128, 128)), Image.new("L", (9, 7))):
+    for image in (canvas, Image.new("RGB", (90, 70), (128, 128, 128)), Image.new("L", (9, 7))):
         for options in ({}, {"progressive": True}):
-            assert missing(jpeg(picture.mode, picture, **options)) == 0.0
+            assert missing(jpeg(image.mode, image, **options)) == 0.0
 
 
 def test_of_the_last_row_of_blocks_nothing_is_asked():
     """16 of 240 rows: the last 3 % of the data are about half of them."""
     damaged = cut(jpeg(), 0.97)
-    with Image.open(io.BytesIO(damaged)) as picture:
-        assert (np.asarray(picture)[-8:, -8:] == 128).all()
+    with Image.open(io.BytesIO(damaged)) as image:
+        assert (np.asarray(image)[-8:, -8:] == 128).all()
     assert missing(damaged) == 0.0
 
 
 def test_a_thumbnail_has_an_end_mark_of_its_own():
-    thumbnail = jpeg(picture=textured(5, (32, 24)))
+    thumbnail = jpeg(image=textured(5, (32, 24)))
     segment = b"\xff\xec" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
     whole = jpeg()[:2] + segment + jpeg()[2:]
     assert whole.count(END_MARK) == 2
@@ -103,9 +103,9 @@ def test_what_is_no_jpeg_of_pixels_has_none():
 
 def test_the_doctor_tells_and_leaves_it_out():
     damaged = cut(jpeg(), 0.5)
-    one = example("a", jpeg(picture=textured(6, (320, 240))), size=(320, 240))
+    one = example("a", jpeg(image=textured(6, (320, 240))), size=(320, 240))
     examination = examine([split_of(one, example("b", damaged, size=(320, 240)))])
-    (found,) = [f for f in examination.findings if f.kind == "broken pictures"]
+    (found,) = [f for f in examination.findings if f.kind == "broken images"]
     share = f"{missing(damaged):.0%}"
     assert str(found) == (
         f"b: its data end early: the last {share} of its rows are made up by the decoder; copy it "

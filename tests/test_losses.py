@@ -44,10 +44,10 @@ def logits_of(*probabilities):
     return np.log(np.array(probabilities)).astype("float32") + 3
 
 
-def random_batch(seed, pictures=4, default_boxes=60, classes=5, positive_share=0.1, ignored=0.05):
-    """Box targets, class targets, deltas and logits of a batch; the last picture has no object."""
+def random_batch(seed, images=4, default_boxes=60, classes=5, positive_share=0.1, ignored=0.05):
+    """Box targets, class targets, deltas and logits of a batch; the last image has no object."""
     generator = np.random.default_rng(seed)
-    labels = generator.integers(1, 1 + classes, (pictures, default_boxes))
+    labels = generator.integers(1, 1 + classes, (images, default_boxes))
     draw = generator.uniform(size=labels.shape)
     labels[draw > positive_share] = 0
     labels[draw > 1 - ignored] = -1
@@ -84,7 +84,7 @@ def test_perfect_prediction_costs_nothing():
     np.testing.assert_allclose(gradient, 0, atol=1e-6)
 
 
-def test_box_loss_of_two_pictures_by_hand():
+def test_box_loss_of_two_images_by_hand():
     targets = np.zeros((2, 3, 5), "float32")
     predictions = np.zeros((2, 3, 4), "float32")
     targets[0, 0] = (1, 0, 0, 0, 1)
@@ -103,7 +103,7 @@ def test_box_loss_of_two_pictures_by_hand():
     np.testing.assert_allclose(gradient, expected / 3, atol=1e-6)
 
 
-# Two pictures of five default boxes, background and two classes. Losses are -log(probability).
+# Two images of five default boxes, background and two classes. Losses are -log(probability).
 HAND_LABELS = np.array([[1, 0, 0, 0, 0], [2, 2, 0, 0, 0]], "int32")
 HAND_LOGITS = np.stack(
     [
@@ -128,7 +128,7 @@ HAND_LOGITS = np.stack(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        # Picture 1: 1 positive, its 3 hardest negatives 6 + 3 + 2; picture 2: 2 positives, 6
+        # Image 1: 1 positive, its 3 hardest negatives 6 + 3 + 2; image 2: 2 positives, 6
         # negatives wanted, all 3 taken: 1 + 1 + 2. (1 + 11) + (3 + 4) = 19, over 3 positives.
         # One mining over the batch would want 9 and take all 7 negatives: 16 + 4 = 20.
         ({}, 19 / 3),
@@ -139,11 +139,11 @@ HAND_LOGITS = np.stack(
         ({"negatives_per_positive": 0}, 4 / 3),
         # At least 2: (1 + 6 + 3) + (3 + 2 + 1) = 16
         ({"negatives_per_positive": 1, "min_negatives": 2}, 16 / 3),
-        # More than there are: all, 12 + 1 (the easiest of picture 1) + 7 = 20
+        # More than there are: all, 12 + 1 (the easiest of image 1) + 7 = 20
         ({"min_negatives": 99}, 20 / 3),
     ],
 )
-def test_class_loss_of_two_pictures_by_hand(options, expected):
+def test_class_loss_of_two_images_by_hand(options, expected):
     value = float(ClassLoss(**options)(HAND_LABELS, HAND_LOGITS))
     assert value == pytest.approx(expected * LOG2, rel=1e-6)
 
@@ -184,13 +184,13 @@ def test_random_batches_against_the_oracle(seed, options):
 
 def test_mining_is_not_over_the_batch():
     _, labels, _, logits = batch = random_batch(5)
-    per_picture = float(ClassLoss(negatives_per_positive=1)(labels, logits))
+    per_image = float(ClassLoss(negatives_per_positive=1)(labels, logits))
     over_batch = float(
         ClassLoss(negatives_per_positive=1)(labels.reshape(1, -1), logits.reshape(1, -1, 6))
     )
     expected = oracle_loss(batch, negatives_per_positive=1)[1]
-    assert per_picture == pytest.approx(expected, rel=2e-6)
-    assert over_batch > 1.02 * per_picture  # the hardest of all are harder than each picture's
+    assert per_image == pytest.approx(expected, rel=2e-6)
+    assert over_batch > 1.02 * per_image  # the hardest of all are harder than each image's
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_batch_without_any_object():
         np.testing.assert_array_equal(gradient, 0)
 
 
-def test_picture_without_objects_adds_nothing_to_its_neighbours():
+def test_image_without_objects_adds_nothing_to_its_neighbours():
     box_targets, labels, predictions, logits = random_batch(7)
     assert (labels[:3] > 0).any(axis=1).all() and not (labels[3] > 0).any()
     for loss, y_true, y_pred in [
@@ -252,12 +252,12 @@ def test_picture_without_objects_adds_nothing_to_its_neighbours():
         assert np.abs(gradient[:3]).max() > 0.01
 
 
-def test_min_negatives_teach_background_on_empty_pictures():
+def test_min_negatives_teach_background_on_empty_images():
     labels = np.zeros((2, 6), "int32")
     logits = np.zeros((2, 6, 4), "float32")
     logits[0, 4] = (-2, 1, 0, 0)
     value, gradient = value_and_gradient(ClassLoss(min_negatives=2), labels, logits)
-    # Picture 1: box 4 and, of equals, box 0; picture 2: boxes 0 and 1. Divided by max(1, 0).
+    # Image 1: box 4 and, of equals, box 0; image 2: boxes 0 and 1. Divided by max(1, 0).
     hardest = math.log(math.exp(-2) + math.exp(1) + 2) + 2
     assert value == pytest.approx(hardest + 3 * math.log(4), rel=1e-6)
     used = np.abs(gradient).max(axis=-1) > 0
@@ -356,7 +356,7 @@ def test_another_dtype_computes(dtype):
                 "min_negatives": 4,
                 "name": "classes",
                 "dtype": "bfloat16",
-                "score_activation": "sigmoid",
+                "activation": "sigmoid",
             },
         ),
     ],
@@ -381,7 +381,7 @@ def test_sigmoid_loss_by_hand():
     # and log 2 for the other. The background's logit, 9, counts nowhere.
     logits = np.log(np.array([[[8103.0, 3, 1], [8103, 1, 1], [8103, 3, 1]]])).astype("float32")
     labels = np.array([[1, 0, 0]])
-    loss = ClassLoss(negatives_per_positive=1, score_activation="sigmoid")
+    loss = ClassLoss(negatives_per_positive=1, activation="sigmoid")
     # One positive: log(4/3) + log 2. The harder negative is the last: log 4 + log 2.
     value, gradient = value_and_gradient(loss, labels, logits)
     assert value == pytest.approx(math.log(4 / 3) + math.log(4) + 2 * LOG2, rel=1e-5)
@@ -392,21 +392,21 @@ def test_sigmoid_loss_by_hand():
 
 def test_sigmoid_loss_is_the_oracles_cross_entropy_of_each_class():
     _, labels, _, logits = random_batch(4)
-    value, gradient = value_and_gradient(ClassLoss(score_activation="sigmoid"), labels, logits)
+    value, gradient = value_and_gradient(ClassLoss(activation="sigmoid"), labels, logits)
     x = logits[..., 1:].astype("float64")
     targets = np.eye(6)[np.maximum(labels, 0)][..., 1:]
     score = 1 / (1 + np.exp(-x))
     per_box = -(targets * np.log(score) + (1 - targets) * np.log(1 - score)).sum(axis=-1)
     total = 0.0
-    for picture, classes in zip(per_box, labels, strict=True):
-        positives = picture[classes > 0]
-        negatives = np.sort(picture[classes == 0])[::-1][: 3 * len(positives)]
+    for image, classes in zip(per_box, labels, strict=True):
+        positives = image[classes > 0]
+        negatives = np.sort(image[classes == 0])[::-1][: 3 * len(positives)]
         total += positives.sum() + negatives.sum()
     assert value == pytest.approx(total / (labels > 0).sum(), rel=1e-5)
     assert np.isfinite(gradient).all() and not gradient[..., 0].any() and gradient[..., 1:].any()
 
 
 def test_unknown_activation():
-    message = "^score_activation='relu' is unknown; choose 'softmax' or 'sigmoid'\\.$"
+    message = "^activation='relu' is unknown; choose 'softmax' or 'sigmoid'\\.$"
     with pytest.raises(ValueError, match=message):
-        ClassLoss(score_activation="relu")
+        ClassLoss(activation="relu")

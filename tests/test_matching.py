@@ -24,7 +24,7 @@ def ssd300_boxes():
 
 
 @pytest.fixture
-def same_overlaps(monkeypatch):
+def same_ious(monkeypatch):
     """Lets the oracle decide on the library's float32 overlaps.
 
     A small box inside several default boxes of one shape overlaps them equally, and so does a
@@ -151,7 +151,7 @@ def test_many_ground_truths_want_few_default_boxes():
             np.testing.assert_array_equal(match(boxes, default_boxes, threshold), expected)
 
 
-def test_photographs_on_ssd300s_default_boxes_against_the_oracle(ssd300_boxes, same_overlaps):
+def test_photographs_on_ssd300s_default_boxes_against_the_oracle(ssd300_boxes, same_ious):
     generator = np.random.default_rng(6)
     for _ in range(25):
         boxes = random_boxes(generator, generator.integers(1, 13))
@@ -217,7 +217,7 @@ def expected_targets(boxes, labels, default_boxes, variances, threshold):
 
 
 @pytest.mark.parametrize("threshold", [0.35, 0.7])
-def test_targets_against_the_oracle(ssd300_boxes, same_overlaps, threshold):
+def test_targets_against_the_oracle(ssd300_boxes, same_ious, threshold):
     generator = np.random.default_rng(8)
     default_boxes = ssd300_boxes[3::9]
     encoder = TargetEncoder(default_boxes, ODD_VARIANCES, threshold)
@@ -244,7 +244,7 @@ def test_targets_against_the_oracle(ssd300_boxes, same_overlaps, threshold):
         ([[-1.0, -1.0, -1.0, -1.0]] * 3, [-1] * 3),  # padded rows
     ],
 )
-def test_pictures_without_a_usable_box_are_background(ssd300_boxes, boxes, labels):
+def test_images_without_a_usable_box_are_background(ssd300_boxes, boxes, labels):
     default_boxes = ssd300_boxes[::40]
     targets = TargetEncoder(default_boxes)(np.float32(boxes), np.array(labels))
     np.testing.assert_array_equal(targets["box_deltas"], np.zeros((len(default_boxes), 5)))
@@ -266,7 +266,7 @@ def test_unusable_boxes_change_nothing_for_the_others(ssd300_boxes):
     np.testing.assert_array_equal(targets["box_deltas"], expected["box_deltas"])
 
 
-def test_boundary_boxes_left_out(ssd300_boxes, same_overlaps):
+def test_boundary_boxes_left_out(ssd300_boxes, same_ious):
     generator = np.random.default_rng(10)
     # Whole sides on the border do not cross it.
     edges = np.array([[0, 0, 0.5, 1], [0, 0.5, 1, 1]], "float32")
@@ -286,7 +286,7 @@ def test_boundary_boxes_left_out(ssd300_boxes, same_overlaps):
     # Used, as by default, some of them match.
     used = TargetEncoder(default_boxes)(boxes, labels)["class_logits"].numpy()
     assert used.min() == 0 and (used[crosses] > 0).any()
-    # A picture without objects keeps the -1.
+    # An image without objects keeps the -1.
     empty = encoder(np.zeros((0, 4), "float32"), np.zeros(0, "int32"))
     np.testing.assert_array_equal(empty["class_logits"], np.where(crosses, -1, 0))
 
@@ -294,43 +294,43 @@ def test_boundary_boxes_left_out(ssd300_boxes, same_overlaps):
 def test_a_dataset_gives_what_eager_calls_give(ssd300_boxes):
     generator = np.random.default_rng(11)
     encoder = TargetEncoder(ssd300_boxes[::10], ODD_VARIANCES, threshold=0.4)
-    pictures = []
+    images = []
     for count in (3, 0, 17, 1):
-        pictures.append((random_boxes(generator, count), generator.integers(0, 20, count)))
+        images.append((random_boxes(generator, count), generator.integers(0, 20, count)))
     signature = (tf.TensorSpec([None, 4], tf.float32), tf.TensorSpec([None], tf.int64))
-    dataset = tf.data.Dataset.from_generator(lambda: iter(pictures), output_signature=signature)
+    dataset = tf.data.Dataset.from_generator(lambda: iter(images), output_signature=signature)
     batch = next(iter(dataset.map(encoder).batch(4)))
     assert batch["box_deltas"].shape == (4, len(encoder.default_boxes), 5)
     assert (batch["class_logits"].numpy() > 0).sum() > 20
-    for picture, (boxes, labels) in enumerate(pictures):
+    for image, (boxes, labels) in enumerate(images):
         targets = encoder(boxes, labels)
         for key in ("box_deltas", "class_logits"):
-            np.testing.assert_array_equal(batch[key][picture], targets[key])
+            np.testing.assert_array_equal(batch[key][image], targets[key])
 
 
-def test_a_batch_gives_what_its_pictures_give(ssd300_boxes, same_overlaps):
-    """Each picture has its own default boxes, and a crowd in one does not touch the others."""
+def test_a_batch_gives_what_its_images_give(ssd300_boxes, same_ious):
+    """Each image has its own default boxes, and a crowd in one does not touch the others."""
     generator = np.random.default_rng(12)
     default_boxes = ssd300_boxes[2::9]
     encoder = TargetEncoder(default_boxes, ODD_VARIANCES, threshold=0.4)
     crowd = np.tile(random_boxes(generator, 1), [40, 1])
-    pictures = [random_boxes(generator, 7), np.zeros((0, 4), "float32"), crowd]
-    pictures += [pictures[0][::-1], random_boxes(generator, 21)]
-    labels = [generator.integers(0, 20, len(boxes)) for boxes in pictures]
+    images = [random_boxes(generator, 7), np.zeros((0, 4), "float32"), crowd]
+    images += [images[0][::-1], random_boxes(generator, 21)]
+    labels = [generator.integers(0, 20, len(boxes)) for boxes in images]
     padded = np.full((5, 40, 4), 0.25, "float32"), np.full((5, 40), -1)
-    for picture, boxes in enumerate(pictures):
-        for array, values in zip(padded, (boxes, labels[picture]), strict=True):
-            array[picture, : len(values)] = values
+    for image, boxes in enumerate(images):
+        for array, values in zip(padded, (boxes, labels[image]), strict=True):
+            array[image, : len(values)] = values
     batch = encoder(*padded)
     assert batch["class_logits"].dtype == tf.int32
-    for picture, boxes in enumerate(pictures):
+    for image, boxes in enumerate(images):
         deltas, classes = (
-            expected_targets(boxes, labels[picture], default_boxes, ODD_VARIANCES, 0.4)
+            expected_targets(boxes, labels[image], default_boxes, ODD_VARIANCES, 0.4)
             if len(boxes)
             else (np.zeros((len(default_boxes), 5)), np.zeros(len(default_boxes)))
         )
-        np.testing.assert_array_equal(batch["class_logits"][picture], classes)
-        np.testing.assert_allclose(batch["box_deltas"][picture], deltas, atol=2e-5)
+        np.testing.assert_array_equal(batch["class_logits"][image], classes)
+        np.testing.assert_allclose(batch["box_deltas"][image], deltas, atol=2e-5)
     none = encoder(np.zeros((3, 0, 4)), np.zeros((3, 0)))
     assert none["box_deltas"].shape == (3, len(default_boxes), 5)
     assert not none["class_logits"].numpy().any()

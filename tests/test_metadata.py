@@ -39,10 +39,10 @@ def read(content):
     return fields(schema.ModelMetadataT.InitFromPackedBuf(content, 0))
 
 
-# A picture of bytes that no reader must rescale: mean 0, deviation 1, 0..255.
+# An image of bytes that no reader must rescale: mean 0, deviation 1, 0..255.
 IMAGE = {
     "name": "image",
-    "description": "RGB picture, 0..255.",
+    "description": "RGB image, 0..255.",
     "content": {
         "contentPropertiesType": schema.ContentProperties.ImageProperties,
         "contentProperties": {"colorSpace": schema.ColorSpaceType.RGB},

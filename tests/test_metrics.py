@@ -19,7 +19,7 @@ from ssd_keras.evaluation.voc import average_precision, voc_metrics
 
 
 def gold_scene():
-    """Four cats that count and a difficult one over two pictures; one dog that nobody finds."""
+    """Four cats that count and a difficult one over two images; one dog that nobody finds."""
     data = DetectionData(
         ("cat", "dog", "owl"),
         (
@@ -208,7 +208,7 @@ IDS = [900, 7, 139, 25, 1, 42, 88, 1000, 3, 5, 11, 64]
 
 @pytest.mark.parametrize("seed", range(3))
 def test_coco_equals_pycocotools_on_the_files_bit_for_bit(seed, tmp_path, capsys):
-    # Ids out of order and with gaps, scores with ties across pictures, areas of masks, crowds.
+    # Ids out of order and with gaps, scores with ties across images, areas of masks, crowds.
     rng = np.random.default_rng(seed)
     data, detections = random_scene(seed, ids=IDS, category_ids=(90, 1, 18, 44), whole=False)
     examples = tuple(
@@ -291,14 +291,14 @@ def test_no_detections_give_zeros_and_no_data_give_none():
 
 def test_table_shows_percent():
     table = metrics_table(detection_metrics(*gold_scene()))
-    assert table.startswith("2 pictures")
+    assert table.startswith("2 images")
     # 6.2 / 11 and 34 / 60, as worked above; (41 + 15 + 13.33) / 101 = 68.65
     assert re.search(r"^cat +56\.36 +56\.67 +\d+\.\d\d +68\.65$", table, re.MULTILINE)
     assert re.search(r"^owl +- +- +- +-$", table, re.MULTILINE)
     assert len({len(line) for line in table.splitlines() if line.startswith(("cat", "owl"))}) == 1
 
 
-def test_names_of_classes_and_pictures_are_understood(tmp_path):
+def test_names_of_classes_and_images_are_understood(tmp_path):
     data = DetectionData(
         ("cat", "dog"),
         (
@@ -384,7 +384,7 @@ def test_missing_file_is_named(tmp_path):
         read_detections(tmp_path / "no.json", gold_scene()[0])
 
 
-def test_pictures_of_one_name_are_refused():
+def test_images_of_one_name_are_refused():
     twice = DetectionData(("cat",), (example("a", [], []), example("a", [], [])))
     with pytest.raises(ValueError, match=r"the data hold image_id 'a' twice; expected once"):
         voc_metrics(twice, [])
@@ -392,7 +392,7 @@ def test_pictures_of_one_name_are_refused():
     crossed = DetectionData(
         ("cat",), (example(1, [], [], image="2.jpg"), example(2, [], [], image="1.jpg"))
     )
-    with pytest.raises(ValueError, match=r"image_id '1' fits 2 pictures by id or file name"):
+    with pytest.raises(ValueError, match=r"image_id '1' fits 2 images by id or file name"):
         voc_metrics(crossed, [detection("1", [0, 0, 1, 1], 0.5)])
     assert voc_metrics(crossed, [detection(1, [0, 0, 1, 1], 0.5)])["mAP"] is None
 

@@ -1,4 +1,4 @@
-"""SSD on a tiny trunk: the order of its outputs, saving, training, detecting, errors."""
+"""SSD on a tiny backbone: the order of its outputs, saving, training, detecting, errors."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.losses.box import BoxLoss
 from ssd_keras.losses.classification import ClassLoss
 from ssd_keras.models import SSD, ConvStyle, ExtraLayer, ssd_vgg16
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 from ssd_keras.optimizers.warm_up import WarmUp
 
@@ -26,14 +26,14 @@ HEIGHT, WIDTH = 64, 96
 OUTPUTS = ("box_deltas", "class_logits")
 
 
-def pooling_trunk(image_size=(HEIGHT, WIDTH)) -> keras.Model:
+def pooling_backbone(image_size=(HEIGHT, WIDTH)) -> keras.Model:
     """Maps of strides 8 and 16 whose three channels are the mean colour of each cell."""
     image = keras.Input((*image_size, 3))
     fine = layers.AveragePooling2D(8, name="fine")(image)
     return keras.Model(image, [fine, layers.AveragePooling2D(2, name="coarse")(fine)], name="pool")
 
 
-def small_trunk(image_size=(HEIGHT, WIDTH)) -> keras.Model:
+def small_backbone(image_size=(HEIGHT, WIDTH)) -> keras.Model:
     image = keras.Input((*image_size, 3))
     x = layers.Conv2D(8, 3, 4, padding="same", activation="relu", name="conv1")(image)
     x = layers.Conv2D(12, 3, 2, padding="same", activation="relu", name="conv2")(x)
@@ -47,7 +47,7 @@ BOXES = DefaultBoxes((10, 20, 40, 60), RATIOS, offset=0.4, variances=(0.2, 0.1, 
 def arguments(**changes) -> dict:
     """Arguments of `SSD`, none of them its default."""
     return {
-        "trunk": small_trunk(),
+        "backbone": small_backbone(),
         "default_boxes": DefaultBoxes((9, 25, 50), ((2.0,), (3.0,))),
         "class_names": ["cat", "dog", "cow"],
         "image_size": (HEIGHT, WIDTH),
@@ -55,13 +55,13 @@ def arguments(**changes) -> dict:
         "sources": (0, 2),
         "style": ConvStyle(separable=True, batch_norm=True, activation="relu6", momentum=0.8),
         "preprocessor": {"mean": (120.0, 110.0, 100.0), "scale": 0.02, "channel_order": "bgr"},
-        "detection_settings": DetectionSettings(0.2, 0.6, 50, 20, clip_boxes=True),
+        "post_process": PostProcess(0.2, 0.6, 50, 20, clip_boxes=True),
         "name": "mine",
         **changes,
     }
 
 
-def pictures(count=2, image_size=(HEIGHT, WIDTH)) -> np.ndarray:
+def make_images(count=2, image_size=(HEIGHT, WIDTH)) -> np.ndarray:
     return np.random.default_rng(7).integers(0, 256, (count, *image_size, 3)).astype("float32")
 
 
@@ -76,12 +76,12 @@ def assert_same_outputs(found, wanted, **tolerance):
 
 
 def targets(model) -> tuple[np.ndarray, dict]:
-    """Two pictures with one object each, and their targets."""
+    """Two images with one object each, and their targets."""
     encoder = model.target_encoder()
     boxes = [[[0.1, 0.2, 0.4, 0.5]], [[0.5, 0.3, 0.9, 0.7]]]
     encoded = [encoder(tf.constant(boxes[i]), tf.constant([i])) for i in range(2)]
     stacked = {name: np.stack([each[name].numpy() for each in encoded]) for name in OUTPUTS}
-    return pictures(), stacked
+    return make_images(), stacked
 
 
 # Order of the outputs
@@ -95,7 +95,7 @@ def coded_model(num_classes: int, sources=None) -> SSD:
     """
     ratios = RATIOS if sources is None else [RATIOS[index] for index in sources]
     model = SSD(
-        pooling_trunk(),
+        pooling_backbone(),
         DefaultBoxes((10, 20, 40, 60)[: len(ratios) + 1], ratios),
         [f"class {index}" for index in range(num_classes)],
         (HEIGHT, WIDTH),
@@ -106,7 +106,7 @@ def coded_model(num_classes: int, sources=None) -> SSD:
         mean_of_four = np.tile(np.eye(3) / 4, (2, 2, 1, 1))
         model.get_layer("extra1_1").set_weights([np.eye(3)[None, None], np.zeros(3)])
         model.get_layer("extra1_2").set_weights([mean_of_four, np.zeros(3)])
-    for index, count in enumerate(model.default_box_spec.boxes_per_cell):
+    for index, count in enumerate(model.default_boxes.boxes_per_cell):
         kernel = np.zeros((3, 3, 3, count, 4), "float32")
         kernel[1, 1, 0, :, 2] = kernel[1, 1, 1, :, 3] = 1
         bias = np.zeros((count, 4), "float32")
@@ -140,15 +140,15 @@ def shape_in_pixels(sizes, ratios, box) -> tuple[float, float]:
 )
 def test_outputs_stand_in_the_order_of_the_default_boxes(num_classes, sources, feature_sizes):
     model = coded_model(num_classes, sources)
-    spec = model.default_box_spec
+    spec = model.default_boxes
     assert model.feature_sizes == feature_sizes
     y, x = np.meshgrid(np.arange(HEIGHT) + 0.5, np.arange(WIDTH) + 0.5, indexing="ij")
     image = np.stack([y, x, np.zeros_like(y)], axis=-1).astype("float32")
     outputs = outputs_of(model, image[None])
     deltas, logits = outputs["box_deltas"][0], outputs["class_logits"][0]
-    assert len(deltas) == len(logits) == len(model.default_boxes)
+    assert len(deltas) == len(logits) == len(model.default_box_array)
 
-    edges = model.default_boxes * [HEIGHT, WIDTH, HEIGHT, WIDTH]
+    edges = model.default_box_array * [HEIGHT, WIDTH, HEIGHT, WIDTH]
     np.testing.assert_allclose(deltas[:, 2:], (edges[:, :2] + edges[:, 2:]) / 2, atol=1e-3)
     shapes = [
         shape_in_pixels(spec.sizes[level : level + 2], spec.aspect_ratios[level], box)
@@ -168,7 +168,7 @@ def count(weights) -> int:
 
 def test_separable_style_has_the_weights_of_ssdlite():
     model = SSD(**arguments(extra_layers=(ExtraLayer(6, 10),), sources=None))
-    own = count(model.trainable_weights) - count(model.trunk.trainable_weights)
+    own = count(model.trainable_weights) - count(model.backbone.trainable_weights)
     # Extra: 1x1 12 * 6, depthwise 9 * 6, 1x1 6 * 10, each with offset and scale for each channel.
     extra = 12 * 6 + 2 * 6 + 9 * 6 + 2 * 6 + 6 * 10 + 2 * 10
     # Each head: depthwise 9 * C + 2 * C, then 1x1 with a bias: 4 boxes of 4 deltas and 4 logits.
@@ -178,30 +178,30 @@ def test_separable_style_has_the_weights_of_ssdlite():
 
 def test_plain_style_has_the_weights_of_the_paper():
     model = SSD(**arguments(extra_layers=(ExtraLayer(6, 10),), sources=None, style=None))
-    own = count(model.trainable_weights) - count(model.trunk.trainable_weights)
+    own = count(model.trainable_weights) - count(model.backbone.trainable_weights)
     heads = sum(2 * (9 * channels * 16 + 16) for channels in (12, 10))
     assert own == (12 * 6 + 6) + (9 * 6 * 10 + 10) + heads == 7028
 
 
 def test_config_is_the_arguments():
-    wanted = arguments(score_activation="sigmoid")
+    wanted = arguments(activation="sigmoid")
     config = SSD(**wanted).get_config()
     again = SSD.from_config(config)
     for model in (SSD(**wanted), again):
-        assert model.default_box_spec == wanted["default_boxes"]
+        assert model.default_boxes == wanted["default_boxes"]
         assert model.class_names == tuple(wanted["class_names"])
         assert model.image_size == wanted["image_size"]
         assert model.extra_layers == wanted["extra_layers"]
         assert model.sources == wanted["sources"]
         assert model.style == wanted["style"]
         assert model.preprocessor == wanted["preprocessor"]
-        assert model.detection_settings == wanted["detection_settings"]
-        assert model.score_activation == wanted["score_activation"]
+        assert model.post_process == wanted["post_process"]
+        assert model.activation == wanted["activation"]
         assert model.name == wanted["name"]
     revived = keras.saving.deserialize_keras_object
     assert revived(config["default_boxes"]) == wanted["default_boxes"]
     assert tuple(map(revived, config["extra_layers"])) == wanted["extra_layers"]
-    assert [layer.name for layer in again.trunk.layers][1:] == ["conv1", "conv2"]
+    assert [layer.name for layer in again.backbone.layers][1:] == ["conv1", "conv2"]
 
 
 def test_preprocessing_is_inside():
@@ -210,7 +210,7 @@ def test_preprocessing_is_inside():
     inside = SSD(**arguments(**changes))
     outside = SSD(**arguments(**changes, preprocessor=None))
     outside.set_weights(inside.get_weights())
-    images = pictures()
+    images = make_images()
     by_hand = (images[..., ::-1] - [100.0, 110.0, 120.0]) * 0.02
     wanted = outputs_of(outside, by_hand)
     assert_same_outputs(outputs_of(inside, images), wanted, atol=1e-5)
@@ -235,9 +235,9 @@ def test_saved_model_loads_without_custom_objects(tmp_path, separable):
     model.save(path)
     loaded = keras.models.load_model(path)
     assert isinstance(loaded, SSD)
-    assert_same_outputs(outputs_of(loaded, pictures()), outputs_of(model, pictures()), atol=0)
-    np.testing.assert_array_equal(loaded.default_boxes, model.default_boxes)
-    assert loaded.detection_settings == DetectionSettings(0.2, 0.6, 50, 20, clip_boxes=True)
+    assert_same_outputs(outputs_of(loaded, make_images()), outputs_of(model, make_images()), atol=0)
+    np.testing.assert_array_equal(loaded.default_box_array, model.default_box_array)
+    assert loaded.post_process == PostProcess(0.2, 0.6, 50, 20, clip_boxes=True)
     assert loaded.class_names == ("cat", "dog", "cow")
 
 
@@ -272,7 +272,7 @@ def test_model_moves_between_backends_and_back(tmp_path):
         CaffeSGD(0.1, momentum=0.6), {"box_deltas": BoxLoss(), "class_logits": ClassLoss(2.0)}
     )
     model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "images.npy", pictures())
+    np.save(tmp_path / "images.npy", make_images())
     code = (
         "import keras, numpy, ssd_keras.models\n"
         f"assert keras.backend.backend() == {other!r}\n"
@@ -291,11 +291,11 @@ def test_model_moves_between_backends_and_back(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     found = np.load(tmp_path / "outputs.npz")
-    wanted = outputs_of(model, pictures())
+    wanted = outputs_of(model, make_images())
     assert_same_outputs(found, wanted, rtol=1e-4, atol=1e-5)
     back = keras.models.load_model(tmp_path / "back.keras")
     assert back.optimizer.momentum == 0.6
-    assert_same_outputs(outputs_of(back, pictures()), wanted, rtol=1e-5, atol=1e-6)
+    assert_same_outputs(outputs_of(back, make_images()), wanted, rtol=1e-5, atol=1e-6)
 
 
 # Precision
@@ -311,15 +311,15 @@ def test_mixed_precision_gives_float32_and_survives_saving(tmp_path):
     model.set_weights(plain.get_weights())
     dtypes = {layer.compute_dtype for layer in model.layers if layer.name.endswith("_flat")}
     assert dtypes == {"bfloat16"}
-    outputs = outputs_of(model, pictures())
+    outputs = outputs_of(model, make_images())
     assert {value.dtype.name for value in outputs.values()} == {"float32"}
-    wanted = outputs_of(plain, pictures())
+    wanted = outputs_of(plain, make_images())
     for name in OUTPUTS:
         error = np.abs(outputs[name] - wanted[name]).max()
         assert 0 < error < 0.05 * np.abs(wanted[name]).max()
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert_same_outputs(outputs_of(loaded, pictures()), outputs, atol=0)
+    assert_same_outputs(outputs_of(loaded, make_images()), outputs, atol=0)
     assert keras.config.dtype_policy().name == "float32"
 
 
@@ -354,7 +354,7 @@ def test_fit_learns_and_logs_both_losses(policy):
 
 def test_predict_takes_a_dataset():
     model = SSD(**arguments())
-    images = pictures(5).astype("uint8")
+    images = make_images(5).astype("uint8")
     dataset = tf.data.Dataset.from_tensor_slices(images).batch(2)
     wanted = outputs_of(model, images)
     assert_same_outputs(model.predict(dataset, verbose=0), wanted, atol=1e-5)
@@ -365,14 +365,14 @@ def test_predict_takes_a_dataset():
 
 @pytest.fixture(scope="module")
 def colour_detector() -> SSD:
-    """Finds red (label 1) and blue (label 0) quarters of a picture."""
+    """Finds red (label 1) and blue (label 0) quarters of an image."""
     image = keras.Input((64, 64, 3))
     model = SSD(
         keras.Model(image, layers.AveragePooling2D(32)(image)),
         DefaultBoxes((32, 60), ((),)),
         ["blue", "red"],
         (64, 64),
-        detection_settings=DetectionSettings(max_detections=4),
+        post_process=PostProcess(max_detections=4),
     )
     kernel = np.zeros((3, 3, 3, 2, 3), "float32")
     kernel[1, 1, 0, 0, 2] = kernel[1, 1, 2, 0, 1] = 0.2  # the first box of each cell alone
@@ -383,15 +383,15 @@ def colour_detector() -> SSD:
 
 
 def quarter(size, place, colour, dtype="uint8") -> np.ndarray:
-    """A dark picture of this size with one bright quarter."""
-    picture = np.zeros((*size, 3), dtype)
+    """A dark image of this size with one bright quarter."""
+    image = np.zeros((*size, 3), dtype)
     rows, columns = size[0] // 2, size[1] // 2
     top, left = place[0] * rows, place[1] * columns
-    picture[top : top + rows, left : left + columns, {"red": 0, "blue": 2}[colour]] = 255
-    return picture
+    image[top : top + rows, left : left + columns, {"red": 0, "blue": 2}[colour]] = 255
+    return image
 
 
-def test_detect_on_pictures_of_different_sizes(colour_detector):
+def test_detect_on_images_of_different_sizes(colour_detector):
     found = colour_detector.detect(
         [quarter((40, 80), (1, 0), "red"), quarter((120, 30), (0, 1), "blue", "float32")],
         batch_size=1,
@@ -403,13 +403,13 @@ def test_detect_on_pictures_of_different_sizes(colour_detector):
     assert [one.image_size for one in found] == [(40, 80), (120, 30)]
 
 
-def test_detect_on_one_picture_or_an_array(colour_detector):
-    picture = quarter((64, 64), (1, 1), "blue")
-    alone = colour_detector.detect(picture)
+def test_detect_on_one_image_or_an_array(colour_detector):
+    image = quarter((64, 64), (1, 1), "blue")
+    alone = colour_detector.detect(image)
     assert alone.labels.tolist() == [0]
     np.testing.assert_allclose(alone.boxes[0], [0.5, 0.5, 1, 1], atol=1e-6)
     other = quarter((64, 64), (0, 0), "red")
-    both = colour_detector.detect(np.stack([other, picture]))
+    both = colour_detector.detect(np.stack([other, image]))
     assert [one.labels.tolist() for one in both] == [[1], [0]]
     assert [one.image_id for one in both] == [0, 1]
     np.testing.assert_array_equal(both[1].boxes, alone.boxes)
@@ -418,16 +418,16 @@ def test_detect_on_one_picture_or_an_array(colour_detector):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((20, 30)), r"picture 0 has the shape \(30,\); expected RGB \[H, W, 3\]"),
-        (np.zeros((20, 30, 4)), r"picture 0 has the shape \(20, 30, 4\); expected RGB"),
+        (np.zeros((20, 30)), r"image 0 has the shape \(30,\); expected RGB \[H, W, 3\]"),
+        (np.zeros((20, 30, 4)), r"image 0 has the shape \(20, 30, 4\); expected RGB"),
         (
             [np.zeros((20, 30, 3)), np.zeros((8, 9, 1))],
-            r"picture 1 has the shape \(8, 9, 1\); expected RGB",
+            r"image 1 has the shape \(8, 9, 1\); expected RGB",
         ),
-        ([], r"there is no picture to look at; pass at least one"),
+        ([], r"there is no image to look at; pass at least one"),
     ],
 )
-def test_detect_names_what_is_no_picture(colour_detector, images, message):
+def test_detect_names_what_is_no_image(colour_detector, images, message):
     with pytest.raises(ValueError, match=message):
         colour_detector.detect(images)
 
@@ -453,8 +453,8 @@ def test_detect_names_what_is_no_picture(colour_detector, images, message):
             r"fewer extra layers",
         ),
         (
-            {"trunk": keras.Sequential([keras.Input((HEIGHT, WIDTH, 3)), layers.Flatten()])},
-            r"output 0 of the trunk 'sequential\w*' has the shape \(None, 18432\); expected a "
+            {"backbone": keras.Sequential([keras.Input((HEIGHT, WIDTH, 3)), layers.Flatten()])},
+            r"output 0 of the backbone 'sequential\w*' has the shape \(None, 18432\); expected a "
             r"feature map \[B, H, W, C\] of fixed size",
         ),
     ],
@@ -464,7 +464,7 @@ def test_parts_that_do_not_fit_are_named(changes, message):
         SSD(**arguments(**changes))
 
 
-def test_too_small_pictures_are_refused():
+def test_too_small_images_are_refused():
     with pytest.raises(
         ValueError, match=r"extra4 needs a feature map of 3x3 or more but gets 2x2; use a larger"
     ):
@@ -477,11 +477,11 @@ def test_wrong_number_of_sizes_is_refused():
 
 
 def test_the_loss_must_have_the_activation_of_the_model():
-    model = SSD(**arguments(score_activation="sigmoid"))
+    model = SSD(**arguments(activation="sigmoid"))
     model.compile()
-    assert model.loss["class_logits"].score_activation == "sigmoid"
-    message = r"^the loss is ClassLoss\(score_activation='softmax'\) but the model's scores are sig"
+    assert model.loss["class_logits"].activation == "sigmoid"
+    message = r"^the loss is ClassLoss\(activation='softmax'\) but the model's scores are sig"
     with pytest.raises(ValueError, match=message):
         model.compile(loss={"box_deltas": BoxLoss(), "class_logits": ClassLoss()})
-    with pytest.raises(ValueError, match="^score_activation='tanh' is unknown; choose 'softmax'"):
-        SSD(**arguments(score_activation="tanh"))
+    with pytest.raises(ValueError, match="^activation='tanh' is unknown; choose 'softmax'"):
+        SSD(**arguments(activation="tanh"))

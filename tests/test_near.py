@@ -68,7 +68,7 @@ def test_a_bit_in_every_part_but_one_is_the_limit():
 
 
 @pytest.mark.parametrize("most_bits", [0, 3, 60, 200])
-def test_alike_pictures_by_the_hundred(most_bits):
+def test_alike_images_by_the_hundred(most_bits):
     """Most have only four bits of their own: parts tell little, so each is compared with each."""
     random = np.random.default_rng(2)
     looks = np.repeat(random.integers(0, 2, (150, 1)).astype(np.uint64), 4, axis=1)

@@ -1,4 +1,4 @@
-"""The notebook as it is kept, and what its cells compute on fewer pictures and epochs."""
+"""The notebook as it is kept, and what its cells compute on fewer images and epochs."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from notebooks import ROOT, assert_is_kept_clean, execute
 from ssd_keras.boxes.iou import pairwise_iou
 
 NOTEBOOK = ROOT / "export" / "notebooks" / "to_phone_and_server.ipynb"
-FEWER = {"PICTURES": 64, "EPOCHS": 3, "TEST_PICTURES": 8}
+FEWER = {"IMAGES": 64, "EPOCHS": 3, "TEST_IMAGES": 8}
 # Appended, so that the test sees the cells' variables.
 KEEP = """
 names_of_arrays = ("boxes", "scores", "labels")
@@ -115,7 +115,7 @@ def test_table_has_the_sizes_of_the_files(executed):
     assert milliseconds > 0
 
 
-def test_pictures_are_shown(executed):
+def test_images_are_shown(executed):
     notebook, _, _ = executed
     shown = [
         cell.id

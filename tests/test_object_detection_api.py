@@ -7,9 +7,9 @@ import numpy as np
 import object_detection_api as api
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from exports import pictures
+from exports import images
 
-from ssd_keras import DetectionSettings, load_data, training_dataset
+from ssd_keras import PostProcess, load_data, training_dataset
 from ssd_keras.boxes.coding import decode_boxes
 from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.exporters.tflite import tflite_model
@@ -26,14 +26,14 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-np.asarray(x, "float64")))
 
 
-def run_file(content, picture):
-    """All outputs of a file by name, for a picture of whole grey levels."""
+def run_file(content, input_image):
+    """All outputs of a file by name, for an image of whole grey levels."""
     interpreter = Interpreter(model_content=content, num_threads=1)
     interpreter.allocate_tensors()
     (image,) = interpreter.get_input_details()
     if image["dtype"] == np.float32:
-        picture = picture.astype("float32") * np.float32(2 / 255) - 1
-    interpreter.set_tensor(image["index"], picture[None].astype(image["dtype"]))
+        input_image = input_image.astype("float32") * np.float32(2 / 255) - 1
+    interpreter.set_tensor(image["index"], input_image[None].astype(image["dtype"]))
     interpreter.invoke()
     details = interpreter.get_output_details()
     return {one["name"]: interpreter.get_tensor(one["index"])[0] for one in details}
@@ -58,7 +58,7 @@ def imported(quantize="none"):
 
 def in_file_order(model):
     """For each of the file's anchors, which of our default boxes it is."""
-    boxes = model.default_boxes
+    boxes = model.default_box_array
     ours = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
     distance = np.abs(api.anchors()[:, None] - ours).max(axis=-1)
     nearest = distance.argmin(axis=1)
@@ -70,11 +70,11 @@ def in_file_order(model):
 def test_raw_outputs_are_the_files_own(quantize):
     model = imported(quantize)
     assert model.class_names == ("circle", "square", "star")
-    assert model.score_activation == "sigmoid"
-    for picture in api.resized(pictures(2)):
-        expected = run_file(api.converted(quantize), picture)
+    assert model.activation == "sigmoid"
+    for image in api.resized(images(2)):
+        expected = run_file(api.converted(quantize), image)
         deltas, scores = sorted(expected.values(), key=lambda value: value.shape[-1] != 4)
-        found = model.predict_on_batch(picture[None])
+        found = model.predict_on_batch(image[None])
         order = in_file_order(model)
         assert np.ptp(deltas) > 3 and np.ptp(scores) > 0.8
         np.testing.assert_allclose(found["box_deltas"][0][order], deltas, atol=2e-4)
@@ -85,11 +85,11 @@ def test_raw_outputs_are_the_files_own(quantize):
 
 def test_detections_are_the_files_own():
     model = imported()
-    assert model.detection_settings == DetectionSettings(0.01, 0.55, 100, 100)
-    for picture in api.resized(pictures()):
-        boxes, labels, scores, count = run_file(api.detector_file(), picture).values()
-        outputs = model.predict_on_batch(picture[None])
-        ours = decode_boxes(outputs["box_deltas"][0], model.default_boxes).numpy()
+    assert model.post_process == PostProcess(0.01, 0.55, 100, 100)
+    for image in api.resized(images()):
+        boxes, labels, scores, count = run_file(api.detector_file(), image).values()
+        outputs = model.predict_on_batch(image[None])
+        ours = decode_boxes(outputs["box_deltas"][0], model.default_box_array).numpy()
         own_scores = sigmoid(outputs["class_logits"][0])[:, 1:]
         is_named = np.isin(labels[: int(count)], KEPT)
         assert is_named.sum() > 3
@@ -105,7 +105,7 @@ def test_detections_are_the_files_own():
             assert own == pytest.approx(score, abs=1e-4)
         # The best of all is found by both: nothing can suppress it.
         if is_named[0]:
-            found = model.detect(picture)
+            found = model.detect(image)
             assert found.scores[0] == pytest.approx(scores[0], abs=1e-4)
             np.testing.assert_allclose(found.boxes[0], boxes[0], atol=1e-4)
 
@@ -131,12 +131,12 @@ def test_int8_file_and_model_see_the_same():
     step, zero = model.preprocessor["scale"], model.preprocessor["mean"]
     assert step == pytest.approx(2 / 255, rel=1e-3) and set(zero) <= {127.0, 128.0}
     order = in_file_order(model)
-    for picture in api.resized(pictures(2)):
+    for image in api.resized(images(2)):
         _, scores = sorted(
-            run_file(api.converted("int8"), picture).values(),
+            run_file(api.converted("int8"), image).values(),
             key=lambda value: value.shape[-1] != 4,
         )
-        found = model.predict_on_batch(picture[None])["class_logits"][0][order]
+        found = model.predict_on_batch(image[None])["class_logits"][0][order]
         difference = np.abs(sigmoid(found)[:, 1:] - scores[:, [1 + label for label in KEPT]])
         assert np.corrcoef(sigmoid(found)[:, 1], scores[:, 1])[0, 1] > 0.95
         assert difference.mean() < 0.06
@@ -147,7 +147,7 @@ def test_int8_file_and_model_see_the_same():
 def test_default_boxes_are_the_formulas_even_where_the_file_rounds(boxes, smallest, tmp_path):
     content = api.detector_file(boxes=boxes, smallest=smallest)
     model = import_object_detection_api(written(tmp_path, content))
-    spec = model.default_box_spec
+    spec = model.default_boxes
     # Of 75 pixels: smallest, three even steps to .95, and 1.
     step = (0.95 - smallest) / 3
     expected = [75 * scale for scale in (smallest, smallest + step, smallest + 2 * step, 0.95, 1)]
@@ -159,8 +159,8 @@ def test_default_boxes_are_the_formulas_even_where_the_file_rounds(boxes, smalle
 def test_a_file_of_raw_outputs_has_the_apis_own_choices(tmp_path):
     path = written(tmp_path, api.detector_file(post_process=False))
     model = import_object_detection_api(path)
-    np.testing.assert_array_equal(model.default_boxes, imported().default_boxes)
-    assert model.detection_settings == DetectionSettings(0.01, 0.6, 100, 100)
+    np.testing.assert_array_equal(model.default_box_array, imported().default_box_array)
+    assert model.post_process == PostProcess(0.01, 0.6, 100, 100)
     for ours, theirs in zip(model.get_weights(), imported().get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -190,9 +190,9 @@ def test_it_learns_and_comes_back_from_its_file(tmp_path):
     assert np.isfinite(losses).all() and np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    assert again.score_activation == again.loss["class_logits"].score_activation == "sigmoid"
-    (picture,) = api.resized(pictures(1))
-    found, twin = model.detect(picture), again.detect(picture)
+    assert again.activation == again.loss["class_logits"].activation == "sigmoid"
+    (image,) = api.resized(images(1))
+    found, twin = model.detect(image), again.detect(image)
     assert len(found) > 20
     for name in ("boxes", "scores", "labels"):
         np.testing.assert_array_equal(getattr(twin, name), getattr(found, name))
@@ -201,29 +201,29 @@ def test_it_learns_and_comes_back_from_its_file(tmp_path):
 @pytest.mark.parametrize("post_processing", ["builtin", "op", "none"])
 def test_exports_score_by_sigmoid(post_processing):
     model = imported()
-    picture = api.resized(pictures(2))[1]
-    outputs = model.predict_on_batch(picture[None])
+    image = api.resized(images(2))[1]
+    outputs = model.predict_on_batch(image[None])
     scores = sigmoid(outputs["class_logits"][0])[:, 1:]
-    found = run_file_of_ours(tflite_model(model, post_processing=post_processing), picture)
+    found = run_file_of_ours(tflite_model(model, post_processing=post_processing), image)
     if post_processing == "none":
         np.testing.assert_allclose(found["class_scores"], scores, atol=5e-5)
         return
     assert found["detection_scores"][0] == pytest.approx(scores.max(), abs=5e-5)
     place, label = np.unravel_index(scores.argmax(), scores.shape)
     assert found["detection_classes"][0] == label
-    box = decode_boxes(outputs["box_deltas"][0], model.default_boxes).numpy()[place]
+    box = decode_boxes(outputs["box_deltas"][0], model.default_box_array).numpy()[place]
     np.testing.assert_allclose(found["detection_boxes"][0], box, atol=2e-4)
     if post_processing == "builtin":
-        expected = model.detect(picture)
+        expected = model.detect(image)
         count = len(expected)
         assert found["num_detections"] == count > 20
         np.testing.assert_allclose(found["detection_scores"][:count], expected.scores, atol=5e-5)
 
 
-def run_file_of_ours(content, picture):
+def run_file_of_ours(content, image):
     interpreter = Interpreter(model_content=content, num_threads=1)
     return {name: value[0] for name, value in interpreter.get_signature_runner()(
-        images=picture[None].astype("uint8")
+        images=image[None].astype("uint8")
     ).items()}  # fmt: skip
 
 
@@ -239,14 +239,14 @@ def run_file_of_ours(content, picture):
 def test_exports_pass_their_check(name, options, tmp_path):
     from ssd_keras.exporters.export import export
 
-    report = export(imported(), str(tmp_path / name), pictures=pictures(), **options)
+    report = export(imported(), str(tmp_path / name), images=images(), **options)
     assert report.num_compared > 20
 
 
-# The trunk
+# The backbone
 
 
-def test_trunk_is_kerases_mobilenet_where_both_pad_alike():
+def test_backbone_is_kerases_mobilenet_where_both_pad_alike():
     keras.utils.set_random_seed(3)
     theirs = keras.applications.MobileNet((64, 96, 3), alpha=0.25, weights=None, include_top=False)
     channels = [8, 16, 32, 32, 64, 64, *[128] * 6, 256, 256]
@@ -274,8 +274,8 @@ def test_the_model_of_300_pixels_has_the_apis_maps():
     model = ssd_mobilenet_v1((300, 300), ["cat"])
     # 19 * 19 * 3 + (100 + 25 + 9 + 4 + 1) * 6 = 1083 + 834
     assert model.feature_sizes == ((19, 19), (10, 10), (5, 5), (3, 3), (2, 2), (1, 1))
-    assert len(model.default_boxes) == 1917
-    assert model.default_box_spec.sizes == (60, 105, 150, 195, 240, 285, 300)
+    assert len(model.default_box_array) == 1917
+    assert model.default_boxes.sizes == (60, 105, 150, 195, 240, 285, 300)
     with pytest.raises(ValueError, match=r"^channels has 3 numbers; expected 14\.$"):
         mobilenet_v1((64, 64), (8, 16, 32))
 
@@ -463,13 +463,13 @@ def test_real_weights_are_the_published_floats(shared):
     names = ["conv0"]
     names += [f"conv{i}_{kind}" for i in range(1, 14) for kind in ("depthwise", "pointwise")]
     for layer, name in zip(names, kernels, strict=False):
-        kernel, bias = model.trunk.get_layer(layer).get_weights()
+        kernel, bias = model.backbone.get_layer(layer).get_weights()
         np.testing.assert_array_equal(kernel, arrays[name])
         np.testing.assert_array_equal(bias, arrays[name.replace("kernel", "bias")])
     labels = (folder / "coco_ssd_mobilenet_v1_labels.txt").read_text().split("\n")[:90]
     assert list(model.class_names) == [name for name in labels if name != "???"]
     # Ours stand in another order within a cell: sorted, both are the same.
-    boxes = model.default_boxes
+    boxes = model.default_box_array
     ours = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
     exact = arrays["anchors_exact_ycxchw"]
     rows = [one[np.lexsort(one.round(3).T[::-1])] for one in (ours, exact)]
@@ -480,7 +480,7 @@ def test_real_weights_are_the_published_floats(shared):
 def test_real_weights_reach_their_ap_and_detect_what_the_file_detects(shared):
     from ssd_keras import evaluate
     from ssd_keras.engine.detector import KerasDetector
-    from ssd_keras.exporters.export import pictures_of
+    from ssd_keras.exporters.export import images_of
 
     model = real(shared)
     data = load_data(f"voc:{shared}/data/voc2012_sample@val", class_names=model.class_names)
@@ -490,10 +490,10 @@ def test_real_weights_reach_their_ap_and_detect_what_the_file_detects(shared):
     labels = (shared / "weights" / "coco_ssd_mobilenet_v1_labels.txt").read_text().split("\n")
     content = (shared / "weights" / REAL).read_bytes()
     total = agreed = 0
-    for picture in pictures_of(data, 25):
-        picture = np.rint(keras.ops.image.resize(picture, (300, 300)))
-        boxes, classes, scores, count = run_file(content, picture).values()
-        found = {name: values[0] for name, values in detector(picture[None]).items()}
+    for image in images_of(data, 25):
+        image = np.rint(keras.ops.image.resize(image, (300, 300)))
+        boxes, classes, scores, count = run_file(content, image).values()
+        found = {name: values[0] for name, values in detector(image[None]).items()}
         overlap = np.asarray(pairwise_iou(boxes, found["boxes"]))
         for index in np.flatnonzero(scores[: int(count)] >= 0.5):
             is_class = np.array(model.class_names)[found["labels"]] == labels[int(classes[index])]

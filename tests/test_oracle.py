@@ -57,7 +57,7 @@ def test_default_boxes_of_ssd512_number_24564():
     np.testing.assert_allclose(boxes[0], np.array((-13.92, -13.92, 21.92, 21.92)) / 512)
 
 
-def test_default_boxes_of_a_wide_picture():
+def test_default_boxes_of_a_wide_image():
     # 100 high, 200 wide, one map of 1 x 2 cells: steps 100 / 1 and 200 / 2 pixels, centres
     # (50, 50) and (50, 150). 40 pixels are 0.4 of the height and 0.2 of the width.
     boxes = oracle.default_boxes((100, 200), [(1, 2)], (40, 90), ((),))
@@ -146,7 +146,7 @@ def test_match_breaks_ties_by_the_lowest_index():
     np.testing.assert_array_equal(oracle.match(same, same + same[:1]), [0, 1, 0])
 
 
-def test_loss_of_two_pictures():
+def test_loss_of_two_images():
     # Two classes and background, logits 0 everywhere except where written: a default box of
     # equal logits costs ln 3.
     logits = np.zeros((2, 5, 3))
@@ -159,14 +159,14 @@ def test_loss_of_two_pictures():
     targets[0, 0] = (0.0, 0.0, 0.0, 2.0)
     targets[1] = 100.0  # no positive there: not asked
     # Smooth L1: .5^2 / 2 = .125; 3 - .5 = 2.5; 0; |-1| - .5 = .5: together 3.125 over 1 positive.
-    # Classes: ln 2 + the 3 hardest negatives ln 6 + ln 3 + ln 3; picture 2 has no positive.
+    # Classes: ln 2 + the 3 hardest negatives ln 6 + ln 3 + ln 3; image 2 has no positive.
     box_loss, class_loss = oracle.loss(deltas, logits, targets, labels)
     assert box_loss == pytest.approx(3.125)
     assert class_loss == pytest.approx(math.log(2 * 6 * 3 * 3))
-    # One negative a positive, and at least two a picture: ln 2 + ln 6 + ln 3, and 2 ln 3.
+    # One negative a positive, and at least two an image: ln 2 + ln 6 + ln 3, and 2 ln 3.
     _, class_loss = oracle.loss(deltas, logits, targets, labels, 1, min_negatives=2)
     assert class_loss == pytest.approx(math.log(2 * 6 * 3) + 2 * math.log(3))
-    # Nobody can want more negatives than there are: 4 in picture 1, and 4 in picture 2.
+    # Nobody can want more negatives than there are: 4 in image 1, and 4 in image 2.
     _, class_loss = oracle.loss(deltas, logits, targets, labels, min_negatives=9)
     assert class_loss == pytest.approx(math.log(2 * 6 * 3 * 3 * 1.25) + 4 * math.log(3))
     # Two positives in the batch halve both sums: the second has error 100 four times, and costs
@@ -201,7 +201,7 @@ def test_non_max_suppression():
 
 
 def test_detections():
-    # Three 10 x 10 boxes of a picture 20 long, two almost the same; zero deltas.
+    # Three 10 x 10 boxes of an image 20 long, two almost the same; zero deltas.
     default_boxes = np.array([(0, 0, 10, 10), (0, 1, 10, 11), (8, 8, 18, 18)]) / 20
     # Class scores over background 1: e^l / (e^0 + e^l1 + e^l2).
     logits = np.log([[(1, 8, 1), (1, 2, 1), (7, 1, 2)]])
@@ -241,15 +241,15 @@ def test_detections_clip_before_suppression():
 
 
 def test_crop_samplers_choose_among_the_successes():
-    # No box: the whole picture, always.
+    # No box: the whole image, always.
     generator = np.random.default_rng(3)
     for _ in range(20):
         window, boxes, kept = oracle.crop_samplers(np.zeros((0, 4)), generator)
         np.testing.assert_array_equal(window, (0, 0, 1, 1))
         assert len(boxes) == len(kept) == 0
-    # A box over the whole picture meets .1, .3 and "at most 1" at once, and .5, .7 and .9
+    # A box over the whole image meets .1, .3 and "at most 1" at once, and .5, .7 and .9
     # nearly always; IoU is the crop's area s^2, at most 1: .9 succeeds from s = .9487 on,
-    # a chance of .0733 a try, 1 - .9267^50 = .978. So the whole picture is drawn with
+    # a chance of .0733 a try, 1 - .9267^50 = .978. So the whole image is drawn with
     # 1/7 * .978 + 1/6 * .022 = .1434: 2000 draws give 286.8 +- 15.7.
     whole = 0
     for _ in range(2000):
@@ -296,7 +296,7 @@ def test_zoom_out():
         ratios.append(size)
         assert window[3] - window[1] == pytest.approx(size)
         assert (window[:2] <= 0).all() and (window[2:] >= 1 - 1e-12).all()
-        # The box lies in the canvas where it lay in the picture.
+        # The box lies in the canvas where it lay in the image.
         np.testing.assert_allclose(boxes * size + np.tile(window[:2], 2), box, atol=1e-12)
     zoomed = [ratio for ratio in ratios if ratio != 1]
     assert 1000 - 90 < len(zoomed) < 1000 + 90  # p = .5, sd 22

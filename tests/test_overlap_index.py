@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ssd_keras.assigners.max_iou import match_near, match_pairs
 from ssd_keras.boxes.iou import pairwise_iou
-from ssd_keras.boxes.iou_index import OverlapIndex, all_pairs
+from ssd_keras.boxes.iou_index import IoUIndex, all_pairs
 
 SSD300 = oracle.default_boxes(
     (300, 300),
@@ -20,7 +20,7 @@ WIDE = oracle.default_boxes((64, 160), [(4, 10), (2, 5)], (20, 45, 80), [(2, 3),
 
 
 def scattered(generator, count):
-    """Boxes anywhere, that share no intervals: tiny ones, and larger than the picture."""
+    """Boxes anywhere, that share no intervals: tiny ones, and larger than the image."""
     size = np.exp(generator.uniform(np.log(0.01), np.log(1.5), (count, 2)))
     centre = generator.uniform(-0.1, 1.1, (count, 2))
     return np.concatenate([centre - size / 2, centre + size / 2], axis=1)
@@ -30,7 +30,7 @@ def default_box_sets():
     generator = np.random.default_rng(0)
     yield "SSD300", SSD300[:: generator.integers(5, 9)]
     yield "SSD300 of its first map", SSD300[3:5776:4]
-    yield "wide picture", WIDE
+    yield "wide image", WIDE
     yield "scattered", scattered(generator, 250)
     corners = np.sort(generator.integers(0, 9, (150, 2, 2)), axis=1) / 8  # some of no area
     yield "few intervals, repeated", corners.reshape(-1, 4)
@@ -42,7 +42,7 @@ def default_box_sets():
 def test_no_pair_that_matters_is_missing(name, default_boxes):
     generator = np.random.default_rng(len(default_boxes))
     default_boxes = default_boxes.astype("float32")
-    index = OverlapIndex(default_boxes)
+    index = IoUIndex(default_boxes)
     boxes = scattered(generator, 40).astype("float32")
     boxes[:8] = default_boxes[generator.integers(len(default_boxes), size=8)]
     boxes[8:12, :2] += 0.3 * (boxes[8:12, 2:] - boxes[8:12, :2])
@@ -72,7 +72,7 @@ def test_pairs_by_hand():
     # A box over the upper left quarter but for a fifth of its width, and one that lies apart.
     default_boxes = np.array([[0, 0.5, 0.5, 1], [0, 0, 0.5, 0.5], [0, 0, 0.5, 0.3]], "float32")
     boxes = tf.constant([[0, 0, 0.5, 0.4], [0.6, 0, 0.9, 0.9]])
-    pairs, is_complete = OverlapIndex(default_boxes).pairs(boxes, 0.5)
+    pairs, is_complete = IoUIndex(default_boxes).pairs(boxes, 0.5)
     # .2 / .25 with box 1 and .15 / .2 with box 2; of the best, .8, everything from .6 on, but the
     # threshold is lower.
     np.testing.assert_array_equal(pairs.truth, [0, 0])
@@ -93,13 +93,13 @@ def test_all_pairs_of_a_matrix():
 def attempts(monkeypatch):
     """For each attempt to match, how many ground truths it looks at whole."""
     asked = []
-    pairs = OverlapIndex.pairs
+    pairs = IoUIndex.pairs
 
     def counted(index, boxes, threshold, is_whole):
         asked.append(np.count_nonzero(is_whole))
         return pairs(index, boxes, threshold, is_whole)
 
-    monkeypatch.setattr(OverlapIndex, "pairs", counted)
+    monkeypatch.setattr(IoUIndex, "pairs", counted)
     return asked
 
 
@@ -124,7 +124,7 @@ def matched_as_by_all(index, boxes, threshold=0.5):
 def test_matching_of_near_pairs_is_that_of_all(attempts, threshold):
     generator = np.random.default_rng(1)
     default_boxes = SSD300[1::3].astype("float32")
-    index = OverlapIndex(default_boxes)
+    index = IoUIndex(default_boxes)
     num_positive = 0
     for count, *sizes in [(1, 0.1, 0.2), (30, 0.01, 0.05), (60, 0.02, 0.9), (90, 0.02, 0.06)]:
         boxes = crowd(generator, count, *sizes)
@@ -137,7 +137,7 @@ def test_matching_of_near_pairs_is_that_of_all(attempts, threshold):
 def test_crowds_that_come_short_match_as_with_all_pairs(attempts):
     generator = np.random.default_rng(2)
     default_boxes = SSD300[1::9].astype("float32")
-    index = OverlapIndex(default_boxes)
+    index = IoUIndex(default_boxes)
     for count, *sizes in [(150, 0.02, 0.06), (320, 0.02, 0.3), (320, 0.2, 0.6)]:
         boxes = crowd(generator, count, *sizes)
         matched_as_by_all(index, boxes)
@@ -146,7 +146,7 @@ def test_crowds_that_come_short_match_as_with_all_pairs(attempts):
 
 def test_a_crowd_at_one_place_gets_all_there_is(attempts):
     default_boxes = WIDE.astype("float32")
-    index = OverlapIndex(default_boxes)
+    index = IoUIndex(default_boxes)
     # Sixty times nearly the same box: those that come last own default boxes that overlap little.
     boxes = np.float32([0.3, 0.3, 0.7, 0.5]) + np.linspace(0, 0.01, 60, dtype="float32")[:, None]
     expected = oracle.match(boxes, default_boxes)

@@ -1,4 +1,4 @@
-"""The streams of pictures: what comes, in which order, and that a seed and a step decide it."""
+"""The streams of images: what comes, in which order, and that a seed and a step decide it."""
 
 import io
 
@@ -30,18 +30,18 @@ def encode(image: np.ndarray, kind: str = "PNG", **options) -> bytes:
     return file.getvalue()
 
 
-def plain_picture(number: int) -> np.ndarray:
-    """Of one colour, whose red is the picture's number."""
+def plain_image(number: int) -> np.ndarray:
+    """Of one colour, whose red is the image's number."""
     return np.full([HEIGHT, WIDTH, 3], (number, 100, 200), np.uint8)
 
 
 def make_example(number: int, image: str | bytes | None = None, **changes) -> Example:
-    """A plain picture with a number of boxes that depends on its own: 0, 1 or 2."""
+    """A plain image with a number of boxes that depends on its own: 0, 1 or 2."""
     count = number % 3
     boxes = np.array([[6, 4, 30, 16], [12, 20, 36, 10]], np.float64)[:count]
     values = {
-        "image_id": f"picture_{number}",
-        "image": encode(plain_picture(number)) if image is None else image,
+        "image_id": f"image_{number}",
+        "image": encode(plain_image(number)) if image is None else image,
         "height": HEIGHT,
         "width": WIDTH,
         "boxes": boxes,
@@ -59,7 +59,7 @@ def make_data(count: int) -> DetectionData:
 
 @pytest.fixture(scope="module")
 def encoder() -> TargetEncoder:
-    """A grid of 6 x 6 default boxes of half the picture's side, and one large."""
+    """A grid of 6 x 6 default boxes of half the image's side, and one large."""
     places = (np.arange(6) + 0.5) / 6
     y, x = (axis.ravel() for axis in np.meshgrid(places, places, indexing="ij"))
     grid = np.stack([y - 0.25, x - 0.25, y + 0.25, x + 0.25], axis=-1)
@@ -93,7 +93,7 @@ def test_elements_hold_what_the_examples_say():
     boxes = [[4 / 40, 6 / 60, 20 / 40, 36 / 60], [20 / 40, 12 / 60, 30 / 40, 48 / 60]]
     for number, element in enumerate(take(element_dataset(data), 10)):
         assert element["image"] == data.examples[number].image
-        assert element["image_id"] == f"picture_{number}".encode()
+        assert element["image_id"] == f"image_{number}".encode()
         assert element["size"].tolist() == [HEIGHT, WIDTH] and element["orientation"] == 1
         assert element["boxes"].dtype == np.float32 and element["boxes"].shape == (number % 3, 4)
         np.testing.assert_allclose(element["boxes"], np.reshape(boxes[: number % 3], [-1, 4]))
@@ -102,11 +102,11 @@ def test_elements_hold_what_the_examples_say():
     assert number == 4  # five, and no more
 
 
-def test_files_and_pictures_in_memory_mix(tmp_path):
+def test_files_and_images_in_memory_mix(tmp_path):
     examples = []
     for number in range(6):
         path = tmp_path / f"{number}.png"
-        path.write_bytes(encode(plain_picture(number)))
+        path.write_bytes(encode(plain_image(number)))
         examples.append(make_example(number, str(path) if number % 2 else None))
     for chosen in (examples, examples[::2], examples[1::2]):  # mixed, in memory, files
         data = DetectionData(("cup", "bowl"), tuple(chosen))
@@ -116,18 +116,18 @@ def test_files_and_pictures_in_memory_mix(tmp_path):
         assert batch[:, 0, 0, 0].tolist() == expected
 
 
-def test_pictures_are_read_when_they_are_asked_for(tmp_path, encoder):
-    path = tmp_path / "picture.png"
+def test_images_are_read_when_they_are_asked_for(tmp_path, encoder):
+    path = tmp_path / "image.png"
     data = DetectionData(("cup", "bowl"), (make_example(1, str(path)),))
     dataset = training_dataset(data, encoder, (20, 20), 1, augmentation=STILL)
     for red in (30, 60):  # nothing of the first reading remains
-        path.write_bytes(encode(plain_picture(red)))
+        path.write_bytes(encode(plain_image(red)))
         ((images, _),) = take(dataset, 1)
         assert images[0, 5, 5].tolist() == [red, 100, 200]
 
 
 def test_missing_files_are_met_only_on_the_way(encoder):
-    example = make_example(1, "nowhere/picture_1.jpg")
+    example = make_example(1, "nowhere/image_1.jpg")
     data = DetectionData(("cup", "bowl"), (example,) * 2000)
     assert all(isinstance(example.image, str) for example in data.examples)
     for dataset in (
@@ -135,7 +135,7 @@ def test_missing_files_are_met_only_on_the_way(encoder):
         inference_dataset(data, (20, 20), 4),
         element_dataset(data),
     ):
-        with pytest.raises(tf.errors.NotFoundError, match=r"nowhere/picture_1\.jpg"):
+        with pytest.raises(tf.errors.NotFoundError, match=r"nowhere/image_1\.jpg"):
             next(iter(dataset))
 
 
@@ -152,8 +152,8 @@ def test_each_epoch_is_a_permutation_of_its_own(count):
         assert sorted(epochs[0].tolist()) != epochs[0].tolist()
 
 
-def test_every_picture_comes_at_every_place():
-    # Over 300 epochs of 4 pictures each has its 75 turns at each place, within four deviations.
+def test_every_image_comes_at_every_place():
+    # Over 300 epochs of 4 images each has its 75 turns at each place, within four deviations.
     stream = training_examples(make_data(4), (1, 1), augmentation=STILL, seed=1)
     epochs = np.reshape(numbers_of(take(stream, 1200)), [300, 4])
     counts = np.array([np.bincount(place, minlength=4) for place in epochs.T])
@@ -173,13 +173,13 @@ def test_same_seed_same_batches_other_seed_others(shapes, encoder):
     )
 
 
-def test_a_picture_is_augmented_anew_in_each_epoch():
+def test_an_image_is_augmented_anew_in_each_epoch():
     data = load_data("synthetic:shapes@train[:1]")
     found = take(training_examples(data, (32, 32), seed=2), 8)
     assert len({example["image"].tobytes() for example in found}) == 8
 
 
-def test_two_pictures_of_an_epoch_have_draws_of_their_own():
+def test_two_images_of_an_epoch_have_draws_of_their_own():
     data = load_data("synthetic:shapes@train[:1]")
     twice = DetectionData(data.class_names, data.examples * 2)
     first, second = take(training_examples(twice, (32, 32), seed=2), 2)
@@ -189,7 +189,7 @@ def test_two_pictures_of_an_epoch_have_draws_of_their_own():
 def test_stream_continues_at_any_step(shapes, encoder):
     arguments = {"image_size": (48, 48), "batch_size": 5, "seed": 9}
     whole = take(training_dataset(shapes, encoder, **arguments), 6)
-    for start_step in (1, 3):  # 12 pictures: the second begins in the next epoch
+    for start_step in (1, 3):  # 12 images: the second begins in the next epoch
         rest = training_dataset(shapes, encoder, start_step=start_step, **arguments)
         assert equal(whole[start_step:], take(rest, 6 - start_step))
     assert not equal(whole[0], whole[3])
@@ -243,7 +243,7 @@ def test_targets_of_a_batch_are_those_of_its_examples(shapes, encoder):
     assert positives > 8
 
 
-def test_pictures_without_boxes_do_not_break_a_batch(encoder):
+def test_images_without_boxes_do_not_break_a_batch(encoder):
     data = DetectionData(("cup", "bowl"), tuple(make_example(3 * k) for k in range(3)))
     assert not any(len(example.labels) for example in data.examples)
     ((images, targets),) = take(training_dataset(data, encoder, (24, 24), 3), 1)
@@ -266,7 +266,7 @@ def test_inference_keeps_the_order_and_the_smaller_last_batch():
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_pictures_stand_upright_for_inference_and_training(orientation):
+def test_images_stand_upright_for_inference_and_training(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     y, x = np.mgrid[:WIDTH, :HEIGHT]  # stored on its side
@@ -292,13 +292,13 @@ def recipe() -> TrainRecipe:
     )
 
 
-def test_training_sheet_shows_pictures_with_boxes(shapes, recipe):
+def test_training_sheet_shows_images_with_boxes(shapes, recipe):
     sheet = training_sheet(recipe, shapes, count=5, seed=2)
     gap, strip = 320 // 40, sum(ImageFont.load_default(320 // 20).getmetrics())
     height = 320 + gap + strip
     assert sheet.dtype == np.uint8
     assert sheet.shape == (3 * height + gap, 4 * (320 + gap) + gap, 3)
-    # Five pairs, two in a row: the picture as it is, then as training sees it.
+    # Five pairs, two in a row: the image as it is, then as training sees it.
     cells = [
         sheet[gap + row * height :, gap + column * 328 :][:320, :320]
         for row, column in ((0, 1), (0, 3), (1, 1), (1, 3), (2, 1))
@@ -308,7 +308,7 @@ def test_training_sheet_shows_pictures_with_boxes(shapes, recipe):
     assert sum(len(example["boxes"]) for example in examples) > 4
     for cell, example in zip(cells, examples, strict=True):
         drawn = np.abs(cell.astype(int) - example["image"]).max(axis=-1) > 8
-        assert drawn.mean() < 0.6  # the picture itself, with lines on it
+        assert drawn.mean() < 0.6  # the image itself, with lines on it
         assert drawn.any() == bool(len(example["boxes"]))
         for ymin, xmin, _, xmax in example["boxes"] * 320:
             rows = slice(max(0, int(ymin) - 3), int(ymin) + 4)
@@ -316,8 +316,8 @@ def test_training_sheet_shows_pictures_with_boxes(shapes, recipe):
     assert np.ptp(sheet[gap + 2 * height :, 2 * 328 :]) < 2  # no sixth pair
 
 
-def test_training_sheet_shows_the_same_picture_as_it_is(recipe):
-    """Beside each augmented picture stands its own original."""
+def test_training_sheet_shows_the_same_image_as_it_is(recipe):
+    """Beside each augmented image stands its own original."""
     still = {"photometric": False, "zoom_out": False, "crop": False, "flip": False}
     numbers = (31, 121, 211)  # one box each, which leaves the corner below right free
     data = DetectionData(("cup", "bowl"), tuple(map(make_example, numbers)))
@@ -326,7 +326,7 @@ def test_training_sheet_shows_the_same_picture_as_it_is(recipe):
     reds = []
     for row, column in ((0, 0), (0, 2), (1, 0)):
         pair = sheet[8 + row * height :, 8 + column * 328 :]
-        # 60x40 becomes 320x213 in the middle of its cell; training's own picture fills the cell.
+        # 60x40 becomes 320x213 in the middle of its cell; training's own image fills the cell.
         assert pair[20, 160].tolist() == [40, 40, 40]
         original, augmented = pair[250, 310], pair[310, 328 + 310]
         assert original.tolist() == augmented.tolist() == [original[0], 100, 200]
@@ -336,7 +336,7 @@ def test_training_sheet_shows_the_same_picture_as_it_is(recipe):
 
 def test_training_sheet_leaves_out_what_training_leaves_out(recipe):
     boxes = np.array([[12, 8, 30, 24]], np.float64)
-    pictures = [
+    images = [
         make_example(
             7,
             boxes=boxes,
@@ -350,7 +350,7 @@ def test_training_sheet_leaves_out_what_training_leaves_out(recipe):
     still = {"photometric": False, "zoom_out": False, "crop": False, "flip": False}
     easy, hard = (
         training_sheet(recipe.replace(**still), DetectionData(("cup", "bowl"), (one,)), count=1)
-        for one in pictures
+        for one in images
     )
     training = np.s_[8:328, 336:656]  # the right one of the pair
     assert easy.shape == hard.shape and easy.shape[1] == 2 * 328 + 8

@@ -13,7 +13,7 @@ from ssd_keras.exporters.tflite_post_process import (
     builtin_detections,
     class_offsets,
 )
-from ssd_keras.models.post_process import DetectionSettings, detections_from_outputs
+from ssd_keras.models.post_process import PostProcess, detections_from_outputs
 
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
 KEYS = ("boxes", "classes", "count", "scores")
@@ -24,12 +24,12 @@ DEFAULT_BOXES = oracle.default_boxes(
 # used; fewer places than candidates; many classes, whose boxes are moved farthest; candidates of
 # all classes together, few of them and more than there are scores.
 CASES = [
-    ("one class", 1, DetectionSettings()),
-    ("room for all", 3, DetectionSettings(0.01, 0.5, 20, 90, clip_boxes=True)),
-    ("places are few", 20, DetectionSettings(0.15, 0.6, 60, 70)),
-    ("many classes", 90, DetectionSettings(0.02, 0.3, 30, 300, clip_boxes=True)),
-    ("of all classes", 20, DetectionSettings(0.1, 0.55, 300, 100, candidates_per_class=False)),
-    ("all of one", 1, DetectionSettings(0.05, 0.45, 5000, 150, True, candidates_per_class=False)),
+    ("one class", 1, PostProcess()),
+    ("room for all", 3, PostProcess(0.01, 0.5, 20, 90, clip_boxes=True)),
+    ("places are few", 20, PostProcess(0.15, 0.6, 60, 70)),
+    ("many classes", 90, PostProcess(0.02, 0.3, 30, 300, clip_boxes=True)),
+    ("of all classes", 20, PostProcess(0.1, 0.55, 300, 100, candidates_per_class=False)),
+    ("all of one", 1, PostProcess(0.05, 0.45, 5000, 150, True, candidates_per_class=False)),
 ]
 cases = pytest.mark.parametrize(
     ("num_classes", "settings"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
@@ -37,7 +37,7 @@ cases = pytest.mark.parametrize(
 
 
 def random_outputs(num_classes, background):
-    """Deltas and logits of one picture; a higher `background` gives fewer detections."""
+    """Deltas and logits of one image; a higher `background` gives fewer detections."""
     generator = np.random.default_rng(num_classes)
     deltas = generator.normal(0, 0.6, (1, len(DEFAULT_BOXES), 4)).astype("float32")
     logits = generator.normal(0, 1.8, (1, len(DEFAULT_BOXES), 1 + num_classes)).astype("float32")
@@ -46,12 +46,12 @@ def random_outputs(num_classes, background):
 
 
 def backgrounds(num_classes):
-    """Background logits of three pictures: all are found, some, none."""
+    """Background logits of three images: all are found, some, none."""
     return (0.0, max(7.0, 5.5 + 1.2 * np.log(num_classes)), 40.0)
 
 
 def in_tensorflow(deltas, logits, default_boxes, settings, variances=ODD_VARIANCES):
-    """The function as it stands, as arrays of one picture."""
+    """The function as it stands, as arrays of one image."""
     found = builtin_detections(
         tf.constant(deltas), tf.constant(logits), default_boxes, settings, variances
     )
@@ -72,7 +72,7 @@ def converted(num_classes, settings, default_boxes=None, variances=ODD_VARIANCES
 
 
 def in_tflite(content, deltas, logits, num_threads=1):
-    """What LiteRT makes of it, as arrays of one picture."""
+    """What LiteRT makes of it, as arrays of one image."""
     interpreter = Interpreter(model_content=content, num_threads=num_threads)
     interpreter.allocate_tensors()
     for details in interpreter.get_input_details():
@@ -126,7 +126,7 @@ def test_equals_keras_and_the_oracle(num_classes, settings):
             assert lite["classes"][slot] == label
             assert lite["scores"][slot] == pytest.approx(score, abs=2e-6)
             np.testing.assert_allclose(lite["boxes"][slot], box, atol=5e-6)
-    # The three pictures are what they should be: many detections, some, none.
+    # The three images are what they should be: many detections, some, none.
     candidates = min(settings.max_candidates, len(DEFAULT_BOXES))
     if settings.candidates_per_class:
         candidates *= num_classes
@@ -146,7 +146,7 @@ def test_threads_change_no_bit(num_classes, settings):
             np.testing.assert_array_equal(shared[key], alone[key])
 
 
-def test_random_boxes_reach_outside_the_picture():
+def test_random_boxes_reach_outside_the_image():
     # Else the cases above would say nothing of it.
     deltas, _ = random_outputs(20, 0.0)
     boxes = oracle.decode(deltas[0], DEFAULT_BOXES, ODD_VARIANCES)
@@ -158,7 +158,7 @@ def detect_boxes(boxes, scores, **settings):
 
     `scores` [N, classes] are probabilities; background has the rest.
     """
-    settings = DetectionSettings(**settings)
+    settings = PostProcess(**settings)
     scores = np.asarray(scores, "float64")
     logits = np.log(np.concatenate([1 - scores.sum(axis=1, keepdims=True), scores], axis=1))
     logits = logits[None].astype("float32")
@@ -221,8 +221,8 @@ def test_score_at_the_threshold_goes_as_in_keras():
         assert [found["count"] for found in (keras_side, *sides)] == [count] * 3
 
 
-def test_large_boxes_outside_the_picture_meet_none_of_another_class():
-    # As far as boxes may reach: 1.5 of a picture beyond each side. Beside each other after the
+def test_large_boxes_outside_the_image_meet_none_of_another_class():
+    # As far as boxes may reach: 1.5 of an image beyond each side. Beside each other after the
     # move, 0 + 2.5 and 4 - 1.5, they touch and share nothing. The two of class 0 have IoU
     # 14.4 / 16, so one goes; across classes all would.
     far = (-1.5, -1.5, 2.5, 2.5)

@@ -12,7 +12,7 @@ from ssd_keras.models.builders.paper_sizes import (
     VOC300_SIZES,
     VOC512_SIZES,
 )
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.presets import PRESETS, from_preset
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
@@ -46,7 +46,7 @@ def test_preset_is_what_its_record_says(name):
     assert model.image_size == preset.image_size
     assert model.feature_sizes == tuple((side, side) for side, _ in MAPS[name])
     count = sum(side * side * boxes for side, boxes in MAPS[name])
-    assert preset.num_default_boxes == len(model.default_boxes) == count
+    assert preset.num_default_boxes == len(model.default_box_array) == count
     assert model.output["box_deltas"].shape == (None, count, 4)
     assert model.output["class_logits"].shape == (None, count, 1 + len(preset.class_names))
 
@@ -94,10 +94,10 @@ def test_default_boxes_of_a_voc_preset():
     model = from_preset("ssd300_vgg16_voc", ["cat"])
     # Steps are 8, 16, ... and not 300 / 38: the last cell of the first row has its centre at
     # 37.5 * 8 = 300, and its first box is 30 pixels wide.
-    assert model.default_boxes[37 * 4] * 300 == pytest.approx([-11, 285, 19, 315], abs=1e-4)
+    assert model.default_box_array[37 * 4] * 300 == pytest.approx([-11, 285, 19, 315], abs=1e-4)
     # The last map's second box: sqrt(264 * 315) = 288.3748 pixels about 150.
     edges = [5.8126, 5.8126, 294.1874, 294.1874]
-    assert model.default_boxes[8729] * 300 == pytest.approx(edges, abs=1e-3)
+    assert model.default_box_array[8729] * 300 == pytest.approx(edges, abs=1e-3)
 
 
 def test_options_replace_the_presets():
@@ -107,16 +107,16 @@ def test_options_replace_the_presets():
         image_size=(96, 128),
         alpha=0.35,
         sizes=(10, 20, 30, 40, 50, 60, 70),
-        detection_settings={"iou_threshold": 0.4, "clip_boxes": True},
+        post_process={"iou_threshold": 0.4, "clip_boxes": True},
     )
     # The preset's own 0.001, 500 of all classes and 300 stay.
-    wanted = DetectionSettings(0.001, 0.4, 500, 300, clip_boxes=True, candidates_per_class=False)
-    assert model.detection_settings == wanted
+    wanted = PostProcess(0.001, 0.4, 500, 300, clip_boxes=True, candidates_per_class=False)
+    assert model.post_process == wanted
     assert (model.image_size, model.class_names) == ((96, 128), ("cat", "dog"))
-    assert model.default_box_spec.sizes == (10, 20, 30, 40, 50, 60, 70)
+    assert model.default_boxes.sizes == (10, 20, 30, 40, 50, 60, 70)
     assert model.feature_sizes[:2] == ((6, 8), (3, 4))
     # The width multiplier 0.35: 96 * 0.35 = 33.6 becomes 32 channels, six times expanded.
-    assert model.trunk.outputs[0].shape[-1] == 192
+    assert model.backbone.outputs[0].shape[-1] == 192
 
 
 def test_unknown_presets_and_options_are_named():
@@ -129,10 +129,8 @@ def test_unknown_presets_and_options_are_named():
         match=r"preset 'ssd300_vgg16_voc' has no option 'atrus'; choose from aspect_ratios, a",
     ):
         from_preset("ssd300_vgg16_voc", atrus=False)
-    message = (
-        r"^detection_settings has no entry 'iou'; choose from score_threshold, iou_threshold, "
-    )
+    message = r"^post_process has no entry 'iou'; choose from score_threshold, iou_threshold, "
     with pytest.raises(ValueError, match=message):
-        from_preset("ssd300_vgg16_voc", detection_settings={"iou": 0.4})
+        from_preset("ssd300_vgg16_voc", post_process={"iou": 0.4})
     with pytest.raises(ValueError, match=r"class_names is empty; pass the name of at least one"):
         from_preset("ssd192_small_shapes", [])

@@ -51,13 +51,13 @@ def file(tmp_path):
 
 
 def outputs(model):
-    picture = np.random.default_rng(0).integers(0, 256, (1, *model.image_size, 3))
-    return model.predict_on_batch(picture.astype("float32"))
+    image = np.random.default_rng(0).integers(0, 256, (1, *model.image_size, 3))
+    return model.predict_on_batch(image.astype("float32"))
 
 
-@pytest.mark.parametrize("name", [*published.DETECTORS, *published.TRUNKS])
+@pytest.mark.parametrize("name", [*published.DETECTORS, *published.BACKBONES])
 def test_records_are_complete(name):
-    weights = {**published.DETECTORS, **published.TRUNKS}[name]
+    weights = {**published.DETECTORS, **published.BACKBONES}[name]
     assert weights.source in SOURCES
     assert weights.address.startswith("https://")
     assert re.fullmatch(r"[0-9a-f]{64}", weights.sha256)
@@ -81,7 +81,7 @@ def test_checksum_is_that_of_the_real_file(shared):
     path = str(shared / "weights/coco_ssd_mobilenet_v1_quant.tflite")
     model = import_object_detection_api(path)
     assert (model.class_names, model.image_size) == (COCO_CLASSES, (300, 300))
-    assert len(model.default_boxes) == PRESETS[NAME].num_default_boxes
+    assert len(model.default_box_array) == PRESETS[NAME].num_default_boxes
 
 
 def test_preset_fetches_its_weights_once(server, file):
@@ -164,18 +164,18 @@ def test_imagenet_of_resnet_is_torchvisions(tmp_path, monkeypatch):
     with serving() as server:
         server.files["/resnet18.pth"] = content.getvalue()
         weights = dataclasses.replace(
-            published.TRUNKS["resnet18"],
+            published.BACKBONES["resnet18"],
             address=f"{server.address}/resnet18.pth",
             sha256=hashlib.sha256(content.getvalue()).hexdigest(),
         )
-        monkeypatch.setitem(published.TRUNKS, "resnet18", weights)
-        trunk = resnet.resnet18((64, 96), "imagenet")
-    stem = trunk.get_layer("conv1").get_weights()[0]
+        monkeypatch.setitem(published.BACKBONES, "resnet18", weights)
+        backbone = resnet.resnet18((64, 96), "imagenet")
+    stem = backbone.get_layer("conv1").get_weights()[0]
     np.testing.assert_array_equal(stem, arrays["conv1.weight"].transpose(2, 3, 1, 0))
-    last = trunk.get_layer("conv4_block2_2_bn").get_weights()[2]
+    last = backbone.get_layer("conv4_block2_2_bn").get_weights()[2]
     np.testing.assert_array_equal(last, arrays["layer3.1.bn2.running_mean"])
     # The server is gone, the cache is not.
-    assert resnet.resnet18((64, 96), "imagenet").count_params() == trunk.count_params()
+    assert resnet.resnet18((64, 96), "imagenet").count_params() == backbone.count_params()
     monkeypatch.setenv("SSD_KERAS_CACHE", str(tmp_path / "other"))
     with pytest.raises(ValueError, match=r"ImageNet weights could not be fetched \(http://127"):
         resnet.resnet18((64, 96), "imagenet")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from datasets import SIZE, only_problem, picture_bytes, turned_picture
+from datasets import SIZE, image_bytes, only_problem, turned_image
 
 from ssd_keras.data import load_data
 from ssd_keras.data.pipeline import element_dataset
@@ -26,7 +26,7 @@ def write_yolo(root: Path, labels: dict, names=("dog", "cat"), order="images/{sp
     for path in (folder, label_folder):
         path.mkdir(parents=True, exist_ok=True)
     for stem, text in labels.items():
-        (folder / f"{stem}.jpg").write_bytes(picture_bytes())
+        (folder / f"{stem}.jpg").write_bytes(image_bytes())
         if text is not None:
             (label_folder / f"{stem}.txt").write_text(text)
     (root / "classes.txt").write_text("".join(f"{name}\n" for name in names))
@@ -48,9 +48,9 @@ def test_yolo_lines_are_class_and_centre_and_sides_as_shares(tmp_path, order):
     assert data.problems == ()
 
 
-def test_yolo_boxes_are_of_the_picture_as_exif_turns_it(tmp_path):
+def test_yolo_boxes_are_of_the_image_as_exif_turns_it(tmp_path):
     spec = write_yolo(tmp_path, {"a": "0 0.5 0.25 0.2 0.1"})
-    (tmp_path / "images/train/a.jpg").write_bytes(turned_picture((HEIGHT, WIDTH)))
+    (tmp_path / "images/train/a.jpg").write_bytes(turned_image((HEIGHT, WIDTH)))
     (example,) = load_data(spec, bad_data="refuse").examples
     # Stored as 80 columns and 100 rows, shown as 100 columns and 80 rows.
     assert (example.height, example.width, example.orientation) == (80, 100, 6)
@@ -65,7 +65,7 @@ BAD_YOLO = {
     "negative": ("-1 0.5 0.5 0.2 0.2", r"line 2: unknown class -1; expected"),
     "nan": ("0 nan 0.5 0.2 0.2", r"line 2 \(dog\): box .* is not four numbers"),
     "no area": ("0 0.5 0.5 0 0.2", r"line 2 \(dog\): box .* has no area; expected"),
-    "outside": ("0 1.5 0.5 0.2 0.2", r"line 2 \(dog\): box .* lies outside the picture of 100x80"),
+    "outside": ("0 1.5 0.5 0.2 0.2", r"line 2 \(dog\): box .* lies outside the image of 100x80"),
 }
 
 
@@ -76,19 +76,19 @@ def test_a_bad_yolo_line_is_left_out_and_its_neighbours_stay(tmp_path, line, wor
     assert re.search(r"a\.txt: " + words + r".*; left out$", only_problem(data))
 
 
-def test_a_broken_yolo_picture_is_left_out(tmp_path):
+def test_a_broken_yolo_image_is_left_out(tmp_path):
     spec = write_yolo(tmp_path, {"a": "0 0.5 0.5 0.2 0.2", "b": None})
-    (tmp_path / "images/train/a.jpg").write_bytes(picture_bytes()[:-300])
+    (tmp_path / "images/train/a.jpg").write_bytes(image_bytes()[:-300])
     data = load_data(spec)
     assert [example.image_id for example in data.examples] == ["b"]
     assert re.search(r"a\.jpg: the JPEG file is cut off", only_problem(data))
 
 
-def test_yolo_without_names_or_pictures_is_an_error(tmp_path):
+def test_yolo_without_names_or_images_is_an_error(tmp_path):
     spec = write_yolo(tmp_path, {"a": None})
-    with pytest.raises(FileNotFoundError, match=r"no pictures of 'val' below .*images/val, val/im"):
+    with pytest.raises(FileNotFoundError, match=r"no images of 'val' below .*images/val, val/im"):
         load_data(spec.replace("@train", "@val"))
-    with pytest.raises(FileNotFoundError, match=r"no pictures of '\.\./x' below"):
+    with pytest.raises(FileNotFoundError, match=r"no images of '\.\./x' below"):
         (tmp_path.parent / "x").mkdir(exist_ok=True)
         load_data(spec.replace("@train", "@../x"))
     (tmp_path / "classes.txt").unlink()
@@ -121,8 +121,8 @@ def test_data_yaml_names_folders_and_classes(tmp_path, text):
         ("names: 3", r"data\.yaml has no 'names'; expected a list, or names by number from 0"),
         ("names: {1: dog}", r"has no 'names'; expected"),
         ("names: [dog", r"data\.yaml is no YAML \("),
-        ("names: [dog]\ntrain: ../../secret", r"no pictures of 'train: \.\./\.\./secret' below"),
-        ("names: [dog]\ntrain: /etc", r"no pictures of 'train: /etc' below"),
+        ("names: [dog]\ntrain: ../../secret", r"no images of 'train: \.\./\.\./secret' below"),
+        ("names: [dog]\ntrain: /etc", r"no images of 'train: /etc' below"),
     ],
 )
 def test_a_data_yaml_that_cannot_be_used_is_an_error(tmp_path, text, words):
@@ -146,13 +146,13 @@ def test_data_yaml_without_pyyaml_names_the_command(tmp_path, monkeypatch):
 # --- CSV ---
 
 
-def write_csv(root: Path, text: str, pictures=("a.jpg", "b.jpg")) -> str:
-    for name in pictures:
-        path = root / "pictures" / name
+def write_csv(root: Path, text: str, images=("a.jpg", "b.jpg")) -> str:
+    for name in images:
+        path = root / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture_bytes())
+        path.write_bytes(image_bytes())
     (root / "boxes.csv").write_text(text)
-    return f"csv:{root}/boxes.csv@{root}/pictures"
+    return f"csv:{root}/boxes.csv@{root}/images"
 
 
 CSV_FORMS = {
@@ -192,7 +192,7 @@ BAD_CSV = {
     "absolute": ("/x.jpg,dog,1,2,3,4", r"line 3: filename /x\.jpg leaves the image folder; exp"),
     "outside": (
         "a.jpg,dog,100,2,130,4",
-        r"line 3 \(dog\): box .* lies outside the picture of 100x",
+        r"line 3 \(dog\): box .* lies outside the image of 100x",
     ),
 }
 
@@ -226,7 +226,7 @@ def test_missing_csv_files_are_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no table .*no\.csv; expected a CSV file there"):
         load_data(spec.replace("boxes.csv", "no.csv"))
     with pytest.raises(FileNotFoundError, match=r"no folder .*elsewhere; expected the folder of"):
-        load_data(spec.replace("/pictures", "/elsewhere"))
+        load_data(spec.replace("/images", "/elsewhere"))
 
 
 # --- TFRecords ---
@@ -248,7 +248,7 @@ def record(**changes) -> bytes:
     A change is named by the last word of its key; None leaves the feature out.
     """
     values = {
-        "image/encoded": [picture_bytes()],
+        "image/encoded": [image_bytes()],
         "image/height": [HEIGHT],
         "image/width": [WIDTH],
         "image/filename": [b"a.jpg"],
@@ -273,8 +273,8 @@ def write_records(root: Path, *records: bytes, name="train-00000-of-00001") -> s
     return f"tfrecord:{root}/train-*"
 
 
-def test_tfrecords_keep_their_pictures_and_give_pixels(tmp_path):
-    other = picture_bytes("PNG", size=(60, 40))
+def test_tfrecords_keep_their_images_and_give_pixels(tmp_path):
+    other = image_bytes("PNG", size=(60, 40))
     second = record(
         encoded=[other], source_id=[b"13"], text=[b"cow"], label=[7], difficult=None,
         height=None, width=None, ymin=[0.5], xmin=[0.5], ymax=[1.0], xmax=[0.75],
@@ -293,14 +293,14 @@ def test_tfrecords_keep_their_pictures_and_give_pixels(tmp_path):
     assert small.boxes.tolist() == [[30, 20, 15, 20]]
     assert len(last.labels) == 0
     assert all(isinstance(x.image, FileSlice) for x in data.examples)
-    assert [x.read() for x in data.examples] == [picture_bytes(), other, picture_bytes()]
+    assert [x.read() for x in data.examples] == [image_bytes(), other, image_bytes()]
     found = [element["image"].numpy() for element in element_dataset(data)]
-    assert found == [picture_bytes(), other, picture_bytes()]
+    assert found == [image_bytes(), other, image_bytes()]
 
 
-def test_pictures_of_all_kinds_of_places_stand_in_one_data_set(tmp_path):
+def test_images_of_all_kinds_of_places_stand_in_one_data_set(tmp_path):
     yolo = write_yolo(tmp_path, {"a": "1 0.5 0.5 0.2 0.2"})
-    records = write_records(tmp_path, record(encoded=[picture_bytes("PNG")]))
+    records = write_records(tmp_path, record(encoded=[image_bytes("PNG")]))
     data = load_data([yolo, records, "synthetic:shapes@val[:1]"])
     assert data.class_names[:2] == ("dog", "cat")
     assert [example.labels.tolist() for example in data.examples[:2]] == [[1], [0, 1]]
@@ -330,12 +330,12 @@ def test_names_without_numbers_are_sorted(tmp_path):
 
 BAD_RECORDS = {
     "no example": (b"\xff\xff\xff", r"record 1: the record is no tf\.train\.Example; expected one"),
-    "no picture": (record(encoded=None), r"record 1: the record has no image/encoded; expected"),
-    "picture": (record(encoded=[b"<html>"]), r"picture 000012: not a picture"),
-    "cut": (record(encoded=[picture_bytes()[:-99]]), r"picture 000012: the JPEG file is cut off"),
+    "no image": (record(encoded=None), r"record 1: the record has no image/encoded; expected"),
+    "image": (record(encoded=[b"<html>"]), r"image 000012: not an image"),
+    "cut": (record(encoded=[image_bytes()[:-99]]), r"image 000012: the JPEG file is cut off"),
     "size": (
         record(height=[90]),
-        r"picture 000012: the picture has 100x80 pixels; expected 100x90",
+        r"image 000012: the image has 100x80 pixels; expected 100x90",
     ),
     "lengths": (
         record(xmin=[0.1]),
@@ -389,7 +389,7 @@ def test_a_damaged_file_gives_the_records_before_the_damage(tmp_path):
 def test_a_record_that_is_there_twice_counts_once(tmp_path):
     data = load_data(write_records(tmp_path, record(), record()))
     assert len(data) == 1
-    assert re.search(r"000012: a picture of this id is there already", only_problem(data))
+    assert re.search(r"000012: an image of this id is there already", only_problem(data))
 
 
 def test_files_that_are_no_tfrecords_are_told(tmp_path):

@@ -14,7 +14,7 @@ RECIPE = TrainRecipe(preset="ssd300_vgg16_voc", steps=100)
 
 def test_defaults_are_the_papers():
     # Solver: SGD 1e-3, momentum 0.9, decay 5e-4, batch 32, no warm-up. Loss: 3 negatives for
-    # one positive, matches from 0.5. Zoom-out: up to 4 for every second picture.
+    # one positive, matches from 0.5. Zoom-out: up to 4 for every second image.
     numbers = (
         RECIPE.optimizer, RECIPE.learning_rate, RECIPE.momentum, RECIPE.weight_decay,
         RECIPE.batch_size, RECIPE.warmup_steps, RECIPE.negatives_per_positive,
@@ -35,8 +35,8 @@ def test_defaults_are_the_papers():
         ("decay_steps=0.6,0.8", "decay_steps", (0.6, 0.8)),
         ("decay_steps=", "decay_steps", ()),
         ("optimizer=adamw", "optimizer", "adamw"),
-        ("trunk_weights=a=b.weights.h5", "trunk_weights", "a=b.weights.h5"),
-        ("trunk_weights=", "trunk_weights", ""),
+        ("backbone_weights=a=b.weights.h5", "backbone_weights", "a=b.weights.h5"),
+        ("backbone_weights=", "backbone_weights", ""),
         ("model_options.atrous=false", "model_options", {"atrous": False}),
         ("model_options.sizes=[30, 60.5]", "model_options", {"sizes": [30, 60.5]}),
         ('model_options.clip="size"', "model_options", {"clip": "size"}),
@@ -132,8 +132,8 @@ def test_json_round_trip_is_its_arguments():
     arguments = {
         "preset": "ssdlite320_mobilenet_v2_coco",
         "model_options": {"alpha": 0.35, "sizes": [25, 50.5], "batch_norm": False},
-        "trunk_weights": "trunk.weights.h5",
-        "trunk_rate": 0.5,
+        "backbone_weights": "backbone.weights.h5",
+        "backbone_learning_rate": 0.5,
         "epochs": 7,
         "steps": 0,
         "batch_size": 4,

@@ -25,7 +25,7 @@ EVIL_FILE = '"><img src=x onerror=alert(1)>.jpg'
 
 
 def evil_scene():
-    """A random scene whose names are HTML; the pictures have names of files."""
+    """A random scene whose names are HTML; the images have names of files."""
     data, detections = random_scene(3)
     names = (EVIL, 'a "long" & <b>bold</b> name of a class $x_1$', "犬", "other")
     examples = tuple(
@@ -118,7 +118,7 @@ def test_nothing_in_the_report_lies_elsewhere_or_runs(tmp_path):
     assert numbers["num_images"] == 12 and list(numbers["classes"])[0] == EVIL
 
 
-def test_report_without_pictures_and_without_anything(tmp_path):
+def test_report_without_images_and_without_anything(tmp_path):
     data, detections = evil_scene()
     assert "jpeg" not in written(tmp_path / "a", data, detections)
     assert "0.000" in written(tmp_path / "b", data, [])
@@ -156,7 +156,7 @@ def test_a_failing_report_leaves_no_half(tmp_path):
     data, detections = evil_scene()
 
     def fail(example):
-        raise OSError("the picture has vanished")
+        raise OSError("the image has vanished")
 
     with pytest.raises(OSError, match="vanished"):
         write_report(str(tmp_path), data, detections, read=fail)

@@ -1,4 +1,4 @@
-"""Results of a picture: forms of boxes by hand, drawing, JSON, supervision."""
+"""Results of an image: forms of boxes by hand, drawing, JSON, supervision."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from ssd_keras.drawing.results import BOX_FORMATS, DetectionResult
 from ssd_keras.engine.detector import detect
 from ssd_keras.engine.evaluate import score
 
-# ymin, xmin, ymax, xmax of a picture of 200x80 (width x height); the second reaches beyond it.
+# ymin, xmin, ymax, xmax of an image of 200x80 (width x height); the second reaches beyond it.
 BOXES = np.array([[0.25, 0.1, 0.75, 0.3], [-0.5, 0.5, 0.5, 1.25]], np.float32)
 
 
@@ -24,7 +24,7 @@ def result(**changes):
         "class_names": ("dog", "car"),
         "image_size": (80, 200),
         "image_id": "street",
-        "picture": np.full((80, 200, 3), 90, np.uint8),
+        "image": np.full((80, 200, 3), 90, np.uint8),
     }
     return DetectionResult(**values | changes)
 
@@ -58,21 +58,23 @@ def test_results_are_counted_told_and_cut():
 
 
 def test_plot_draws_from_a_score_on():
-    picture = result().plot()
-    assert picture.size == (200, 80)
-    drawing = np.asarray(picture, int)
+    input_image = result().plot()
+    assert input_image.size == (200, 80)
+    drawing = np.asarray(input_image, int)
     assert np.abs(drawing[20:60, 20:60] - 90).max() > 60
     assert np.abs(drawing[:, 160:] - 90).max() == 0  # the second has a score of 0.25
     assert np.abs(np.asarray(result().plot(0.2), int)[:, 160:] - 90).max() > 60
     # Floats are rounded, and what lies outside 0..255 is cut.
     floats = np.full((80, 200, 3), 90.4, np.float32)
     floats[0, 0] = [-3, 300, 254.6]
-    image = result(picture=floats).image()
+    image = result(input_image=floats).image()
     assert (
         image.dtype == np.uint8 and image[0, 0].tolist() == [0, 255, 255] and image[1, 1, 0] == 90
     )
-    with pytest.raises(ValueError, match=r"^the result has no picture to draw on; pass `picture`"):
-        result(picture=None).plot()
+    with pytest.raises(
+        ValueError, match=r"^the result has no input_image to draw on; pass `input_image`"
+    ):
+        result(input_image=None).plot()
 
 
 def test_json_is_what_score_reads(tmp_path):
@@ -111,8 +113,8 @@ def test_without_supervision_one_line_says_what_to_install(monkeypatch):
 def test_a_result_of_a_file_reads_it_when_drawn(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(encoded("PNG", size=(200, 80)))
-    one = result(picture=str(path))
-    assert (one.image() == 90).all()
+    one = result(image=str(path))
+    assert (one.read_image() == 90).all()
     path.unlink()
-    with pytest.raises(ValueError, match=r"a\.png: cannot be read as a picture"):
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read as an image"):
         one.plot()

@@ -17,12 +17,12 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from ssd_keras import SSD, DetectionSettings
-from ssd_keras.engine.detector import KerasDetector, detect_pictures
+from ssd_keras import SSD, PostProcess
+from ssd_keras.engine.detector import KerasDetector, detect_images
 from ssd_keras.exporters.saved_model import write_saved_model
 
-# So high a threshold that some pictures fill their places and some do not.
-SETTINGS = DetectionSettings(0.95, 0.4, 60, 25, clip_boxes=True)
+# So high a threshold that some images fill their places and some do not.
+SETTINGS = PostProcess(0.95, 0.4, 60, 25, clip_boxes=True)
 VARIANCES = (0.2, 0.1, 0.3, 0.2)
 NAMES = ["red", "grün", "light blue"]
 PAIRS = [
@@ -64,27 +64,27 @@ def call(signature, **inputs):
 
 def pixels_of(data):
     """The pixels as Pillow decodes them, apart from the colours of print that it rounds."""
-    with Image.open(io.BytesIO(data)) as picture:
-        if picture.mode == "CMYK":
+    with Image.open(io.BytesIO(data)) as image:
+        if image.mode == "CMYK":
             return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE").numpy()
-        if picture.mode.startswith("I;16"):
-            high = np.asarray(picture) >> 8
+        if image.mode.startswith("I;16"):
+            high = np.asarray(image) >> 8
             return np.repeat(high[:, :, None], 3, axis=-1).astype("uint8")
-        return np.asarray(picture.convert("RGB"))
+        return np.asarray(image.convert("RGB"))
 
 
-def keras_detections(pictures):
-    return detect_pictures(KerasDetector(small_model(), SETTINGS), pictures)
+def keras_detections(images):
+    return detect_images(KerasDetector(small_model(), SETTINGS), images)
 
 
-def example_of(*pictures):
-    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=pictures))
+def example_of(*images):
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=images))
     features = tf.train.Features(feature={"image/encoded": feature})
     return tf.train.Example(features=features).SerializeToString()
 
 
 def requests_of(data, pixels):
-    """The inputs of each signature for pictures as bytes and, of one size, as pixels."""
+    """The inputs of each signature for images as bytes and, of one size, as pixels."""
     return {
         "serving_default": {"image_bytes": np.array(data, object)},
         "image_tensor": {"images": np.array(pixels)},
@@ -106,10 +106,10 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_bytes_and_examples_give_what_keras_gives(count):
-    pictures = exports.pictures()[:count]
-    expected = keras_detections(pictures)
+    images = exports.images()[:count]
+    expected = keras_detections(images)
     assert expected["num_detections"].tolist() == [13, 25, 19][:count]
-    encoded = [exports.encoded(picture) for picture in pictures]
+    encoded = [exports.encoded(image) for image in images]
     found = call("serving_default", image_bytes=tf.constant(encoded))
     assert_equal(found, expected)
     assert found["image_is_valid"].tolist() == [True] * count
@@ -120,15 +120,15 @@ def test_bytes_and_examples_give_what_keras_gives(count):
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_pixels_give_what_keras_gives(count):
-    for picture in exports.pictures()[:2]:
-        pictures = np.stack([picture, picture[::-1], picture[:, ::-1]][:count])
-        assert_equal(call("image_tensor", images=tf.constant(pictures)), keras_detections(pictures))
+    for image in exports.images()[:2]:
+        images = np.stack([image, image[::-1], image[:, ::-1]][:count])
+        assert_equal(call("image_tensor", images=tf.constant(images)), keras_detections(images))
 
 
-def test_a_turned_jpeg_gives_the_boxes_of_the_upright_picture():
+def test_a_turned_jpeg_gives_the_boxes_of_the_upright_image():
     tags = Image.Exif()
     tags[0x0112] = 6  # to be turned a quarter clockwise
-    data = exports.encoded(exports.pictures()[0], "JPEG", exif=tags, quality=95)
+    data = exports.encoded(exports.images()[0], "JPEG", exif=tags, quality=95)
     stored = tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE").numpy()
     expected = keras_detections([np.rot90(stored, -1)])
     as_stored = call("serving_default", image_bytes=tf.constant([exports.encoded(stored)]))
@@ -136,36 +136,36 @@ def test_a_turned_jpeg_gives_the_boxes_of_the_upright_picture():
     assert_equal(call("serving_default", image_bytes=tf.constant([data])), expected)
 
 
-GOOD = exports.encoded(exports.pictures()[0])
-JPEG = exports.encoded(exports.pictures()[0], "JPEG")
+GOOD = exports.encoded(exports.images()[0])
+JPEG = exports.encoded(exports.images()[0], "JPEG")
 GREY16 = (np.linspace(0, 65535, 40 * 50).reshape(40, 50)).astype("uint16")
 
 
 def cmyk():
     file = io.BytesIO()
-    Image.fromarray(exports.pictures()[0]).convert("CMYK").save(file, "JPEG")
+    Image.fromarray(exports.images()[0]).convert("CMYK").save(file, "JPEG")
     return file.getvalue()
 
 
 BAD = {
     "empty bytes": b"",
-    "text": b"this is no picture",
+    "text": b"this is no image",
     "JPEG cut in half": JPEG[: len(JPEG) // 2],
     "JPEG without its end": JPEG[:-20],
     "JPEG of three bytes": JPEG[:3],
     "PNG cut in half": GOOD[: len(GOOD) // 2],
     "damaged PNG": GOOD[:60] + b"\0" * 40 + GOOD[100:],
-    "TIFF": exports.encoded(exports.pictures()[0], "TIFF"),
+    "TIFF": exports.encoded(exports.images()[0], "TIFF"),
 }
 ODD = {
     "1x1": exports.encoded(np.full((1, 1, 3), 99, "uint8")),
     "16-bit PNG": exports.encoded(GREY16),
-    "grey JPEG": exports.encoded(exports.pictures()[0][:, :, 0], "JPEG"),
+    "grey JPEG": exports.encoded(exports.images()[0][:, :, 0], "JPEG"),
     "CMYK JPEG": cmyk(),
     "PNG with transparency": exports.encoded(
         np.repeat(GREY16[..., None] // 256, 4, axis=-1).astype("uint8")
     ),
-    "GIF": exports.encoded(exports.pictures()[0], "GIF"),
+    "GIF": exports.encoded(exports.images()[0], "GIF"),
     "5000x5000": exports.encoded(np.zeros((5000, 5000), "uint8"), "JPEG"),
 }
 
@@ -176,7 +176,7 @@ BAD_EXAMPLES = {
     "another feature": tf.train.Example(
         features=tf.train.Features(feature={"image": tf.train.Feature()})
     ).SerializeToString(),
-    "two pictures": example_of(GOOD, GOOD),
+    "two images": example_of(GOOD, GOOD),
 }
 CASES = [("serving_default", "image_bytes", name, data) for name, data in (BAD | ODD).items()]
 CASES += [("tf_example", "examples", name, example_of(data)) for name, data in BAD.items()]
@@ -186,12 +186,12 @@ CASES += [("tf_example", "examples", name, record) for name, record in BAD_EXAMP
 @pytest.mark.parametrize(
     ("signature", "argument", "name", "value"), CASES, ids=[f"{one[0]}-{one[2]}" for one in CASES]
 )
-def test_a_bad_picture_does_no_harm_to_its_neighbours(signature, argument, name, value):
+def test_a_bad_image_does_no_harm_to_its_neighbours(signature, argument, name, value):
     good = [example_of(GOOD), example_of(JPEG)] if signature == "tf_example" else [GOOD, JPEG]
     found = call(signature, **{argument: tf.constant([good[0], value, good[1]])})
     assert found["image_is_valid"].tolist() == [True, name in ODD, True]
     neighbours = {key: rows[::2] for key, rows in found.items()}
-    assert_equal(neighbours, keras_detections([exports.pictures()[0], pixels_of(JPEG)]))
+    assert_equal(neighbours, keras_detections([exports.images()[0], pixels_of(JPEG)]))
     if name not in ODD:
         assert found["num_detections"][1] == 0
         assert not any(found[key][1].any() for key, _ in PAIRS)
@@ -203,7 +203,7 @@ def test_a_bad_picture_does_no_harm_to_its_neighbours(signature, argument, name,
         np.testing.assert_allclose(middle["detection_scores"], expected["scores"], atol=1e-5)
 
 
-def test_no_picture_and_pictures_of_no_size():
+def test_no_image_and_images_of_no_size():
     for name, inputs in {
         "serving_default": {"image_bytes": tf.zeros([0], tf.string)},
         "tf_example": {"examples": tf.zeros([0], tf.string)},
@@ -256,11 +256,11 @@ def test_labels_and_replayed_warm_up_requests():
         again = predict_pb2.PredictResponse.FromString(response.SerializeToString())
         answer = {name: tf.make_ndarray(x) for name, x in again.outputs.items()}
         assert answer["image_is_valid"].tolist() == [True]
-        assert_equal(answer, keras_detections([_picture_of_request(inputs)]))
+        assert_equal(answer, keras_detections([_image_of_request(inputs)]))
     assert sorted(asked) == ["image_tensor", "serving_default", "tf_example"]
 
 
-def _picture_of_request(inputs):
+def _image_of_request(inputs):
     """The pixels that a request of any signature asks about."""
     ((name, (value,)),) = ((name, value.numpy()) for name, value in inputs.items())
     if name == "images":
@@ -320,8 +320,8 @@ np.savez(results_file, **results)
 
 def test_a_process_without_this_package_and_keras_runs_it(tmp_path):
     requests, results = str(tmp_path / "requests.npz"), str(tmp_path / "results.npz")
-    picture = exports.pictures()[0]
-    inputs = requests_of([GOOD, b"no picture", GOOD], [picture, picture[::-1], picture])
+    image = exports.images()[0]
+    inputs = requests_of([GOOD, b"no image", GOOD], [image, image[::-1], image])
     arrays = {f"{key}/{name}": x for key, named in inputs.items() for name, x in named.items()}
     np.savez(requests, allow_pickle=True, **arrays)
     command = [sys.executable, "-I", "-c", ALONE, directory(), requests, results]
@@ -329,7 +329,7 @@ def test_a_process_without_this_package_and_keras_runs_it(tmp_path):
     assert process.returncode == 0, process.stderr[-900:]
     with np.load(results, allow_pickle=True) as arrays:
         found = dict(arrays)
-    upright, mirrored = keras_detections([picture]), keras_detections([picture[::-1]])
+    upright, mirrored = keras_detections([image]), keras_detections([image[::-1]])
     for loader in ("loaded", "session"):  # `tf.saved_model.load`, and as TF Serving does
         for signature in inputs:
             start = f"{loader}/{signature}/"
@@ -373,9 +373,9 @@ def test_bfloat16_network_with_float32_decoding(tmp_path):
 
     detect = tf.saved_model.load(path).signatures["image_tensor"]
     differences = []
-    for picture in exports.pictures():
-        plain = call("image_tensor", images=tf.constant(picture[None]))
-        found = {key: value.numpy()[0] for key, value in detect(tf.constant(picture[None])).items()}
+    for image in exports.images():
+        plain = call("image_tensor", images=tf.constant(image[None]))
+        found = {key: value.numpy()[0] for key, value in detect(tf.constant(image[None])).items()}
         assert abs(found["num_detections"] - plain["num_detections"][0]) <= 2
         for index in range(plain["num_detections"][0] - 2):  # the last may be others
             overlap = [

@@ -1,11 +1,11 @@
-"""`DetectionSettings`: defaults, config, ranges."""
+"""`PostProcess`: defaults, config, ranges."""
 
 import json
 
 import keras
 import pytest
 
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 
 
 def test_default_settings_are_the_papers():
@@ -17,7 +17,7 @@ def test_default_settings_are_the_papers():
         "clip_boxes": False,
         "candidates_per_class": True,
     }
-    assert DetectionSettings().get_config() == expected
+    assert PostProcess().get_config() == expected
 
 
 def test_config_equals_the_arguments():
@@ -29,7 +29,7 @@ def test_config_equals_the_arguments():
         "clip_boxes": True,
         "candidates_per_class": False,
     }
-    settings = DetectionSettings(**arguments)
+    settings = PostProcess(**arguments)
     assert settings.get_config() == arguments
     serialized = json.loads(json.dumps(keras.saving.serialize_keras_object(settings)))
     restored = keras.saving.deserialize_keras_object(serialized)
@@ -48,4 +48,4 @@ def test_config_equals_the_arguments():
 )
 def test_settings_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
-        DetectionSettings(**arguments)
+        PostProcess(**arguments)

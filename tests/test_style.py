@@ -177,6 +177,6 @@ def test_repository_names_no_foreign_place():
         try:
             text = (REPOSITORY / name).read_text(encoding="utf-8").lower()
         except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
-            continue  # pictures, weights and files deleted but not yet committed
+            continue  # images, weights and files deleted but not yet committed
         found += [f"{name}: {word!r}" for word in FORBIDDEN if word in text]
     assert not found, "\n".join(found)

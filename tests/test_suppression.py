@@ -11,7 +11,7 @@ from keras import ops
 
 from ssd_keras.boxes.nms import greedy
 from ssd_keras.models.detections_layer import Detections
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 
 pytestmark = pytest.mark.backends
 
@@ -22,7 +22,7 @@ DEFAULT_BOXES = oracle.default_boxes(
 
 
 def random_outputs():
-    """Deltas and logits of three pictures: none found, some and many."""
+    """Deltas and logits of three images: none found, some and many."""
     generator = np.random.default_rng(5)
     deltas = generator.normal(0, 0.6, (3, len(DEFAULT_BOXES), 4)).astype("float32")
     logits = generator.normal(0, 1.2, (3, len(DEFAULT_BOXES), 5)).astype("float32")
@@ -31,22 +31,22 @@ def random_outputs():
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "post_process",
     [
-        DetectionSettings(0.02, 0.4, 60, 50),
-        DetectionSettings(0.02, 0.4, 90, 50, clip_boxes=True, candidates_per_class=False),
+        PostProcess(0.02, 0.4, 60, 50),
+        PostProcess(0.02, 0.4, 90, 50, clip_boxes=True, candidates_per_class=False),
     ],
     ids=["each class", "all classes"],
 )
-def test_compiled_with_a_network(settings):
+def test_compiled_with_a_network(post_process):
     outputs = random_outputs()
     inputs = {key: keras.Input(value.shape[1:], name=key) for key, value in outputs.items()}
-    layer = Detections(DEFAULT_BOXES, settings, VARIANCES)
+    layer = Detections(DEFAULT_BOXES, post_process, VARIANCES)
     model = keras.Model(inputs, layer(inputs))
-    for pictures in (slice(0, 3), slice(1, 3)):
-        batch = {name: value[pictures] for name, value in outputs.items()}
+    for images in (slice(0, 3), slice(1, 3)):
+        batch = {name: value[images] for name, value in outputs.items()}
         found = {key: np.asarray(value) for key, value in model.predict_on_batch(batch).items()}
-        config = settings.get_config()
+        config = post_process.get_config()
         expected = oracle.detections(
             batch["box_deltas"], batch["class_logits"], DEFAULT_BOXES, VARIANCES,
             clip=config.pop("clip_boxes"), **config,
@@ -55,13 +55,13 @@ def test_compiled_with_a_network(settings):
         assert counts[-2] > 2 and counts[-1] == 50
         np.testing.assert_array_equal(found["num_detections"], counts)
         assert found["labels"].dtype == found["num_detections"].dtype == np.int32
-        for picture, detections in enumerate(expected):
+        for image, detections in enumerate(expected):
             for slot, (box, score, label) in enumerate(detections):
-                assert found["labels"][picture, slot] == label
-                assert found["scores"][picture, slot] == pytest.approx(score, abs=2e-6)
-                np.testing.assert_allclose(found["boxes"][picture, slot], box, atol=5e-6)
+                assert found["labels"][image, slot] == label
+                assert found["scores"][image, slot] == pytest.approx(score, abs=2e-6)
+                np.testing.assert_allclose(found["boxes"][image, slot], box, atol=5e-6)
             for key in ("boxes", "scores", "labels"):
-                np.testing.assert_array_equal(found[key][picture, len(detections) :], 0)
+                np.testing.assert_array_equal(found[key][image, len(detections) :], 0)
 
 
 def plain_greedy(clash, is_candidate):
@@ -93,13 +93,13 @@ def test_greedy_on_the_longest_chain():
 
 
 def test_config_equals_the_arguments():
-    settings = DetectionSettings(0.2, 0.6, 7, 3, candidates_per_class=False)
+    post_process = PostProcess(0.2, 0.6, 7, 3, candidates_per_class=False)
     boxes = [[0.0, 0.25, 0.5, 0.75], [0.5, 0.0, 1.0, 0.125]]
-    layer = Detections(boxes, settings, VARIANCES, "sigmoid", name="found")
+    layer = Detections(boxes, post_process, VARIANCES, "sigmoid", name="found")
     config = layer.get_config()
     assert config["default_boxes"] == boxes and config["variances"] == list(VARIANCES)
-    assert config["score_activation"] == "sigmoid" and config["name"] == "found"
+    assert config["activation"] == "sigmoid" and config["name"] == "found"
     restored = Detections.from_config(config)
-    assert restored.settings == settings and restored.get_config() == config
-    with pytest.raises(ValueError, match=r"^score_activation='tanh' is unknown; choose 'softmax'"):
-        Detections(boxes, score_activation="tanh")
+    assert restored.post_process == post_process and restored.get_config() == config
+    with pytest.raises(ValueError, match=r"^activation='tanh' is unknown; choose 'softmax'"):
+        Detections(boxes, activation="tanh")

@@ -1,4 +1,4 @@
-"""Generated pictures: the same everywhere, with boxes that fit what is drawn."""
+"""Generated images: the same everywhere, with boxes that fit what is drawn."""
 
 import hashlib
 import io
@@ -43,7 +43,7 @@ def test_sizes_of_the_splits():
     assert len({example.image_id for example in data.examples}) == 200
 
 
-def test_the_same_pictures_in_every_process(some):
+def test_the_same_images_in_every_process(some):
     code = (
         "import hashlib; from ssd_keras.data.readers.synthetic import draw_example\n"
         "for i in (3, 9): print(hashlib.sha256(draw_example('train', i).read()).hexdigest())"
@@ -58,24 +58,24 @@ def test_the_same_annotations_as_ever(some):
     assert fingerprint(some.examples[:20]) == "2059ac8d0e9336f3"
 
 
-def test_splits_share_no_picture():
+def test_splits_share_no_image():
     first = [load_data(f"synthetic:shapes@{name}[:5]").examples for name in ("train", "val")]
     assert not {e.read() for e in first[0]} & {e.read() for e in first[1]}
 
 
-def test_a_count_gives_the_first_pictures(some):
+def test_a_count_gives_the_first_images(some):
     few = load_data("synthetic:shapes@train[:7]")
     assert [example.image_id for example in few.examples] == [f"train_{i:04d}" for i in range(7)]
     assert fingerprint(few.examples) == fingerprint(some.examples[:7])
 
 
-def test_pictures_are_as_annotated(some):
+def test_images_are_as_annotated(some):
     for number, example in enumerate(some.examples):
-        picture = Image.open(io.BytesIO(example.read()))
-        assert picture.format == ("PNG" if number % 10 == 9 else "JPEG")
-        assert picture.mode == "RGB"
-        assert picture.size == (example.width, example.height)
-        assert min(picture.size) >= 200 and max(picture.size) <= 320
+        image = Image.open(io.BytesIO(example.read()))
+        assert image.format == ("PNG" if number % 10 == 9 else "JPEG")
+        assert image.mode == "RGB"
+        assert image.size == (example.width, example.height)
+        assert min(image.size) >= 200 and max(image.size) <= 320
 
 
 def test_objects_are_of_every_class_and_size():
@@ -128,13 +128,13 @@ def test_no_object_is_hidden_too_much():
 
 def test_shapes_stand_out_from_the_background(some):
     for example in (example for example in some.examples if len(example.labels) == 1):
-        picture = decode(example).astype(float)
+        image = decode(example).astype(float)
         x, y, width, height = example.boxes[0]
         middle = (slice(int(y + height / 2) - 3, int(y + height / 2) + 4),)
         middle += (slice(int(x + width / 2) - 3, int(x + width / 2) + 4),)
-        beside = picture[max(int(y) - 3, 0) : int(y + height) + 3]
+        beside = image[max(int(y) - 3, 0) : int(y + height) + 3]
         left = beside[:, max(int(x) - 6, 0) : max(int(x) - 1, 1)].mean(axis=(0, 1))
-        assert np.abs(picture[middle].mean(axis=(0, 1)) - left).sum() > 40
+        assert np.abs(image[middle].mean(axis=(0, 1)) - left).sum() > 40
 
 
 def test_shapes_of_other_classes_become_background(some):

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from datasets import SIZE, only_problem, picture_bytes
+from datasets import SIZE, image_bytes, only_problem
 
 from ssd_keras.data import load_data
 from ssd_keras.data.pipeline import element_dataset
@@ -13,7 +13,7 @@ from ssd_keras.data.readers.voc import VOC_CLASS_NAMES
 from ssd_keras.data.records import FileSlice
 
 WIDTH, HEIGHT = SIZE  # 100, 80
-PICTURES = [picture_bytes(), picture_bytes("PNG"), picture_bytes(quality=50)]
+IMAGES = [image_bytes(), image_bytes("PNG"), image_bytes(quality=50)]
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def needs_tfds():
 def voc_element(tfds, folder, number):
     """What tfds' own builder of VOC makes: corners from 1, divided by the sides."""
     path = folder / f"00000{number}.jpg"
-    path.write_bytes(PICTURES[number])
+    path.write_bytes(IMAGES[number])
     corners = [(11, 21, 40, 60), (1, 1, 100, 80)][: 2 - number]
     return {
         "image": path,
@@ -48,7 +48,7 @@ def voc_element(tfds, folder, number):
 
 def coco_element(tfds, folder, number):
     path = folder / f"{number}.jpg"
-    path.write_bytes(PICTURES[number])
+    path.write_bytes(IMAGES[number])
     # x 10.5, y 20, width 30, height 40 pixels
     box = tfds.features.BBox(20 / HEIGHT, 10.5 / WIDTH, 60 / HEIGHT, 40.5 / WIDTH)
     crowd = {"area": 700, "bbox": box, "label": "zebra", "is_crowd": number == 1}
@@ -56,7 +56,7 @@ def coco_element(tfds, folder, number):
 
 
 def build(folder, name, kind="tfrecord"):
-    """Prepares the set `name` with a split train of three pictures and val of one."""
+    """Prepares the set `name` with a split train of three images and val of one."""
     import tensorflow_datasets as tfds
 
     box, flag, label = tfds.features.BBoxFeature(), np.bool_, tfds.features.ClassLabel
@@ -76,7 +76,7 @@ def build(folder, name, kind="tfrecord"):
         inner = {"label": inner["label"]}
     features |= {"image": tfds.features.Image(), "objects": tfds.features.Sequence(inner)}
 
-    def pictures(self, numbers):
+    def images(self, numbers):
         for number in numbers:
             element = make(folder, number)
             if name == "flat":
@@ -84,7 +84,7 @@ def build(folder, name, kind="tfrecord"):
             yield number, element
 
     def splits(self, manager):
-        return {"train": pictures(self, range(3)), "val": pictures(self, [1])}
+        return {"train": images(self, range(3)), "val": images(self, [1])}
 
     def info(self):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
@@ -92,7 +92,7 @@ def build(folder, name, kind="tfrecord"):
     members = {"VERSION": tfds.core.Version("5.0.0"), "name": name, "pkg_dir_path": folder}
     if name == "voc":
         members["BUILDER_CONFIGS"] = [tfds.core.BuilderConfig(name="2007", version="5.0.0")]
-    members |= {"_info": info, "_split_generators": splits, "_generate_examples": pictures}
+    members |= {"_info": info, "_split_generators": splits, "_generate_examples": images}
     with tfds.core.registered.skip_registration():
         builder_type = type(name.title(), (tfds.core.GeneratorBasedBuilder,), members)
     builder = builder_type(data_dir=folder / "data", file_format=kind)
@@ -126,13 +126,13 @@ def test_a_set_is_found_by_its_name(tmp_path, monkeypatch):
     assert by_id(data)["000000"].boxes.tolist() == [[10, 20, 30, 40], [0, 0, 100, 80]]
 
 
-def test_pictures_stay_in_the_records_undecoded(tmp_path):
+def test_images_stay_in_the_records_undecoded(tmp_path):
     data = load_data(f"tfds:{build(tmp_path, 'voc')}@train")
     assert all(isinstance(example.image, FileSlice) for example in data.examples)
     for example in data.examples:
-        assert example.read() == PICTURES[int(example.image_id)]
+        assert example.read() == IMAGES[int(example.image_id)]
     found = {e["image_id"].numpy().decode(): e["image"].numpy() for e in element_dataset(data)}
-    assert found == {f"00000{number}": content for number, content in enumerate(PICTURES)}
+    assert found == {f"00000{number}": content for number, content in enumerate(IMAGES)}
 
 
 def test_coco_of_tfds_counts_pixels_from_zero(tmp_path):
@@ -150,7 +150,7 @@ def test_a_set_of_array_records_is_held_in_memory(tmp_path):
     pytest.importorskip("array_record", reason="NOT TESTED: array-record is not installed")
     data = load_data(f"tfds:{build(tmp_path, 'voc', 'array_record')}@train", bad_data="refuse")
     assert {x.image_id: x.image for x in data.examples} == {
-        f"00000{number}": content for number, content in enumerate(PICTURES)
+        f"00000{number}": content for number, content in enumerate(IMAGES)
     }
 
 
@@ -162,11 +162,11 @@ def test_splits_as_tfds_writes_them(tmp_path):
         load_data(f"tfds:{folder}@test")
 
 
-def test_a_broken_picture_is_left_out(tmp_path, monkeypatch):
-    monkeypatch.setitem(globals(), "PICTURES", [picture_bytes()[:-300], *PICTURES[1:]])
+def test_a_broken_image_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "IMAGES", [image_bytes()[:-300], *IMAGES[1:]])
     data = load_data(f"tfds:{build(tmp_path, 'voc')}@train")
     assert len(data) == 2
-    assert re.search(r"picture 000000: the JPEG file is cut off; exp", only_problem(data))
+    assert re.search(r"image 000000: the JPEG file is cut off; exp", only_problem(data))
 
 
 def test_names_that_are_no_detection_data_are_errors(tmp_path, monkeypatch):

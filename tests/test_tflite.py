@@ -9,7 +9,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import flexbuffers
 
-from ssd_keras import DetectionSettings
+from ssd_keras import PostProcess
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters.check import check_artefact
 from ssd_keras.exporters.network import hard_swish_in_parts, with_hard_swish_in_parts
@@ -20,7 +20,7 @@ from ssd_keras.presets import PRESETS
 from ssd_keras.tflite import flatbuffer
 from ssd_keras.tflite.metadata import read_labels
 
-SETTINGS = DetectionSettings(0.02, 0.4, 60, 25, clip_boxes=True)
+SETTINGS = PostProcess(0.02, 0.4, 60, 25, clip_boxes=True)
 
 
 @functools.cache
@@ -32,30 +32,30 @@ def small_model(num_classes=3):
 @functools.cache
 def calibration():
     size = small_model().image_size
-    return tuple(np.rint(resize_image(one, size).numpy()) for one in exports.pictures())
+    return tuple(np.rint(resize_image(one, size).numpy()) for one in exports.images())
 
 
 @functools.cache
 def converted(num_classes=3, **options):
     model = small_model(num_classes)
-    return tflite_model(model, settings=SETTINGS, calibration=calibration(), **options)
+    return tflite_model(model, post_process=SETTINGS, calibration=calibration(), **options)
 
 
-def outputs_of(content, picture, num_threads=2):
+def outputs_of(content, input_image, num_threads=2):
     interpreter = Interpreter(model_content=content, num_threads=num_threads)
     interpreter.allocate_tensors()
     (image,) = interpreter.get_input_details()
-    interpreter.set_tensor(image["index"], picture[None].astype(image["dtype"]))
+    interpreter.set_tensor(image["index"], input_image[None].astype(image["dtype"]))
     interpreter.invoke()
     details = interpreter.get_output_details()
     values = {one["name"]: interpreter.get_tensor(one["index"])[0] for one in details}
     return values, image, details
 
 
-def keras_detections(num_classes, picture):
+def keras_detections(num_classes, image):
     from ssd_keras.engine.detector import KerasDetector
 
-    found = KerasDetector(small_model(num_classes), SETTINGS)(picture[None])
+    found = KerasDetector(small_model(num_classes), SETTINGS)(image[None])
     return {name: values[0] for name, values in found.items()}
 
 
@@ -63,9 +63,9 @@ def keras_detections(num_classes, picture):
 @pytest.mark.parametrize("input_dtype", ["uint8", "float32"])
 def test_float32_file_gives_what_keras_gives(num_classes, input_dtype):
     content = converted(num_classes, input_dtype=input_dtype)
-    for picture in calibration()[:2]:
-        expected = keras_detections(num_classes, picture)
-        found, image, details = outputs_of(content, picture)
+    for input_image in calibration()[:2]:
+        expected = keras_detections(num_classes, input_image)
+        found, image, details = outputs_of(content, input_image)
         assert image["dtype"] == np.dtype(input_dtype)
         assert image["name"] == "images" and image["shape"].tolist() == [1, 64, 96, 3]
         count = int(expected["num_detections"])
@@ -98,9 +98,9 @@ def test_threads_change_nothing(quantize):
 def test_quantised_files_find_the_best_of_keras(quantize):
     content = converted(quantize=quantize)
     assert len(content) < 0.8 * len(converted())
-    for picture in calibration():
-        expected = keras_detections(3, picture)
-        found, image, _ = outputs_of(content, picture)
+    for input_image in calibration():
+        expected = keras_detections(3, input_image)
+        found, image, _ = outputs_of(content, input_image)
         assert image["dtype"] == np.uint8
         np.testing.assert_array_equal(found["detection_classes"] % 1, 0)
         best = expected["boxes"][0]
@@ -126,11 +126,11 @@ def test_a_byte_is_one_step_of_the_int8_input(name):
     preprocessor, step, zeros = PREPROCESSORS[name]
     model = SSD.from_config({**small_model().get_config(), "preprocessor": preprocessor})
     model.set_weights(small_model().get_weights())
-    picture = calibration()[0]
+    input_image = calibration()[0]
     content = tflite_model(model, "int8", "none", calibration=calibration())
-    found, image, _ = outputs_of(content, picture)
+    found, image, _ = outputs_of(content, input_image)
     assert image["quantization"][0] == pytest.approx(step) and image["quantization"][1] in zeros
-    deltas = model.predict_on_batch(picture[None])["box_deltas"][0]
+    deltas = model.predict_on_batch(input_image[None])["box_deltas"][0]
     assert np.corrcoef(found["box_deltas"].ravel(), deltas.ravel())[0, 1] > 0.99
 
 
@@ -153,8 +153,8 @@ def test_hard_swish_is_in_parts_in_int8_alone():
     model.set_weights(small_model().get_weights())
 
     parts = with_hard_swish_in_parts(model)
-    picture = exports.pictures()[0][None, :64, :96].astype("float32")
-    outputs, expected = parts.predict_on_batch(picture), model.predict_on_batch(picture)
+    image = exports.images()[0][None, :64, :96].astype("float32")
+    outputs, expected = parts.predict_on_batch(image), model.predict_on_batch(image)
     assert np.ptp(expected["class_logits"]) > 0.1
     for name, values in expected.items():
         np.testing.assert_allclose(outputs[name], values, rtol=1e-3, atol=1e-3 * np.ptp(values))
@@ -184,9 +184,9 @@ def test_operator_form_has_the_operator_with_these_options():
 
 
 def test_raw_form_gives_deltas_and_probabilities():
-    picture = calibration()[0]
-    outputs = small_model().predict_on_batch(picture[None])
-    found, _, details = outputs_of(converted(post_processing="none"), picture)
+    image = calibration()[0]
+    outputs = small_model().predict_on_batch(image[None])
+    found, _, details = outputs_of(converted(post_processing="none"), image)
     assert [one["name"] for one in details] == list(RAW_OUTPUTS)
     np.testing.assert_allclose(found["box_deltas"], outputs["box_deltas"][0], atol=2e-4)
     exponents = np.exp(outputs["class_logits"][0].astype("float64"))
@@ -207,7 +207,7 @@ def test_every_buffer_lies_at_a_multiple_of_16():
 
 
 def test_the_same_model_gives_the_same_bytes_and_its_labels():
-    assert tflite_model(small_model(), settings=SETTINGS) == converted()
+    assert tflite_model(small_model(), post_process=SETTINGS) == converted()
     assert read_labels(converted()) == ("class 0", "class 1", "class 2")
 
 
@@ -217,7 +217,7 @@ def test_the_same_model_gives_the_same_bytes_and_its_labels():
         ({"quantize": "int4"}, "quantize='int4' is unknown; choose one of none, float16"),
         ({"post_processing": "nms"}, "post_processing='nms' is unknown; choose one of builtin"),
         ({"input_dtype": "int8"}, "input_dtype='int8' is unknown; choose one of uint8, float32"),
-        ({"quantize": "int8"}, "int8 needs pictures to calibrate on; pass calibration data"),
+        ({"quantize": "int8"}, "int8 needs images to calibrate on; pass calibration data"),
         (
             {"quantize": "int8", "calibration": [np.zeros((8, 9, 3))]},
             r"shape \(8, 9, 3\); expected \(64, 96, 3\)",
@@ -243,14 +243,14 @@ def test_mediapipe_detects_what_keras_detects(options, tmp_path):
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision
 
-    picture = calibration()[1].astype("uint8")
+    input_image = calibration()[1].astype("uint8")
     path = tmp_path / "model.tflite"
     path.write_bytes(converted(**options))
     wanted = vision.ObjectDetectorOptions(BaseOptions(str(path)), max_results=3)
     with vision.ObjectDetector.create_from_options(wanted) as detector:
-        image = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(picture))
+        image = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(input_image))
         found = detector.detect(image).detections
-    expected = keras_detections(3, picture.astype("float32"))
+    expected = keras_detections(3, input_image.astype("float32"))
     assert len(found) == 3
     best = found[0]
     ymin, xmin, ymax, xmax = expected["boxes"][0] * [64, 96, 64, 96]
@@ -274,8 +274,8 @@ def test_every_preset_agrees_with_keras(name, tmp_path):
     model = exports.lively_model(name, is_deep=True)
     path = tmp_path / "model.tflite"
     path.write_bytes(tflite_model(model))
-    pictures = exports.pictures(2)
-    report = check_artefact(str(path), model, pictures, model.detection_settings, "none")
+    images = exports.images(2)
+    report = check_artefact(str(path), model, images, model.post_process, "none")
     assert report.num_compared > 5
 
 
@@ -294,9 +294,9 @@ DEEP = {
 def test_every_preset_follows_keras_in_int8(name, tmp_path):
     of_deltas, of_scores = DEEP.get(name, (0.99, 0.99))
     model = exports.lively_model(name, is_deep=True)
-    resized = [np.rint(resize_image(one, model.image_size).numpy()) for one in exports.pictures()]
+    resized = [np.rint(resize_image(one, model.image_size).numpy()) for one in exports.images()]
     whole, _, _ = outputs_of(tflite_model(model, "int8", calibration=resized), resized[0])
-    assert 0 < whole["num_detections"] <= model.detection_settings.max_detections
+    assert 0 < whole["num_detections"] <= model.post_process.max_detections
     raw = tflite_model(model, "int8", "none", calibration=resized)
     found, _, _ = outputs_of(raw, resized[0])
     expected = model.predict_on_batch(resized[0][None])

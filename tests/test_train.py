@@ -256,7 +256,7 @@ def test_resume_of_a_finished_run_returns_at_once(uninterrupted, monkeypatch):
 # What ends it
 
 
-def test_a_picture_damaged_between_its_ends_is_named(tmp_path):
+def test_an_image_damaged_between_its_ends_is_named(tmp_path):
     """Readers look at both ends of a file; this damage shows only when it is decoded."""
     from PIL import Image
 
@@ -270,9 +270,9 @@ def test_a_picture_damaged_between_its_ends_is_named(tmp_path):
     (tmp_path / "bad.png").write_bytes(data)
     bad = dataclasses.replace(good, image=str(tmp_path / "bad.png"), height=80, width=80)
     examples = (good, bad) * 4
-    pictures = DetectionData(train_data().class_names, examples)
-    with pytest.raises(ValueError, match=r"bad\.png: the picture cannot be decoded \(.*replace"):
-        train(recipe(), pictures, None, str(tmp_path / "run"))
+    images = DetectionData(train_data().class_names, examples)
+    with pytest.raises(ValueError, match=r"bad\.png: the image cannot be decoded \(.*replace"):
+        train(recipe(), images, None, str(tmp_path / "run"))
 
 
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path):

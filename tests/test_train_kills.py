@@ -200,7 +200,7 @@ def fill_disk_after(epoch, disk, monkeypatch):
 
 
 def plant_nan_in_step(step, monkeypatch):
-    """Makes the pictures of one step, counted from 0, something that is no number."""
+    """Makes the images of one step, counted from 0, something that is no number."""
     training_dataset = train_module.training_dataset
 
     def poisoned(*arguments, start_step, **options):
@@ -217,9 +217,7 @@ def plant_nan_in_step(step, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_full_disk_and_a_picture_of_nan_leave_the_last_state(
-    uninterrupted, tmp_path, monkeypatch
-):
+def test_a_full_disk_and_an_image_of_nan_leave_the_last_state(uninterrupted, tmp_path, monkeypatch):
     """Both strike in epoch 4, one after the other; the last state is of epoch 2."""
     run = tmp_path / "run"
 
@@ -254,32 +252,32 @@ def test_an_output_that_cannot_be_made_is_told_before_the_training(tmp_path, mon
     assert os.listdir(tmp_path) == ["file"]
 
 
-# Pictures that go bad
+# Images that go bad
 
 
-def test_a_picture_that_vanishes_ends_the_training(tmp_path, monkeypatch):
+def test_an_image_that_vanishes_ends_the_training(tmp_path, monkeypatch):
     spec, run = trainings.write_voc(tmp_path / "voc", count=32), tmp_path / "run"
-    picture = tmp_path / "voc/JPEGImages/p7.jpg"
+    image = tmp_path / "voc/JPEGImages/p7.jpg"
     write_text = RunDirectory.write_text
 
     def take_away(self, name, text):
         write_text(self, name, text)
         if name == "state.json":
-            picture.unlink(missing_ok=True)
+            image.unlink(missing_ok=True)
 
     monkeypatch.setattr(RunDirectory, "write_text", take_away)
     message = (
-        r"^.*p7\.jpg: the picture cannot be read \(No such file or directory\); replace the "
+        r"^.*p7\.jpg: the image cannot be read \(No such file or directory\); replace the "
         r"file, or take it out of the data\.$"
     )
-    # Pictures are read ahead: how many epochs it takes until one is missed is not known.
+    # Images are read ahead: how many epochs it takes until one is missed is not known.
     with pytest.raises(ValueError, match=message):
         train(recipe(epochs=50, validate_every=1), load_data(spec), None, str(run))
     epoch = state_epoch(run)
     assert 1 <= epoch < 50 and steps_of(run / f"state-{epoch}.keras") == epoch * STEPS_PER_EPOCH
-    # What is loaded now has one picture less, and says so.
+    # What is loaded now has one image less, and says so.
     data = load_data(spec)
-    assert len(data) == 31 and [problem.file for problem in data.problems] == [str(picture)]
+    assert len(data) == 31 and [problem.file for problem in data.problems] == [str(image)]
 
 
 def test_weights_that_are_no_numbers_are_never_saved():

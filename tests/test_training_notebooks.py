@@ -11,8 +11,8 @@ from notebooks import ROOT, assert_is_kept_clean, execute, outputs, printed
 from PIL import Image
 
 FOLDER = ROOT / "training" / "notebooks"
-PAPER, TRAIN = FOLDER / "the_paper_in_code.ipynb", FOLDER / "train_on_your_own_pictures.ipynb"
-FEWER = {"PICTURES": 48, "VALIDATION_PICTURES": 8, "EPOCHS": 2}
+PAPER, TRAIN = FOLDER / "the_paper_in_code.ipynb", FOLDER / "train_on_your_own_images.ipynb"
+FEWER = {"IMAGES": 48, "VALIDATION_IMAGES": 8, "EPOCHS": 2}
 KEEP_PAPER = """
 np.savez("values.npz", hand=[box_loss, class_loss], losses=losses, default_hand=by_hand,
          default=in_model, kept=kept, objects=len(labels), counts=counts)
@@ -24,7 +24,7 @@ np.savez("values.npz", losses=history.history["loss"], val_AP=history.history["v
 """
 # Of the paper and its program, not of this code.
 CONSTANTS = {
-    "picture's sides": (300, 300),
+    "image's sides": (300, 300),
     "mean colour (red, green, blue)": (123, 117, 104),
     "first scale of conv4_3": 20,
     "sizes of default boxes": (30, 60, 111, 162, 213, 264, 315),
@@ -45,7 +45,7 @@ CONSTANTS = {
     "weight decay": 5e-4,
     "smallest score": 0.01,
     "IoU of suppression": 0.45,
-    "detections of a picture": 200,
+    "detections of an image": 200,
 }
 
 
@@ -61,10 +61,10 @@ def run(path, tmp_path_factory, last_cell, fewer=None):
         return notebook, dict(file), folder
 
 
-def assert_shows_pictures(notebook, names):
-    pictures = outputs(notebook, "image/png")
-    assert list(pictures) == names
-    for content in pictures.values():
+def assert_shows_images(notebook, names):
+    images = outputs(notebook, "image/png")
+    assert list(images) == names
+    for content in images.values():
         image = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB"))
         assert min(image.shape[:2]) > 150 and image.std() > 10
 
@@ -91,8 +91,8 @@ def test_paper_table_has_the_paper_s_constants_and_their_places(paper):
     assert all((ROOT / "ssd_keras" / file).is_file() for *_, file in rows)
 
 
-def test_paper_shows_its_pictures(paper):
-    assert_shows_pictures(paper[0], ["picture", "default-shapes", "match", "mining", "detect"])
+def test_paper_shows_its_images(paper):
+    assert_shows_images(paper[0], ["image", "default-shapes", "match", "mining", "detect"])
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +104,11 @@ def test_training_finds_the_planted_mistakes_and_mends_a_copy(training):
     notebook, values, folder = training
     text = printed(notebook, "check")
     assert re.search(r"boxes with swapped corners: 1\n.*train_0001\.xml", text)
-    assert re.search(r"broken pictures: 1\n.*train_0000\.jpg: the JPEG file is cut off", text)
+    assert re.search(r"broken images: 1\n.*train_0000\.jpg: the JPEG file is cut off", text)
     assert re.search(r"train that are in val too: 1\n.*val_0000\.jpg: is .*train_0002", text)
-    # Without the broken picture and the copy.
-    assert values["sizes"].tolist() == [FEWER["PICTURES"] - 2, FEWER["VALIDATION_PICTURES"]]
-    assert (folder / "pictures/JPEGImages/train_0000.jpg").stat().st_size == 2000
+    # Without the broken image and the copy.
+    assert values["sizes"].tolist() == [FEWER["IMAGES"] - 2, FEWER["VALIDATION_IMAGES"]]
+    assert (folder / "images/JPEGImages/train_0000.jpg").stat().st_size == 2000
     assert not (folder / "cleaned/JPEGImages/train_0000.jpg").exists()
 
 
@@ -123,4 +123,4 @@ def test_training_learns_evaluates_and_shows_its_mistakes(training):
     assert re.search(r"^\| localisation \| .* \| \d+ \| \d\.\d{3} \|$", costs, re.M)
     report = (folder / "report" / "report.html").read_text(encoding="utf-8")
     assert report.count("data:image/") >= 6
-    assert_shows_pictures(notebook, ["sheet", "fit", "mistakes", "predict"])
+    assert_shows_images(notebook, ["sheet", "fit", "mistakes", "predict"])

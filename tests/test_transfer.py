@@ -20,8 +20,8 @@ def old_model():
 
 
 def outputs_of(model, seed=0):
-    pictures = np.random.default_rng(seed).integers(0, 256, (2, 64, 96, 3)).astype("float32")
-    return model.predict_on_batch(pictures)
+    images = np.random.default_rng(seed).integers(0, 256, (2, 64, 96, 3)).astype("float32")
+    return model.predict_on_batch(images)
 
 
 def test_known_classes_by_name_and_alias():
@@ -49,7 +49,7 @@ def test_everything_else_of_the_model_stays():
     old = old_model()
     new = with_classes(old, ["one"])
     expected = {**old.get_config(), "class_names": ["one"]}
-    for name in ("default_boxes", "image_size", "preprocessor", "detection_settings", "style"):
+    for name in ("default_boxes", "image_size", "preprocessor", "post_process", "style"):
         assert new.get_config()[name] == expected[name]
     assert isinstance(new, SSD) and not new.compiled
     assert outputs_of(new)["class_logits"].shape[-1] == 2
@@ -57,32 +57,32 @@ def test_everything_else_of_the_model_stays():
 
 def test_another_size_keeps_weights_and_grows_default_boxes():
     old = old_model()
-    sizes = old.default_box_spec.sizes
+    sizes = old.default_boxes.sizes
     new = with_classes(old, OLD, image_size=(96, 160))
     # Sides of 64 and 96: the shorter one grows by a half.
-    assert new.default_box_spec.sizes == pytest.approx([1.5 * size for size in sizes])
+    assert new.default_boxes.sizes == pytest.approx([1.5 * size for size in sizes])
     built = from_preset(
         "ssd192_small_shapes", OLD, image_size=(96, 160), width=4, sizes=[1.5 * x for x in sizes]
     )
     built.set_weights(old.get_weights())
-    np.testing.assert_allclose(new.default_boxes, built.default_boxes, atol=1e-6)
-    pictures = np.random.default_rng(1).integers(0, 256, (2, 96, 160, 3)).astype("float32")
-    expected = built.predict_on_batch(pictures)
-    for name, values in new.predict_on_batch(pictures).items():
+    np.testing.assert_allclose(new.default_box_array, built.default_box_array, atol=1e-6)
+    images = np.random.default_rng(1).integers(0, 256, (2, 96, 160, 3)).astype("float32")
+    expected = built.predict_on_batch(images)
+    for name, values in new.predict_on_batch(images).items():
         np.testing.assert_allclose(values, expected[name], atol=1e-5)
 
 
 def test_other_default_boxes_at_the_same_size(tmp_path):
     old = old_model()
-    sizes = [10 + 10 * index for index in range(len(old.default_box_spec.sizes))]
+    sizes = [10 + 10 * index for index in range(len(old.default_boxes.sizes))]
     old.save(tmp_path / "old.keras")
     recipe = TrainRecipe(
         preset=str(tmp_path / "old.keras"), steps=1, model_options={"sizes": sizes}
     )
     new = initial_model(recipe, OLD)
-    assert new.default_box_spec.sizes == tuple(sizes) and new.image_size == (64, 96)
+    assert new.default_boxes.sizes == tuple(sizes) and new.image_size == (64, 96)
     # The second box of the first cell is sqrt(10 * 20) = 14.142 pixels wide and high.
-    height, width = (new.default_boxes[1, 2:] - new.default_boxes[1, :2]) * (64, 96)
+    height, width = (new.default_box_array[1, 2:] - new.default_box_array[1, :2]) * (64, 96)
     assert (height, width) == pytest.approx((14.142, 14.142), abs=1e-3)
     for name, values in outputs_of(new).items():
         np.testing.assert_array_equal(values, outputs_of(old)[name])
@@ -90,16 +90,16 @@ def test_other_default_boxes_at_the_same_size(tmp_path):
 
 def test_square_of_the_first_map_and_steps_follow():
     spec = DefaultBoxes((20, 40, 60), ((2,), (2,)), steps=(8, 16), first_square=10)
-    old = SSD(small_trunk((32, 32)), spec, ["cat"], (32, 32))
+    old = SSD(small_backbone((32, 32)), spec, ["cat"], (32, 32))
     new = with_classes(old, ["cat"], image_size=(64, 48))
     # The shorter side grows from 32 to 48.
-    assert (new.default_box_spec.first_square, new.default_box_spec.sizes) == (15, (30, 60, 90))
-    assert new.default_box_spec.steps is None
-    kept = with_classes(old, ["cat"], sizes=(40, 50, 60)).default_box_spec
+    assert (new.default_boxes.first_square, new.default_boxes.sizes) == (15, (30, 60, 90))
+    assert new.default_boxes.steps is None
+    kept = with_classes(old, ["cat"], sizes=(40, 50, 60)).default_boxes
     assert (kept.first_square, kept.steps) == (20, (8, 16))
 
 
-def small_trunk(image_size):
+def small_backbone(image_size):
     image = keras.Input((*image_size, 3))
     first = keras.layers.Conv2D(4, 3, 8, padding="same")(image)
     return keras.Model(image, [first, keras.layers.Conv2D(4, 3, 2, padding="same")(first)])
@@ -115,12 +115,12 @@ def test_unknown_choices_are_told():
 def test_a_recipe_starts_from_a_trained_model(tmp_path):
     path = str(tmp_path / "old.keras")
     old_model().save(path)
-    recipe = TrainRecipe(preset=path, steps=4, trunk_rate=0.0)
+    recipe = TrainRecipe(preset=path, steps=4, backbone_learning_rate=0.0)
     model = build_model(recipe, NEW, total_steps=4)
     wanted = outputs_of(with_classes(old_model(), NEW))
     for name, values in outputs_of(model).items():
         np.testing.assert_allclose(values, wanted[name], atol=1e-6)
-    assert model.class_names == NEW and model.trunk.trainable_variables == []
+    assert model.class_names == NEW and model.backbone.trainable_variables == []
     with pytest.raises(ValueError, match=r"precision='mixed_bfloat16' cannot be had from '.*old"):
         initial_model(recipe.replace(precision="mixed_bfloat16"), NEW)
     with pytest.raises(ValueError, match=r"model_options has 'width', but '.*old\.keras' is a"):
@@ -129,14 +129,18 @@ def test_a_recipe_starts_from_a_trained_model(tmp_path):
         recipe.replace(preset="gone.keras")
 
 
-def change_by_a_step(path, trunk_rate, optimizer):
+def change_by_a_step(path, backbone_learning_rate, optimizer):
     """What one training step adds to each weight, by path."""
     recipe = TrainRecipe(
-        preset=path, steps=4, trunk_rate=trunk_rate, optimizer=optimizer, weight_decay=0.0
+        preset=path,
+        steps=4,
+        backbone_learning_rate=backbone_learning_rate,
+        optimizer=optimizer,
+        weight_decay=0.0,
     )
     model = build_model(recipe, NEW, total_steps=4)
     rng = np.random.default_rng(1)
-    count = len(model.default_boxes)
+    count = len(model.default_box_array)
     labels = rng.integers(0, 5, (2, count)).astype("int32")
     deltas = rng.normal(size=(2, count, 4))
     targets = {
@@ -145,24 +149,24 @@ def change_by_a_step(path, trunk_rate, optimizer):
     }
     before = {x.path: np.array(x) for x in model.variables}
     model.train_on_batch(rng.integers(0, 256, (2, 64, 96, 3)).astype("float32"), targets)
-    trunk = {x.path for x in model.trunk.variables}
+    backbone = {x.path for x in model.backbone.variables}
     changes = {x.path: np.array(x) - before[x.path] for x in model.variables}
-    return changes, trunk
+    return changes, backbone
 
 
 @pytest.mark.parametrize("optimizer", ["caffe_sgd", "adamw"])
-def test_the_trunk_learns_at_its_own_rate(optimizer, tmp_path):
+def test_the_backbone_learns_at_its_own_rate(optimizer, tmp_path):
     path = str(tmp_path / "old.keras")
     old_model().save(path)
-    changes, trunk = change_by_a_step(path, 1.0, optimizer)
+    changes, backbone = change_by_a_step(path, 1.0, optimizer)
     slow, _ = change_by_a_step(path, 0.25, optimizer)
     frozen, _ = change_by_a_step(path, 0.0, optimizer)
-    assert len(trunk) > 10 and len(changes) > len(trunk) + 10
+    assert len(backbone) > 10 and len(changes) > len(backbone) + 10
     for name, change in changes.items():
         assert np.abs(change).max() > 0
-        if name in trunk:
+        if name in backbone:
             assert np.abs(frozen[name]).max() == 0, name  # statistics too
-        is_slow = name in trunk and "moving" not in name
+        is_slow = name in backbone and "moving" not in name
         scale = 0.25 if is_slow else 1.0
         np.testing.assert_allclose(slow[name], scale * change, rtol=2e-3, atol=2e-6, err_msg=name)
 

@@ -1,4 +1,4 @@
-"""Trunks: shapes, parameters as published, weights that move without a change of the outputs."""
+"""Backbones: shapes, parameters as published, weights that move without a change of the outputs."""
 
 import keras
 import numpy as np
@@ -19,11 +19,11 @@ def trainable(model) -> int:
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
-def feature_shapes(trunk) -> list[tuple]:
-    return [feature_map.shape[1:] for feature_map in trunk.outputs]
+def feature_shapes(backbone) -> list[tuple]:
+    return [feature_map.shape[1:] for feature_map in backbone.outputs]
 
 
-def pictures(size: int = 64, channels: int = 3) -> np.ndarray:
+def make_images(size: int = 64, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(2).normal(size=(2, size, size, channels)).astype("float32")
 
 
@@ -58,22 +58,22 @@ def randomize(model, seed: int = 4) -> None:
 
 
 def test_vgg16_gives_the_papers_maps():
-    trunk = vgg16((300, 300))
-    assert feature_shapes(trunk) == [(38, 38, 512), (19, 19, 1024)]
-    names = [layer.name for layer in trunk.layers if isinstance(layer, layers.Conv2D)]
+    backbone = vgg16((300, 300))
+    assert feature_shapes(backbone) == [(38, 38, 512), (19, 19, 1024)]
+    names = [layer.name for layer in backbone.layers if isinstance(layer, layers.Conv2D)]
     assert names == [
         "conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3",
         "conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3", "fc6", "fc7",
     ]  # fmt: skip
-    fc6, pool5 = trunk.get_layer("fc6"), trunk.get_layer("pool5")
+    fc6, pool5 = backbone.get_layer("fc6"), backbone.get_layer("pool5")
     assert (fc6.kernel_size, fc6.dilation_rate) == ((3, 3), (6, 6))
     assert (pool5.pool_size, pool5.strides) == ((3, 3), (1, 1))
 
 
 def test_full_vgg16_of_the_ablation():
-    trunk = vgg16((300, 300), atrous=False)
-    assert feature_shapes(trunk) == [(38, 38, 512), (19, 19, 512), (10, 10, 4096)]
-    fc6 = trunk.get_layer("fc6")
+    backbone = vgg16((300, 300), atrous=False)
+    assert feature_shapes(backbone) == [(38, 38, 512), (19, 19, 512), (10, 10, 4096)]
+    fc6 = backbone.get_layer("fc6")
     assert (fc6.kernel_size, fc6.dilation_rate) == ((7, 7), (1, 1))
 
 
@@ -82,12 +82,12 @@ def test_ablation_without_atrous_keeps_the_default_boxes():
     model = ssd_vgg16((300, 300), ["cat"], SIZES, atrous=False)
     assert [rows for rows, _ in model.feature_sizes] == [38, 19, 10, 5, 3, 1]
     np.testing.assert_array_equal(
-        model.default_boxes, ssd_vgg16((300, 300), ["cat"], SIZES).default_boxes
+        model.default_box_array, ssd_vgg16((300, 300), ["cat"], SIZES).default_box_array
     )
 
 
 def test_conv4_3_is_normalised_to_length_20():
-    images = 50 * pictures(32)
+    images = 50 * make_images(32)
     fine, _ = outputs(vgg16((32, 32)), images)
     np.testing.assert_allclose(np.linalg.norm(fine, axis=-1), np.full((2, 4, 4), 20.0), rtol=1e-4)
     fine, _ = outputs(vgg16((32, 32), normalize=False), images)
@@ -106,10 +106,10 @@ def random_imagenet():
 @pytest.mark.parametrize("atrous", [True, False])
 def test_vgg16_takes_over_imagenet(monkeypatch, random_imagenet, atrous):
     monkeypatch.setattr(keras.applications, "VGG16", lambda weights: random_imagenet)
-    trunk = vgg16((64, 64), atrous, weights="imagenet")
+    backbone = vgg16((64, 64), atrous, weights="imagenet")
 
     def weights(layer):
-        return (keras.ops.convert_to_numpy(weight) for weight in trunk.get_layer(layer).weights)
+        return (keras.ops.convert_to_numpy(weight) for weight in backbone.get_layer(layer).weights)
 
     def imagenet(layer):
         return random_imagenet.get_layer(layer).get_weights()
@@ -152,7 +152,7 @@ def test_ssd300_has_torchvisions_parameters():
     assert trainable(ssd_vgg16((300, 300), NINETY, SIZES)) == 35_641_826
 
 
-def test_maps_of_the_other_trunks():
+def test_maps_of_the_other_backbones():
     assert feature_shapes(resnet18((300, 300))) == [(38, 38, 256)]
     assert feature_shapes(resnet50((300, 300))) == [(38, 38, 1024)]
     assert feature_shapes(mobilenet_v3_large((320, 320))) == [(20, 20, 672), (10, 10, 480)]
@@ -180,7 +180,7 @@ def test_folding_batch_norm_keeps_the_outputs():
     )
     randomize(network)
     folded = fold_batch_norm(network)
-    assert_same_outputs(folded, network, pictures(), atol=1e-4, rtol=1e-4)
+    assert_same_outputs(folded, network, make_images(), atol=1e-4, rtol=1e-4)
     # 52 convolutions: a kernel and four vectors of statistics each become a kernel and a bias.
     assert (len(network.weights), len(folded.weights)) == (52 * 5, 52 * 2)
     kinds = {type(layer).__name__ for layer in folded.layers}
@@ -196,7 +196,7 @@ def test_folding_respects_biases_and_missing_scales():
     x = layers.Conv2D(4, 1)(x)
     network = keras.Model(image, layers.BatchNormalization(center=False)(x))
     randomize(network)
-    assert_same_outputs(fold_batch_norm(network), network, pictures(8), atol=1e-5)
+    assert_same_outputs(fold_batch_norm(network), network, make_images(8), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -223,8 +223,8 @@ def test_restriding_keeps_the_weights():
         np.testing.assert_array_equal(found, wanted)
     built = basic_resnet((64, 64), 18, num_stages=3, strides=(1, 2, 1))
     built.set_weights(network.get_weights())
-    assert_same_outputs(finer, built, pictures(), atol=1e-5)
-    with pytest.raises(ValueError, match=r"trunk 'resnet18' has no layer 'conv9' to change"):
+    assert_same_outputs(finer, built, make_images(), atol=1e-5)
+    with pytest.raises(ValueError, match=r"backbone 'resnet18' has no layer 'conv9' to change"):
         restride(network, {"conv9": 1})
 
 
@@ -257,14 +257,14 @@ def test_imagenet_out_of_reach_is_an_error(monkeypatch, name, build):
     assert "\n" not in str(caught.value)
 
 
-def test_trunks_without_imagenet_say_so():
+def test_backbones_without_imagenet_say_so():
     with pytest.raises(ValueError, match=r"no ImageNet weights of MobileNetV3-Large with the red"):
         mobilenet_v3_large((64, 64), "imagenet")
     with pytest.raises(ValueError, match=r"depth=34 is unknown; choose 18 or 50"):
         ssd_resnet((300, 300), ["cat"], SIZES, depth=34)
 
 
-TRUNKS = {
+BACKBONES = {
     "resnet18": lambda weights: resnet18((64, 64), weights),
     "resnet50": lambda weights: resnet50((64, 64), weights),
     "mobilenet_v2": lambda weights: mobilenet_v2((64, 64), alpha=0.35, weights=weights),
@@ -276,25 +276,27 @@ TRUNKS = {
 }
 
 
-@pytest.mark.parametrize("name", TRUNKS)
-def test_saved_trunk_gives_the_same_features(tmp_path, name):
-    trunk = TRUNKS[name](None)
-    randomize(trunk)
-    path = str(tmp_path / "trunk.weights.h5")
-    trunk.save_weights(path)
-    assert_same_outputs(TRUNKS[name](path), trunk, pictures(), atol=0)
+@pytest.mark.parametrize("name", BACKBONES)
+def test_saved_backbone_gives_the_same_features(tmp_path, name):
+    backbone = BACKBONES[name](None)
+    randomize(backbone)
+    path = str(tmp_path / "backbone.weights.h5")
+    backbone.save_weights(path)
+    assert_same_outputs(BACKBONES[name](path), backbone, make_images(), atol=0)
 
 
-def test_whole_model_file_serves_as_trunk_weights(tmp_path):
-    trunk = mobilenet_v2((64, 64), alpha=0.35)
-    randomize(trunk)
-    trunk.save(tmp_path / "trunk.keras")
-    again = mobilenet_v2((64, 64), alpha=0.35, weights=tmp_path / "trunk.keras")
-    assert_same_outputs(again, trunk, pictures(), atol=0)
+def test_whole_model_file_serves_as_backbone_weights(tmp_path):
+    backbone = mobilenet_v2((64, 64), alpha=0.35)
+    randomize(backbone)
+    backbone.save(tmp_path / "backbone.keras")
+    again = mobilenet_v2((64, 64), alpha=0.35, weights=tmp_path / "backbone.keras")
+    assert_same_outputs(again, backbone, make_images(), atol=0)
 
 
 def test_wrong_weights_are_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"trunk weights '.*none.weights.h5' do not exist"):
+    with pytest.raises(
+        FileNotFoundError, match=r"backbone weights '.*none.weights.h5' do not exist"
+    ):
         resnet18((64, 64), str(tmp_path / "none.weights.h5"))
     text = tmp_path / "text.weights.h5"
     text.write_text("no weights")
@@ -324,14 +326,14 @@ def test_feature_extractor_suggests_layers():
     with pytest.raises(
         ValueError,
         # the last layers of the maps of 48, 24, 12, 6 and 3 cells
-        match=r"the trunk '\S+' has no layer 'block_6'; choose from those with a feature map, for "
+        match=r"the backbone '\S+' has no layer 'block_6'; choose from those with a feature map, for "
         r"example block_1_expand_relu, block_3_expand_relu, block_6_expand_relu, "
         r"block_13_expand_relu, out_relu\.",
     ):
         feature_extractor(network, ["block_3_expand_relu", "block_6"])
     with pytest.raises(
         ValueError,
-        match=r"layer 'predictions' of the trunk '\S+' gives no feature map \[B, H, W, C\] but "
+        match=r"layer 'predictions' of the backbone '\S+' gives no feature map \[B, H, W, C\] but "
         r"\(None, 1000\); name another",
     ):
         feature_extractor(network, ["predictions"])
@@ -339,11 +341,11 @@ def test_feature_extractor_suggests_layers():
 
 def test_feature_extractor_gives_the_named_layers_in_order():
     network = basic_resnet((64, 64), 18, num_stages=2)
-    trunk = feature_extractor(network, ["conv2_block2_out", "conv3_block2_out"], name="mine")
-    assert trunk.name == "mine"
-    assert feature_shapes(trunk) == [(16, 16, 64), (8, 8, 128)]
-    coarse = outputs(network, pictures())[0]
-    np.testing.assert_allclose(outputs(trunk, pictures())[1], coarse, atol=1e-5)
+    backbone = feature_extractor(network, ["conv2_block2_out", "conv3_block2_out"], name="mine")
+    assert backbone.name == "mine"
+    assert feature_shapes(backbone) == [(16, 16, 64), (8, 8, 128)]
+    coarse = outputs(network, make_images())[0]
+    np.testing.assert_allclose(outputs(backbone, make_images())[1], coarse, atol=1e-5)
 
 
 NETWORKS = {
@@ -369,8 +371,8 @@ def test_build_ssd_on_any_network(tmp_path, name):
     model = build_ssd(network, feature_layers, ["cat", "dog"], smallest=0.2, largest=0.8)
     assert model.feature_sizes == feature_sizes
     # Six maps are wanted, but the fourth is one cell; 20 % to 80 % of 96 pixels in steps of 20 %.
-    assert model.default_box_spec.sizes == pytest.approx((19.2, 38.4, 57.6, 76.8, 96.0))
-    assert len(model.default_boxes) == 6 * (48 + 12 + 4 + 1)
+    assert model.default_boxes.sizes == pytest.approx((19.2, 38.4, 57.6, 76.8, 96.0))
+    assert len(model.default_box_array) == 6 * (48 + 12 + 4 + 1)
     images = np.random.default_rng(6).integers(0, 256, (2, 96, 128, 3)).astype("uint8")
     model.save(tmp_path / "model.keras")
     found = keras.models.load_model(tmp_path / "model.keras")(images)
@@ -389,7 +391,7 @@ def test_build_ssd_needs_a_fixed_size():
 
 def test_running_statistics_of_mobilenet_v2_follow_within_a_small_training():
     # After 300 steps 0.97 keeps 1e-4 of the start; Keras' own 0.999 keeps 74 %.
-    trunk = mobilenet_v2((64, 64), batch_norm=True)
-    found = {layer.momentum for layer in trunk.layers if hasattr(layer, "momentum")}
+    backbone = mobilenet_v2((64, 64), batch_norm=True)
+    found = {layer.momentum for layer in backbone.layers if hasattr(layer, "momentum")}
     assert found == {0.97}
-    assert keras.models.clone_model(trunk).get_layer("bn_Conv1").momentum == 0.97
+    assert keras.models.clone_model(backbone).get_layer("bn_Conv1").momentum == 0.97

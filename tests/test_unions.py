@@ -71,7 +71,7 @@ def test_relabel_knows_aliases_and_tells_the_others(tmp_path):
 
 
 def voc_years(root):
-    """VOC 2007 and 2012 in small: both have a picture 000001."""
+    """VOC 2007 and 2012 in small: both have an image 000001."""
     year07 = write_voc(root / "07", {"000001": [voc_object("sofa")]}, "trainval")
     write_voc(root / "07", {"000007": [voc_object("cat"), voc_object("dog")]}, "test")
     year12 = write_voc(root / "12", {"000001": [voc_object("tvmonitor")], "2008_2": []}, "trainval")

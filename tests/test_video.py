@@ -240,7 +240,7 @@ def test_a_camera_ends_well_when_interrupted(cv2, tmp_path, monkeypatch):
     assert len(frames) == 5 and rate == 25.0
 
 
-def test_videos_are_told_from_pictures(tmp_path, monkeypatch):
+def test_videos_are_told_from_images(tmp_path, monkeypatch):
     assert [is_video(one) for one in ("a.MP4", "b/c.webm", "0", "cat.jpg", "folder", "1.jpg")] == [
         *(True, True, True),
         *(False, False, False),
@@ -262,5 +262,5 @@ def test_the_command_takes_videos(cv2, tmp_path, capsys):
     assert lines[1] == f"wrote 1 videos and {count} detections to {tmp_path}/out"
     assert cli.main(["predict", finished_run(), source, "cat.jpg", "--output", "out"]) == 2
     assert capsys.readouterr().err == (
-        "ssd-keras: pictures and videos are mixed; name them in two calls.\n"
+        "ssd-keras: images and videos are mixed; name them in two calls.\n"
     )

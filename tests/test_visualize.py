@@ -1,4 +1,4 @@
-"""Pictures: pixels that must change and must not, legibility, odd sizes, whole files."""
+"""Images: pixels that must change and must not, legibility, odd sizes, whole files."""
 
 import subprocess
 import sys
@@ -27,8 +27,8 @@ MIDDLE = np.array([[0.4, 0.25, 0.8, 0.75]])  # rows 120..239, columns 100..299
 
 
 def read(path):
-    with Image.open(path) as picture:
-        return np.array(picture.convert("RGB"))
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB"))
 
 
 def luminance(color):
@@ -67,7 +67,7 @@ def test_lines_are_drawn_with_casing_and_the_rest_is_untouched(name):
     image = BACKGROUNDS[name]
     before = image.copy()
     drawn = draw_boxes(image, MIDDLE, [3], line_width=3)
-    np.testing.assert_array_equal(image, before)  # the caller's picture
+    np.testing.assert_array_equal(image, before)  # the caller's image
     color = class_colors(4)[3]
     # Down through the top edge at column 200: dark, three of colour, light.
     np.testing.assert_array_equal(drawn[119, 200], [0, 0, 0])
@@ -98,7 +98,7 @@ def test_tag_sits_on_the_box_and_has_text():
     color = class_colors(1)[0]
     assert 0.4 < (tag == color).all(-1).mean() < 0.9
     assert (tag == _text_color(color)).all(-1).mean() > 0.05
-    # Another score, another picture: the numbers are really written.
+    # Another score, another image: the numbers are really written.
     assert (draw_boxes(image, MIDDLE, [0], [0.24], ["dog"]) != drawn).any()
 
 
@@ -111,14 +111,14 @@ def test_tag_sits_on_the_box_and_has_text():
         [0.98, 0.0, 1.0, 0.02],  # in the last corner
     ],
 )
-def test_tag_stays_whole_inside_the_picture(box):
-    # The same tag on a picture with room for it has as many pixels of text and fill.
+def test_tag_stays_whole_inside_the_image(box):
+    # The same tag on an image with room for it has as many pixels of text and fill.
     image, roomy = np.full((300, 400, 3), 255, np.uint8), np.full((300, 400, 3), 255, np.uint8)
     color = class_colors(1)[0]
 
-    def count(picture, boxes):
-        with_tag = draw_boxes(picture, boxes, [0], [0.5], ["dog"])
-        without = draw_boxes(picture, boxes)
+    def count(input_image, boxes):
+        with_tag = draw_boxes(input_image, boxes, [0], [0.5], ["dog"])
+        without = draw_boxes(input_image, boxes)
         top, bottom, left, right = changed_rectangle(without, with_tag)
         return (with_tag[top : bottom + 1, left : right + 1] == color).all(-1).sum()
 
@@ -136,8 +136,8 @@ def test_tags_make_room_for_each_other():
         (draw_boxes(BACKGROUNDS["black"], boxes[i : i + 1], [label], [0.9], ["dog"] * 5))
         for i, label in enumerate((0, 4))
     ]
-    for fill, picture, label in zip(fills, alone, (0, 4), strict=True):
-        assert fill > 0.6 * (picture == colors[label]).all(-1).sum()
+    for fill, image, label in zip(fills, alone, (0, 4), strict=True):
+        assert fill > 0.6 * (image == colors[label]).all(-1).sum()
 
 
 def test_highest_score_has_the_first_choice_of_places():
@@ -153,21 +153,23 @@ def test_padding_low_scores_and_empty_boxes_draw_nothing():
     boxes = np.array(
         [[0.1, 0.1, 0.5, 0.5], [0.2, 0.2, 0.6, 0.6], [0.5, 0.5, 0.5, 0.9], [2, 2, 3, 3]]
     )
-    drawn = draw_boxes(image, boxes, [-1, 0, 0, 0], [0.9, 0.2, 0.9, 0.9], ["dog"], min_score=0.3)
+    drawn = draw_boxes(
+        image, boxes, [-1, 0, 0, 0], [0.9, 0.2, 0.9, 0.9], ["dog"], display_threshold=0.3
+    )
     np.testing.assert_array_equal(drawn, image)
     np.testing.assert_array_equal(draw_boxes(image, [], [], [], ["dog"]), image)
     assert (draw_boxes(image, boxes, [-1, 0, 0, 0], [0.9, 0.2, 0.9, 0.9], ["dog"]) != image).any()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 3), (20, 20)])
-def test_tiny_pictures(size):
+def test_tiny_images(size):
     image = np.full((*size, 3), 128, np.uint8)
     drawn = draw_boxes(image, [[0, 0, 1, 1]], [2], [0.5], ["a", "b", "dog"])
     assert drawn.shape == image.shape and drawn.dtype == np.uint8
     np.testing.assert_array_equal(drawn[0, 0], class_colors(3)[2])
 
 
-def test_lines_and_tags_grow_with_the_picture():
+def test_lines_and_tags_grow_with_the_image():
     def thickness(scale):
         image = np.zeros((300 * scale, 400 * scale, 3), np.uint8)
         drawn = draw_boxes(image, MIDDLE, [0])
@@ -249,9 +251,9 @@ def test_contact_sheet_keeps_shapes_and_order():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"images": []}, r"got 0 pictures, columns=4, cell_size=320; expected at least 1"),
+        ({"images": []}, r"got 0 images, columns=4, cell_size=320; expected at least 1"),
         ({"columns": 0}, r"columns=0"),
-        ({"captions": ["a", "b"]}, r"got 2 captions for 1 pictures; expected one each"),
+        ({"captions": ["a", "b"]}, r"got 2 captions for 1 images; expected one each"),
     ],
 )
 def test_contact_sheet_refuses(arguments, message):
@@ -259,7 +261,7 @@ def test_contact_sheet_refuses(arguments, message):
         contact_sheet(**({"images": [BACKGROUNDS["white"]]} | arguments))
 
 
-def test_saved_pictures_come_back(tmp_path):
+def test_saved_images_come_back(tmp_path):
     image = draw_boxes(BACKGROUNDS["white"], MIDDLE, [0], [0.5], ["dog"])
     save_image(image, tmp_path / "new folder" / "a.png")
     np.testing.assert_array_equal(read(tmp_path / "new folder" / "a.png"), image)
@@ -270,9 +272,7 @@ def test_saved_pictures_come_back(tmp_path):
     on_lines = (image == class_colors(1)[0]).all(-1)
     assert abs(difference[on_lines]).mean() < 8
     assert (tmp_path / "a.JPG").read_bytes().startswith(b"\xff\xd8\xff")
-    with pytest.raises(
-        ValueError, match=r"a\.gif: pictures cannot be written as '\.gif'; expected"
-    ):
+    with pytest.raises(ValueError, match=r"a\.gif: images cannot be written as '\.gif'; expected"):
         save_image(image, tmp_path / "a.gif")
 
 
@@ -282,7 +282,7 @@ def test_existing_file_survives_a_failing_write(tmp_path, monkeypatch):
     before = path.read_bytes()
 
     def fail(self, file, **_):
-        file.write(b"half a picture")
+        file.write(b"half an image")
         raise OSError("disk full")
 
     monkeypatch.setattr(Image.Image, "save", fail)
@@ -298,13 +298,13 @@ def test_history_draws_what_there_is(tmp_path):
         | {"val_AP": "" if n % 2 else 0.05 * n, "val_AP50": None, "class_loss": float("nan")}
         for n in range(1, 9)
     ]
-    pictures = []
+    images = []
     for name, part in (("full", rows), ("one", rows[:1]), ("none", [])):
         plot_history(part, tmp_path / f"{name}.png")
-        pictures.append(read(tmp_path / f"{name}.png"))
-    full, one, none = pictures
+        images.append(read(tmp_path / f"{name}.png"))
+    full, one, none = images
     assert full.shape == one.shape == none.shape == (1080, 960, 3)
-    blue = [(abs(p.astype(int) - [31, 119, 180]).max(-1) < 12).sum() for p in pictures]
+    blue = [(abs(p.astype(int) - [31, 119, 180]).max(-1) < 12).sum() for p in images]
     assert blue[0] > 10 * blue[1] > 0 and blue[2] == 0
     third = full.shape[0] // 3
     for panel in (full[:third], full[third : 2 * third], full[2 * third :]):

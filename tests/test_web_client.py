@@ -37,7 +37,7 @@ def site(tmp_path_factory):
         is_there = False
     if not is_there:
         pytest.skip("NOT TESTED: npm could not fetch @mediapipe/tasks-vision for the web page")
-    for name in ("detector.tflite", "no_model.tflite", "fitting.png", "no_picture.png"):
+    for name in ("detector.tflite", "no_model.tflite", "fitting.png", "no_image.png"):
         shutil.copy(exported() / name, folder)
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -84,14 +84,14 @@ def open_with(page, address):
 
 
 def test_page_finds_what_keras_finds(page, site):
-    open_with(page, f"{site}?model=detector.tflite&picture=fitting.png&min-score=0")
+    open_with(page, f"{site}?model=detector.tflite&image=fitting.png&min-score=0")
     wanted = keras_finds(exported() / "fitting.png")
     # Scores have three digits; MediaPipe cuts corner and size to whole pixels: less than 1 + 1.
     assert_equal(answer(page), wanted, score=0.01, pixels=2.0)
 
 
 def test_slider_hides_and_shows(page, site):
-    open_with(page, f"{site}?model=detector.tflite&picture=fitting.png&min-score=0.8")
+    open_with(page, f"{site}?model=detector.tflite&image=fitting.png&min-score=0.8")
     scores = [one["score"] for one in keras_finds(exported() / "fitting.png")["detections"]]
     assert scores == sorted(scores, reverse=True)
     middles = [(scores[place - 1] + scores[place]) / 2 for place in (100, 10)]
@@ -101,7 +101,7 @@ def test_slider_hides_and_shows(page, site):
 
 
 def test_files_are_chosen_by_hand(page, site, tmp_path):
-    """A turned JPEG whose every pixel is 8x8 ones: resizing it gives the fitting picture."""
+    """A turned JPEG whose every pixel is 8x8 ones: resizing it gives the fitting image."""
     fitting = Image.open(exported() / "fitting.png").convert("RGB")
     width, height = fitting.size
     large = fitting.resize((8 * width, 8 * height), Image.Resampling.NEAREST)
@@ -111,7 +111,7 @@ def test_files_are_chosen_by_hand(page, site, tmp_path):
         tmp_path / "large.jpg", quality=100, subsampling=0, exif=exif
     )
     page.open(site)
-    page.choose_file("#picture", tmp_path / "large.jpg")
+    page.choose_file("#image", tmp_path / "large.jpg")
     page.wait_for(f"{STATUS} === 'Choose a model.'")
     page.choose_file("#model", exported() / "detector.tflite")
     page.wait_for(ENDED)
@@ -125,7 +125,7 @@ def test_files_are_chosen_by_hand(page, site, tmp_path):
 
 def test_boxes_are_drawn(page, site):
     """The middle of the best box's left edge has the colour that the list shows for its label."""
-    open_with(page, f"{site}?model=detector.tflite&picture=fitting.png&min-score=0.99")
+    open_with(page, f"{site}?model=detector.tflite&image=fitting.png&min-score=0.99")
     label, _, left, top, _, bottom = page.evaluate(TABLE)[0]
     assert label == keras_finds(exported() / "fitting.png")["detections"][0]["label"]
     # 96x64 pixels fill the canvas.
@@ -139,9 +139,9 @@ def test_boxes_are_drawn(page, site):
 
 
 BAD_FILES = [
-    ("model=gone.tflite&picture=fitting.png", r"Loading the model failed: gone.tflite: 404 .*"),
-    ("model=no_model.tflite&picture=fitting.png", r"Loading the model failed: .* Flatbuffer .*"),
-    ("model=detector.tflite&picture=no_picture.png", r"Reading the picture failed: .* decoded.*"),
+    ("model=gone.tflite&image=fitting.png", r"Loading the model failed: gone.tflite: 404 .*"),
+    ("model=no_model.tflite&image=fitting.png", r"Loading the model failed: .* Flatbuffer .*"),
+    ("model=detector.tflite&image=no_image.png", r"Reading the image failed: .* decoded.*"),
 ]
 
 
@@ -154,7 +154,7 @@ def test_bad_files_are_told(query, message, page, site):
 
 def test_nothing_can_leave_the_page(page, site):
     """MediaPipe would send figures of its use; the page's policy forbids all other addresses."""
-    open_with(page, f"{site}?model=detector.tflite&picture=fitting.png")
+    open_with(page, f"{site}?model=detector.tflite&image=fitting.png")
     page.evaluate(
         "document.addEventListener('securitypolicyviolation', event => refused = event.blockedURI);"
         "fetch('http://localhost:9/log', {method: 'POST', body: 'x'}).catch(() => 0); 0"

@@ -9,8 +9,8 @@ import tensorflow as tf
 from datasets import (
     coco_image,
     coco_object,
-    picture_bytes,
-    turned_picture,
+    image_bytes,
+    turned_image,
     voc_object,
     write_coco,
     write_voc,
@@ -25,7 +25,7 @@ from ssd_keras.data.writers.written_report import describe_copies
 
 
 def source(root):
-    """A VOC split of two pictures, one of them a PNG, and a split of one without objects."""
+    """A VOC split of two images, one of them a PNG, and a split of one without objects."""
     objects = [
         voc_object("dog", (11, 21, 40, 60)),
         voc_object("cat", (1, 1, 100, 80), difficult=1),
@@ -33,7 +33,7 @@ def source(root):
     ]
     train = write_voc(root, {"000012": objects, "my photo 1": [voc_object("cat")]}, "train")
     (root / "JPEGImages" / "my photo 1.jpg").unlink()
-    (root / "JPEGImages" / "my photo 1.png").write_bytes(picture_bytes("PNG"))
+    (root / "JPEGImages" / "my photo 1.png").write_bytes(image_bytes("PNG"))
     return load_splits([train, write_voc(root, {"b": []}, "val")])
 
 
@@ -66,7 +66,7 @@ def test_yolo_files_are_as_ultralytics_reads_them(tmp_path):
         "images/val/b.jpg", "labels/train/000012.txt", "labels/train/my_photo_1.txt",
         "labels/val/b.txt",
     ]  # fmt: skip
-    # x = (10 + 30 / 2) / 100, y = (20 + 40 / 2) / 80, 30 / 100, 40 / 80; then all of the picture;
+    # x = (10 + 30 / 2) / 100, y = (20 + 40 / 2) / 80, 30 / 100, 40 / 80; then all of the image;
     # (.5 + 31 / 2) / 100, (1.25 + 41 / 2) / 80, 31 / 100, 41 / 80. Dog is 11, cat 7 of VOC's.
     assert (tmp_path / "copy/labels/train/000012.txt").read_text().splitlines() == [
         "11 0.25 0.5 0.3 0.5", "7 0.5 0.5 1 1", "11 0.16 0.271875 0.31 0.5125",
@@ -86,14 +86,12 @@ def test_odd_names_survive_in_yaml(tmp_path):
     assert load_data(spec).class_names == names
 
 
-def test_boxes_of_a_picture_as_it_is_stored_are_no_yolo(tmp_path):
-    """Its EXIF data turn the picture, the annotation is of 80 x 100 pixels before that."""
+def test_boxes_of_an_image_as_it_is_stored_are_no_yolo(tmp_path):
+    """Its EXIF data turn the image, the annotation is of 80 x 100 pixels before that."""
     write_voc(tmp_path / "a", {"x": [voc_object()]}, size=(80, 100))
-    (tmp_path / "a/JPEGImages/x.jpg").write_bytes(turned_picture((80, 100)))
+    (tmp_path / "a/JPEGImages/x.jpg").write_bytes(turned_image((80, 100)))
     data = load_data(f"voc:{tmp_path}/a@train", bad_data="refuse")
-    with pytest.raises(
-        ValueError, match=r"x\.jpg: its EXIF data turn the picture but not its boxes"
-    ):
+    with pytest.raises(ValueError, match=r"x\.jpg: its EXIF data turn the image but not its boxes"):
         write_splits([Split("train", data)], str(tmp_path / "copy"), "yolo")
     assert not (tmp_path / "copy").exists()
 
@@ -101,7 +99,7 @@ def test_boxes_of_a_picture_as_it_is_stored_are_no_yolo(tmp_path):
 @pytest.mark.parametrize("layout", ["voc", "yolo"])
 def test_gifs_are_written_under_a_name_that_is_read(tmp_path, layout):
     write_voc(tmp_path / "a", {"x": [voc_object()]})
-    (tmp_path / "a/JPEGImages/x.jpg").write_bytes(picture_bytes("GIF"))
+    (tmp_path / "a/JPEGImages/x.jpg").write_bytes(image_bytes("GIF"))
     data = load_data(f"voc:{tmp_path}/a@train", bad_data="refuse")
     (spec,) = write_splits([Split("train", data)], str(tmp_path / "copy"), layout)
     assert len(load_data(spec, bad_data="refuse")) == 1
@@ -123,13 +121,13 @@ def test_what_a_copy_could_not_hold_is_told(tmp_path):
     table = "filename,class,xmin,ymin,xmax,ymax,difficult\n"
     rows = "x.jpg,zebra,5,5,6,20,0\nx.jpg,apple,5,5,30,20,1\n"
     (tmp_path / "a.csv").write_text(table + rows)
-    (tmp_path / "x.jpg").write_bytes(picture_bytes())
+    (tmp_path / "x.jpg").write_bytes(image_bytes())
     splits = load_splits([f"csv:{tmp_path}/a.csv@{tmp_path}"])
     told = {}
     for layout in ("voc", "yolo"):
         specs = write_splits(splits, str(tmp_path / layout), layout)
         wrote, *told[layout] = describe_copies(splits, specs)
-        assert wrote == f"wrote 1 pictures; read them as '{specs[0]}'"
+        assert wrote == f"wrote 1 images; read them as '{specs[0]}'"
     assert len(told["voc"]) == 2 and told["voc"][1] == (
         "classes that are gone, for no object has them: zebra"
     )
@@ -225,8 +223,8 @@ def test_records_have_the_keys_of_the_object_detection_api(tmp_path):
     parsed = tf.io.parse_single_example(content, wanted)
     parsed = {key: tf.sparse.to_dense(v).numpy() if isinstance(v, tf.SparseTensor) else v.numpy()
               for key, v in parsed.items()}  # fmt: skip
-    assert parsed["image/encoded"] == picture_bytes()
-    assert parsed["image/key/sha256"].decode() == hashlib.sha256(picture_bytes()).hexdigest()
+    assert parsed["image/encoded"] == image_bytes()
+    assert parsed["image/key/sha256"].decode() == hashlib.sha256(image_bytes()).hexdigest()
     assert (parsed["image/format"], parsed["image/source_id"]) == (b"jpeg", b"000012")
     assert (parsed["image/height"], parsed["image/width"]) == (80, 100)
     # xmin = 10 / 100, 0, .5 / 100; ymax = 60 / 80, 1, 42.25 / 80
@@ -252,7 +250,7 @@ def test_a_taken_folder_and_an_unknown_layout_are_errors(tmp_path):
         write_splits(splits, str(tmp_path / "copy"), "via")
     assert (tmp_path / "taken" / "notes.txt").read_text() == "mine"
     empty = Split("val", type(splits[0].data)(splits[0].data.class_names, ()))
-    with pytest.raises(ValueError, match=r"the split 'val' has no picture; nothing was written"):
+    with pytest.raises(ValueError, match=r"the split 'val' has no image; nothing was written"):
         write_splits([splits[0], empty], str(tmp_path / "copy"), "coco")
 
 
@@ -268,7 +266,7 @@ def test_convert_prints_words_that_read_the_copy(tmp_path, capsys):
     words = ["data", "convert", "synthetic:shapes@val[:5]", "--format", "tfrecord"]
     assert cli.main([*words, "--shards", "3", "--output", str(tmp_path / "copy")]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("wrote 5 pictures; read them as 'tfrecord:")
+    assert printed.startswith("wrote 5 images; read them as 'tfrecord:")
     spec = printed.split("'")[1]
     data, original = load_data(spec, bad_data="refuse"), load_data("synthetic:shapes@val[:5]")
     assert data.class_names == original.class_names

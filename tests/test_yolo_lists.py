@@ -1,9 +1,9 @@
-"""YOLO data whose pictures a text file lists, a path a line."""
+"""YOLO data whose images a text file lists, a path a line."""
 
 import re
 
 import pytest
-from datasets import only_problem, picture_bytes
+from datasets import image_bytes, only_problem
 from test_readers import write_yolo
 
 from ssd_keras.data import load_data
@@ -12,7 +12,7 @@ LABELS = {"a": "0 0.5 0.5 0.2 0.2", "b": "1 0.25 0.5 0.3 0.5", "c": None}
 
 
 def listed(root, lines, place="train.txt", yaml="train: train.txt\n"):
-    """A YOLO folder of three pictures, a list and a data.yaml that names it."""
+    """A YOLO folder of three images, a list and a data.yaml that names it."""
     pytest.importorskip("yaml", reason="NOT TESTED: PyYAML is not installed")
     spec = write_yolo(root, LABELS)
     path = root / place
@@ -43,7 +43,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize(("lines", "options"), FORMS.values(), ids=FORMS)
-def test_a_list_names_pictures_in_its_order(tmp_path, lines, options):
+def test_a_list_names_images_in_its_order(tmp_path, lines, options):
     spec = listed(tmp_path, lines.format(root=tmp_path), **options)
     data = load_data(spec, bad_data="refuse")
     assert ids(data) == ["c", "b"]
@@ -55,7 +55,7 @@ def test_a_list_names_pictures_in_its_order(tmp_path, lines, options):
 def test_lists_and_folders_can_be_several(tmp_path):
     spec = listed(tmp_path, "images/train/b.jpg", yaml="train: [train.txt, more]\n")
     (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "d.jpg").write_bytes(picture_bytes())
+    (tmp_path / "more" / "d.jpg").write_bytes(image_bytes())
     (tmp_path / "more" / "d.txt").write_text("0 0.5 0.5 1 1")
     data = load_data(spec, bad_data="refuse")
     assert ids(data) == ["images/train/b", "more/d"]
@@ -91,7 +91,7 @@ BAD_LINES = {
     ),
     "missing": (
         "images/train/z.jpg",
-        r"images/train/z\.jpg: the picture is missing; expected a fi",
+        r"images/train/z\.jpg: the image is missing; expected a fi",
     ),
     "no text": ("images/\x1b[2J.jpg", r"train\.txt: line 2: '.*' is not one line of plain text"),
 }
@@ -102,7 +102,7 @@ def test_a_bad_line_is_left_out_and_told(tmp_path, line, words):
     root = tmp_path / "data"
     root.mkdir()
     (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "secret.jpg").write_bytes(picture_bytes())
+    (tmp_path / "x" / "secret.jpg").write_bytes(image_bytes())
     data = load_data(listed(root, f"images/train/b.jpg\n{line}\nimages/train/a.jpg"))
     assert ids(data) == ["b", "a"]
     assert re.search(words + r".*; left out$", only_problem(data))
@@ -113,10 +113,10 @@ def test_what_a_list_names_is_no_link_out(tmp_path):
     root.mkdir()
     spec = listed(root, "images/train/a.jpg\nother/b.jpg\nimages/train/c.jpg")
     (root / "images/train/c.jpg").unlink()
-    (tmp_path / "secret.jpg").write_bytes(picture_bytes())
+    (tmp_path / "secret.jpg").write_bytes(image_bytes())
     (root / "images/train/c.jpg").symlink_to(tmp_path / "secret.jpg")
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/b.jpg").write_bytes(picture_bytes())
+    (tmp_path / "elsewhere/b.jpg").write_bytes(image_bytes())
     (root / "other").symlink_to(tmp_path / "elsewhere")
     data = load_data(spec)
     assert ids(data) == ["images/train/a"]
@@ -126,5 +126,5 @@ def test_what_a_list_names_is_no_link_out(tmp_path):
 
 def test_a_list_that_is_not_there_is_an_error(tmp_path):
     spec = listed(tmp_path, "images/train/a.jpg", yaml="train: lists/no.txt\n")
-    with pytest.raises(FileNotFoundError, match=r"no pictures of 'train: lists/no\.txt' below"):
+    with pytest.raises(FileNotFoundError, match=r"no images of 'train: lists/no\.txt' below"):
         load_data(spec)

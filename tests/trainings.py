@@ -17,7 +17,7 @@ from ssd_keras.engine.recipes import TrainRecipe
 
 TRAIN_DATA = "synthetic:shapes@train[:32]"
 VALIDATION_DATA = "synthetic:shapes@val[:8]"
-STEPS_PER_EPOCH = 4  # 32 pictures in batches of 8
+STEPS_PER_EPOCH = 4  # 32 images in batches of 8
 RECIPE_TEXT = """from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
@@ -91,19 +91,19 @@ def steps_of(path) -> int:
 
 
 class StubDetector:
-    """Gives known detections and keeps the pictures that it saw.
+    """Gives known detections and keeps the images that it saw.
 
     Args:
-        per_picture: for each picture in order, boxes (relative yxyx), scores and labels; one
-            entry serves all pictures.
+        per_image: for each image in order, boxes (relative yxyx), scores and labels; one
+            entry serves all images.
         class_names: names by label.
-        image_size: height and width of the pictures it takes.
+        image_size: height and width of the images it takes.
     """
 
     SLOTS = 20
 
-    def __init__(self, per_picture, class_names=("dog", "car"), image_size=(32, 48)):
-        self.per_picture = list(per_picture)
+    def __init__(self, per_image, class_names=("dog", "car"), image_size=(32, 48)):
+        self.per_image = list(per_image)
         self.class_names = tuple(class_names)
         self.image_size = image_size
         self.images = []
@@ -116,8 +116,8 @@ class StubDetector:
             "num_detections": np.zeros(len(images), np.int32),
         }
         for row, image in enumerate(np.asarray(images)):
-            index = min(len(self.images), len(self.per_picture) - 1)
-            boxes, scores, labels = self.per_picture[index]
+            index = min(len(self.images), len(self.per_image) - 1)
+            boxes, scores, labels = self.per_image[index]
             count = len(scores)
             found["boxes"][row, :count] = np.reshape(boxes, (-1, 4))
             found["scores"][row, :count] = scores
@@ -128,17 +128,17 @@ class StubDetector:
 
 
 def encoded(kind="JPEG", size=(100, 80), color=(90, 90, 90), mode="RGB", **options) -> bytes:
-    """A picture of one colour; `size` is width and height."""
+    """An image of one colour; `size` is width and height."""
     buffer = io.BytesIO()
-    picture = Image.new("RGB", size, color)
+    image = Image.new("RGB", size, color)
     # `convert` would round the colour to one of a fixed palette.
-    picture = picture.quantize() if mode == "P" else picture.convert(mode)
-    picture.save(buffer, kind, **options)
+    image = image.quantize() if mode == "P" else image.convert(mode)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def write_voc(root: Path, objects=("dog",), count=2, split="train") -> str:
-    """A VOC folder of 100x80 pictures `p0`, `p1`, ..., each with one box of each named class."""
+    """A VOC folder of 100x80 images `p0`, `p1`, ..., each with one box of each named class."""
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     boxes = "".join(

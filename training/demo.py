@@ -1,4 +1,4 @@
-"""The main job in one go, on generated pictures: look, train, evaluate, draw, export.
+"""The main job in one go, on generated images: look, train, evaluate, draw, export.
 
     make demo
 
@@ -16,7 +16,7 @@ from ssd_keras.cli import main as ssd_keras
 
 OUTPUT = os.path.join("runs", "demo")
 RECIPE = os.path.join(os.path.dirname(__file__), "recipes", "shapes.py")
-GALLERY_PICTURES = 16
+GALLERY_IMAGES = 16
 EXPECTED_AP50 = 0.90
 
 
@@ -27,27 +27,27 @@ def main() -> int:
     run, numbers = os.path.join(OUTPUT, "run"), os.path.join(OUTPUT, "metrics.json")
     served, phone = (os.path.join(OUTPUT, name) for name in ("detector/1", "detector.tflite"))
     phone_numbers = os.path.join(OUTPUT, "metrics_tflite.json")
-    pictures, drawn = os.path.join(OUTPUT, "pictures"), os.path.join(OUTPUT, "detections")
+    images, drawn = os.path.join(OUTPUT, "images"), os.path.join(OUTPUT, "detections")
 
-    sheet = os.path.join(OUTPUT, "training_pictures.png")
-    step("pictures as training sees them", "data", "show", "synthetic:shapes@train[:40]",
+    sheet = os.path.join(OUTPUT, "training_images.png")
+    step("images as training sees them", "data", "show", "synthetic:shapes@train[:40]",
          "--recipe", RECIPE, "--output", sheet)  # fmt: skip
     step("training", "train", "--recipe", RECIPE, "--train-data", "synthetic:shapes@train",
          "--validation-data", "synthetic:shapes@val", "--output", run)  # fmt: skip
-    step("evaluation on pictures that no choice was made on", "evaluate", run,
+    step("evaluation on images that no choice was made on", "evaluate", run,
          "--data", "synthetic:shapes@test", "--json", numbers)  # fmt: skip
-    write_pictures(pictures)
-    step("prediction", "predict", run, pictures, "--output", drawn)
+    write_images(images)
+    step("prediction", "predict", run, images, "--output", drawn)
     gallery = write_gallery(drawn)
     step("export for a server", "export", run, "--format", "saved_model", "--output", served)
     step("export for a phone", "export", run, "--format", "tflite", "--quantize", "int8",
          "--calibration-data", "synthetic:shapes@train[:200]", "--output", phone)  # fmt: skip
-    step("the phone's file on the test pictures", "evaluate", phone,
+    step("the phone's file on the test images", "evaluate", phone,
          "--data", "synthetic:shapes@test", "--json", phone_numbers)  # fmt: skip
 
     coco, phone_coco = read_coco(numbers), read_coco(phone_numbers)
     minutes = (time.perf_counter() - started) / 60
-    print(f"\ntest pictures: AP {coco['AP']:.3f}, AP50 {coco['AP50']:.3f}; {minutes:.1f} minutes")
+    print(f"\ntest images: AP {coco['AP']:.3f}, AP50 {coco['AP50']:.3f}; {minutes:.1f} minutes")
     print(f"the same as int8 TFLite: AP {phone_coco['AP']:.3f}, AP50 {phone_coco['AP50']:.3f}")
     print(f"look at {sheet}, {os.path.join(run, 'curves.png')} and {gallery}")
     print(f"exports: {served} and {phone}; what runs them: export/README.md")
@@ -71,12 +71,12 @@ def step(title: str, *arguments: str) -> None:
         sys.exit(status)
 
 
-def write_pictures(directory: str) -> None:
-    """Writes generated test pictures as files, as a user has them."""
+def write_images(directory: str) -> None:
+    """Writes generated test images as files, as a user has them."""
     from ssd_keras import load_data
 
     os.makedirs(directory, exist_ok=True)
-    for example in load_data(f"synthetic:shapes@test[:{GALLERY_PICTURES}]").examples:
+    for example in load_data(f"synthetic:shapes@test[:{GALLERY_IMAGES}]").examples:
         data = example.read()
         extension = "jpg" if data.startswith(b"\xff\xd8") else "png"
         with open(os.path.join(directory, f"{example.image_id}.{extension}"), "wb") as file:
@@ -84,13 +84,13 @@ def write_pictures(directory: str) -> None:
 
 
 def write_gallery(directory: str) -> str:
-    """One sheet of all annotated pictures."""
+    """One sheet of all annotated images."""
     from ssd_keras import contact_sheet
     from ssd_keras.drawing.draw import save_image
-    from ssd_keras.engine.predict import find_pictures, read_picture
+    from ssd_keras.engine.predict import find_images, read_image
 
     path = os.path.join(OUTPUT, "gallery.png")
-    images = [read_picture(file) for file in find_pictures([directory])]
+    images = [read_image(file) for file in find_images([directory])]
     save_image(contact_sheet(images, columns=4, cell_size=(280, 280)), path)
     return path
 

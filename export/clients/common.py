@@ -1,6 +1,6 @@
-"""What the clients share: their arguments, pictures, the line for each picture, the drawing.
+"""What the clients share: their arguments, images, the line for each image, the drawing.
 
-It needs Pillow alone. Boxes are left, top, right, bottom in pixels of the upright picture.
+It needs Pillow alone. Boxes are left, top, right, bottom in pixels of the upright image.
 """
 
 import argparse
@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
-PICTURES_OF_A_CALL = 8
+IMAGES_OF_A_CALL = 8
 COLORS = ("#e6194b", "#0082c8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """A picture file: its bytes as they are, and its pixels, RGB and upright."""
+class Image:
+    """An image file: its bytes as they are, and its pixels, RGB and upright."""
 
     path: str
     content: bytes
@@ -36,8 +36,8 @@ class Detection:
     box: tuple[float, float, float, float]
 
 
-# Of several pictures, their detections; None where the model could not read a picture.
-Detector = Callable[[Sequence[Picture]], Sequence[Sequence[Detection] | None]]
+# Of several images, their detections; None where the model could not read an image.
+Detector = Callable[[Sequence[Image]], Sequence[Sequence[Detection] | None]]
 
 
 def main(
@@ -56,13 +56,13 @@ def main(
         exit status: 0, or 2 where something failed, with a line for each failure.
     """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("pictures", nargs="+", help="picture files")
+    parser.add_argument("images", nargs="+", help="image files")
     add_arguments(parser)
     parser.add_argument("--min-score", type=float, default=0.5, help="default 0.5")
-    parser.add_argument("--draw", metavar="FILE", help="draw the boxes of one picture")
+    parser.add_argument("--draw", metavar="FILE", help="draw the boxes of one image")
     parsed = parser.parse_args()
-    if parsed.draw and len(parsed.pictures) > 1:
-        parser.error("--draw takes one picture")
+    if parsed.draw and len(parsed.images) > 1:
+        parser.error("--draw takes one image")
     try:
         return _run(parsed, connect)
     except (ValueError, OSError, ImportError) as error:
@@ -82,19 +82,19 @@ def fail(error: object) -> int:
     return 2
 
 
-def read_picture(path: str) -> Picture:
-    """Reads a picture file, turned upright as its EXIF data say; a ValueError names a bad one."""
+def read_image(path: str) -> Image:
+    """Reads an image file, turned upright as its EXIF data say; a ValueError names a bad one."""
     try:
         with open(path, "rb") as file:
             content = file.read()
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-        return Picture(path, content, image.convert("RGB"))
+        return Image(path, content, image.convert("RGB"))
     except FileNotFoundError:
-        raise ValueError(f"picture {path!r} does not exist") from None
+        raise ValueError(f"image {path!r} does not exist") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{path!r} is no picture") from None
+        raise ValueError(f"{path!r} is no image") from None
     except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path!r} cannot be read as a picture: {error}") from error
+        raise ValueError(f"{path!r} cannot be read as an image: {error}") from error
 
 
 def to_pixels(box: Sequence[float], image: Image.Image) -> tuple[float, float, float, float]:
@@ -104,7 +104,7 @@ def to_pixels(box: Sequence[float], image: Image.Image) -> tuple[float, float, f
 
 
 def draw(image: Image.Image, detections: Sequence[Detection], path: str) -> None:
-    """Writes a picture with boxes, labels and scores; each class has its colour."""
+    """Writes an image with boxes, labels and scores; each class has its colour."""
     drawing = image.copy()
     pen = ImageDraw.Draw(drawing)
     width = max(2, round(min(image.size) / 200))
@@ -137,36 +137,36 @@ def quiet() -> Iterator[None]:
 
 
 def _run(parsed, connect):
-    """Reads, detects and prints; a picture that cannot be read is told and left out."""
+    """Reads, detects and prints; an image that cannot be read is told and left out."""
     status = 0
-    pictures = []
-    for path in parsed.pictures:
+    images = []
+    for path in parsed.images:
         try:
-            pictures.append(read_picture(path))
+            images.append(read_image(path))
         except ValueError as error:
             status = fail(error)
-    if not pictures:
+    if not images:
         return status
     with connect(parsed) as detect:
-        for start in range(0, len(pictures), PICTURES_OF_A_CALL):
-            part = pictures[start : start + PICTURES_OF_A_CALL]
-            for picture, found in zip(part, detect(part), strict=True):
-                status = _show(picture, found, parsed) or status
+        for start in range(0, len(images), IMAGES_OF_A_CALL):
+            part = images[start : start + IMAGES_OF_A_CALL]
+            for image, found in zip(part, detect(part), strict=True):
+                status = _show(image, found, parsed) or status
     return status
 
 
-def _show(picture, found, parsed):
-    """Prints one picture's line and draws it; the exit status."""
+def _show(image, found, parsed):
+    """Prints one image's line and draws it; the exit status."""
     if found is None:
-        return fail(f"{picture.path!r} could not be decoded there; send JPEG, PNG, BMP or GIF")
-    kept = [detection for detection in found if detection.score >= parsed.min_score]
-    print(_line(picture, kept), flush=True)
+        return fail(f"{image.path!r} could not be decoded there; send JPEG, PNG, BMP or GIF")
+    kept = [detection for detection in found if detection.score >= parsed.display_threshold]
+    print(_line(image, kept), flush=True)
     if parsed.draw:
-        draw(picture.image, kept, parsed.draw)
+        draw(image.image, kept, parsed.draw)
     return 0
 
 
-def _line(picture, detections):
+def _line(image, detections):
     found = [
         {
             "label": detection.label,
@@ -175,5 +175,5 @@ def _line(picture, detections):
         }
         for detection in detections
     ]
-    size = {"width": picture.image.width, "height": picture.image.height}
-    return json.dumps({"picture": picture.path, **size, "detections": found}, ensure_ascii=False)
+    size = {"width": image.image.width, "height": image.image.height}
+    return json.dumps({"image": image.path, **size, "detections": found}, ensure_ascii=False)

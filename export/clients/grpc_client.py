@@ -1,6 +1,6 @@
-"""Asks a TF Serving server over gRPC: python grpc_client.py picture.jpg --model detector
+"""Asks a TF Serving server over gRPC: python grpc_client.py image.jpg --model detector
 
-It needs tensorflow-serving-api. Pictures travel as they are, without base64: a quarter less to
+It needs tensorflow-serving-api. Images travel as they are, without base64: a quarter less to
 send than over REST.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import common
 
-# The answer for many pictures may exceed gRPC's 4 MB.
+# The answer for many images may exceed gRPC's 4 MB.
 OPTIONS = [("grpc.max_receive_message_length", -1)]
 
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
-    """A detector that sends its pictures to the server in one request."""
+    """A detector that sends its images to the server in one request."""
     with common.quiet():
         import grpc
         import tensorflow as tf
@@ -31,11 +31,11 @@ def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
     channel = grpc.insecure_channel(parsed.server, OPTIONS)
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
-    def detect(pictures: Sequence[common.Picture]):
+    def detect(images: Sequence[common.Image]):
         request = predict_pb2.PredictRequest()
         request.model_spec.name = parsed.model
         request.model_spec.signature_name = "serving_default"
-        contents = [picture.content for picture in pictures]
+        contents = [image.content for image in images]
         request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(contents, tf.string))
         try:
             answer = stub.Predict(request, timeout=parsed.timeout)
@@ -49,21 +49,21 @@ def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
                 f"{parsed.server} refused ({error.code().name}): {error.details()[:300]}"
             ) from error
         outputs = {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
-        return [detections(outputs, row, picture) for row, picture in enumerate(pictures)]
+        return [detections(outputs, row, image) for row, image in enumerate(images)]
 
     with channel:
         yield detect
 
 
-def detections(outputs: dict, row: int, picture: common.Picture) -> list[common.Detection] | None:
-    """The used places of one picture's answer; None where the server could not decode it."""
+def detections(outputs: dict, row: int, image: common.Image) -> list[common.Detection] | None:
+    """The used places of one image's answer; None where the server could not decode it."""
     if not outputs["image_is_valid"][row]:
         return None
     return [
         common.Detection(
             outputs["detection_class_names"][row, place].decode(),
             outputs["detection_scores"][row, place],
-            common.to_pixels(outputs["detection_boxes"][row, place], picture.image),
+            common.to_pixels(outputs["detection_boxes"][row, place], image.image),
         )
         for place in range(outputs["num_detections"][row])
     ]

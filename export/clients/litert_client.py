@@ -1,4 +1,4 @@
-"""Runs a TFLite file in LiteRT: python litert_client.py picture.jpg --model detector.tflite
+"""Runs a TFLite file in LiteRT: python litert_client.py image.jpg --model detector.tflite
 
 It needs ai-edge-litert and NumPy: what a phone does, written out.
 """
@@ -23,14 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
-    """A detector that runs the file on its pictures, one by one."""
+    """A detector that runs the file on its images, one by one."""
     labels = read_labels(parsed.model)
     run, height, width, dtype = load(parsed.model, parsed.threads)
 
-    def detect(pictures: Sequence[common.Picture]):
+    def detect(images: Sequence[common.Image]):
         return [
-            detections(run(resized(picture.image, width, height, dtype)), labels, picture)
-            for picture in pictures
+            detections(run(resized(image.image, width, height, dtype)), labels, image)
+            for image in images
         ]
 
     yield detect
@@ -66,7 +66,7 @@ def load(path: str, num_threads: int):
 
 
 def resized(image: Image.Image, width: int, height: int, dtype):
-    """The picture as the network was trained on it, [1, height, width, 3] of 0..255.
+    """The image as the network was trained on it, [1, height, width, 3] of 0..255.
 
     Bilinear at half-pixel centres, the shape not kept. Pillow's `resize` would smooth as well.
     """
@@ -77,13 +77,13 @@ def resized(image: Image.Image, width: int, height: int, dtype):
     return np.asarray(small, dtype)[None]
 
 
-def detections(outputs: dict, labels: list[str], picture: common.Picture) -> list[common.Detection]:
+def detections(outputs: dict, labels: list[str], image: common.Image) -> list[common.Detection]:
     """The used places of the outputs; the others are zero."""
     return [
         common.Detection(
             labels[int(outputs["detection_classes"][0, place])],
             outputs["detection_scores"][0, place],
-            common.to_pixels(outputs["detection_boxes"][0, place], picture.image),
+            common.to_pixels(outputs["detection_boxes"][0, place], image.image),
         )
         for place in range(int(outputs["num_detections"][0]))
     ]

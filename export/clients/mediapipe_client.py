@@ -1,7 +1,7 @@
-"""Runs a TFLite file in MediaPipe: python mediapipe_client.py picture.jpg --model detector.tflite
+"""Runs a TFLite file in MediaPipe: python mediapipe_client.py image.jpg --model detector.tflite
 
 It needs mediapipe. The same task, ObjectDetector, is what apps for Android and iOS use; it resizes
-pictures and reads the labels itself. Its boxes are whole pixels.
+images and reads the labels itself. Its boxes are whole pixels.
 """
 
 import argparse
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
-    """A detector that runs the file on its pictures, one by one."""
+    """A detector that runs the file on its images, one by one."""
     if not os.path.isfile(parsed.model):
         raise ValueError(f"model {parsed.model!r} does not exist")
     with common.quiet():
@@ -30,17 +30,17 @@ def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
 
         options = vision.ObjectDetectorOptions(
             base_options=BaseOptions(model_asset_path=parsed.model),
-            score_threshold=parsed.min_score,
+            score_threshold=parsed.display_threshold,
         )
         try:
             detector = vision.ObjectDetector.create_from_options(options)
         except (ValueError, RuntimeError, NotImplementedError) as error:
             raise ValueError(f"model {parsed.model!r} cannot be loaded: {error}") from error
 
-    def detect(pictures: Sequence[common.Picture]):
+    def detect(input_images: Sequence[common.Image]):
         images = (
-            mediapipe.Image(mediapipe.ImageFormat.SRGB, np.array(picture.image))
-            for picture in pictures
+            mediapipe.Image(mediapipe.ImageFormat.SRGB, np.array(input_image.image))
+            for input_image in input_images
         )
         with common.quiet():
             return [detections(detector.detect(image)) for image in images]

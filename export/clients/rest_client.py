@@ -1,7 +1,7 @@
-"""Asks a TF Serving server over REST: python rest_client.py picture.jpg --model detector
+"""Asks a TF Serving server over REST: python rest_client.py image.jpg --model detector
 
-The signature serving_default takes encoded pictures. In JSON, bytes are {"b64": ...}; with one
-picture a row, each answer is a row too.
+The signature serving_default takes encoded images. In JSON, bytes are {"b64": ...}; with one
+image a row, each answer is a row too.
 """
 
 import argparse
@@ -24,17 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
-    """A detector that sends its pictures to the server in one request."""
+    """A detector that sends its images to the server in one request."""
     if not parsed.server.startswith(("http://", "https://")):
         raise ValueError(f"--server {parsed.server!r} must begin with http:// or https://")
     url = f"{parsed.server.rstrip('/')}/v1/models/{urllib.parse.quote(parsed.model)}:predict"
 
-    def detect(pictures: Sequence[common.Picture]):
-        rows = [{"image_bytes": {"b64": encode(picture.content)}} for picture in pictures]
+    def detect(images: Sequence[common.Image]):
+        rows = [{"image_bytes": {"b64": encode(image.content)}} for image in images]
         answer = post(url, {"signature_name": "serving_default", "instances": rows}, parsed.timeout)
         return [
-            detections(row, picture)
-            for row, picture in zip(answer["predictions"], pictures, strict=True)
+            detections(row, image) for row, image in zip(answer["predictions"], images, strict=True)
         ]
 
     yield detect
@@ -69,15 +68,15 @@ def post(url: str, request: dict, timeout: float) -> dict:
         ) from error
 
 
-def detections(row: dict, picture: common.Picture) -> list[common.Detection] | None:
-    """The used places of one picture's answer; None where the server could not decode it."""
+def detections(row: dict, image: common.Image) -> list[common.Detection] | None:
+    """The used places of one image's answer; None where the server could not decode it."""
     if not row["image_is_valid"]:
         return None
     return [
         common.Detection(
             row["detection_class_names"][place],
             row["detection_scores"][place],
-            common.to_pixels(row["detection_boxes"][place], picture.image),
+            common.to_pixels(row["detection_boxes"][place], image.image),
         )
         for place in range(row["num_detections"])
     ]

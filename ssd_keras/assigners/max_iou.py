@@ -8,7 +8,7 @@ import tensorflow as tf
 from ssd_keras.boxes.coding import encode_boxes
 from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.boxes.formats import Array
-from ssd_keras.boxes.iou_index import OverlapIndex, Pairs, all_pairs
+from ssd_keras.boxes.iou_index import IoUIndex, Pairs, all_pairs
 
 
 def match_pairs(
@@ -71,23 +71,23 @@ def match_pairs(
 
 
 def match_near(
-    index: OverlapIndex,
+    index: IoUIndex,
     boxes: tf.Tensor,
     threshold: float = 0.5,
-    picture: tf.Tensor | None = None,
-    num_pictures: int | tf.Tensor = 1,
+    image: tf.Tensor | None = None,
+    num_images: int | tf.Tensor = 1,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`match_pairs` of all pairs, with a look at the near ones alone; of many pictures at once.
+    """`match_pairs` of all pairs, with a look at the near ones alone; of many images at once.
 
     Args:
         index: of the default boxes.
         boxes: relative yxyx float32 [n, 4]; those of no area match nothing.
         threshold: smallest overlap of the second step, 0..1. Default 0.5.
-        picture: the picture that each ground truth is in, int64 [n]. Default: all in one.
-        num_pictures: number of pictures. Default 1.
+        image: the image that each ground truth is in, int64 [n]. Default: all in one.
+        num_images: number of images. Default 1.
 
     Returns:
-        as of `match_pairs`. Each picture has its own default boxes: those of the first, those of
+        as of `match_pairs`. Each image has its own default boxes: those of the first, those of
         the second, and so on.
     """
     num_truths, num_default_boxes = tf.shape(boxes)[0], len(index.default_boxes)
@@ -96,10 +96,10 @@ def match_near(
         """With a look at all pairs of the ground truths that came short, now and before."""
         is_whole |= is_short
         pairs, is_complete = index.pairs(boxes, threshold, is_whole)
-        if picture is not None:
-            first = num_default_boxes * tf.gather(picture, pairs.truth)
+        if image is not None:
+            first = num_default_boxes * tf.gather(image, pairs.truth)
             pairs = pairs._replace(default_box=first + pairs.default_box)
-        owner, owned = match_pairs(pairs, num_truths, num_pictures * num_default_boxes, threshold)
+        owner, owned = match_pairs(pairs, num_truths, num_images * num_default_boxes, threshold)
         # What was left out of a ground truth's pairs comes behind all of them: it matters where
         # others own all of these, in a crowd at one place.
         return (owned < 0) & ~is_complete, is_whole, owner, owned
@@ -141,14 +141,14 @@ class TargetEncoder:
         default_boxes: relative yxyx float32 [N, 4].
         variances: divisors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
         threshold: overlap from which further default boxes match. Default 0.5.
-        use_boundary_boxes: False leaves default boxes that cross the picture's border out of
+        use_boundary_boxes: False leaves default boxes that cross the image's border out of
             matching and loss (the ablation of the paper's table 3). Default True.
 
     Call arguments:
-        boxes: relative yxyx float32, [n, 4] of a picture or [B, n, 4] of several; n may be 0.
+        boxes: relative yxyx float32, [n, 4] of an image or [B, n, 4] of several; n may be 0.
             Boxes of no area are passed over.
         labels: int32 [n] or [B, n], 0-based without background; negative labels are passed over:
-            fill up the shorter pictures with -1.
+            fill up the shorter images with -1.
 
     Returns of a call:
         ``{"box_deltas": float32 [N, 5], "class_logits": int32 [N]}``, or with a batch axis: the
@@ -177,10 +177,10 @@ class TargetEncoder:
         crosses = (self.default_boxes < 0).any(axis=1) | (self.default_boxes > 1).any(axis=1)
         self.is_ignored = np.logical_and(crosses, not use_boundary_boxes)
         # A box of no area overlaps nothing.
-        self._index = OverlapIndex(np.where(self.is_ignored[:, None], 0, self.default_boxes))
+        self._index = IoUIndex(np.where(self.is_ignored[:, None], 0, self.default_boxes))
 
     def match(self, boxes: Array, labels: Array) -> tuple[tf.Tensor, tf.Tensor]:
-        """The matching alone, for pictures of it.
+        """The matching alone, for images of it.
 
         Args:
             boxes: relative yxyx float32 [n, 4].
@@ -197,10 +197,10 @@ class TargetEncoder:
         """Where the usable ground truths stand, and which of them each default box has, or -1."""
         usable = (labels >= 0) & tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1)
         place = tf.where(usable)
-        num_pictures = labels.shape[0] or tf.shape(labels, tf.int64)[0]
+        num_images = labels.shape[0] or tf.shape(labels, tf.int64)[0]
         boxes = tf.gather_nd(boxes, place)
-        picture = None if labels.shape[0] == 1 else place[:, 0]
-        return place, match_near(self._index, boxes, self.threshold, picture, num_pictures)[0]
+        image = None if labels.shape[0] == 1 else place[:, 0]
+        return place, match_near(self._index, boxes, self.threshold, image, num_images)[0]
 
     def __call__(self, boxes: Array, labels: Array) -> dict[str, tf.Tensor]:
         is_batch = len(labels.shape) > 1
@@ -216,11 +216,11 @@ class TargetEncoder:
             self.variances,
         )
         deltas = tf.concat([deltas, tf.ones_like(deltas[:, :1])], axis=-1)
-        length, num_pictures = tf.size(owner, tf.int64), labels.shape[0] or -1
+        length, num_images = tf.size(owner, tf.int64), labels.shape[0] or -1
         deltas = tf.scatter_nd(place, deltas, [length, 5])
-        deltas = tf.reshape(deltas, [num_pictures, num_boxes, 5])
+        deltas = tf.reshape(deltas, [num_images, num_boxes, 5])
         classes = tf.scatter_nd(place, 1 + tf.gather_nd(labels, truth), length[None])
-        classes = tf.reshape(classes, [num_pictures, num_boxes])
+        classes = tf.reshape(classes, [num_images, num_boxes])
         if self.is_ignored.any():
             classes = tf.where(self.is_ignored, -1, classes)
         targets = {"box_deltas": deltas, "class_logits": classes}
@@ -228,7 +228,7 @@ class TargetEncoder:
 
 
 def _as_batch(boxes, labels):
-    """Float32 [B, n, 4] and int32 [B, n] of one picture's or several pictures' ground truth."""
+    """Float32 [B, n, 4] and int32 [B, n] of one image's or several images' ground truth."""
     labels = tf.cast(labels, tf.int32)
     labels = labels if len(labels.shape) > 1 else labels[None]
     return tf.reshape(tf.cast(boxes, tf.float32), tf.concat([tf.shape(labels), [4]], 0)), labels

@@ -217,7 +217,7 @@ class DefaultBoxes:
     def from_scales(
         cls,
         image_size: tuple[int, int],
-        num_maps: int,
+        num_feature_maps: int,
         *,
         smallest: float = 0.2,
         largest: float = 0.9,
@@ -228,7 +228,7 @@ class DefaultBoxes:
 
         Args:
             image_size: height and width of the input in pixels; the shorter side counts.
-            num_maps: number of feature maps, at least 1.
+            num_feature_maps: number of feature maps, at least 1.
             smallest: size on the first map as a share of the shorter side, 0..1.
             largest: size on the last map as a share of the shorter side.
             aspect_ratios: for each map the ratios above 1. Default (2, 3) on every map.
@@ -242,8 +242,8 @@ class DefaultBoxes:
         >>> DefaultBoxes.from_scales((200, 300), 3, smallest=0.1, largest=0.5).sizes
         (20.0, 60.0, 100.0, 140.0)
         """
-        step = (largest - smallest) / max(1, num_maps - 1)
-        scales = [smallest + step * index for index in range(num_maps + 1)]
+        step = (largest - smallest) / max(1, num_feature_maps - 1)
+        scales = [smallest + step * index for index in range(num_feature_maps + 1)]
         sizes = tuple(round(scale * min(image_size), 6) for scale in scales)
-        ratios = aspect_ratios or ((2.0, 3.0),) * num_maps
+        ratios = aspect_ratios or ((2.0, 3.0),) * num_feature_maps
         return cls(sizes=sizes, aspect_ratios=tuple(tuple(r) for r in ratios), **options)

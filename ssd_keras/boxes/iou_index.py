@@ -8,10 +8,10 @@ import tensorflow as tf
 from ssd_keras.boxes.formats import Array, split_coordinates
 from ssd_keras.boxes.iou import paired_iou
 
-SMALLEST_OVERLAP = 1e-6
+SMALLEST_IOU = 1e-6
 """A ground truth that overlaps no default box by more than this stays unmatched."""
 
-LEAST = np.nextafter(np.float32(SMALLEST_OVERLAP), np.float32(1))
+LEAST = np.nextafter(np.float32(SMALLEST_IOU), np.float32(1))
 SHARE_OF_BEST = 0.75
 MARGIN = 1e-5  # the bounds are rounded by 1e-6
 
@@ -22,7 +22,7 @@ class Pairs(NamedTuple):
     Args:
         truth: int64 [M], index of the ground truth.
         default_box: int64 [M], index of the default box.
-        overlap: float32 [M], their intersection over union, above `SMALLEST_OVERLAP`.
+        overlap: float32 [M], their intersection over union, above `SMALLEST_IOU`.
     """
 
     truth: tf.Tensor
@@ -37,13 +37,13 @@ def all_pairs(iou: Array) -> Pairs:
         iou: float32 [n, N], ground truths by default boxes.
 
     Returns:
-        all that overlap by more than `SMALLEST_OVERLAP`.
+        all that overlap by more than `SMALLEST_IOU`.
     """
-    place = tf.where(iou > SMALLEST_OVERLAP)
+    place = tf.where(iou > SMALLEST_IOU)
     return Pairs(place[:, 0], place[:, 1], tf.gather_nd(iou, place))
 
 
-class OverlapIndex:
+class IoUIndex:
     """Finds the pairs that matter for matching: exactly, for any default boxes.
 
     The default boxes of a grid are products of a few hundred vertical and horizontal intervals.
@@ -58,7 +58,7 @@ class OverlapIndex:
 
     Example:
 
-    >>> index = OverlapIndex(np.array([[0, 0, .5, .5], [0, .5, .5, 1]], "float32"))
+    >>> index = IoUIndex(np.array([[0, 0, .5, .5], [0, .5, .5, 1]], "float32"))
     >>> pairs, is_complete = index.pairs(tf.constant([[0., 0., .5, .6]]), threshold=0.7)
     >>> pairs.default_box.numpy(), pairs.overlap.numpy().round(2), is_complete.numpy()
     (array([0]), array([0.83], dtype=float32), array([False]))

@@ -14,7 +14,7 @@ def num_replicas() -> int:
     return 1 if replica is None else replica.num_replicas_in_sync
 
 
-def over_replicas(values: Any) -> Any:
+def sum_over_replicas(values: Any) -> Any:
     """The sum over the replicas of each tensor.
 
     Args:
@@ -25,7 +25,7 @@ def over_replicas(values: Any) -> Any:
 
     Example:
 
-    >>> float(over_replicas(keras.ops.array(3.0)))
+    >>> float(sum_over_replicas(keras.ops.array(3.0)))
     3.0
     """
     return values if num_replicas() == 1 else _replica().all_reduce("sum", values)

@@ -8,7 +8,7 @@ from types import ModuleType
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_stderr() -> Iterator[None]:
     """Sends the process' standard error nowhere; exceptions are raised as ever.
 
     Yields:
@@ -31,6 +31,6 @@ def import_tensorflow() -> ModuleType:
     Returns:
         the module.
     """
-    with quiet():
+    with silence_stderr():
         import tensorflow
     return tensorflow

@@ -1,7 +1,7 @@
-"""Data sets for detection: where the pictures lie, what is in them, and what is wrong with them.
+"""Data sets for detection: where the images lie, what is in them, and what is wrong with them.
 
 `load_data` reads VOC folders, COCO files and generated shapes into plain records without decoding
-a single picture. Boxes stay as the files have them; `Example.relative_boxes` gives the library's
+a single image. Boxes stay as the files have them; `Example.relative_boxes` gives the library's
 own form.
 
 Example:

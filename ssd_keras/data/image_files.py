@@ -1,4 +1,4 @@
-"""A quick look at picture files: the head and the tail are read, no pixel is decoded."""
+"""A quick look at image files: the head and the tail are read, no pixel is decoded."""
 
 import io
 import os
@@ -9,7 +9,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from ssd_keras.core.files import lies_within
-from ssd_keras.data.records import Picture, read_picture
+from ssd_keras.data.records import ImageSource, read_image
 
 SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "BMP": b"BM", "GIF": b"GIF8"}
 KINDS = "JPEG, PNG, BMP or GIF"
@@ -21,7 +21,7 @@ TURNED_ORIENTATIONS = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
-class PictureHeader:
+class ImageHeader:
     """Height and width of the stored pixels, and how EXIF (1 to 8) wants them turned."""
 
     height: int
@@ -29,33 +29,33 @@ class PictureHeader:
     orientation: int
 
 
-def read_picture_header(picture: Picture) -> PictureHeader:
-    """Looks at the two ends of a picture.
+def read_image_header(image: ImageSource) -> ImageHeader:
+    """Looks at the two ends of an image.
 
     Args:
-        picture: JPEG, PNG, BMP or GIF, whatever a file's extension says.
+        image: JPEG, PNG, BMP or GIF, whatever a file's extension says.
 
     Returns:
         Its size and EXIF orientation.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is empty, not a picture, cut off, or its header cannot be read. The
+        ValueError: the file is empty, not an image, cut off, or its header cannot be read. The
             message leaves the path to the caller.
     """
-    if not isinstance(picture, str):
-        return _read_header(io.BytesIO(read_picture(picture)))
-    if not os.path.isfile(picture):
-        raise FileNotFoundError("the picture is missing; expected a file there")
-    with open(picture, "rb") as file:
+    if not isinstance(image, str):
+        return _read_header(io.BytesIO(read_image(image)))
+    if not os.path.isfile(image):
+        raise FileNotFoundError("the image is missing; expected a file there")
+    with open(image, "rb") as file:
         return _read_header(file)
 
 
-def upright_size(header: PictureHeader) -> tuple[int, int]:
-    """Height and width of a picture after EXIF has turned it.
+def upright_size(header: ImageHeader) -> tuple[int, int]:
+    """Height and width of an image after EXIF has turned it.
 
     Args:
-        header: of the picture.
+        header: of the image.
 
     Returns:
         height and width in pixels.
@@ -96,8 +96,8 @@ def check_place(path: str, folders: Sequence[str]) -> None:
         raise ValueError(f"a symbolic link leads out of {folders[0]}; copy the file there")
 
 
-def find_orientation(header: PictureHeader, height: int, width: int) -> int:
-    """How the stored pixels must be turned to be the picture that was annotated.
+def find_orientation(header: ImageHeader, height: int, width: int) -> int:
+    """How the stored pixels must be turned to be the image that was annotated.
 
     Args:
         header: what the file says.
@@ -106,7 +106,7 @@ def find_orientation(header: PictureHeader, height: int, width: int) -> int:
 
     Returns:
         1 where the stored sides are the annotated ones; the EXIF orientation where the annotated
-        sides are those of the turned picture.
+        sides are those of the turned image.
 
     Raises:
         ValueError: neither holds, and the boxes cannot be trusted.
@@ -117,37 +117,37 @@ def find_orientation(header: PictureHeader, height: int, width: int) -> int:
     if is_swapped and header.orientation in TURNED_ORIENTATIONS:
         return header.orientation
     raise ValueError(
-        f"the picture has {header.width}x{header.height} pixels; expected {width}x{height} as "
+        f"the image has {header.width}x{header.height} pixels; expected {width}x{height} as "
         "annotated (width x height)"
     )
 
 
-def _read_header(file: BinaryIO) -> PictureHeader:
+def _read_header(file: BinaryIO) -> ImageHeader:
     head = file.read(8)
     if not head:
-        raise ValueError("the file is empty; expected a picture")
+        raise ValueError("the file is empty; expected an image")
     kind = next((kind for kind, mark in SIGNATURES.items() if head.startswith(mark)), "")
     if not kind:
-        raise ValueError(f"not a picture (it starts with {head!r}); expected {KINDS}")
+        raise ValueError(f"not an image (it starts with {head!r}); expected {KINDS}")
     if not _ends_properly(file, kind):
         raise ValueError(f"the {kind} file is cut off; expected its end mark, copy it again")
     file.seek(0)
     try:
-        with Image.open(file, formats=[kind]) as picture:
-            width, height = picture.size
+        with Image.open(file, formats=[kind]) as image:
+            width, height = image.size
             # Only JPEG: Pillow decodes a whole PNG to look for EXIF data behind its pixels.
-            exif = picture.getexif() if kind == "JPEG" else {}
+            exif = image.getexif() if kind == "JPEG" else {}
             orientation = exif.get(EXIF_ORIENTATION, 1)
             # TensorFlow takes the colour indices of such a BMP for grey levels.
-            if kind == "BMP" and picture.mode in ("1", "P"):
+            if kind == "BMP" and image.mode in ("1", "P"):
                 raise ValueError("a BMP with a palette; save it as PNG")
-            # TensorFlow gives the first picture of a GIF alone, not the place it has in the whole.
-            if kind == "GIF" and picture.tile[0][1] != (0, 0, width, height):
-                raise ValueError("its first picture does not fill it; save it as PNG")
+            # TensorFlow gives the first image of a GIF alone, not the place it has in the whole.
+            if kind == "GIF" and image.tile[0][1] != (0, 0, width, height):
+                raise ValueError("its first image does not fill it; save it as PNG")
     # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
     except Exception as error:
         raise ValueError(f"the {kind} header cannot be read ({error})") from error
-    return PictureHeader(height, width, orientation if orientation in range(1, 9) else 1)
+    return ImageHeader(height, width, orientation if orientation in range(1, 9) else 1)
 
 
 def _ends_properly(file: BinaryIO, kind: str) -> bool:
@@ -159,7 +159,7 @@ def _ends_properly(file: BinaryIO, kind: str) -> bool:
         tail = file.read(tail_size)
         if kind == "PNG" and b"IEND" in tail:
             return True
-        # An embedded thumbnail has an end mark too, but the picture's own scan starts after it.
+        # An embedded thumbnail has an end mark too, but the image's own scan starts after it.
         if kind == "JPEG" and tail.rfind(JPEG_END) > tail.rfind(JPEG_START_OF_SCAN):
             return True
     return False

@@ -1,9 +1,9 @@
-"""Pictures as tensors: decoding, turning upright, resizing. Everything runs inside graphs."""
+"""Images as tensors: decoding, turning upright, resizing. Everything runs inside graphs."""
 
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.data.image_files import read_picture_header
+from ssd_keras.data.image_files import read_image_header
 from ssd_keras.data.records import Example
 
 # TensorFlow's own default is a fast approximation, one grey level off on average and up to 20;
@@ -27,12 +27,12 @@ def is_jpeg(data: tf.Tensor) -> tf.Tensor:
 
 
 def decode_image(data: tf.Tensor, orientation: int | tf.Tensor = 1) -> tf.Tensor:
-    """Decodes a picture, whatever its colours, and turns it upright.
+    """Decodes an image, whatever its colours, and turns it upright.
 
     Args:
-        data: JPEG, PNG, BMP or GIF bytes, scalar string. Grey, CMYK and 16-bit pictures too, but
+        data: JPEG, PNG, BMP or GIF bytes, scalar string. Grey, CMYK and 16-bit images too, but
             no BMP with a palette of colours, whose indices TensorFlow takes for grey. Of a GIF,
-            the first picture.
+            the first image.
         orientation: EXIF orientation 1..8, scalar int. Default 1, as it is.
 
     Returns:
@@ -65,7 +65,7 @@ def turn_upright(image: tf.Tensor, orientation: int | tf.Tensor) -> tf.Tensor:
     """
     orientation = tf.convert_to_tensor(orientation)
     swapped = orientation >= 5
-    # After a transpose, the mirrorings that remain are those of the upright picture's axes.
+    # After a transpose, the mirrorings that remain are those of the upright image's axes.
     from_right = (orientation == 2) | (orientation == 3) | (orientation == 6) | (orientation == 7)
     from_below = (orientation == 3) | (orientation == 4) | (orientation == 7) | (orientation == 8)
 
@@ -84,13 +84,13 @@ def decode_region(
     region: tf.Tensor,
     ratio: int | tf.Tensor = 1,
 ) -> tf.Tensor:
-    """Decodes no more of a picture than a region of it, where its format allows.
+    """Decodes no more of an image than a region of it, where its format allows.
 
     Args:
         data: encoded bytes, scalar string.
         orientation: EXIF orientation 1..8, scalar int.
-        size: height and width of the upright picture, int32 [2].
-        region: top, left, height, width in pixels of the upright picture, int32 [4]; top and left
+        size: height and width of the upright image, int32 [2].
+        region: top, left, height, width in pixels of the upright image, int32 [4]; top and left
             are multiples of the ratio.
         ratio: 1 (default), 2, 4 or 8; above 1, which needs a JPEG of orientation 1, each pixel of
             the result stands for a square of so many pixels, about their mean.
@@ -160,7 +160,7 @@ def to_bytes(image: tf.Tensor) -> tf.Tensor:
 
 
 def decode_example(example: Example) -> np.ndarray:
-    """The picture of an example, as it was annotated.
+    """The image of an example, as it was annotated.
 
     Args:
         example: one record of a data set.
@@ -171,8 +171,8 @@ def decode_example(example: Example) -> np.ndarray:
     return decode_image(example.read(), example.orientation).numpy()
 
 
-def read_picture(path: str) -> np.ndarray:
-    """Reads a picture file upright.
+def read_image(path: str) -> np.ndarray:
+    """Reads an image file upright.
 
     Args:
         path: JPEG, PNG, BMP or GIF.
@@ -181,11 +181,11 @@ def read_picture(path: str) -> np.ndarray:
         RGB uint8 [H, W, 3].
 
     Raises:
-        ValueError: when it is no picture or is damaged, naming the file.
+        ValueError: when it is no image or is damaged, naming the file.
     """
     try:
-        orientation = read_picture_header(path).orientation
+        orientation = read_image_header(path).orientation
         return decode_image(tf.io.read_file(path), orientation).numpy()
     except (ValueError, OSError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise ValueError(f"{path}: cannot be read as a picture ({reason})") from error
+        raise ValueError(f"{path}: cannot be read as an image ({reason})") from error

@@ -1,6 +1,6 @@
-"""`tf.data` pipelines: from annotations and encoded pictures to batches for `fit` and `predict`.
+"""`tf.data` pipelines: from annotations and encoded images to batches for `fit` and `predict`.
 
-Every random choice is a function of the seed and of the position in the stream of pictures, so
+Every random choice is a function of the seed and of the position in the stream of images, so
 that a run can be continued at any step with the same data.
 """
 
@@ -14,13 +14,13 @@ import tensorflow as tf
 from ssd_keras.assigners.max_iou import TargetEncoder
 from ssd_keras.data.augmentation.geometry import Augmentation, augment
 from ssd_keras.data.images import decode_image, resize_image
-from ssd_keras.data.records import DetectionData, FileSlice, Picture
+from ssd_keras.data.records import DetectionData, FileSlice, ImageSource
 
 
 def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """A graph function from a picture's index to its dataset element.
+    """A graph function from an image's index to its dataset element.
 
-    Annotations live in flat constants; pictures are read from their files when they are asked
+    Annotations live in flat constants; images are read from their files when they are asked
     for.
 
     Args:
@@ -35,7 +35,7 @@ def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tenso
     counts = [len(example.labels) for example in examples]
     splits = tf.constant(np.concatenate([[0], np.cumsum(counts)]), tf.int64)
     read = _make_reader([example.image for example in examples])
-    per_picture = {
+    per_image = {
         "orientation": tf.constant([x.orientation for x in examples], tf.int32),
         "size": tf.constant([(x.height, x.width) for x in examples], tf.int32),
         "image_id": tf.constant([str(x.image_id) for x in examples]),
@@ -50,19 +50,19 @@ def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tenso
     def lookup(index):
         start, end = splits[index], splits[index + 1]
         element = {name: values[start:end] for name, values in per_object.items()}
-        element.update({name: values[index] for name, values in per_picture.items()})
+        element.update({name: values[index] for name, values in per_image.items()})
         return {"image": read(index), **element}
 
     return lookup
 
 
-def _make_reader(pictures: Sequence[Picture]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A graph function from a picture's index to its encoded bytes."""
-    kinds = [(str, bytes, FileSlice).index(type(picture)) for picture in pictures]
+def _make_reader(images: Sequence[ImageSource]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A graph function from an image's index to its encoded bytes."""
+    kinds = [(str, bytes, FileSlice).index(type(image)) for image in images]
     kind = tf.constant(kinds, tf.int32)
-    paths = tf.constant([_path(picture) for picture in pictures])
-    encoded = tf.constant([x if isinstance(x, bytes) else b"" for x in pictures])
-    slices = [x if isinstance(x, FileSlice) else FileSlice("", 0, 0) for x in pictures]
+    paths = tf.constant([_path(image) for image in images])
+    encoded = tf.constant([x if isinstance(x, bytes) else b"" for x in images])
+    slices = [x if isinstance(x, FileSlice) else FileSlice("", 0, 0) for x in images]
     file_size = {path: os.path.getsize(path) for path in {x.path for x in slices} if path}
     rest = [file_size.get(x.path, 0) - x.offset - x.length for x in slices]
     numbers = [(x.offset, x.length, y) for x, y in zip(slices, rest, strict=True)]
@@ -82,10 +82,10 @@ def _make_reader(pictures: Sequence[Picture]) -> Callable[[tf.Tensor], tf.Tensor
     return read
 
 
-def _path(picture: Picture) -> str:
-    if isinstance(picture, FileSlice):
-        return picture.path
-    return picture if isinstance(picture, str) else ""
+def _path(image: ImageSource) -> str:
+    if isinstance(image, FileSlice):
+        return image.path
+    return image if isinstance(image, str) else ""
 
 
 def _read_slice(path: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
@@ -100,7 +100,7 @@ def _read_slice(path: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
 
 
 def element_dataset(data: DetectionData) -> tf.data.Dataset:
-    """The pictures in their order as dataset elements; see `make_lookup`.
+    """The images in their order as dataset elements; see `make_lookup`.
 
     Args:
         data: the data set.
@@ -133,7 +133,7 @@ def training_dataset(
         data: the data set.
         encoder: makes the targets, `model.target_encoder()`.
         image_size: height and width of the model's input.
-        batch_size: pictures of a batch.
+        batch_size: images of a batch.
         augmentation: `Augmentation`. Default: the paper's.
         use_difficult: learn from objects flagged as difficult, as the paper does on VOC.
             Crowds are never learned from. Default True.
@@ -144,7 +144,7 @@ def training_dataset(
 
     Returns:
         dataset of (images uint8 [B, H, W, 3], targets of `TargetEncoder` with a batch axis), B
-        pictures of a part.
+        images of a part.
 
     Raises:
         ValueError: when a batch has no such part, or no equal parts.
@@ -187,12 +187,12 @@ def _map_in_parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Da
     return mapped.with_options(options)
 
 
-def shuffled_index(position: tf.Tensor | int, num_pictures: int, seed: int = 0) -> tf.Tensor:
-    """Which picture comes at a position of the endless stream; each epoch is a new permutation.
+def shuffled_index(position: tf.Tensor | int, num_images: int, seed: int = 0) -> tf.Tensor:
+    """Which image comes at a position of the endless stream; each epoch is a new permutation.
 
     Args:
         position: place in the stream, from 0.
-        num_pictures: pictures of the data set.
+        num_images: images of the data set.
         seed: number that decides the order. Default 0.
 
     Returns:
@@ -200,7 +200,7 @@ def shuffled_index(position: tf.Tensor | int, num_pictures: int, seed: int = 0) 
     """
     position = tf.cast(position, tf.int64)
     return tf.random.experimental.index_shuffle(
-        position % num_pictures, seed=[seed, position // num_pictures], max_index=num_pictures - 1
+        position % num_images, seed=[seed, position // num_images], max_index=num_images - 1
     )
 
 
@@ -214,7 +214,7 @@ def training_examples(
     start: int = 0,
     place: Callable[[tf.Tensor], tf.Tensor] = lambda count: count,
 ) -> tf.data.Dataset:
-    """An endless stream of single augmented pictures, before encoding.
+    """An endless stream of single augmented images, before encoding.
 
     Args:
         data: the data set.
@@ -222,8 +222,8 @@ def training_examples(
         augmentation: `Augmentation`. Default: the paper's.
         use_difficult: learn from objects flagged as difficult. Default True.
         seed: number that decides every random choice. Default 0.
-        start: pictures to skip. Default 0.
-        place: where in the stream the picture comes from that follows so many others, for
+        start: images to skip. Default 0.
+        place: where in the stream the image comes from that follows so many others, for
             readers of a part of it. Default: after as many.
 
     Returns:
@@ -232,11 +232,11 @@ def training_examples(
     """
     lookup = make_lookup(data)
     options = augmentation or Augmentation()
-    num_pictures = len(data)
+    num_images = len(data)
 
     def load(count):
         position = place(count)
-        element = lookup(shuffled_index(position, num_pictures, seed))
+        element = lookup(shuffled_index(position, num_images, seed))
         usable = ~element["is_crowd"]
         if not use_difficult:
             usable &= ~element["is_difficult"]
@@ -247,7 +247,7 @@ def training_examples(
             tf.boolean_mask(element["boxes"], usable),
             tf.boolean_mask(element["labels"], usable),
             image_size,
-            # A picture's draws must not repeat those that shuffle: another second word.
+            # An image's draws must not repeat those that shuffle: another second word.
             tf.stack([tf.constant(seed, tf.int64), -1 - position]),
             options,
         )
@@ -260,13 +260,13 @@ def training_examples(
 def inference_dataset(
     data: DetectionData, image_size: tuple[int, int] | None, batch_size: int
 ) -> tf.data.Dataset:
-    """Every picture once, in order, resized to the model's input.
+    """Every image once, in order, resized to the model's input.
 
     Args:
         data: the data set.
-        image_size: height and width of the model's input; None leaves the pictures as they are,
+        image_size: height and width of the model's input; None leaves the images as they are,
             one to a batch.
-        batch_size: pictures of a batch; the last may be smaller.
+        batch_size: images of a batch; the last may be smaller.
 
     Returns:
         dataset of float32 [B, H, W, 3] in 0..255, uint8 where nothing is resized.
@@ -286,8 +286,8 @@ def inference_dataset(
 
 
 @contextlib.contextmanager
-def naming_broken_pictures(data: DetectionData) -> Iterator[None]:
-    """Around work on a data set: an error of a decoder becomes one that names the picture.
+def locate_broken_image(data: DetectionData) -> Iterator[None]:
+    """Around work on a data set: an error of a decoder becomes one that names the image.
 
     A look at a file's two ends, as readers take, does not find damage between them.
 
@@ -298,7 +298,7 @@ def naming_broken_pictures(data: DetectionData) -> Iterator[None]:
         nothing.
 
     Raises:
-        ValueError: when TensorFlow failed and a picture of the data cannot be read or decoded.
+        ValueError: when TensorFlow failed and an image of the data cannot be read or decoded.
     """
     try:
         yield
@@ -310,7 +310,7 @@ def naming_broken_pictures(data: DetectionData) -> Iterator[None]:
                 verb = "read" if isinstance(reason, OSError) else "decoded"
                 words = getattr(reason, "strerror", None) or " ".join(str(reason).split())[:120]
                 raise ValueError(
-                    f"{example.place}: the picture cannot be {verb} ({words}); replace the file, "
+                    f"{example.place}: the image cannot be {verb} ({words}); replace the file, "
                     "or take it out of the data."
                 ) from error
         raise

@@ -10,7 +10,7 @@ class Problem:
     """Something wrong in a data set, told in one line.
 
     Args:
-        file: the picture, annotation or split file that is wrong.
+        file: the image, annotation or split file that is wrong.
         item: the object in that file, such as "object 3 (RBC)"; empty for the whole file.
         what: what is wrong and what was expected.
         mended: what was done about it, default "left out".

@@ -17,11 +17,11 @@ EDGE_TOLERANCE = 1.0
 
 @dataclass(frozen=True)
 class FileSlice:
-    """A picture inside a larger file, such as one of records: nothing of it is held in memory.
+    """An image inside a larger file, such as one of records: nothing of it is held in memory.
 
     Args:
         path: the file.
-        offset: where the encoded picture begins, in bytes.
+        offset: where the encoded image begins, in bytes.
         length: how many bytes it has.
     """
 
@@ -30,15 +30,15 @@ class FileSlice:
     length: int
 
 
-Picture = str | bytes | FileSlice
-"""Where an encoded picture is: in a file of its own, in memory, or inside a larger file."""
+ImageSource = str | bytes | FileSlice
+"""Where an encoded image is: in a file of its own, in memory, or inside a larger file."""
 
 
-def read_picture(picture: Picture) -> bytes:
-    """The encoded bytes of a picture.
+def read_image(image: ImageSource) -> bytes:
+    """The encoded bytes of an image.
 
     Args:
-        picture: a path, the bytes themselves, or a slice of a file.
+        image: a path, the bytes themselves, or a slice of a file.
 
     Returns:
         the bytes.
@@ -46,54 +46,54 @@ def read_picture(picture: Picture) -> bytes:
     Raises:
         FileNotFoundError: there is no such file.
     """
-    if isinstance(picture, bytes):
-        return picture
-    if isinstance(picture, str):
-        with open(picture, "rb") as file:
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str):
+        with open(image, "rb") as file:
             return file.read()
-    with open(picture.path, "rb") as file:
-        file.seek(picture.offset)
-        return file.read(picture.length)
+    with open(image.path, "rb") as file:
+        file.seek(image.offset)
+        return file.read(image.length)
 
 
-def place_of(picture: Picture, image_id: str | int) -> str:
-    """What a picture is called in messages.
+def place_of(image: ImageSource, image_id: str | int) -> str:
+    """What an image is called in messages.
 
     Args:
-        picture: where it is.
+        image: where it is.
         image_id: its id.
 
     Returns:
         its path, or the file that it lies in and its id, or its id alone.
     """
-    if isinstance(picture, FileSlice):
-        return f"{picture.path}: picture {image_id}"
-    return picture if isinstance(picture, str) else str(image_id)
+    if isinstance(image, FileSlice):
+        return f"{image.path}: image {image_id}"
+    return image if isinstance(image, str) else str(image_id)
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One picture, still encoded, and the objects in it.
+    """One image, still encoded, and the objects in it.
 
     Args:
-        image_id: the file's stem (VOC), or the picture's id in the annotation file (COCO).
-        image: path of the encoded picture, the encoded bytes themselves (generated pictures), or
-            a `FileSlice` (pictures in records).
+        image_id: the file's stem (VOC), or the image's id in the annotation file (COCO).
+        image: path of the encoded image, the encoded bytes themselves (generated images), or
+            a `FileSlice` (images in records).
         height: rows in pixels, as annotated.
         width: columns in pixels, as annotated.
         boxes: float64 [n, 4], x, y, width, height in pixels, 0-based and continuous. The numbers
-            are the file's own: up to one pixel of a box may lie outside the picture.
+            are the file's own: up to one pixel of a box may lie outside the image.
         labels: int32 [n], 0-based, without background.
         is_difficult: bool [n], VOC's `difficult` flag.
         is_crowd: bool [n], COCO's `iscrowd` flag.
         areas: float64 [n], square pixels; COCO's `area` where there is one, else width * height.
         orientation: EXIF orientation (1 to 8, default 1: none) that turns the decoded pixels into
-            the annotated picture. It differs from 1 only where the annotated sides are those of
-            the turned picture.
+            the annotated image. It differs from 1 only where the annotated sides are those of
+            the turned image.
     """
 
     image_id: str | int
-    image: Picture
+    image: ImageSource
     height: int
     width: int
     boxes: np.ndarray
@@ -105,22 +105,22 @@ class Example:
 
     @property
     def place(self) -> str:
-        """What the picture is called in messages; see `place_of`."""
+        """What the image is called in messages; see `place_of`."""
         return place_of(self.image, self.image_id)
 
     def read(self) -> bytes:
-        """The encoded picture, as its file has it.
+        """The encoded image, as its file has it.
 
         Returns:
             JPEG, PNG, BMP or GIF bytes.
 
         Raises:
-            FileNotFoundError: the picture has been moved since the data were loaded.
+            FileNotFoundError: the image has been moved since the data were loaded.
         """
-        return read_picture(self.image)
+        return read_image(self.image)
 
     def relative_boxes(self) -> np.ndarray:
-        """The boxes in the library's own form, with every edge inside the picture.
+        """The boxes in the library's own form, with every edge inside the image.
 
         Returns:
             float32 [n, 4], relative yxyx, clipped to 0..1.
@@ -133,11 +133,11 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class DetectionData:
-    """A data set: its classes, its pictures and what had to be left out.
+    """A data set: its classes, its images and what had to be left out.
 
     Args:
         class_names: names in label order, without background.
-        examples: one record a picture.
+        examples: one record an image.
         problems: what was wrong, in the order it was found; default none.
         category_ids: the annotation file's id of every class, aligned with `class_names`; default
             1..C, which is also what VOC and generated data have.
@@ -157,15 +157,15 @@ class DetectionData:
 
 
 def fit_box(box: Sequence[float], height: int, width: int) -> tuple[Box | None, str]:
-    """Judges one box against its picture.
+    """Judges one box against its image.
 
     A box that reaches up to one pixel over the edge is returned with its own numbers, because a
     scorer needs them exactly; `Example.relative_boxes` clips it.
 
     Args:
         box: x, y, width, height in pixels, 0-based and continuous.
-        height: rows of the picture, in pixels.
-        width: columns of the picture, in pixels.
+        height: rows of the image, in pixels.
+        width: columns of the image, in pixels.
 
     Returns:
         The box to keep and what is wrong with it: (box, "") for a good one, (clipped box, words)
@@ -184,9 +184,9 @@ def fit_box(box: Sequence[float], height: int, width: int) -> tuple[Box | None, 
     left, top = max(x, 0.0), max(y, 0.0)
     right, bottom = min(x + box_width, width), min(y + box_height, height)
     if right <= left or bottom <= top:
-        return None, f"{numbers} lies outside the picture of {width}x{height} pixels"
+        return None, f"{numbers} lies outside the image of {width}x{height} pixels"
     overshoot = max(left - x, top - y, x + box_width - right, y + box_height - bottom)
     if overshoot <= EDGE_TOLERANCE:
         return (x, y, box_width, box_height), ""
     clipped = (left, top, float(right - left), float(bottom - top))
-    return clipped, f"{numbers} reaches outside the picture of {width}x{height} pixels"
+    return clipped, f"{numbers} reaches outside the image of {width}x{height} pixels"

@@ -18,7 +18,7 @@ from ssd_keras.data.readers.yolo import read_yolo
 from ssd_keras.data.records import DetectionData
 
 
-class Kind(NamedTuple):
+class ReaderSpec(NamedTuple):
     """A kind of data: its reader of the parts before and after the '@', and how it is written.
 
     `paths` says of each part whether it is a path; `after` may be left out where it is optional.
@@ -31,13 +31,13 @@ class Kind(NamedTuple):
 
 
 READERS = {
-    "voc": Kind(read_voc, "voc:ROOT@SPLIT"),
-    "coco": Kind(read_coco, "coco:ANNOTATIONS.json@IMAGES_DIR", (True, True)),
-    "yolo": Kind(read_yolo, "yolo:ROOT@SPLIT"),
-    "csv": Kind(read_csv, "csv:TABLE.csv@IMAGES_DIR", (True, True)),
-    "tfrecord": Kind(read_tfrecord, "tfrecord:PATTERN[@LABEL_MAP]", (True, True), True),
-    "tfds": Kind(read_tfds, "tfds:voc/2007@train", (False, False)),
-    "synthetic": Kind(read_synthetic, "synthetic:shapes@train|val|test", (False, False)),
+    "voc": ReaderSpec(read_voc, "voc:ROOT@SPLIT"),
+    "coco": ReaderSpec(read_coco, "coco:ANNOTATIONS.json@IMAGES_DIR", (True, True)),
+    "yolo": ReaderSpec(read_yolo, "yolo:ROOT@SPLIT"),
+    "csv": ReaderSpec(read_csv, "csv:TABLE.csv@IMAGES_DIR", (True, True)),
+    "tfrecord": ReaderSpec(read_tfrecord, "tfrecord:PATTERN[@LABEL_MAP]", (True, True), True),
+    "tfds": ReaderSpec(read_tfds, "tfds:voc/2007@train", (False, False)),
+    "synthetic": ReaderSpec(read_synthetic, "synthetic:shapes@train|val|test", (False, False)),
 }
 BAD_DATA_CHOICES = ("drop", "refuse")
 LONGEST_ERROR = 2000
@@ -48,23 +48,23 @@ def load_data(
     *,
     class_names: Sequence[str] | None = None,
     bad_data: str = "drop",
-    check_pictures: bool = True,
+    check_images: bool = True,
     progress: bool = False,
     part: str = "train",
 ) -> DetectionData:
-    """Loads annotations and the places of their pictures; nothing is decoded.
+    """Loads annotations and the places of their images; nothing is decoded.
 
     Args:
         specs: one data set or several, which are united by class name: "voc:ROOT@SPLIT",
             "coco:ANNOTATIONS.json@IMAGES_DIR", "yolo:ROOT@SPLIT", "csv:TABLE.csv@IMAGES_DIR",
             "tfrecord:PATTERN[@LABEL_MAP]", "tfds:voc/2007@train", "synthetic:shapes@train" (the
-            first 120 pictures: "synthetic:shapes@train[:120]"), or a data file "data.toml" (see
+            first 120 images: "synthetic:shapes@train[:120]"), or a data file "data.toml" (see
             `ssd_keras.data.data_file`), of which "data.toml@validation" is the validation data.
         class_names: names in label order; None takes those of the data or the data file.
         bad_data: "drop" (default) leaves out what cannot be used and lists it in `problems`;
             "refuse" raises an error.
-        check_pictures: whether the head and the tail of every picture file are looked at, default
-            True. False touches no picture unless its size is not annotated: enough for scoring.
+        check_images: whether the head and the tail of every image file are looked at, default
+            True. False touches no image unless its size is not annotated: enough for scoring.
         progress: whether progress bars are shown, default False.
         part: of a data file, where its words name none: "train" (default) or "validation".
 
@@ -72,7 +72,7 @@ def load_data(
         The data set.
 
     Raises:
-        ValueError: a spec that cannot be understood, bad data under "refuse", or no picture left.
+        ValueError: a spec that cannot be understood, bad data under "refuse", or no image left.
         FileNotFoundError: a folder, annotation file or split file is missing.
 
     Example:
@@ -89,7 +89,7 @@ def load_data(
         specs, names_of_file = expand(specs, part)
         class_names = names_of_file if class_names is None else class_names
         _check_class_names(class_names)
-    options = {"class_names": class_names, "check_pictures": check_pictures, "progress": progress}
+    options = {"class_names": class_names, "check_images": check_images, "progress": progress}
     sources = [_read(spec, options) for spec in specs]
     data = unite(sources, class_names)
     if bad_data == "refuse":
@@ -98,7 +98,7 @@ def load_data(
         if not source.examples:
             first = f"; the first problem: {source.problems[0]}" if source.problems else ""
             raise ValueError(
-                f"data '{one_line(spec)}': no picture is left; expected at least one that can be "
+                f"data '{one_line(spec)}': no image is left; expected at least one that can be "
                 f"used{first}"
             )
     return data
@@ -160,7 +160,7 @@ def kinds_of(specs: Sequence[str]) -> set[str]:
 
     Example:
 
-    >>> sorted(kinds_of(["voc:cells@train", "coco:moon.json@pictures"]))
+    >>> sorted(kinds_of(["voc:cells@train", "coco:moon.json@images"]))
     ['coco', 'voc']
     """
     parts, _ = expand([part for spec in specs for part in parts_of(spec)])

@@ -10,7 +10,7 @@ from ssd_keras.data.sources import load_data, parts_of
 
 
 class Split(NamedTuple):
-    """One part of the data, such as the training pictures, and its name."""
+    """One part of the data, such as the training images, and its name."""
 
     name: str
     data: DetectionData

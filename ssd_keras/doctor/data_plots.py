@@ -1,4 +1,4 @@
-"""Pictures of an examination: what is there, what fits, and what is wrong."""
+"""Images of an examination: what is there, what fits, and what is wrong."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from ssd_keras.data.images import decode_image
 from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.data_report import Examination
-from ssd_keras.doctor.default_box_grid import Layout
+from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
 from ssd_keras.doctor.default_box_report import BoxCheck, unmatched
 from ssd_keras.doctor.findings import repeated_boxes
 from ssd_keras.doctor.statistics import object_boxes, sides_and_aspects
 from ssd_keras.drawing.draw import class_colors, draw_boxes, save_image
 from ssd_keras.drawing.sheet import contact_sheet
 
-MOST_PICTURES = 12
+MOST_IMAGES = 12
 MOST_CLASSES = 40
 MOST_POINTS = 4000
 LEAST_IN_BIN = 5
@@ -35,7 +35,7 @@ def write_plots(examination: Examination, boxes: BoxCheck | None, folder: str) -
 
     Returns:
         paths of the files written: classes, sizes; default_boxes, recall and unmatched where
-        `boxes` are given; repeated and same_pictures where there are such.
+        `boxes` are given; repeated and same_images where there are such.
     """
     os.makedirs(folder, exist_ok=True)
     written = []
@@ -44,10 +44,10 @@ def write_plots(examination: Examination, boxes: BoxCheck | None, folder: str) -
         written.append(os.path.join(folder, f"{name}.png"))
         _write_figure(draw, written[-1])
 
-    def sheet(name: str, pictures: list[np.ndarray], captions: list[str]) -> None:
-        if pictures:
+    def sheet(name: str, images: list[np.ndarray], captions: list[str]) -> None:
+        if images:
             written.append(os.path.join(folder, f"{name}.png"))
-            save_image(contact_sheet(pictures, captions=captions), written[-1])
+            save_image(contact_sheet(images, captions=captions), written[-1])
 
     splits = examination.splits
     plot("classes", lambda figure: _draw_classes(figure, splits))
@@ -55,9 +55,9 @@ def write_plots(examination: Examination, boxes: BoxCheck | None, folder: str) -
     if boxes is not None:
         plot("default_boxes", lambda figure: _draw_default_boxes(figure, boxes))
         plot("recall", lambda figure: _draw_recall(figure, boxes))
-        sheet("unmatched", *_unmatched_pictures(boxes))
-    sheet("repeated", *_repeated_pictures(splits))
-    sheet("same_pictures", *_same_pictures(examination))
+        sheet("unmatched", *_unmatched_images(boxes))
+    sheet("repeated", *_repeated_images(splits))
+    sheet("same_images", *_same_images(examination))
     return written
 
 
@@ -102,7 +102,7 @@ def _draw_sizes(figure: Any, splits: Sequence[Split]) -> None:
     figure.set_size_inches(10, 4.5)
     measured = [sides_and_aspects(object_boxes(split.data)) for split in splits]
     for axes, index, title in (
-        (left, 0, "side (root of the area) in the picture's pixels"),
+        (left, 0, "side (root of the area) in the image's pixels"),
         (right, 1, "width / height"),
     ):
         values = [pair[index] for pair in measured]
@@ -185,7 +185,7 @@ def _draw_recall(figure: Any, check: BoxCheck) -> None:
         axes.legend(fontsize=8)
 
 
-def _pixel_shapes(layout: Layout) -> np.ndarray:
+def _pixel_shapes(layout: DefaultBoxGrid) -> np.ndarray:
     return np.concatenate(layout.shapes()) * np.array(layout.image_size)
 
 
@@ -198,51 +198,51 @@ def _plain_ticks(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _unmatched_pictures(check: BoxCheck) -> tuple[list[np.ndarray], list[str]]:
-    """The pictures with the most objects that no default box matches, those objects drawn."""
+def _unmatched_images(check: BoxCheck) -> tuple[list[np.ndarray], list[str]]:
+    """The images with the most objects that no default box matches, those objects drawn."""
     split = check.splits[0]
     rows_of: dict[int, list[int]] = {}
     for index, row, _ in unmatched(check):
         rows_of.setdefault(index, []).append(row)
-    chosen = sorted(rows_of.items(), key=lambda item: -len(item[1]))[:MOST_PICTURES]
-    pictures: list[np.ndarray] = []
+    chosen = sorted(rows_of.items(), key=lambda item: -len(item[1]))[:MOST_IMAGES]
+    images: list[np.ndarray] = []
     captions: list[str] = []
     for index, rows in chosen:
         example = split.data.examples[index]
-        pictures.append(_drawn(example, rows, split.data.class_names))
+        images.append(_drawn(example, rows, split.data.class_names))
         captions.append(f"{len(rows)} of {len(example.labels)} unmatched: {example.image_id}")
-    return pictures, captions
+    return images, captions
 
 
-def _repeated_pictures(splits: Sequence[Split]) -> tuple[list[np.ndarray], list[str]]:
-    pictures: list[np.ndarray] = []
+def _repeated_images(splits: Sequence[Split]) -> tuple[list[np.ndarray], list[str]]:
+    images: list[np.ndarray] = []
     captions: list[str] = []
     for split in splits:
         for example in split.data.examples:
             pairs = repeated_boxes(example)
-            if pairs and len(pictures) < MOST_PICTURES:
+            if pairs and len(images) < MOST_IMAGES:
                 rows = sorted({*pairs, *pairs.values()})
-                pictures.append(_drawn(example, rows, split.data.class_names))
+                images.append(_drawn(example, rows, split.data.class_names))
                 captions.append(f"{len(pairs)} annotated twice: {example.image_id}")
-    return pictures, captions
+    return images, captions
 
 
-def _same_pictures(examination: Examination) -> tuple[list[np.ndarray], list[str]]:
+def _same_images(examination: Examination) -> tuple[list[np.ndarray], list[str]]:
     """Pairs side by side; the sheet's four columns hold two of them."""
-    pictures: list[np.ndarray] = []
+    images: list[np.ndarray] = []
     captions: list[str] = []
-    for pair in examination.twins[: MOST_PICTURES // 2]:
+    for pair in examination.twins[: MOST_IMAGES // 2]:
         how = "same as next" if pair.is_exact else f"like next, {pair.bits} bits"
         for (s, i), words in ((pair.first, how), (pair.second, "")):
             split = examination.splits[s]
             example = split.data.examples[i]
-            pictures.append(_drawn(example, range(len(example.labels)), split.data.class_names))
+            images.append(_drawn(example, range(len(example.labels)), split.data.class_names))
             captions.append(f"{split.name} {example.image_id} {words}")
-    return pictures, captions
+    return images, captions
 
 
 def _drawn(example: Example, rows: Sequence[int], class_names: Sequence[str]) -> np.ndarray:
-    """A picture with some of its boxes; grey where it cannot be decoded."""
+    """An image with some of its boxes; grey where it cannot be decoded."""
     try:
         image = decode_image(example.read(), example.orientation).numpy()
     except (tf.errors.OpError, OSError):

@@ -38,8 +38,8 @@ class Examination:
 
     Args:
         splits: what was examined.
-        prints: the fingerprints of each split's pictures.
-        twins: pictures of the same content.
+        prints: the fingerprints of each split's images.
+        twins: images of the same content.
         findings: all that is wrong: of each split by itself, then between them.
     """
 
@@ -85,11 +85,11 @@ def describe_split(split: Split) -> str:
     *classes, total = count_classes(split.data)
     empty = sum(not len(example.labels) for example in split.data.examples)
     lines = [
-        f"{split.name}: {len(split.data)} pictures ({empty} without objects), "
+        f"{split.name}: {len(split.data)} images ({empty} without objects), "
         f"{total.objects} objects, {len(classes)} classes"
     ]
     width = max(len(row.name) for row in [*classes, total])
-    title = f"{'':{width}}  objects  pictures  difficult"
+    title = f"{'':{width}}  objects  images  difficult"
     title += "  side in pixels: 10 % median 90 %  width/height: 10 % median 90 %"
     lines.append(INDENT + title)
     shown = sorted(classes, key=lambda row: -row.objects)[:MOST_CLASSES]
@@ -134,7 +134,7 @@ def describe_findings(findings: Sequence[Finding]) -> str:
 def _row(row: ClassCount, width: int) -> str:
     sides = "".join(f"{_number(value, 0):>7}" for value in row.sides)
     aspects = "".join(f"{_number(value, 2):>7}" for value in row.aspects)
-    counts = f"{row.objects:>9}{row.pictures:>10}{row.difficult:>11}"
+    counts = f"{row.objects:>9}{row.images:>10}{row.difficult:>11}"
     return f"{row.name:{width}}{counts}{sides:>34}{aspects:>32}"
 
 

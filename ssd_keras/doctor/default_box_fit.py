@@ -13,7 +13,7 @@ from itertools import repeat
 import numpy as np
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
-from ssd_keras.doctor.default_box_grid import Layout, Objects
+from ssd_keras.doctor.default_box_grid import DefaultBoxGrid, Objects
 
 OBJECTIVE = (
     "the mean of the share of objects matched at {threshold:g} and of their best overlap, every "
@@ -32,7 +32,7 @@ SMALLEST_RATIO, LARGEST_RATIO = 1.15, 6.0
 LEAST_GROWTH = 1.02
 
 
-def best_overlaps(objects: Objects, layout: Layout) -> np.ndarray:
+def best_ious(objects: Objects, layout: DefaultBoxGrid) -> np.ndarray:
     """The largest overlap (IoU) of each object with any default box.
 
     In a grid of equal boxes, the one whose centre is nearest has the largest overlap; so each
@@ -50,11 +50,11 @@ def best_overlaps(objects: Objects, layout: Layout) -> np.ndarray:
 
 def fit_default_boxes(
     objects: Objects,
-    layout: Layout,
+    layout: DefaultBoxGrid,
     threshold: float = 0.5,
     keep_ratios: bool = False,
     seed: int = 0,
-) -> Layout:
+) -> DefaultBoxGrid:
     """Searches sizes and aspect ratios that fit the objects better; see `OBJECTIVE`.
 
     A pattern search: from the present boxes, and from sizes that follow the objects' own, one
@@ -93,7 +93,7 @@ def sample(objects: Objects, seed: int = 0, most: int = MOST_OBJECTS) -> Objects
     return Objects(*(column[np.sort(chosen)] for column in objects))
 
 
-def recipe_options(fitted: Layout, layout: Layout) -> dict[str, list]:
+def recipe_options(fitted: DefaultBoxGrid, layout: DefaultBoxGrid) -> dict[str, list]:
     """What fitted default boxes change, as `model_options` of a recipe.
 
     Args:
@@ -112,7 +112,7 @@ def recipe_options(fitted: Layout, layout: Layout) -> dict[str, list]:
     return options
 
 
-def recipe_words(fitted: Layout, layout: Layout) -> str:
+def recipe_words(fitted: DefaultBoxGrid, layout: DefaultBoxGrid) -> str:
     """What fitted default boxes change, as words for `ssd-keras train`.
 
     Args:
@@ -134,7 +134,7 @@ class _Fit:
     def __init__(
         self,
         objects: Objects,
-        layout: Layout,
+        layout: DefaultBoxGrid,
         threshold: float = 0.5,
         keep_ratios: bool = False,
     ):
@@ -151,7 +151,7 @@ class _Fit:
         counts = np.bincount(objects.labels)
         self.weights = 1.0 / (counts[objects.labels] * np.count_nonzero(counts))
 
-    def overlaps(self, layout: Layout) -> np.ndarray:
+    def overlaps(self, layout: DefaultBoxGrid) -> np.ndarray:
         best = np.zeros(len(self.sides))
         areas = np.prod(self.sides, axis=-1)
         for offsets, shapes in zip(self.offsets, layout.shapes(), strict=True):
@@ -162,13 +162,13 @@ class _Fit:
                 best = np.maximum(best, shared / (areas + np.prod(shape) - shared))
         return best
 
-    def score(self, layout: Layout) -> float:
+    def score(self, layout: DefaultBoxGrid) -> float:
         best = self.overlaps(layout)
         fit = float(self.weights @ ((best >= self.threshold) + best)) / 2
         changes = np.abs(np.concatenate(_numbers(layout)) - np.concatenate(_numbers(self.layout)))
         return fit - LOYALTY * float(changes.mean())
 
-    def starts(self) -> Iterator[Layout]:
+    def starts(self) -> Iterator[DefaultBoxGrid]:
         yield self.layout
         sides = np.sqrt(np.prod(self.sides * np.asarray(self.layout.image_size), axis=-1))
         order = np.argsort(sides)
@@ -179,7 +179,7 @@ class _Fit:
         spread = np.geomspace(quantiles[0], quantiles[-1] * 1.3, len(quantiles))
         yield _with_numbers(self.layout, np.log(spread), _numbers(self.layout)[1])
 
-    def climb(self, start: Layout) -> Layout:
+    def climb(self, start: DefaultBoxGrid) -> DefaultBoxGrid:
         """The end of a pattern search."""
         best, best_score = start, self.score(start)
         for step in STEPS:
@@ -197,7 +197,7 @@ class _Fit:
         return best
 
 
-def _moved(layout: Layout, part: int, index: int, amount: float) -> Layout:
+def _moved(layout: DefaultBoxGrid, part: int, index: int, amount: float) -> DefaultBoxGrid:
     """The layout with one of its sizes (part 0) or ratios (part 1) changed."""
     numbers = _numbers(layout)
     numbers[part][index] += amount
@@ -211,14 +211,14 @@ def _distances(values: np.ndarray, centers: np.ndarray) -> np.ndarray:
     return np.minimum(np.abs(values - centers[left]), np.abs(values - centers[right]))
 
 
-def _numbers(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def _numbers(layout: DefaultBoxGrid) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the sizes, and of all maps' ratios one after the other."""
     spec = layout.spec
     ratios = [ratio for each in spec.aspect_ratios for ratio in each]
     return np.log(np.array(spec.sizes, np.float64)), np.log(np.array(ratios, np.float64))
 
 
-def _with_numbers(layout: Layout, sizes: np.ndarray, ratios: np.ndarray) -> Layout:
+def _with_numbers(layout: DefaultBoxGrid, sizes: np.ndarray, ratios: np.ndarray) -> DefaultBoxGrid:
     """The layout with other numbers, brought into their bounds: sizes rise from map to map."""
     limits = SMALLEST_SIZE, 1.1 * max(layout.image_size)
     values = np.clip(np.exp(sizes), *limits)
@@ -236,7 +236,7 @@ def _replace(spec: DefaultBoxes, sizes: tuple, aspect_ratios: tuple) -> DefaultB
     return dataclasses.replace(spec, sizes=sizes, aspect_ratios=aspect_ratios, first_square=square)
 
 
-def _rounded(layout: Layout, original: Layout) -> Layout:
+def _rounded(layout: DefaultBoxGrid, original: DefaultBoxGrid) -> DefaultBoxGrid:
     """The layout with as many digits as matter; numbers that did not change keep theirs."""
 
     def shorten(values: Sequence[float], before: Sequence[float], digits: int) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ssd_keras.models import SSD
 
 
-class Layout(NamedTuple):
+class DefaultBoxGrid(NamedTuple):
     """Default boxes, the model's input in pixels (height, width), and the maps in cells."""
 
     spec: DefaultBoxes
@@ -40,28 +40,28 @@ class Layout(NamedTuple):
         return cell_centers(self.image_size, self.feature_sizes, spec.steps, spec.offset)
 
 
-def layout_of(model: "SSD") -> Layout:
+def default_box_grid(model: "SSD") -> DefaultBoxGrid:
     """The layout of a model.
 
     Args:
         model: `SSD`.
 
     Returns:
-        `Layout`.
+        `DefaultBoxGrid`.
     """
-    return Layout(model.default_box_spec, model.image_size, model.feature_sizes)
+    return DefaultBoxGrid(model.default_boxes, model.image_size, model.feature_sizes)
 
 
 class Objects(NamedTuple):
     """All objects of a data set but crowds: arrays with one row an object.
 
-    `boxes` relative yxyx float64 [n, 4], `labels` int [n], `pictures` int [n] (index of the
+    `boxes` relative yxyx float64 [n, 4], `labels` int [n], `images` int [n] (index of the
     example), `rows` int [n] (index in the example).
     """
 
     boxes: np.ndarray
     labels: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
     rows: np.ndarray
 
     def sides(self, image_size: tuple[int, int]) -> np.ndarray:

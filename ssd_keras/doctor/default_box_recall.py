@@ -8,11 +8,11 @@ from tqdm import tqdm
 
 from ssd_keras.assigners.max_iou import match_near
 from ssd_keras.boxes.iou import paired_iou
-from ssd_keras.boxes.iou_index import OverlapIndex
-from ssd_keras.doctor.default_box_grid import Layout, Objects
+from ssd_keras.boxes.iou_index import IoUIndex
+from ssd_keras.doctor.default_box_grid import DefaultBoxGrid, Objects
 
 
-class Overlaps(NamedTuple):
+class BestIoUs(NamedTuple):
     """How well the default boxes fit each object, [n] each.
 
     `best` is the largest overlap (IoU) with any default box; `own` that with the default box which
@@ -47,8 +47,8 @@ class Overlaps(NamedTuple):
         return float(np.mean(self.own >= threshold))
 
 
-def measure_overlaps(objects: Objects, layout: Layout, progress: bool = False) -> Overlaps:
-    """Lays the default boxes over every picture, as the training's matching does.
+def measure_best_ious(objects: Objects, layout: DefaultBoxGrid, progress: bool = False) -> BestIoUs:
+    """Lays the default boxes over every image, as the training's matching does.
 
     Args:
         objects: of a data set; at least one.
@@ -56,9 +56,9 @@ def measure_overlaps(objects: Objects, layout: Layout, progress: bool = False) -
         progress: whether a bar is shown, default False.
 
     Returns:
-        `Overlaps`, in the order of the objects.
+        `BestIoUs`, in the order of the objects.
     """
-    index = OverlapIndex(layout.boxes())
+    index = IoUIndex(layout.boxes())
 
     @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])
     def overlaps(boxes):
@@ -69,10 +69,10 @@ def measure_overlaps(objects: Objects, layout: Layout, progress: bool = False) -
         return tf.maximum(best, 0.0), tf.where(owned >= 0, own, 0.0)
 
     best, own = np.zeros(len(objects.boxes)), np.zeros(len(objects.boxes))
-    starts = np.flatnonzero(np.diff(objects.pictures, prepend=-1))
+    starts = np.flatnonzero(np.diff(objects.images, prepend=-1))
     ends = np.append(starts[1:], len(objects.boxes))
     pairs = list(zip(starts, ends, strict=True))
     for start, end in tqdm(pairs, "laying default boxes", leave=False, disable=not progress):
         found = overlaps(objects.boxes[start:end].astype(np.float32))
         best[start:end], own[start:end] = (values.numpy() for values in found)
-    return Overlaps(best, own)
+    return BestIoUs(best, own)

@@ -7,8 +7,8 @@ import numpy as np
 
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.default_box_fit import LOYALTY, OBJECTIVE, fit_default_boxes, recipe_words
-from ssd_keras.doctor.default_box_grid import Layout, Objects, objects_of
-from ssd_keras.doctor.default_box_recall import Overlaps, measure_overlaps
+from ssd_keras.doctor.default_box_grid import DefaultBoxGrid, Objects, objects_of
+from ssd_keras.doctor.default_box_recall import BestIoUs, measure_best_ious
 from ssd_keras.doctor.small_objects import describe_lost
 
 SIDE_EDGES = (16, 32, 64, 128)
@@ -23,17 +23,17 @@ class BoxCheck(NamedTuple):
 
     name: str
     threshold: float
-    layout: Layout
-    fitted: Layout
+    layout: DefaultBoxGrid
+    fitted: DefaultBoxGrid
     splits: Sequence[Split]
     objects: list[Objects]
-    before: list[Overlaps]
-    after: list[Overlaps]
+    before: list[BestIoUs]
+    after: list[BestIoUs]
 
 
 def check_boxes(
     splits: Sequence[Split],
-    layout: Layout,
+    layout: DefaultBoxGrid,
     name: str,
     threshold: float = 0.5,
     keep_ratios: bool = False,
@@ -61,10 +61,10 @@ def check_boxes(
         raise ValueError("the data have no object; expected some to lay default boxes over")
     kept, objects = [split for split, _ in pairs], [own for _, own in pairs]
     fitted = fit_default_boxes(objects[0], layout, threshold, keep_ratios)
-    before = [measure_overlaps(own, layout, progress) for own in objects]
+    before = [measure_best_ious(own, layout, progress) for own in objects]
     after = before
     if fitted != layout:
-        after = [measure_overlaps(own, fitted, progress) for own in objects]
+        after = [measure_best_ious(own, fitted, progress) for own in objects]
     return BoxCheck(name, threshold, layout, fitted, kept, objects, before, after)
 
 
@@ -119,7 +119,7 @@ def unmatched(check: BoxCheck, split: int = 0) -> list[tuple[int, int, float]]:
     own, best = check.objects[split], check.before[split].best
     rows = np.flatnonzero(best < check.threshold)
     rows = rows[np.argsort(best[rows], kind="stable")]
-    return [(int(own.pictures[row]), int(own.rows[row]), float(best[row])) for row in rows]
+    return [(int(own.images[row]), int(own.rows[row]), float(best[row])) for row in rows]
 
 
 def _groups(
@@ -145,9 +145,9 @@ def _title(name: str, is_fitted: bool) -> str:
 
 
 def _row(
-    name: str, chosen: np.ndarray, overlaps: list[Overlaps], threshold: float, is_fitted: bool
+    name: str, chosen: np.ndarray, overlaps: list[BestIoUs], threshold: float, is_fitted: bool
 ) -> str:
-    measured = [Overlaps(each.best[chosen], each.own[chosen]) for each in overlaps]
+    measured = [BestIoUs(each.best[chosen], each.own[chosen]) for each in overlaps]
     measured = measured if is_fitted else measured[:1]
     cells = [
         f"{chosen.sum()}",

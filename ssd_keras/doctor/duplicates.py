@@ -1,4 +1,4 @@
-"""What is wrong with the pictures themselves: broken, duplicated, or in two splits at once."""
+"""What is wrong with the images themselves: broken, duplicated, or in two splits at once."""
 
 import hashlib
 import io
@@ -18,13 +18,13 @@ from ssd_keras.doctor.truncated_jpeg import missing_share
 
 HASH_SIDE = 16
 NEAR_BITS = 24
-"""Pictures that differ in at most so many of the 256 bits look alike; strangers differ in 128."""
+"""Images that differ in at most so many of the 256 bits look alike; strangers differ in 128."""
 LEAST_CONTRAST = 4.0
-"""Grey levels, as a standard deviation: the bits of flatter pictures are noise."""
+"""Grey levels, as a standard deviation: the bits of flatter images are noise."""
 
 
 class Fingerprint(NamedTuple):
-    """A picture's content: of its bytes, of its looks (None: too flat to tell), or why it has none.
+    """An image's content: of its bytes, of its looks (None: too flat to tell), or why it has none.
 
     `looks` is uint64 [4]: at each place of a 16 by 16 grid, whether it gets brighter to the right.
     """
@@ -35,7 +35,7 @@ class Fingerprint(NamedTuple):
 
 
 class Twins(NamedTuple):
-    """Two pictures of the same content; each is (split's index, example's index)."""
+    """Two images of the same content; each is (split's index, example's index)."""
 
     first: tuple[int, int]
     second: tuple[int, int]
@@ -44,21 +44,21 @@ class Twins(NamedTuple):
 
 
 def take_fingerprint(example: Example) -> Fingerprint:
-    """Decodes the whole picture and sums it up.
+    """Decodes the whole image and sums it up.
 
     Args:
-        example: one picture.
+        example: one image.
 
     Returns:
-        `Fingerprint`; `broken` says why a picture cannot be read or decoded, or what it lacks.
+        `Fingerprint`; `broken` says why an image cannot be read or decoded, or what it lacks.
     """
     content = b""
     try:
         data = example.read()
         content = hashlib.blake2b(data, digest_size=16).digest()
-        with Image.open(io.BytesIO(data)) as picture:
-            looks = picture_bits(picture)
-            missing = missing_share(data, picture) if data.startswith(SIGNATURES["JPEG"]) else 0.0
+        with Image.open(io.BytesIO(data)) as image:
+            looks = image_bits(image)
+            missing = missing_share(data, image) if data.startswith(SIGNATURES["JPEG"]) else 0.0
     # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken files.
     except Exception as error:
         reason = str(error) or type(error).__name__
@@ -69,24 +69,24 @@ def take_fingerprint(example: Example) -> Fingerprint:
     return Fingerprint(content, looks)
 
 
-def picture_bits(picture: Image.Image) -> np.ndarray | None:
-    """The looks of a picture in 256 bits, which survive another size or compression.
+def image_bits(image: Image.Image) -> np.ndarray | None:
+    """The looks of an image in 256 bits, which survive another size or compression.
 
     Args:
-        picture: of any size and mode.
+        image: of any size and mode.
 
     Returns:
-        uint64 [4], or None for a picture that is too flat.
+        uint64 [4], or None for an image that is too flat.
     """
     size = (HASH_SIDE + 1, HASH_SIDE)
-    grey = np.asarray(picture.convert("L").resize(size, Image.Resampling.BOX), np.int16)
+    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BOX), np.int16)
     if grey.std() < LEAST_CONTRAST:
         return None
     return np.packbits(grey[:, 1:] > grey[:, :-1]).view(np.uint64)
 
 
 def take_fingerprints(splits: Sequence[Split], progress: bool = False) -> list[list[Fingerprint]]:
-    """The fingerprints of all pictures.
+    """The fingerprints of all images.
 
     Args:
         splits: any.
@@ -96,13 +96,13 @@ def take_fingerprints(splits: Sequence[Split], progress: bool = False) -> list[l
         one list a split.
     """
     return [
-        map_in_threads(take_fingerprint, split.data.examples, "decoding pictures", progress)
+        map_in_threads(take_fingerprint, split.data.examples, "decoding images", progress)
         for split in splits
     ]
 
 
 def find_twins(prints: Sequence[Sequence[Fingerprint]], progress: bool = False) -> list[Twins]:
-    """Pictures that are the same, or look the same.
+    """Images that are the same, or look the same.
 
     Args:
         prints: one list a split.
@@ -132,7 +132,7 @@ def find_twins(prints: Sequence[Sequence[Fingerprint]], progress: bool = False) 
 
 
 def broken_findings(split: Split, prints: Sequence[Fingerprint]) -> list[Finding]:
-    """The pictures that cannot be decoded to their last row.
+    """The images that cannot be decoded to their last row.
 
     Args:
         split: any split.
@@ -143,9 +143,7 @@ def broken_findings(split: Split, prints: Sequence[Fingerprint]) -> list[Finding
     """
     pairs = zip(split.data.examples, prints, strict=True)
     return [
-        Finding("broken pictures", example.place, own.broken)
-        for example, own in pairs
-        if own.broken
+        Finding("broken images", example.place, own.broken) for example, own in pairs if own.broken
     ]
 
 
@@ -164,9 +162,9 @@ def twin_findings(splits: Sequence[Split], twins: Sequence[Twins]) -> list[Findi
         first, second = (splits[s].data.examples[i] for s, i in (pair.first, pair.second))
         names = [splits[s].name for s, _ in (pair.first, pair.second)]
         if names[0] == names[1]:
-            kind = "duplicate pictures" if pair.is_exact else "pictures that look alike"
+            kind = "duplicate images" if pair.is_exact else "images that look alike"
         else:
-            kind = f"pictures of {names[0]} that are in {names[1]} too"
+            kind = f"images of {names[0]} that are in {names[1]} too"
             kind += "" if pair.is_exact else ", nearly the same"
         what = f"is {first.place}" if pair.is_exact else f"looks like {first.place}"
         what += f" ({pair.bits} of 256 bits differ)" if not pair.is_exact else ""

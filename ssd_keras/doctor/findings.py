@@ -13,25 +13,25 @@ from ssd_keras.data.splits import Split
 PROBLEM_KINDS = (
     ("has no area", "boxes of no area"),
     ("has swapped corners", "boxes with swapped corners"),
-    ("lies outside the picture", "boxes outside their picture"),
-    ("reaches outside the picture", "boxes that reach outside their picture"),
+    ("lies outside the image", "boxes outside their image"),
+    ("reaches outside the image", "boxes that reach outside their image"),
     ("is not four numbers", "boxes that are not four numbers"),
     ("unknown class", "objects of unknown classes"),
-    ("the picture is missing", "missing pictures"),
+    ("the image is missing", "missing images"),
     ("the annotation file is missing", "missing annotation files"),
-    ("as annotated", "pictures of another size than annotated"),
-    ("is cut off", "broken pictures"),
-    ("the file is empty; expected a picture", "broken pictures"),
-    ("not a picture", "broken pictures"),
-    ("header cannot be read", "broken pictures"),
+    ("as annotated", "images of another size than annotated"),
+    ("is cut off", "broken images"),
+    ("the file is empty; expected an image", "broken images"),
+    ("not an image", "broken images"),
+    ("header cannot be read", "broken images"),
 )
 
 
-SAME_OVERLAP = 0.9
+SAME_IOU = 0.9
 """Two boxes of one class that overlap by this much are one object, annotated twice."""
 
 
-DISPUTED_OVERLAP = 0.98
+DISPUTED_IOU = 0.98
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Finding:
 
     Args:
         kind: what findings like this one are called together, such as "boxes of no area".
-        place: the file, or the picture, and the object in it.
+        place: the file, or the image, and the object in it.
         what: the details.
     """
 
@@ -104,31 +104,31 @@ def repeated_boxes(example: Example) -> dict[int, int]:
     """The objects that repeat an earlier one: same class, nearly the same box.
 
     Args:
-        example: one picture.
+        example: one image.
 
     Returns:
         index of the earlier object by index of the repeated one.
     """
-    return _pairs(example, SAME_OVERLAP, same_class=True)
+    return _pairs(example, SAME_IOU, same_class=True)
 
 
 def disputed_boxes(example: Example) -> dict[int, int]:
     """The objects whose box an earlier one of another class has too.
 
     Args:
-        example: one picture.
+        example: one image.
 
     Returns:
         index of the earlier object by index of the later one.
     """
-    return _pairs(example, DISPUTED_OVERLAP, same_class=False)
+    return _pairs(example, DISPUTED_IOU, same_class=False)
 
 
-def _pairs(example: Example, least_overlap: float, same_class: bool) -> dict[int, int]:
+def _pairs(example: Example, least_iou: float, same_class: bool) -> dict[int, int]:
     overlap = _overlaps(example.boxes)
     of_one_class = example.labels[:, None] == example.labels[None, :]
     usable = ~(example.is_crowd[:, None] | example.is_crowd[None, :])
-    linked = np.tril((overlap >= least_overlap) & (of_one_class == same_class) & usable, k=-1)
+    linked = np.tril((overlap >= least_iou) & (of_one_class == same_class) & usable, k=-1)
     pairs: dict[int, int] = {}
     for row in np.flatnonzero(linked.any(axis=1)):
         # An object that only repeats another repeated one is told once, by its first twin.

@@ -16,17 +16,17 @@ from ssd_keras.doctor.shift import Shift, find_shift
 OBJECT_KINDS = ("boxes ", "objects ")
 """How the names of those kinds of problems begin that are of single objects."""
 FOR_A_PERSON = (
-    "disputed objects", "pictures that look alike", "nearly the same", "perhaps shifted by one",
+    "disputed objects", "images that look alike", "nearly the same", "perhaps shifted by one",
 )  # fmt: skip
 
 
 def cleaned(examination: Examination) -> tuple[list[Split], list[str]]:
     """Takes out what is certainly wrong and leaves what a person must judge.
 
-    Readers have left out boxes that cannot be used. Here go: pictures that cannot be decoded to
-    their last row, exact copies of pictures (of those in two splits, the copy in the later split
-    stays, so that a validation set named last keeps its pictures), objects annotated twice, and
-    what boxes have outside their picture. Boxes that are certainly a pixel off are moved. Pictures
+    Readers have left out boxes that cannot be used. Here go: images that cannot be decoded to
+    their last row, exact copies of images (of those in two splits, the copy in the later split
+    stays, so that a validation set named last keeps its images), objects annotated twice, and
+    what boxes have outside their image. Boxes that are certainly a pixel off are moved. Images
     that only look alike and disputed objects stay.
 
     Args:
@@ -41,14 +41,14 @@ def cleaned(examination: Examination) -> tuple[list[Split], list[str]]:
     for split, prints in zip(
         reversed(examination.splits), reversed(examination.prints), strict=True
     ):
-        counts["boxes and pictures left out or clipped by the reader"] += len(split.data.problems)
+        counts["boxes and images left out or clipped by the reader"] += len(split.data.problems)
         shift = find_shift(split.data)
         examples = []
         for example, own in zip(split.data.examples, prints, strict=True):
             if own.broken:
-                counts["broken pictures left out"] += 1
+                counts["broken images left out"] += 1
             elif own.content in seen:
-                counts["copies of pictures left out"] += 1
+                counts["copies of images left out"] += 1
             else:
                 seen.add(own.content)
                 examples.append(_clean_boxes(example, shift, counts))
@@ -75,11 +75,11 @@ def describe_kept(examination: Examination, copies: Sequence[Split]) -> list[str
     lines = []
     if unlabelled:
         lines.append(
-            f"boxes left out: {unlabelled}; what they showed is still in the pictures, without a "
+            f"boxes left out: {unlabelled}; what they showed is still in the images, without a "
             "label: label it anew where it matters"
         )
     if empty:
-        lines.append(f"pictures without objects: {empty}, kept, to learn the background from")
+        lines.append(f"images without objects: {empty}, kept, to learn the background from")
     kinds = Counter(f.kind for f in examination.findings if f.kind.endswith(FOR_A_PERSON))
     if kinds:
         told = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
@@ -98,7 +98,7 @@ def _clean_boxes(example: Example, shift: Shift, counts: Counter[str]) -> Exampl
     sides = np.array([example.width, example.height], np.float64)
     inside = np.clip(low, 0, sides), np.clip(high, 0, sides)
     is_cut = np.abs(np.concatenate(inside, axis=1) - np.concatenate([low, high], axis=1)) > 1e-9
-    counts["boxes cut at the picture's edge"] += int(is_cut.any(axis=1)[kept].sum())
+    counts["boxes cut at the image's edge"] += int(is_cut.any(axis=1)[kept].sum())
     boxes = np.concatenate([inside[0], inside[1] - inside[0]], axis=1)
     # What moved away whole, or to nothing, stays as it was: so few pixels are no mistake to mend.
     is_changed = (np.abs(boxes - example.boxes) > 1e-9).any(axis=1) & (boxes[:, 2:] > 0).all(axis=1)

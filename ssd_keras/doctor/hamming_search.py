@@ -34,7 +34,7 @@ def near_pairs(looks: np.ndarray, most_bits: int, progress: bool = False) -> np.
         # So much is alike that it is less work to compare each with each: all share this part.
         parts = [np.zeros(count, np.int64)]
     found = np.zeros(0, np.int64)
-    for part in tqdm(parts, "comparing pictures", leave=False, disable=not progress):
+    for part in tqdm(parts, "comparing images", leave=False, disable=not progress):
         found = np.union1d(found, _near_within(part, looks, most_bits))
     first, second = np.divmod(found, max(1, count))
     bits = np.bitwise_count(looks[first] ^ looks[second]).sum(axis=1, dtype=np.int64)
@@ -44,7 +44,7 @@ def near_pairs(looks: np.ndarray, most_bits: int, progress: bool = False) -> np.
 def _parts(looks: np.ndarray, count: int) -> list[np.ndarray]:
     """The parts of all fingerprints as numbers, int64 [n] each."""
     bits = np.unpackbits(np.ascontiguousarray(looks).view(np.uint8), axis=1)
-    # A part's bits lie far from each other: neighbours are alike in the sky of every picture.
+    # A part's bits lie far from each other: neighbours are alike in the sky of every image.
     chosen = (bits[:, start::count] for start in range(min(count, bits.shape[1])))
     return [own @ (1 << np.arange(own.shape[1], dtype=np.int64)) for own in chosen]
 

@@ -38,7 +38,7 @@ def edge_counts(data: DetectionData) -> tuple[Counter, Counter]:
 
     Returns:
         two counters of whole pixels -1, 0 and 1: begins relative to 0, and ends relative to the
-        picture's width or height.
+        image's width or height.
     """
     begins: Counter = Counter()
     ends: Counter = Counter()

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ssd_keras.data.records import DetectionData
-from ssd_keras.doctor.default_box_fit import best_overlaps, sample
-from ssd_keras.doctor.default_box_grid import layout_of, objects_of
+from ssd_keras.doctor.default_box_fit import best_ious, sample
+from ssd_keras.doctor.default_box_grid import default_box_grid, objects_of
 
 if TYPE_CHECKING:
     from ssd_keras.models import SSD
@@ -28,10 +28,10 @@ def objects_hint(data: DetectionData, model: "SSD", threshold: float = 0.5) -> s
     Returns:
         see `describe_lost`.
     """
-    objects, layout = sample(objects_of(data)), layout_of(model)
+    objects, layout = sample(objects_of(data)), default_box_grid(model)
     if not len(objects.boxes):
         return ""
-    best = best_overlaps(objects, layout)
+    best = best_ious(objects, layout)
     return describe_lost(best, objects.sides(layout.image_size), threshold, layout.image_size)
 
 
@@ -67,5 +67,5 @@ def describe_lost(
         return ""
     return (
         f"hint: {' and '.join(parts)}; what helps: a larger model_options.image_size, the default "
-        "boxes that `ssd-keras data check` fits, or finer model_options.source_layers."
+        "boxes that `ssd-keras data check` fits, or finer model_options.feature_layers."
     )

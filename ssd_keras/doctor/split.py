@@ -18,10 +18,10 @@ PART_NAME = r"[A-Za-z0-9][\w.-]*"
 def divide(
     data: DetectionData, shares: Mapping[str, float], seed: int = 0, progress: bool = False
 ) -> tuple[list[Split], list[str]]:
-    """Draws the parts so that no picture of one part is, or nearly is, in another.
+    """Draws the parts so that no image of one part is, or nearly is, in another.
 
-    Pictures of equal or nearly equal content go to the same part together. Classes are shared out
-    as the pictures are, the rarest first.
+    Images of equal or nearly equal content go to the same part together. Classes are shared out
+    as the images are, the rarest first.
 
     Args:
         data: the data set.
@@ -44,7 +44,7 @@ def divide(
         if own.broken
     ]
     pairs = [(pair.first[1], pair.second[1]) for pair in find_twins([prints], progress)]
-    # Of a group all pictures are broken, as copies of each other, or none is.
+    # Of a group all images are broken, as copies of each other, or none is.
     groups = [group for group in join_pairs(len(data), pairs) if not prints[group[0]].broken]
     counts = np.zeros((len(groups), 1 + len(data.class_names)), np.int64)
     for row, group in enumerate(groups):
@@ -56,8 +56,8 @@ def divide(
         chosen = sorted(i for row in np.flatnonzero(part_of == number) for i in groups[row])
         if not chosen:
             raise ValueError(
-                f"part {name!r} would get no picture: there are {len(groups)} pictures that do not "
-                "look alike; choose a larger share, or add pictures"
+                f"part {name!r} would get no image: there are {len(groups)} images that do not "
+                "look alike; choose a larger share, or add images"
             )
         examples = tuple(data.examples[index] for index in chosen)
         parts.append(Split(name, replace(data, examples=examples, problems=())))
@@ -97,14 +97,14 @@ def join_pairs(count: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
 
 
 def share_out(counts: np.ndarray, shares: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Which part each group of pictures goes to.
+    """Which part each group of images goes to.
 
     Class by class, the rarest first, and large groups first, a group goes to the part that lacks
     most of the class, of those parts that are not full. So no part exceeds its share of the
-    pictures by more than one group (Sechidis et al., On the stratification of multi-label data).
+    images by more than one group (Sechidis et al., On the stratification of multi-label data).
 
     Args:
-        counts: int [groups, 1 + classes]: pictures of a group, and those with each class.
+        counts: int [groups, 1 + classes]: images of a group, and those with each class.
         shares: float [parts], above 0, together 1.
         seed: of the order of groups that are alike. Default 0.
 
@@ -116,7 +116,7 @@ def share_out(counts: np.ndarray, shares: np.ndarray, seed: int = 0) -> np.ndarr
     order = np.random.default_rng(seed).permutation(len(counts))
     order = order[np.argsort(-counts[order, 0], kind="stable")]
     classes = 1 + np.argsort(counts[:, 1:].sum(axis=0), kind="stable")
-    for column in [*classes, 0]:  # at last the pictures without objects
+    for column in [*classes, 0]:  # at last the images without objects
         for group in order:
             if part_of[group] < 0 and counts[group, column]:
                 open_parts = np.flatnonzero(lacks[:, 0] > 1e-9)
@@ -144,6 +144,6 @@ def _describe_groups(groups: Sequence[Sequence[int]]) -> list[str]:
     if not sizes:
         return []
     return [
-        f"{sum(sizes)} pictures look like others: they lie in {len(sizes)} groups of up to "
+        f"{sum(sizes)} images look like others: they lie in {len(sizes)} groups of up to "
         f"{max(sizes)}, and each group is in one part"
     ]

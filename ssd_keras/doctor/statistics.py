@@ -16,13 +16,13 @@ ASPECT_NAMES = ("<1:3", "1:3-1:2", "1:2-1:1.25", "square", "1.25:1-2:1", "2:1-3:
 class ClassCount(NamedTuple):
     """One class of a data set.
 
-    Sides are square roots of areas in the picture's pixels, aspects are width / height; both as
+    Sides are square roots of areas in the image's pixels, aspects are width / height; both as
     percentiles 10, 50 and 90, not-a-number where there is no object.
     """
 
     name: str
     objects: int
-    pictures: int
+    images: int
     difficult: int
     sides: tuple[float, ...]
     aspects: tuple[float, ...]
@@ -40,7 +40,7 @@ def count_classes(data: DetectionData) -> list[ClassCount]:
     boxes = object_boxes(data)
     labels = _joined([example.labels for example in data.examples], np.int32)
     difficult = _joined([example.is_difficult for example in data.examples], bool)
-    pictures = _joined(
+    images = _joined(
         [np.full(len(x.labels), index) for index, x in enumerate(data.examples)], np.int64
     )
     sides, aspects = sides_and_aspects(boxes)
@@ -51,7 +51,7 @@ def count_classes(data: DetectionData) -> list[ClassCount]:
             ClassCount(
                 name,
                 int(chosen.sum()),
-                len(np.unique(pictures[chosen])),
+                len(np.unique(images[chosen])),
                 int(difficult[chosen].sum()),
                 _percentiles(sides[chosen]),
                 _percentiles(aspects[chosen]),
@@ -61,7 +61,7 @@ def count_classes(data: DetectionData) -> list[ClassCount]:
 
 
 def object_boxes(data: DetectionData) -> np.ndarray:
-    """The boxes of all pictures, one below the other.
+    """The boxes of all images, one below the other.
 
     Args:
         data: any data set.

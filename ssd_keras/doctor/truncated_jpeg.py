@@ -26,7 +26,7 @@ class Pixels(NamedTuple):
     has_scans: bool
 
 
-def missing_share(data: bytes, picture: Image.Image) -> float:
+def missing_share(data: bytes, image: Image.Image) -> float:
     """The share of a JPEG's rows for which it has no data, or not all.
 
     A file that was cut and then closed with an end mark decodes to its last row: grey, or in a
@@ -35,21 +35,21 @@ def missing_share(data: bytes, picture: Image.Image) -> float:
 
     Args:
         data: the file's bytes.
-        picture: the same file, opened by Pillow.
+        image: the same file, opened by Pillow.
 
     Returns:
         0..1; 0 for whole files, and where it cannot be told: files with arithmetic coding, and
         progressive ones that end between two passes.
     """
     pixels = find_pixels(data)
-    if pixels is None or not (pixels.has_scans or _ends_flat(picture)):
+    if pixels is None or not (pixels.has_scans or _ends_flat(image)):
         return 0.0
     filled = data[: pixels.end] + FILLER + data[pixels.end :]
     with Image.open(io.BytesIO(filled)) as other:
-        differs = (np.asarray(picture) != np.asarray(other)).reshape(picture.height, -1)
+        differs = (np.asarray(image) != np.asarray(other)).reshape(image.height, -1)
     rows = np.flatnonzero(differs.any(axis=1))
-    lost = picture.height - int(rows[0]) if len(rows) else 0
-    return lost / picture.height if lost > MOST_LOST else 0.0
+    lost = image.height - int(rows[0]) if len(rows) else 0
+    return lost / image.height if lost > MOST_LOST else 0.0
 
 
 def find_pixels(data: bytes) -> Pixels | None:
@@ -74,9 +74,9 @@ def find_pixels(data: bytes) -> Pixels | None:
     return None
 
 
-def _ends_flat(picture: Image.Image) -> bool:
+def _ends_flat(image: Image.Image) -> bool:
     """Whether the last block is of one colour, as one without data is."""
-    width, height = picture.size
+    width, height = image.size
     box = (max(0, width - CORNER), max(0, height - CORNER), width, height)
-    corner = np.asarray(picture.crop(box))
+    corner = np.asarray(image.crop(box))
     return bool((corner == corner[-1, -1]).all())

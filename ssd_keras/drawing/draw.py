@@ -50,14 +50,14 @@ def draw_boxes(
     scores: np.ndarray | None = None,
     class_names: Sequence[str] | None = None,
     *,
-    min_score: float = 0.0,
+    display_threshold: float = 0.0,
     line_width: int | None = None,
     font_size: int | None = None,
 ) -> np.ndarray:
-    """Returns a copy of the picture with boxes and tags such as "dog 0.87".
+    """Returns a copy of the image with boxes and tags such as "dog 0.87".
 
     Lines carry the class's colour between a dark outer and a light inner casing. Tags stay inside
-    the picture and move aside for those of higher scores, which are also drawn last.
+    the canvas and move aside for those of higher scores, which are also drawn last.
 
     Args:
         image: uint8 [height, width, 3], RGB.
@@ -65,9 +65,9 @@ def draw_boxes(
         labels: int [n], 0-based; rows of label -1 (padding) are left out. Default None: one colour.
         scores: [n], written into the tags. Default None: none.
         class_names: names by label. Default None: the label's number.
-        min_score: boxes of lower scores are left out, default 0.
-        line_width: pixels; default None: by the size of the picture.
-        font_size: pixels; default None: by the size of the picture.
+        display_threshold: boxes of lower scores are left out, default 0.
+        line_width: pixels; default None: by the size of the canvas.
+        font_size: pixels; default None: by the size of the canvas.
 
     Returns:
         uint8 [height, width, 3].
@@ -80,20 +80,22 @@ def draw_boxes(
         >>> int(draw_boxes(black, np.array([[0.2, 0.2, 0.8, 0.8]]), [0], [0.9], ["dog"]).max())
         255
     """
-    picture = Image.fromarray(_checked_image(image))
-    boxes, labels, texts, order = _checked_boxes(boxes, labels, scores, class_names, min_score)
-    side = math.sqrt(picture.width * picture.height)
+    canvas = Image.fromarray(_checked_image(image))
+    boxes, labels, texts, order = _checked_boxes(
+        boxes, labels, scores, class_names, display_threshold
+    )
+    side = math.sqrt(canvas.width * canvas.height)
     line = max(2, round(side / 250)) if line_width is None else line_width
     font = _font(max(12, round(side / 32)) if font_size is None else font_size)
     colors = [tuple(color) for color in class_colors(labels.max(initial=0) + 1).tolist()]
-    places = {index: place for index in order if (place := _pixels(boxes[index], picture.size))}
-    draw = ImageDraw.Draw(picture)
+    places = {index: place for index in order if (place := _pixels(boxes[index], canvas.size))}
+    draw = ImageDraw.Draw(canvas)
     for index, place in places.items():
         _draw_outline(draw, place, colors[labels[index]], line)
     tags: dict[int, tuple[Rectangle, str]] = {}
     for index in reversed(places):  # by falling score
         taken = [tag for tag, _ in tags.values()]
-        if tag := _place_tag(texts[index], font, places[index], picture.size, taken):
+        if tag := _place_tag(texts[index], font, places[index], canvas.size, taken):
             tags[index] = tag
     for index in reversed(tags):
         (left, top, right, bottom), text = tags[index]
@@ -101,7 +103,7 @@ def draw_boxes(
         draw.rectangle((left, top, right, bottom), fill=colors[labels[index]], outline=ink)
         middle = ((left + right) / 2, (top + bottom) / 2)
         draw.text(middle, text, fill=ink, font=font, anchor="mm")
-    return np.array(picture)
+    return np.array(canvas)
 
 
 def draw_training_example(
@@ -112,7 +114,7 @@ def draw_training_example(
     matched_mask: np.ndarray,
     class_names: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Returns the picture with its ground truth and the default boxes that are matched to it.
+    """Returns the image with its ground truth and the default boxes that are matched to it.
 
     Matched default boxes are thin, translucent lines in the colour of the object that they
     overlap most.
@@ -131,7 +133,7 @@ def draw_training_example(
     Raises:
         ValueError: the arrays do not fit each other, or a label has no name.
     """
-    picture = Image.fromarray(_checked_image(image))
+    canvas = Image.fromarray(_checked_image(image))
     default_boxes, matched_mask = np.asarray(default_boxes), np.asarray(matched_mask, bool)
     if default_boxes.shape != (*matched_mask.shape, 4):
         raise ValueError(
@@ -143,15 +145,15 @@ def draw_training_example(
         matched = default_boxes[matched_mask]
         owner = np.asarray(rows)[np.argmax(_overlaps(matched, truth[rows]), axis=1)]
         colors = class_colors(int(own_labels.max()) + 1).tolist()
-        draw = ImageDraw.Draw(picture, "RGBA")  # this mode blends by the fourth number
+        draw = ImageDraw.Draw(canvas, "RGBA")  # this mode blends by the fourth number
         for box, index in zip(matched, owner, strict=True):
-            if place := _pixels(box, picture.size):
+            if place := _pixels(box, canvas.size):
                 draw.rectangle(place, outline=(*colors[own_labels[index]], 150))
-    return draw_boxes(np.array(picture), boxes, labels, class_names=class_names)
+    return draw_boxes(np.array(canvas), boxes, labels, class_names=class_names)
 
 
 def save_image(image: np.ndarray, path: str | Path) -> None:
-    """Writes a picture beside its place and moves it there when whole.
+    """Writes an image beside its place and moves it there when whole.
 
     Args:
         image: uint8 [height, width, 3], RGB.
@@ -163,13 +165,13 @@ def save_image(image: np.ndarray, path: str | Path) -> None:
     ending = Path(path).suffix.lower()
     if ending not in (".png", ".jpg", ".jpeg"):
         raise ValueError(
-            f"{path}: pictures cannot be written as {ending or 'a file without ending'!r}; "
+            f"{path}: canvass cannot be written as {ending or 'a file without ending'!r}; "
             "expected .png, .jpg or .jpeg; rename the file"
         )
-    picture = Image.fromarray(_checked_image(image))
+    canvas = Image.fromarray(_checked_image(image))
     # Without chroma subsampling: it smears thin coloured lines.
     options = {"format": "PNG"} if ending == ".png" else {"format": "JPEG", "subsampling": 0}
-    _write_whole(path, lambda file: picture.save(file, quality=92, **options))
+    _write_whole(path, lambda file: canvas.save(file, quality=92, **options))
 
 
 def _write_whole(path: str | Path, write: Callable[[Any], Any]) -> None:
@@ -189,7 +191,11 @@ def _checked_image(image: np.ndarray) -> np.ndarray:
 
 
 def _checked_boxes(
-    boxes: Any, labels: Any, scores: Any, class_names: Sequence[str] | None, min_score: float
+    boxes: Any,
+    labels: Any,
+    scores: Any,
+    class_names: Sequence[str] | None,
+    display_threshold: float,
 ) -> tuple[np.ndarray, np.ndarray, list[str], list[int]]:
     """Returns boxes, labels, texts of tags, and the rows to draw by rising score."""
     boxes = np.asarray(boxes, np.float64)
@@ -217,11 +223,16 @@ def _checked_boxes(
         texts.append(" ".join(f"{name} {score}".split()))
     ranks = np.zeros(len(boxes)) if scores is None else np.asarray(scores)
     order = np.argsort(ranks, kind="stable")
-    return boxes, numbers, texts, [i for i in order if numbers[i] >= 0 and ranks[i] >= min_score]
+    return (
+        boxes,
+        numbers,
+        texts,
+        [i for i in order if numbers[i] >= 0 and ranks[i] >= display_threshold],
+    )
 
 
 def _pixels(box: np.ndarray, size: tuple[int, int]) -> Rectangle | None:
-    """Returns the pixels of a relative yxyx box inside the picture; None where there are none."""
+    """Returns the pixels of a relative yxyx box inside the image; None where there are none."""
     top, left, bottom, right = np.clip(box, 0.0, 1.0) * [size[1], size[0], size[1], size[0]]
     if right <= left or bottom <= top:
         return None
@@ -256,7 +267,7 @@ def _shortened(text: str, font: Any, width: int) -> str:
 def _place_tag(
     text: str, font: Any, box: Rectangle, size: tuple[int, int], taken: Sequence[Rectangle]
 ) -> tuple[Rectangle, str] | None:
-    """Returns where a box's tag goes inside the picture, and its text; None: no room."""
+    """Returns where a box's tag goes inside the image, and its text; None: no room."""
     pad = max(2, round(font.size) // 6)
     text = _shortened(text, font, size[0] - 2 * pad)
     width, height = math.ceil(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad

@@ -1,4 +1,4 @@
-"""What a detector finds in a picture, as an object: to look at, to count, to hand on."""
+"""What a detector finds in an image, as an object: to look at, to count, to hand on."""
 
 import json
 from collections import Counter
@@ -19,23 +19,23 @@ BOX_FORMATS = ("yxyx", "xyxy", "xywh", "rel_yxyx", "rel_xyxy", "rel_xywh")
 
 @dataclass(frozen=True, eq=False)
 class DetectionResult:
-    """The detections in one picture, best first. `len` counts them.
+    """The detections in one image, best first. `len` counts them.
 
     Args:
-        boxes: float32 [n, 4], relative yxyx; 0..1 is the picture, which boxes may reach beyond.
+        boxes: float32 [n, 4], relative yxyx; 0..1 is the image, which boxes may reach beyond.
             `boxes_as` gives other forms.
         scores: float32 [n], 0..1, falling.
         labels: int32 [n], 0-based, without background.
         class_names: names by label.
-        image_size: height and width of the picture in pixels.
-        image_id: what the picture is called: the stem of its file, or its number in the call.
+        image_size: height and width of the image in pixels.
+        image_id: what the image is called: the stem of its file, or its number in the call.
             Default 0.
-        picture: RGB [H, W, 3] in 0..255, or the path of its file, which is read when it is drawn.
+        image: RGB [H, W, 3] in 0..255, or the path of its file, which is read when it is drawn.
             Default None: there is nothing to draw on.
 
     Example:
-        >>> boxes, picture = np.array([[0.25, 0.1, 0.75, 0.3]]), np.zeros((40, 100, 3), np.uint8)
-        >>> found = DetectionResult(boxes, [0.9], [0], ("cat",), (40, 100), "a", picture)
+        >>> boxes, image = np.array([[0.25, 0.1, 0.75, 0.3]]), np.zeros((40, 100, 3), np.uint8)
+        >>> found = DetectionResult(boxes, [0.9], [0], ("cat",), (40, 100), "a", image)
         >>> found
         DetectionResult('a', 100x40: 1 cat)
         >>> found.boxes_as("xywh").tolist()
@@ -50,20 +50,20 @@ class DetectionResult:
     class_names: tuple[str, ...]
     image_size: tuple[int, int]
     image_id: str | int = 0
-    picture: np.ndarray | str | None = None
+    image: np.ndarray | str | None = None
 
     @classmethod
     def from_batch(
         cls, found: Mapping[str, np.ndarray], row: int, class_names: Sequence[str], **options: Any
     ) -> "DetectionResult":
-        """One picture of what a detector gave for a batch, without the unused places.
+        """One image of what a detector gave for a batch, without the unused places.
 
         Args:
             found: "boxes" relative yxyx [B, K, 4], "scores" [B, K], "labels" [B, K],
                 "num_detections" [B].
-            row: which picture.
+            row: which image.
             class_names: names by label.
-            **options: image_size, image_id and picture.
+            **options: image_size, image_id and image.
 
         Returns:
             `DetectionResult`.
@@ -88,7 +88,7 @@ class DetectionResult:
             score: smallest one, 0..1.
 
         Returns:
-            another `DetectionResult` of the same picture.
+            another `DetectionResult` of the same image.
         """
         kept = np.asarray(self.scores) >= score
         arrays = (np.asarray(values)[kept] for values in (self.boxes, self.scores, self.labels))
@@ -100,7 +100,7 @@ class DetectionResult:
 
         Args:
             box_format: "xyxy" (default), "yxyx" or "xywh" in pixels; with "rel_" in front,
-                relative to the picture.
+                relative to the image.
 
         Returns:
             float64 [n, 4].
@@ -123,8 +123,8 @@ class DetectionResult:
         }
         return np.stack(columns[box_format.removeprefix("rel_")], axis=-1)
 
-    def image(self) -> np.ndarray:
-        """The picture that was looked at.
+    def read_image(self) -> np.ndarray:
+        """The image that was looked at.
 
         Returns:
             RGB uint8 [H, W, 3].
@@ -132,26 +132,28 @@ class DetectionResult:
         Raises:
             ValueError: when there is none, or its file cannot be read any more.
         """
-        if self.picture is None:
-            raise ValueError("the result has no picture to draw on; pass `picture` to it.")
-        if isinstance(self.picture, str):
-            from ssd_keras.data.images import read_picture
+        if self.image is None:
+            raise ValueError("the result has no image to draw on; pass `image` to it.")
+        if isinstance(self.image, str):
+            from ssd_keras.data.images import read_image
 
-            return read_picture(self.picture)
-        picture = np.asarray(self.picture)
-        return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+            return read_image(self.image)
+        image = np.asarray(self.image)
+        return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
-    def plot(self, min_score: float = 0.5) -> Image.Image:
+    def plot(self, display_threshold: float = 0.5) -> Image.Image:
         """Draws the boxes, with classes and scores.
 
         Args:
-            min_score: smallest score that is drawn, 0..1. Default 0.5.
+            display_threshold: smallest score that is drawn, 0..1. Default 0.5.
 
         Returns:
-            a Pillow picture: a notebook shows it, `.save("found.png")` writes it.
+            a Pillow image: a notebook shows it, `.save("found.png")` writes it.
         """
         arrays = (self.boxes, self.labels, self.scores, self.class_names)
-        return Image.fromarray(draw_boxes(self.image(), *arrays, min_score=min_score))
+        return Image.fromarray(
+            draw_boxes(self.read_image(), *arrays, display_threshold=display_threshold)
+        )
 
     def to_coco(self) -> list[dict[str, Any]]:
         """The detections in COCO's results form, as `ssd-keras score` reads it.

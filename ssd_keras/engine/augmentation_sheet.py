@@ -1,10 +1,10 @@
-"""Pictures of what training sees."""
+"""Images of what training sees."""
 
 import keras
 import numpy as np
 
 from ssd_keras.data.images import decode_image
-from ssd_keras.data.pipeline import naming_broken_pictures, shuffled_index, training_examples
+from ssd_keras.data.pipeline import locate_broken_image, shuffled_index, training_examples
 from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.draw import draw_boxes, draw_training_example
 from ssd_keras.drawing.sheet import contact_sheet
@@ -15,21 +15,21 @@ from ssd_keras.engine.train import augmentation_of, initial_model
 def training_sheet(
     recipe: TrainRecipe, data: DetectionData, count: int = 12, seed: int = 0
 ) -> np.ndarray:
-    """Pictures in pairs: as they are, and as training sees them.
+    """Images in pairs: as they are, and as training sees them.
 
     The second of each pair is augmented, with the default boxes that are matched to its objects.
 
     Args:
         recipe: whose model and augmentation are used.
         data: the data set.
-        count: number of pictures. Default 12.
+        count: number of images. Default 12.
         seed: which ones. Default 0.
 
     Returns:
-        one picture, uint8 [H, W, 3], with two pairs in a row.
+        one image, uint8 [H, W, 3], with two pairs in a row.
     """
     keras.config.set_dtype_policy("float32")
-    model = initial_model(recipe.replace(trunk_weights=""), data.class_names)
+    model = initial_model(recipe.replace(backbone_weights=""), data.class_names)
     encoder = model.target_encoder(
         threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
     )
@@ -41,7 +41,7 @@ def training_sheet(
         seed=seed,
     )
     drawings, captions = [], []
-    with naming_broken_pictures(data):
+    with locate_broken_image(data):
         for position, example in enumerate(examples.take(count)):
             index = int(shuffled_index(position, len(data), seed))
             drawings.append(_as_it_is(data, index))
@@ -52,7 +52,7 @@ def training_sheet(
                     arrays["image"],
                     arrays["boxes"],
                     arrays["labels"],
-                    model.default_boxes,
+                    model.default_box_array,
                     is_matched.numpy(),
                     data.class_names,
                 )
@@ -64,7 +64,7 @@ def training_sheet(
 
 
 def _as_it_is(data: DetectionData, index: int) -> np.ndarray:
-    """A picture with its boxes, before augmentation."""
+    """An image with its boxes, before augmentation."""
     example = data.examples[index]
     image = decode_image(example.read(), example.orientation).numpy()
     return draw_boxes(image, example.relative_boxes(), example.labels, class_names=data.class_names)

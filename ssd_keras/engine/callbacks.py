@@ -22,10 +22,10 @@ class ValidationAP(keras.callbacks.Callback):
     Works with any `fit` of an `SSD`, not only with `ssd_keras.engine.train`.
 
     Args:
-        data: validation pictures with the model's classes.
+        data: validation images with the model's classes.
         every: epochs between validations. Default 1.
         last_epoch: the epoch after which to validate in any case. Default 0: none.
-        batch_size: pictures of one forward pass. Default 16.
+        batch_size: images of one forward pass. Default 16.
     """
 
     def __init__(

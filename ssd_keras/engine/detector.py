@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ssd_keras.data.images import read_picture, resize_image
-from ssd_keras.data.pipeline import inference_dataset, naming_broken_pictures
+from ssd_keras.data.images import read_image, resize_image
+from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
 from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.models.detections_layer import with_detections
-from ssd_keras.models.post_process import DetectionSettings, detections_from_outputs
+from ssd_keras.models.post_process import PostProcess, detections_from_outputs
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
 
@@ -26,7 +26,7 @@ class Detector(Protocol):
 
     Attributes:
         class_names: names by label, without background.
-        image_size: height and width of the pictures of a call; None: it takes any and resizes
+        image_size: height and width of the images of a call; None: it takes any and resizes
             them itself.
     """
 
@@ -45,7 +45,7 @@ class KerasDetector:
 
     Args:
         model: `SSD`.
-        settings: `DetectionSettings`. Default: the model's own.
+        post_process: `PostProcess`. Default: the model's own.
 
     Call arguments:
         images: RGB in 0..255, [B, H, W, 3] of the model's `image_size`.
@@ -55,21 +55,21 @@ class KerasDetector:
         "num_detections" int32 [B].
     """
 
-    def __init__(self, model: SSD, settings: DetectionSettings | None = None):
+    def __init__(self, model: SSD, post_process: PostProcess | None = None):
         self.model = model
         self.class_names = model.class_names
         self.image_size = model.image_size
-        self.settings = settings = settings or model.detection_settings
+        self.post_process = post_process = post_process or model.post_process
         if keras.backend.backend() == "tensorflow":  # its own operator for NMS is the faster one
-            options = (settings, model.default_box_spec.variances, model.score_activation)
+            options = (post_process, model.default_boxes.variances, model.activation)
             self._network = model
             # The last batch of a data set is smaller than the others: no new graph for that.
             self._suppress = tf.function(
-                lambda outputs: detections_from_outputs(outputs, model.default_boxes, *options),
+                lambda outputs: detections_from_outputs(outputs, model.default_box_array, *options),
                 reduce_retracing=True,
             )
         else:
-            self._network, self._suppress = with_detections(model, settings), None
+            self._network, self._suppress = with_detections(model, post_process), None
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         # predict_on_batch is compiled by every Keras backend, which all take and give NumPy arrays.
@@ -82,27 +82,29 @@ class KerasDetector:
         return {name: np.asarray(value) for name, value in found.items()}
 
 
-def load_detector(path: str, settings: DetectionSettings | None = None) -> Detector:
+def load_detector(path: str, post_process: PostProcess | None = None) -> Detector:
     """Loads a trained detector.
 
     Args:
         path: what `load_model` takes, or what `ssd-keras export` wrote: a SavedModel directory
             or a ``.tflite`` file.
-        settings: `DetectionSettings`. Default: the model's own. Exports have theirs inside.
+        post_process: `PostProcess`. Default: the model's own. Exports have theirs inside.
 
     Returns:
         the detector.
 
     Raises:
         FileNotFoundError: when there is nothing at the path.
-        ValueError: when it holds no SSD, or settings are given for an export.
+        ValueError: when it holds no SSD, or post_process are given for an export.
     """
     is_saved_model = os.path.isfile(os.path.join(path, "saved_model.pb"))
     is_tflite = path.endswith(".tflite") and os.path.isfile(path)
     if not is_saved_model and not is_tflite:
-        return KerasDetector(load_model(path), settings)
-    if settings is not None:
-        raise ValueError(f"{path!r} has its settings inside; pass settings when exporting it.")
+        return KerasDetector(load_model(path), post_process)
+    if post_process is not None:
+        raise ValueError(
+            f"{path!r} has its post_process inside; pass post_process when exporting it."
+        )
     from ssd_keras.exporters.exported_detectors import SavedModelDetector, TFLiteDetector
 
     return SavedModelDetector(path) if is_saved_model else TFLiteDetector(path)
@@ -151,27 +153,27 @@ def load_model(path: str) -> SSD:
     return model
 
 
-def detect_pictures(detector: Detector, pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Detects objects in pictures of any sizes, as one batch where the detector's input is fixed.
+def detect_images(detector: Detector, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Detects objects in images of any sizes, as one batch where the detector's input is fixed.
 
     Args:
         detector: what `load_detector` gives.
-        pictures: RGB in 0..255, each [H, W, 3], at least one.
+        images: RGB in 0..255, each [H, W, 3], at least one.
 
     Returns:
         as of `KerasDetector`.
     """
     if detector.image_size is not None:
-        resized = [resize_image(picture, detector.image_size).numpy() for picture in pictures]
+        resized = [resize_image(image, detector.image_size).numpy() for image in images]
         return detector(np.stack(resized))
-    found = [detector(picture[None]) for picture in pictures]
+    found = [detector(image[None]) for image in images]
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
 def own_detector(model: SSD) -> KerasDetector:
     """The detector of a model, made at its first use and kept: later calls trace no graph anew.
 
-    It sees new weights, because it asks the model. A change of `model.detection_settings` makes
+    It sees new weights, because it asks the model. A change of `model.post_process` makes
     another one.
 
     Args:
@@ -181,46 +183,46 @@ def own_detector(model: SSD) -> KerasDetector:
         the detector.
     """
     detector = getattr(model, "_detector", None)
-    if detector is None or detector.settings != model.detection_settings:
+    if detector is None or detector.post_process != model.post_process:
         detector = model._detector = KerasDetector(model)
     return detector
 
 
 def detect(
-    detector: Detector, pictures: Any, batch_size: int = 8
+    detector: Detector, images: Any, batch_size: int = 8
 ) -> DetectionResult | list[DetectionResult]:
-    """Detects objects in pictures of any sizes: arrays, or files.
+    """Detects objects in images of any sizes: arrays, or files.
 
     Args:
         detector: what `load_detector` gives.
-        pictures: one picture, or several: RGB in 0..255 [H, W, 3], uint8 or float, or the path of
+        images: one image, or several: RGB in 0..255 [H, W, 3], uint8 or float, or the path of
             a JPEG, PNG, BMP or GIF file; or an array [B, H, W, 3].
-        batch_size: pictures of one forward pass. Default 8.
+        batch_size: images of one forward pass. Default 8.
 
     Returns:
-        a `DetectionResult` for one picture, a list of them for several.
+        a `DetectionResult` for one image, a list of them for several.
 
     Raises:
-        ValueError: for anything that is no RGB picture.
+        ValueError: for anything that is no RGB image.
     """
-    is_one = isinstance(pictures, str | os.PathLike) or getattr(pictures, "ndim", 0) == 3
+    is_one = isinstance(images, str | os.PathLike) or getattr(images, "ndim", 0) == 3
     if is_one:
-        return detect_several(detector, [pictures])[0]
-    several = list(pictures)
+        return detect_several(detector, [images])[0]
+    several = list(images)
     if not several:
-        raise ValueError("there is no picture to look at; pass at least one [H, W, 3] array.")
+        raise ValueError("there is no image to look at; pass at least one [H, W, 3] array.")
     return detect_several(detector, several, batch_size)
 
 
 def detect_several(
     detector: Detector, several: Sequence[Any], batch_size: int = 8
 ) -> list[DetectionResult]:
-    """What `detect` does with several pictures.
+    """What `detect` does with several images.
 
     Args:
         detector: what `load_detector` gives.
         several: arrays [H, W, 3] or paths.
-        batch_size: pictures of one forward pass. Default 8.
+        batch_size: images of one forward pass. Default 8.
 
     Returns:
         a `DetectionResult` each.
@@ -228,27 +230,25 @@ def detect_several(
     results = []
     for start in range(0, len(several), batch_size):
         batch = several[start : start + batch_size]
-        pixels = [_pixels(picture, index) for index, picture in enumerate(batch, start)]
-        found = detect_pictures(detector, pixels)
-        for row, picture in enumerate(batch):
-            options: dict[str, Any] = {"image_id": start + row, "picture": pixels[row]}
-            if isinstance(picture, str | os.PathLike):
+        pixels = [_pixels(image, index) for index, image in enumerate(batch, start)]
+        found = detect_images(detector, pixels)
+        for row, image in enumerate(batch):
+            options: dict[str, Any] = {"image_id": start + row, "image": pixels[row]}
+            if isinstance(image, str | os.PathLike):
                 # The pixels of a file are not kept: there may be thousands.
-                stem = os.path.splitext(os.path.basename(picture))[0]
-                options = {"image_id": stem, "picture": os.fspath(picture)}
+                stem = os.path.splitext(os.path.basename(image))[0]
+                options = {"image_id": stem, "image": os.fspath(image)}
             options["image_size"] = pixels[row].shape[:2]
             results.append(DetectionResult.from_batch(found, row, detector.class_names, **options))
     return results
 
 
-def _pixels(picture: Any, index: int) -> np.ndarray:
-    if isinstance(picture, str | os.PathLike):
-        return read_picture(os.fspath(picture))
-    if np.ndim(picture) != 3 or np.shape(picture)[-1] != 3:
-        raise ValueError(
-            f"picture {index} has the shape {np.shape(picture)}; expected RGB [H, W, 3]."
-        )
-    return np.asarray(picture)
+def _pixels(image: Any, index: int) -> np.ndarray:
+    if isinstance(image, str | os.PathLike):
+        return read_image(os.fspath(image))
+    if np.ndim(image) != 3 or np.shape(image)[-1] != 3:
+        raise ValueError(f"image {index} has the shape {np.shape(image)}; expected RGB [H, W, 3].")
+    return np.asarray(image)
 
 
 def detect_data(
@@ -262,7 +262,7 @@ def detect_data(
     Args:
         detector: what `load_detector` gives.
         data: the data set, with the detector's classes.
-        batch_size: pictures of one forward pass. Default 8.
+        batch_size: images of one forward pass. Default 8.
         progress: show a progress bar. Default False.
 
     Returns:
@@ -273,8 +273,8 @@ def detect_data(
     examples = iter(data.examples)
     detections: list[dict] = []
     start = time.perf_counter()
-    bar = tqdm(total=len(data), desc="detecting", unit="picture", disable=not progress)
-    with naming_broken_pictures(data), bar:
+    bar = tqdm(total=len(data), desc="detecting", unit="image", disable=not progress)
+    with locate_broken_image(data), bar:
         for images in batches:
             found = detector(images)
             for row in range(len(images)):

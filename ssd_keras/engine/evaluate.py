@@ -26,13 +26,13 @@ def evaluate(
     Args:
         detector: what `load_detector` gives.
         data: the data set, loaded with the detector's class names.
-        batch_size: pictures of one forward pass. Default 8.
+        batch_size: images of one forward pass. Default 8.
         progress: show a progress bar. Default False.
         plots: folder for `report.html`, which shows what went wrong. Default None: no report.
         title: headline of the report. Default "Evaluation".
 
     Returns:
-        `detection_metrics`' dictionary and "pictures_per_second", reading included.
+        `detection_metrics`' dictionary and "images_per_second", reading included.
 
     Raises:
         ValueError: the folder cannot be written to.
@@ -47,7 +47,7 @@ def evaluate(
     metrics = detection_metrics(data, detections)
     if plots is not None:
         write_report(plots, data, detections, title=title, read=decode_example, progress=progress)
-    return {**metrics, "pictures_per_second": round(len(data) / seconds, 2)}
+    return {**metrics, "images_per_second": round(len(data) / seconds, 2)}
 
 
 def score(
@@ -56,12 +56,12 @@ def score(
     plots: str | None = None,
     title: str = "Evaluation",
 ) -> dict:
-    """Measures detections that were made elsewhere; opens no picture.
+    """Measures detections that were made elsewhere; opens no image.
 
     Args:
         detections_path: COCO results JSON.
         data: the data set.
-        plots: folder for `report.html`, without pictures of mistakes. Default None: no report.
+        plots: folder for `report.html`, without images of mistakes. Default None: no report.
         title: headline of the report. Default "Evaluation".
 
     Returns:

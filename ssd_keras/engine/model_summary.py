@@ -47,9 +47,9 @@ def _describe_model(model: SSD) -> str:
     maps = ", ".join(f"{rows}x{columns}" for rows, columns in model.feature_sizes)
     lines = [
         f"{model.name}: input {model.image_size[0]}x{model.image_size[1]}, maps {maps}",
-        f"{len(model.default_boxes)} default boxes, {model.count_params():,} parameters",
+        f"{len(model.default_box_array)} default boxes, {model.count_params():,} parameters",
         _class_line(model.class_names),
-        f"post-processing: {model.detection_settings}",
+        f"post-processing: {model.post_process}",
     ]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Prediction on picture files: annotated pictures and detections.json."""
+"""Prediction on image files: annotated images and detections.json."""
 
 import dataclasses
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from ssd_keras.data.images import read_picture
+from ssd_keras.data.images import read_image
 from ssd_keras.drawing.draw import save_image
 from ssd_keras.engine.detector import Detector, detect_several
 from ssd_keras.engine.evaluate import write_json
@@ -15,8 +15,8 @@ from ssd_keras.engine.evaluate import write_json
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
-def find_pictures(paths: Sequence[str]) -> list[str]:
-    """The picture files among files and folders (a folder's own files, by name).
+def find_images(paths: Sequence[str]) -> list[str]:
+    """The image files among files and folders (a folder's own files, by name).
 
     Args:
         paths: files or folders.
@@ -26,7 +26,7 @@ def find_pictures(paths: Sequence[str]) -> list[str]:
 
     Raises:
         FileNotFoundError: when a path does not exist.
-        ValueError: when a folder holds no picture.
+        ValueError: when a folder holds no image.
     """
     found: dict[str, None] = {}
     for path in paths:
@@ -34,14 +34,14 @@ def find_pictures(paths: Sequence[str]) -> list[str]:
             names = sorted(n for n in os.listdir(path) if n.lower().endswith(EXTENSIONS))
             if not names:
                 raise ValueError(
-                    f"directory {path!r} holds no picture; expected files that end in "
+                    f"directory {path!r} holds no image; expected files that end in "
                     f"{', '.join(EXTENSIONS)}."
                 )
             found.update({os.path.join(path, name): None for name in names})
         elif os.path.isfile(path):
             found[path] = None
         else:
-            raise FileNotFoundError(f"picture {path!r} does not exist; pass a file or a folder.")
+            raise FileNotFoundError(f"image {path!r} does not exist; pass a file or a folder.")
     return list(found)
 
 
@@ -50,30 +50,30 @@ def predict(
     paths: Sequence[str],
     output: str,
     *,
-    draw_above: float = 0.5,
+    display_threshold: float = 0.5,
     batch_size: int = 8,
     progress: bool = False,
 ) -> tuple[list[dict], list[str]]:
-    """Detects objects in picture files; writes drawings and `detections.json`.
+    """Detects objects in image files; writes drawings and `detections.json`.
 
-    Pictures that cannot be read are left out and told.
+    Images that cannot be read are left out and told.
 
     Args:
         detector: what `load_detector` gives.
         paths: files or folders.
         output: directory to write to; it is created.
-        draw_above: smallest score that is drawn, 0..1. Default 0.5. The JSON has all detections.
-        batch_size: pictures of one forward pass. Default 8.
+        display_threshold: smallest score that is drawn, 0..1. Default 0.5. The JSON has all detections.
+        batch_size: images of one forward pass. Default 8.
         progress: show a progress bar. Default False.
 
     Returns:
-        detections in COCO's results form with class names, and a line for each picture that was
+        detections in COCO's results form with class names, and a line for each image that was
         left out.
 
     Raises:
-        ValueError: when no picture could be read, or `output` would overwrite the pictures.
+        ValueError: when no image could be read, or `output` would overwrite the images.
     """
-    files = find_pictures(paths)
+    files = find_images(paths)
     for path in files:
         if os.path.realpath(output) == os.path.realpath(os.path.dirname(path)):
             raise ValueError(
@@ -84,23 +84,23 @@ def predict(
     image_ids = unique_stems(files)
     detections: list[dict] = []
     problems: list[str] = []
-    with tqdm(total=len(files), desc="predicting", unit="picture", disable=not progress) as bar:
+    with tqdm(total=len(files), desc="predicting", unit="image", disable=not progress) as bar:
         for names, images in _batches(image_ids, batch_size, problems, bar):
             for name, result in zip(
                 names, detect_several(detector, images, batch_size), strict=True
             ):
                 result = dataclasses.replace(result, image_id=name)
                 detections += result.to_coco()
-                drawing = np.asarray(result.plot(draw_above))
+                drawing = np.asarray(result.plot(display_threshold))
                 save_image(drawing, os.path.join(output, f"{name}.jpg"))
     if len(problems) == len(files):
-        raise ValueError(f"none of {len(files)} pictures could be read; first: {problems[0]}")
+        raise ValueError(f"none of {len(files)} images could be read; first: {problems[0]}")
     write_json(detections, os.path.join(output, "detections.json"))
     return detections, problems
 
 
 def unique_stems(files: Sequence[str]) -> dict[str, str]:
-    """Names for pictures: the file's stem, with a number where two files share it.
+    """Names for images: the file's stem, with a number where two files share it.
 
     Args:
         files: paths.
@@ -127,12 +127,12 @@ def unique_stems(files: Sequence[str]) -> dict[str, str]:
 def _batches(
     image_ids: dict[str, str], batch_size: int, problems: list[str], bar: tqdm
 ) -> Iterator[tuple[list[str], list[np.ndarray]]]:
-    """Readable pictures in batches; the others go to `problems`."""
+    """Readable images in batches; the others go to `problems`."""
     names: list[str] = []
     images: list[np.ndarray] = []
     for name, path in image_ids.items():
         try:
-            images.append(read_picture(path))
+            images.append(read_image(path))
             names.append(name)
         except ValueError as error:
             problems.append(f"{error}; left out")

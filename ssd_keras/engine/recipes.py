@@ -18,7 +18,7 @@ CHOICES = {
 POSITIVE = ("batch_size", "learning_rate", "validate_every", "zoom_out_max")
 NOT_NEGATIVE = (
     "epochs", "steps", "weight_decay", "gradient_norm", "warmup_steps",
-    "negatives_per_positive", "min_negatives", "trunk_rate",
+    "negatives_per_positive", "min_negatives", "backbone_learning_rate",
 )  # fmt: skip
 SHARES = ("momentum", "match_threshold", "zoom_out_probability")
 
@@ -31,12 +31,12 @@ class TrainRecipe:
         preset: name of the model, see `ssd_keras.presets`; or the path of a trained one to start
             from: its heads are kept by class name, see `ssd_keras.models.transfer`.
         model_options: arguments of the preset's builder that replace the preset's own.
-        trunk_weights: "imagenet", the path of a weights file, or "" for random weights.
-        trunk_rate: learning rate of the trunk relative to the rest; 0 freezes it, with the
+        backbone_weights: "imagenet", the path of a weights file, or "" for random weights.
+        backbone_learning_rate: learning rate of the backbone relative to the rest; 0 freezes it, with the
             statistics of its batch normalisation. Default 1.
-        epochs: passes over the pictures. Default 0: `steps` counts.
+        epochs: passes over the images. Default 0: `steps` counts.
         steps: training steps, where `epochs` is 0.
-        batch_size: pictures of a step. Default 32.
+        batch_size: images of a step. Default 32.
         optimizer: "caffe_sgd" (default) or "adamw".
         learning_rate: after the warm-up. Default 1e-3.
         momentum: of caffe_sgd. Default 0.9.
@@ -49,7 +49,7 @@ class TrainRecipe:
         precision: "float32" (default), "mixed_bfloat16" or "mixed_float16".
         jit_compile: compile the step with XLA. Default False.
         negatives_per_positive: hard negatives for one match. Default 3.
-        min_negatives: hard negatives of a picture with no or few objects. Default 0.
+        min_negatives: hard negatives of an image with no or few objects. Default 0.
         match_threshold: overlap from which default boxes match. Default 0.5.
         use_boundary_boxes: learn with default boxes that cross the border. Default True.
         use_difficult: learn from objects flagged as difficult. Default True.
@@ -71,8 +71,8 @@ class TrainRecipe:
 
     preset: str
     model_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    trunk_weights: str = ""
-    trunk_rate: float = 1.0
+    backbone_weights: str = ""
+    backbone_learning_rate: float = 1.0
     epochs: int = 0
     steps: int = 0
     batch_size: int = 32
@@ -138,10 +138,10 @@ class TrainRecipe:
                 f"preset={self.preset!r} is unknown; choose one of {', '.join(PRESETS)}, or pass "
                 "the path of a trained model."
             )
-        if self.trunk_weights:
+        if self.backbone_weights:
             raise ValueError(
-                f"trunk_weights={self.trunk_weights!r} is for presets; {self.preset!r} is a "
-                "trained model and has its own: set trunk_weights= (nothing)."
+                f"backbone_weights={self.backbone_weights!r} is for presets; {self.preset!r} is a "
+                "trained model and has its own: set backbone_weights= (nothing)."
             )
         unknown = sorted(self.model_options.keys() - set(TRAINED_OPTIONS))
         if unknown:
@@ -151,11 +151,11 @@ class TrainRecipe:
                 "model_options={}."
             )
 
-    def length(self, num_pictures: int) -> tuple[int, int]:
+    def length(self, num_images: int) -> tuple[int, int]:
         """How long the training is.
 
         Args:
-            num_pictures: of the training data.
+            num_images: of the training data.
 
         Returns:
             epochs, and steps of each.
@@ -165,7 +165,7 @@ class TrainRecipe:
         >>> TrainRecipe(preset="ssd300_vgg16_voc", steps=100, batch_size=32).length(200)
         (17, 6)
         """
-        steps_per_epoch = max(1, num_pictures // self.batch_size)
+        steps_per_epoch = max(1, num_images // self.batch_size)
         return self.epochs or -(-self.steps // steps_per_epoch), steps_per_epoch
 
     def warmup(self, total_steps: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from ssd_keras.data.augmentation.geometry import Augmentation
-from ssd_keras.data.pipeline import naming_broken_pictures, training_dataset
+from ssd_keras.data.pipeline import locate_broken_image, training_dataset
 from ssd_keras.data.records import DetectionData
 from ssd_keras.doctor.small_objects import objects_hint
 from ssd_keras.engine.callbacks import (
@@ -44,12 +44,12 @@ def train(
     """Trains a model.
 
     A training that was killed and resumed continues with the same weights, optimizer, schedule,
-    pictures and best AP as one that was never interrupted.
+    images and best AP as one that was never interrupted.
 
     Args:
         recipe: all choices.
-        train_data: pictures to learn from; its class names become the model's.
-        validation_data: pictures for AP, with the same class names, or None: then the last
+        train_data: images to learn from; its class names become the model's.
+        validation_data: images for AP, with the same class names, or None: then the last
             model is kept instead of the best.
         output: the RUN directory to write. It must be new or empty unless resuming.
         resume: continue what `output` holds. Default False.
@@ -79,7 +79,7 @@ def train(
     card = {
         "recipe": hashlib.sha256(recipe.to_json().encode()).hexdigest()[:8],
         "classes": ", ".join(train_data.class_names),
-        "number of pictures": len(train_data),
+        "number of images": len(train_data),
     }
     welcome = {"epoch": state.epoch, "model_file": state.model_file}
     with devices.joined(recipe.batch_size, card, welcome) as joined:
@@ -136,7 +136,7 @@ def _train(
             TensorBoardLog(run.file("tensorboard")),
             Progress(total_steps, state.epoch * steps_per_epoch, progress),
         ]
-    with naming_broken_pictures(train_data):
+    with locate_broken_image(train_data):
         model.fit(
             dataset,
             steps_per_epoch=steps_per_epoch,
@@ -173,15 +173,17 @@ def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: in
         model = initial_model(recipe, class_names)
     finally:
         keras.config.set_dtype_policy("float32")
-    model.trunk.trainable = recipe.trunk_rate > 0
+    model.backbone.trainable = recipe.backbone_learning_rate > 0
     model.compile(
-        optimizer=make_optimizer(recipe, total_steps, [layer.name for layer in model.trunk.layers]),
+        optimizer=make_optimizer(
+            recipe, total_steps, [layer.name for layer in model.backbone.layers]
+        ),
         loss={
             "box_deltas": BoxLoss(),
             "class_logits": ClassLoss(
                 recipe.negatives_per_positive,
                 recipe.min_negatives,
-                score_activation=model.score_activation,
+                activation=model.activation,
             ),
         },
         # Without it, JAX would run a step operation by operation.
@@ -205,8 +207,8 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
     """
     if recipe.preset in PRESETS:
         options = dict(recipe.model_options)
-        if recipe.trunk_weights:
-            options["trunk_weights"] = recipe.trunk_weights
+        if recipe.backbone_weights:
+            options["backbone_weights"] = recipe.backbone_weights
         return from_preset(recipe.preset, class_names, **options)
     model = with_classes(load_model(recipe.preset), class_names, **recipe.model_options)
     if model.dtype_policy.name != recipe.precision:
@@ -218,14 +220,14 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
 
 
 def make_optimizer(
-    recipe: TrainRecipe, total_steps: int, trunk_layers: Sequence[str] = ()
+    recipe: TrainRecipe, total_steps: int, backbone_layers: Sequence[str] = ()
 ) -> keras.optimizers.Optimizer:
     """The optimizer of a recipe with its schedule.
 
     Args:
         recipe: all choices.
         total_steps: steps of the whole training.
-        trunk_layers: names of the layers that learn at the recipe's `trunk_rate`.
+        backbone_layers: names of the layers that learn at the recipe's `backbone_learning_rate`.
 
     Returns:
         Keras optimizer.
@@ -238,8 +240,8 @@ def make_optimizer(
         (boundaries or [total_steps]) if recipe.schedule == "steps" else (),
     )
     options: dict = {"global_clipnorm": recipe.gradient_norm} if recipe.gradient_norm else {}
-    if recipe.trunk_rate != 1:
-        options["rates"] = dict.fromkeys(trunk_layers, recipe.trunk_rate)
+    if recipe.backbone_learning_rate != 1:
+        options["rates"] = dict.fromkeys(backbone_layers, recipe.backbone_learning_rate)
     if recipe.optimizer == "adamw":
         return AdamW(learning_rate, recipe.weight_decay, **options)
     return CaffeSGD(learning_rate, recipe.momentum, l2_decay=recipe.weight_decay, **options)

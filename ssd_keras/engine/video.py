@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ssd_keras.core.files import replacing
-from ssd_keras.core.terminal import quiet
+from ssd_keras.core.terminal import silence_stderr
 from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.engine.detector import Detector, detect_several
 from ssd_keras.engine.evaluate import write_json
@@ -75,7 +75,7 @@ def predict_videos(
     sources: Sequence[str],
     output: str,
     *,
-    draw_above: float = 0.5,
+    display_threshold: float = 0.5,
     batch_size: int = 8,
     most_frames: int | None = None,
     progress: bool = False,
@@ -89,7 +89,7 @@ def predict_videos(
         detector: what `load_detector` gives.
         sources: video files, or numbers of cameras as text.
         output: directory to write to; it is created.
-        draw_above: smallest score that is drawn, 0..1. Default 0.5. The JSON has all detections.
+        display_threshold: smallest score that is drawn, 0..1. Default 0.5. The JSON has all detections.
         batch_size: frames of one forward pass; a camera has 1. Default 8.
         most_frames: how many frames of each, at most. Default None: all.
         progress: show a progress bar. Default False.
@@ -127,7 +127,7 @@ def predict_videos(
         bar = tqdm(total=total, desc=name, unit="frame", disable=not progress)
         with contextlib.closing(video), _written(cv2, target, video) as add, bar:
             batches = _detected(detector, islice(video, most_frames), size, bar)
-            found, times = _drawn(batches, name, draw_above, add, video.is_camera)
+            found, times = _drawn(batches, name, display_threshold, add, video.is_camera)
         rate = video.num_read / (time.perf_counter() - start)
         detections += found
         reports.append(VideoReport(name, video.num_read, statistics.median(times), rate))
@@ -177,7 +177,9 @@ class Video:
             raise ValueError(
                 f"{source}: the video does not exist; pass a file or a camera's number"
             )
-        with quiet():  # FFmpeg and the drivers of cameras print at length what we say in a line
+        with (
+            silence_stderr()
+        ):  # FFmpeg and the drivers of cameras print at length what we say in a line
             self._capture = cv2.VideoCapture(int(source) if self.is_camera else source)
             is_read, self._first = self._capture.read()
         if not is_read:
@@ -199,7 +201,7 @@ class Video:
         while is_read:
             self.num_read += 1
             yield self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB)
-            with quiet():
+            with silence_stderr():
                 is_read, frame = self._capture.read()
 
     def close(self) -> None:
@@ -225,7 +227,7 @@ def _detected(
 def _drawn(
     batches: Iterator[Batch],
     name: str,
-    draw_above: float,
+    display_threshold: float,
     add: Callable[[np.ndarray], None],
     is_camera: bool,
 ) -> tuple[list[dict], list[float]]:
@@ -239,7 +241,7 @@ def _drawn(
             for result in results:
                 found = replace(result, image_id=name).to_coco()
                 detections += [one | {"frame": frame} for one in found]
-                add(np.asarray(result.plot(draw_above)))
+                add(np.asarray(result.plot(display_threshold)))
                 frame += 1
     except KeyboardInterrupt:  # the only end that a camera has
         if not is_camera or not times:
@@ -258,7 +260,7 @@ def _written(cv2: Any, path: str, video: Video) -> Iterator[Callable[[np.ndarray
         count += 1
 
     with replacing(path) as beside:
-        with quiet():
+        with silence_stderr():
             writer = cv2.VideoWriter(beside, cv2.VideoWriter_fourcc(*CODEC), video.rate, video.size)
         try:
             if not writer.isOpened():
@@ -270,7 +272,7 @@ def _written(cv2: Any, path: str, video: Video) -> Iterator[Callable[[np.ndarray
         finally:
             writer.release()
         # OpenCV reports no failure of writing, such as a full disk.
-        with quiet():
+        with silence_stderr():
             written = cv2.VideoCapture(beside)
             kept = max(0, int(written.get(cv2.CAP_PROP_FRAME_COUNT)))
             written.release()

@@ -6,7 +6,7 @@ from ssd_keras.evaluation.matches import Matches
 
 
 def reliability(
-    matches: Matches, num_bins: int = 10, min_score: float = 0.0
+    matches: Matches, num_bins: int = 10, display_threshold: float = 0.0
 ) -> list[dict[str, float | int]]:
     """The share of true detections beside the mean score, for bins of equal width.
 
@@ -16,7 +16,7 @@ def reliability(
     Args:
         matches: what `ssd_keras.evaluation.matches.match` gave.
         num_bins: bins between 0 and 1. Default 10.
-        min_score: detections of lower scores are left out, 0..1. Default 0.
+        display_threshold: detections of lower scores are left out, 0..1. Default 0.
 
     Returns:
         for each bin that has detections: "low" and "high" (bounds; a score on a bound belongs to
@@ -25,7 +25,7 @@ def reliability(
     Raises:
         ValueError: a score is outside 0..1, and no probability.
     """
-    kept = ~matches.is_ignored & (matches.rows["score"] >= min_score)
+    kept = ~matches.is_ignored & (matches.rows["score"] >= display_threshold)
     scores, is_true = matches.rows["score"][kept], matches.is_true[kept]
     if len(scores) and not 0.0 <= scores.min() <= scores.max() <= 1.0:
         raise ValueError(

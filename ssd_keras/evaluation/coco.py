@@ -23,7 +23,7 @@ def coco_metrics(data: DetectionData, detections: Detections) -> dict[str, float
     objects (it overwrites `ignore` by `iscrowd`): VOC's count here as ordinary ones.
 
     Args:
-        data: the annotated pictures.
+        data: the annotated images.
         detections: COCO results form, as in `voc_metrics`.
     """
     stats = _evaluate_coco(data, detection_rows(data, detections)).stats
@@ -44,20 +44,20 @@ def _evaluate_coco(data: DetectionData, rows: np.ndarray) -> Any:
 
 
 def _match(evaluation: Any) -> None:
-    """As its own method `evaluate`, which also asks about each class that a picture has not."""
+    """As its own method `evaluate`, which also asks about each class that an image has not."""
     params = evaluation.params
     evaluation._prepare()
     objects_and_detections = [*evaluation._gts.items(), *evaluation._dts.items()]
     pairs = {pair for pair, found in objects_and_detections if found}
     evaluation.ious = {pair: evaluation.computeIoU(*pair) for pair in pairs}
-    # By class, range of areas and picture; none where a picture has nothing of a class.
+    # By class, range of areas and image; none where an image has nothing of a class.
     results = np.full([len(params.catIds), len(params.areaRng), len(params.imgIds)], None)
     classes = {number: place for place, number in enumerate(params.catIds)}
-    pictures = {number: place for place, number in enumerate(params.imgIds)}
+    images = {number: place for place, number in enumerate(params.imgIds)}
     for image, label in pairs:
         for place, areas in enumerate(params.areaRng):
             one = evaluation.evaluateImg(image, label, areas, params.maxDets[-1])
-            results[classes[label], place, pictures[image]] = one
+            results[classes[label], place, images[image]] = one
     evaluation.evalImgs = results.ravel().tolist()
     evaluation._paramsEval = copy.deepcopy(params)
 
@@ -65,7 +65,7 @@ def _match(evaluation: Any) -> None:
 def _coco_index(data: DetectionData, rows: np.ndarray) -> Any:
     from pycocotools.coco import COCO
 
-    # pycocotools visits pictures by sorted id, which decides between equal scores: ranks keep
+    # pycocotools visits images by sorted id, which decides between equal scores: ranks keep
     # that order and serve text ids too. Annotations count from 1: it reads id 0 as "no match".
     ids = [example.image_id for example in data.examples]
     order = sorted(range(len(ids)), key=lambda index: (isinstance(ids[index], str), ids[index]))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ssd_keras.evaluation.matches import Matches
-from ssd_keras.evaluation.voc import best_overlaps
+from ssd_keras.evaluation.voc import best_object_ious
 
 
 def confusion_matrix(matches: Matches, score_threshold: float = 0.5) -> np.ndarray:
@@ -33,18 +33,18 @@ def confusion_matrix(matches: Matches, score_threshold: float = 0.5) -> np.ndarr
     # By falling score, one at a time: each sees what the earlier ones have left.
     for index in np.flatnonzero(is_shown & matches.is_false):
         free = _free_objects(matches, is_free, matches.rows["image"][index])
-        (iou,), (best,) = best_overlaps(matches.rows[index : index + 1], matches.objects[free])
+        (iou,), (best,) = best_object_ious(matches.rows[index : index + 1], matches.objects[free])
         if iou < matches.iou_threshold:
             matrix[num_classes, labels[index]] += 1
-        elif not matches.is_excused[free[best]]:
+        elif not matches.is_ignored_object[free[best]]:
             is_free[free[best]] = False
             matrix[truth[free[best]], labels[index]] += 1
-    missed = truth[is_free & ~matches.is_excused]
+    missed = truth[is_free & ~matches.is_ignored_object]
     matrix[:, num_classes] += np.bincount(missed, minlength=num_classes + 1)
     return matrix
 
 
 def _free_objects(matches: Matches, is_free: np.ndarray, image: int) -> np.ndarray:
-    """Indices of the objects of one picture that are not taken."""
+    """Indices of the objects of one image that are not taken."""
     first, last = np.searchsorted(matches.objects["image"], [image, image + 1])
     return first + np.flatnonzero(is_free[first:last])

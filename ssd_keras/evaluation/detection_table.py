@@ -22,7 +22,7 @@ def detection_rows(data: DetectionData, detections: Any, source: str = "detectio
     """Returns detections as an array of `ROW`; what is one already is not checked again.
 
     Args:
-        data: the annotated pictures.
+        data: the annotated images.
         detections: COCO results form, see `ssd_keras.evaluation.voc.voc_metrics`.
         source: where they come from, for errors. Default "detections".
 
@@ -30,7 +30,7 @@ def detection_rows(data: DetectionData, detections: Any, source: str = "detectio
         array of `ROW` in the order given; "box" is x, y, width, height in pixels.
 
     Raises:
-        ValueError: an entry is malformed, or its picture or class is unknown to the data.
+        ValueError: an entry is malformed, or its image or class is unknown to the data.
     """
     if isinstance(detections, np.ndarray) and detections.dtype == ROW:
         return detections
@@ -52,7 +52,7 @@ def detection_rows(data: DetectionData, detections: Any, source: str = "detectio
 
 
 class _Lookup:
-    """From the names that detections use to the indices of the data's pictures and classes."""
+    """From the names that detections use to the indices of the data's images and classes."""
 
     def __init__(self, data: DetectionData):
         self.images = {example.image_id: i for i, example in enumerate(data.examples)}
@@ -61,7 +61,7 @@ class _Lookup:
             if self.images[example.image_id] != index:
                 raise ValueError(
                     f"the data hold image_id {example.image_id!r} twice; expected once, for it is "
-                    "what a detection names its picture by; leave one of the sources out"
+                    "what a detection names its image by; leave one of the sources out"
                 )
             self.by_text[str(example.image_id)].add(index)
             if isinstance(example.image, str):
@@ -76,7 +76,7 @@ class _Lookup:
         found = {index for name in names for index in self.by_text.get(name, ())}
         if len(found) == 1:
             return found.pop()
-        problem = f"fits {len(found)} pictures by id or file name" if found else "is unknown"
+        problem = f"fits {len(found)} images by id or file name" if found else "is unknown"
         raise ValueError(
             f"image_id {image_id!r:.80} {problem}; expected an id of the data, such as "
             f"{next(iter(self.images), None)!r}; score against the data that were detected in"
@@ -124,7 +124,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def object_rows(data: DetectionData) -> np.ndarray:
-    """Returns the ground truth as an array of `ROW` in the order of the pictures."""
+    """Returns the ground truth as an array of `ROW` in the order of the images."""
     counts = [len(example.labels) for example in data.examples]
     rows = np.zeros(sum(counts), ROW)
     rows["image"] = np.repeat(np.arange(len(counts)), counts)

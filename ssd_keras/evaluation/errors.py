@@ -62,7 +62,7 @@ def is_missed(matches: Matches) -> np.ndarray:
         confusion error would find if it were mended.
     """
     kinds = false_kinds(matches)
-    missed = ~matches.is_excused
+    missed = ~matches.is_ignored_object
     missed[matches.target[matches.is_true]] = False
     for kind, target in _mendable(matches).items():
         missed[target[kinds == FALSE_KINDS.index(kind)]] = False
@@ -126,9 +126,9 @@ def _mended(
     """Classes and truth of the detections when some of them find their target."""
     target = np.where(wrong, target, matches.target)
     # One place more, for the target -1.
-    is_excused = np.append(matches.is_excused, True)[target]
+    is_ignored_object = np.append(matches.is_ignored_object, True)[target]
     target_label = np.append(matches.objects["label"], -1)[target]
-    claimants = np.flatnonzero(matches.is_true | wrong & ~is_excused)
+    claimants = np.flatnonzero(matches.is_true | wrong & ~is_ignored_object)
     _, first = np.unique(target[claimants], return_index=True)  # the highest score of each object
     is_true = np.zeros(len(target), bool)
     is_true[claimants[first]] = True

@@ -6,7 +6,7 @@ import numpy as np
 
 from ssd_keras.data.records import DetectionData
 from ssd_keras.evaluation.detection_table import Detections, detection_rows, object_rows
-from ssd_keras.evaluation.voc import best_overlaps, claims
+from ssd_keras.evaluation.voc import best_object_ious, voc_match
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,13 +14,13 @@ class Matches:
     """Detections by falling score beside the objects that they found or came near to.
 
     Args:
-        data: the annotated pictures.
+        data: the annotated images.
         rows: detections, `ssd_keras.evaluation.detection_table.ROW` [n], by falling score.
-        objects: all annotated objects, `ROW` [m], in the order of the pictures.
+        objects: all annotated objects, `ROW` [m], in the order of the images.
         iou: float [n], best overlap with an object of the detection's class, 0..1.
-        target: int [n], index of that object, -1 where the picture has none.
+        target: int [n], index of that object, -1 where the image has none.
         other_iou: float [n], best overlap with an object of any other class.
-        other_target: int [n], index of that object, -1 where the picture has none.
+        other_target: int [n], index of that object, -1 where the image has none.
         is_true: bool [n], the detection is the first on an object that counts.
         is_ignored: bool [n], it lies on an object that is difficult or a crowd.
         iou_threshold: least IoU of a match.
@@ -43,14 +43,14 @@ class Matches:
         return ~self.is_true & ~self.is_ignored
 
     @property
-    def is_excused(self) -> np.ndarray:
+    def is_ignored_object(self) -> np.ndarray:
         """bool [m], objects that need not be found."""
         return self.objects["is_difficult"] | self.objects["is_crowd"]
 
     @property
     def num_objects(self) -> np.ndarray:
         """int [classes], objects that count."""
-        labels = self.objects["label"][~self.is_excused]
+        labels = self.objects["label"][~self.is_ignored_object]
         return np.bincount(labels, minlength=len(self.data.class_names))
 
 
@@ -58,7 +58,7 @@ def match(data: DetectionData, detections: Detections, iou_threshold: float = 0.
     """Matches detections with objects by VOC's rule.
 
     Args:
-        data: the annotated pictures.
+        data: the annotated images.
         detections: COCO results form, as in `ssd_keras.evaluation.voc.voc_metrics`.
         iou_threshold: least IoU of a match, 0..1. Default 0.5.
 
@@ -78,7 +78,7 @@ def match(data: DetectionData, detections: Detections, iou_threshold: float = 0.
     """
     rows, objects = detection_rows(data, detections), object_rows(data)
     rows = rows[np.argsort(-rows["score"], kind="stable")]
-    is_excused = objects["is_difficult"] | objects["is_crowd"]
+    is_ignored_object = objects["is_difficult"] | objects["is_crowd"]
     iou, other_iou = np.zeros(len(rows)), np.zeros(len(rows))
     target, other_target = np.full(len(rows), -1), np.full(len(rows), -1)
     is_true, is_ignored = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
@@ -86,10 +86,12 @@ def match(data: DetectionData, detections: Detections, iou_threshold: float = 0.
         own = np.flatnonzero(rows["label"] == label)
         truth = np.flatnonzero(objects["label"] == label)
         others = np.flatnonzero(objects["label"] != label)
-        iou[own], best = best_overlaps(rows[own], objects[truth])
-        is_true[own], is_ignored[own] = claims(iou[own], best, is_excused[truth], iou_threshold)
+        iou[own], best = best_object_ious(rows[own], objects[truth])
+        is_true[own], is_ignored[own] = voc_match(
+            iou[own], best, is_ignored_object[truth], iou_threshold
+        )
         target[own] = np.append(truth, -1)[best]
-        other_iou[own], best = best_overlaps(rows[own], objects[others])
+        other_iou[own], best = best_object_ious(rows[own], objects[others])
         other_target[own] = np.append(others, -1)[best]
     return Matches(
         data,

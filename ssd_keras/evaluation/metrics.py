@@ -15,7 +15,7 @@ def detection_metrics(data: DetectionData, detections: Detections) -> dict[str, 
     """Returns all metrics of a set of detections, ready for `json.dump`.
 
     Args:
-        data: the annotated pictures.
+        data: the annotated images.
         detections: COCO results form, as in `voc_metrics`.
 
     Returns:
@@ -42,7 +42,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
 
     coco, voc07, voc12 = metrics["coco"], metrics["voc07"], metrics["voc12"]
     width = max(len("VOC mAP"), *map(len, voc07["AP"]), 0)
-    lines = [f"{metrics['num_images']} pictures; numbers in percent", ""]
+    lines = [f"{metrics['num_images']} images; numbers in percent", ""]
     for title, names in (("COCO AP", COCO_NAMES[:6]), ("COCO AR", COCO_NAMES[6:])):
         lines += [row(title, names), row("", [coco[name] for name in names])]
     lines += [row("VOC mAP", ["voc07", "voc12"]), row("", [voc07["mAP"], voc12["mAP"]]), ""]
@@ -57,9 +57,9 @@ def read_detections(path: str | Path, data: DetectionData) -> list[dict[str, Any
     """Reads a file of detections in COCO's results form and checks every entry against the data.
 
     Args:
-        path: a JSON list of entries as in `voc_metrics`. An entry names its picture by the id, by
-            the id as text ("12" or "000012" for 12) or by the stem of the picture's file.
-        data: the annotated pictures.
+        path: a JSON list of entries as in `voc_metrics`. An entry names its image by the id, by
+            the id as text ("12" or "000012" for 12) or by the stem of the image's file.
+        data: the annotated images.
 
     Returns:
         The entries with "image_id" as the data have it, "category_id", "bbox" and "score".

@@ -11,8 +11,8 @@ from ssd_keras.drawing.draw import draw_boxes
 from ssd_keras.evaluation.errors import BACKGROUND_IOU, FALSE_KINDS, false_kinds
 from ssd_keras.evaluation.matches import Matches
 
-MOST_OF_A_PICTURE = 2
-"""One bad picture must not fill the page."""
+MOST_OF_A_IMAGE = 2
+"""One bad image must not fill the page."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,7 @@ class Mistake:
     """A false detection or a missed object.
 
     Args:
-        image: index of the picture in the data.
+        image: index of the image in the data.
         caption: what is wrong, in a line.
         detection: x, y, width, height in pixels of the detection; None where there is none.
         detection_tag: its class and score.
@@ -37,7 +37,7 @@ class Mistake:
 
 
 def most_confident_false(matches: Matches, count: int = 12) -> list[Mistake]:
-    """The false detections of the highest scores, at most two of a picture.
+    """The false detections of the highest scores, at most two of an image.
 
     Args:
         matches: what `ssd_keras.evaluation.matches.match` gave.
@@ -60,7 +60,7 @@ def most_confident_false(matches: Matches, count: int = 12) -> list[Mistake]:
         iou = (matches.iou if own else matches.other_iou)[index]
         truth = matches.objects[target]
         name = names[truth["label"]]
-        excused = " that does not count" if matches.is_excused[target] else ""
+        excused = " that does not count" if matches.is_ignored_object[target] else ""
         caption = f"{tag}: {kind}, IoU {iou:.2f} with a {name}{excused}"
         result.append(Mistake(int(row["image"]), caption, row["box"], tag, truth["box"], name))
     return result
@@ -69,17 +69,17 @@ def most_confident_false(matches: Matches, count: int = 12) -> list[Mistake]:
 def largest_missed(
     matches: Matches, score_threshold: float = 0.5, count: int = 12
 ) -> list[Mistake]:
-    """The objects that no detection from a score on has found, the largest of their picture first.
+    """The objects that no detection from a score on has found, the largest of their image first.
 
     Args:
         matches: what `ssd_keras.evaluation.matches.match` gave.
         score_threshold: smallest score of a detection that finds, 0..1. Default 0.5.
-        count: how many, at most; two of a picture. Default 12.
+        count: how many, at most; two of an image. Default 12.
 
     Returns:
-        one `Mistake` each, by falling share of the picture.
+        one `Mistake` each, by falling share of the image.
     """
-    is_missed = ~matches.is_excused
+    is_missed = ~matches.is_ignored_object
     is_missed[matches.target[matches.is_true & (matches.rows["score"] >= score_threshold)]] = False
     objects, names = matches.objects, matches.data.class_names
     sides = np.array([(one.height, one.width) for one in matches.data.examples]).reshape(-1, 2)
@@ -88,7 +88,7 @@ def largest_missed(
     result = []
     for index in _spread(order[is_missed[order]], objects["image"], count):
         name = names[objects["label"][index]]
-        words = f"{name}, {100 * share[index]:.0f} % of the picture"
+        words = f"{name}, {100 * share[index]:.0f} % of the image"
         near = np.flatnonzero((matches.target == index) & (matches.iou >= BACKGROUND_IOU))
         image, box = int(objects["image"][index]), objects["box"][index]
         if not len(near):
@@ -105,11 +105,11 @@ def largest_missed(
 
 
 def draw_mistake(image: np.ndarray, mistake: Mistake, side: int = 400) -> np.ndarray:
-    """The part of a picture around a mistake, with the detection red and the object blue.
+    """The part of an image around a mistake, with the detection red and the object blue.
 
     Args:
-        image: RGB uint8 [H, W, 3], the whole picture.
-        mistake: of this picture.
+        image: RGB uint8 [H, W, 3], the whole image.
+        mistake: of this image.
         side: pixels of the longer side of the drawing. Default 400.
 
     Returns:
@@ -134,13 +134,13 @@ def draw_mistake(image: np.ndarray, mistake: Mistake, side: int = 400) -> np.nda
 
 
 def _spread(indices: Iterable[int], images: np.ndarray, count: int) -> list[int]:
-    """The first of the indices, at most `MOST_OF_A_PICTURE` of one picture."""
+    """The first of the indices, at most `MOST_OF_A_IMAGE` of one image."""
     chosen: list[int] = []
     taken: Counter[int] = Counter()
     for index in indices:
         if len(chosen) == count:
             break
-        if taken[images[index]] < MOST_OF_A_PICTURE:
+        if taken[images[index]] < MOST_OF_A_IMAGE:
             taken[images[index]] += 1
             chosen.append(int(index))
     return chosen

@@ -1,4 +1,4 @@
-"""Pieces of a page that holds everything inside: text is escaped, pictures are data URIs."""
+"""Pieces of a page that holds everything inside: text is escaped, images are data URIs."""
 
 import base64
 import html
@@ -105,19 +105,19 @@ def _anchor(title: str) -> str:
     return text(title.lower().replace(" ", "-"))
 
 
-def figure(caption: str, picture: bytes, kind: str, alternative: str) -> str:
-    """A picture with its caption.
+def figure(caption: str, input_image: bytes, kind: str, alternative: str) -> str:
+    """An image with its caption.
 
     Args:
         caption: text above it.
-        picture: an encoded picture.
+        input_image: an encoded input_image.
         kind: "png" or "jpeg".
         alternative: text for those who cannot see it.
 
     Returns:
         HTML.
     """
-    data = base64.b64encode(picture).decode("ascii")
+    data = base64.b64encode(input_image).decode("ascii")
     image = f'<img src="data:image/{kind};base64,{data}" alt="{text(alternative)}">'
     return f"<figure><figcaption>{text(caption)}</figcaption>{image}</figure>"
 

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML file with all pictures inside, and its numbers as JSON."""
+"""The report of an evaluation: one HTML file with all images inside, and its numbers as JSON."""
 
 import io
 import json
@@ -86,11 +86,11 @@ def write_report(
 
     Args:
         folder: where to write; it is created.
-        data: the annotated pictures.
+        data: the annotated images.
         detections: COCO results form, as in `ssd_keras.evaluation.voc.voc_metrics`.
         title: headline. Default "Evaluation".
         read: gives the upright RGB pixels, uint8 [H, W, 3], of an example. Default None: the
-            report has no pictures of mistakes.
+            report has no images of mistakes.
         score_threshold: smallest score of a detection that a user is shown, 0..1. Default 0.5.
         progress: show a progress bar. Default False.
 
@@ -144,12 +144,12 @@ def _overview(matches: Matches, numbers: dict[str, Any], title: str) -> str:
     threshold = f"{numbers['score_threshold']:g}"
     values = [
         ("AP50 (voc12)", mean),
-        ("pictures", f"{numbers['num_images']}"),
+        ("images", f"{numbers['num_images']}"),
         ("objects", f"{counted}"),
         (f"found, score ≥ {threshold}", f"{found}"),
         (f"false, score ≥ {threshold}", f"{np.sum(matches.is_false & shown)}"),
     ]
-    excused = int(matches.is_excused.sum())
+    excused = int(matches.is_ignored_object.sum())
     words = (
         "All numbers here follow VOC's rule: a detection looks at the object of its class that it "
         "overlaps most, and is true from an IoU of 0.5 on, once an object. AP is the area under "
@@ -259,8 +259,8 @@ def _calibration(numbers: dict[str, Any]) -> str:
         f"Expected calibration error: {error} over all detections, {confident} over those with a "
         f"score of {CONFIDENT} or more."
     )
-    picture = reliability_plot(calibration["bins"])
-    drawing = page.figure("", picture, "png", "share of true detections by score")
+    image = reliability_plot(calibration["bins"])
+    drawing = page.figure("", image, "png", "share of true detections by score")
     return page.heading(CALIBRATION, words) + page.grid([drawing], "22rem")
 
 

@@ -8,7 +8,7 @@ ratio (width / height).
 import numpy as np
 
 from ssd_keras.evaluation.matches import Matches
-from ssd_keras.evaluation.voc import average_precision, claims, precision_recall
+from ssd_keras.evaluation.voc import average_precision, precision_recall, voc_match
 
 PERCENTILES = (10, 30, 70, 90)
 SLICES = {"size": ("XS", "S", "M", "L", "XL"), "aspect": ("XT", "T", "M", "W", "XW")}
@@ -51,7 +51,7 @@ def sliced_average_precision(matches: Matches, by: str = "size") -> dict[str, Sl
         if not num_objects[label]:
             continue
         own = np.flatnonzero(matches.objects["label"] == label)
-        counts = ~matches.is_excused[own]
+        counts = ~matches.is_ignored_object[own]
         slice_of = slice_indices(matches.objects["box"][own], counts, by)
         parts = {ALL: counts}
         parts |= {part: counts & (slice_of == i) for i, part in enumerate(SLICES[by])}
@@ -111,7 +111,7 @@ def _measure(
     place = np.append(np.full(len(matches.objects), -1), -1)
     place[own] = np.arange(len(own))
     best = place[matches.target[rows]]
-    is_true, is_ignored = claims(matches.iou[rows], best, ~wanted, matches.iou_threshold)
+    is_true, is_ignored = voc_match(matches.iou[rows], best, ~wanted, matches.iou_threshold)
     is_true = is_true[~is_ignored]
     recall, precision = precision_recall(is_true, int(wanted.sum()))
     num_true, num_false = recall * usual, np.cumsum(~is_true)

@@ -33,7 +33,7 @@ def analyse(matches: Matches, score_threshold: float = 0.5) -> dict[str, Any]:
     calibration = None
     if not len(scores) or 0.0 <= scores.min() <= scores.max() <= 1.0:
         bins = reliability(matches)
-        confident = reliability(matches, min_score=CONFIDENT)
+        confident = reliability(matches, display_threshold=CONFIDENT)
         calibration = {
             "bins": bins,
             "expected_calibration_error": expected_calibration_error(bins),

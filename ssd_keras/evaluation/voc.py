@@ -8,15 +8,15 @@ from ssd_keras.data.records import DetectionData
 from ssd_keras.evaluation.detection_table import Detections, detection_rows, object_rows
 
 
-def best_overlaps(rows: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns each detection's best IoU in its picture and the first object that has it (or -1).
+def best_object_ious(rows: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each detection's best IoU in its image and the first object that has it (or -1).
 
-    The objects are in the order of the pictures, so that a detection's candidates are one slice;
+    The objects are in the order of the images, so that a detection's candidates are one slice;
     the pairs of all detections are laid out in one vector.
 
     Args:
         rows: detections, `ROW` [n].
-        truth: objects that they may find, `ROW` [m], in the order of the pictures.
+        truth: objects that they may find, `ROW` [m], in the order of the images.
 
     Returns:
         IoU [n] in 0..1 and indices into `truth` [n].
@@ -41,15 +41,15 @@ def best_overlaps(rows: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.n
     return best_iou, best
 
 
-def claims(
-    iou: np.ndarray, best: np.ndarray, is_excused: np.ndarray, iou_threshold: float
+def voc_match(
+    iou: np.ndarray, best: np.ndarray, is_ignored_object: np.ndarray, iou_threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tells which detections of one class are true, and which do not count, by VOC's rule.
 
     Args:
         iou: [n], best IoU of each detection with an object of its class, by falling score.
         best: int [n], the object that has it, -1 for none.
-        is_excused: bool [m], the objects that need not be found: difficult ones and crowds.
+        is_ignored_object: bool [m], the objects that need not be found: difficult ones and crowds.
         iou_threshold: least IoU of a match, 0..1.
 
     Returns:
@@ -57,7 +57,7 @@ def claims(
         those on excused objects. All others are false.
     """
     is_matched = (iou >= iou_threshold) & (iou > 0)
-    is_ignored = is_matched & np.append(is_excused, False)[best]
+    is_ignored = is_matched & np.append(is_ignored_object, False)[best]
     claimants = np.flatnonzero(is_matched & ~is_ignored)
     _, first = np.unique(best[claimants], return_index=True)
     is_true = np.zeros(len(iou), bool)
@@ -129,12 +129,12 @@ def voc_metrics(
     """Returns Pascal VOC's average precision of every class and its mean.
 
     The rule of VOCevaldet.m: detections of a class are taken by falling score (ties in the order
-    given), and each looks only at the object of its picture and class that it overlaps most. Below
+    given), and each looks only at the object of its image and class that it overlaps most. Below
     `iou_threshold` it is false; on a difficult object it is ignored; the first on an object is
     true, later ones are false. COCO's crowd boxes are treated as difficult.
 
     Args:
-        data: the annotated pictures.
+        data: the annotated images.
         detections: COCO results form: dicts with "image_id", "category_id" or "category_name",
             "bbox" ([x, y, width, height] in pixels, 0-based, continuous) and "score".
         iou_threshold: least intersection over union of a match, 0..1, default 0.5.
@@ -157,9 +157,11 @@ def voc_metrics(
     per_class: dict[str, float | None] = {}
     for label, name in enumerate(data.class_names):
         own, truth = rows[rows["label"] == label], objects[objects["label"] == label]
-        is_excused = truth["is_difficult"] | truth["is_crowd"]
-        is_true, is_ignored = claims(*best_overlaps(own, truth), is_excused, iou_threshold)
-        curve = precision_recall(is_true[~is_ignored], np.sum(~is_excused))
-        per_class[name] = None if is_excused.all() else average_precision(*curve, method)
+        is_ignored_object = truth["is_difficult"] | truth["is_crowd"]
+        is_true, is_ignored = voc_match(
+            *best_object_ious(own, truth), is_ignored_object, iou_threshold
+        )
+        curve = precision_recall(is_true[~is_ignored], np.sum(~is_ignored_object))
+        per_class[name] = None if is_ignored_object.all() else average_precision(*curve, method)
     values = [value for value in per_class.values() if value is not None]
     return {"mAP": float(np.mean(values)) if values else None, "AP": per_class}

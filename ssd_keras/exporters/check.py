@@ -16,7 +16,7 @@ from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters import runner
 from ssd_keras.exporters.tflite import OUTPUTS, POST_PROCESSING_OPERATOR, RAW_OUTPUTS
-from ssd_keras.models.post_process import DetectionSettings, class_scores, suppressed
+from ssd_keras.models.post_process import PostProcess, class_scores, suppressed
 from ssd_keras.models.ssd import SSD
 from ssd_keras.tflite import flatbuffer
 
@@ -60,7 +60,7 @@ class ExportReport:
         path: the artefact.
         size: its bytes.
         operators: how often each operator occurs, most frequent first; of a TFLite file.
-        seconds: time of one picture, the median.
+        seconds: time of one image, the median.
         num_compared: detections that were compared with Keras.
         num_agreed: those that agreed.
     """
@@ -74,7 +74,7 @@ class ExportReport:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.path}: {self.size / 1e6:.2f} MB, {self.seconds * 1e3:.1f} ms a picture on "
+            f"{self.path}: {self.size / 1e6:.2f} MB, {self.seconds * 1e3:.1f} ms an image on "
             f"{runner.NUM_THREADS} threads",
             f"check: {self.num_agreed} of {self.num_compared} detections agree with Keras",
         ]
@@ -87,8 +87,8 @@ class ExportReport:
 def check_artefact(
     path: str,
     model: SSD,
-    pictures: Sequence[np.ndarray],
-    settings: DetectionSettings,
+    images: Sequence[np.ndarray],
+    post_process: PostProcess,
     quantize: str = "none",
 ) -> ExportReport:
     """Runs an artefact in a fresh process and compares it with Keras.
@@ -96,8 +96,8 @@ def check_artefact(
     Args:
         path: a SavedModel's directory or a TFLite file.
         model: the `SSD` that it was made of.
-        pictures: uint8 [H, W, 3] of any size, at least one.
-        settings: what it was exported with.
+        images: uint8 [H, W, 3] of any size, at least one.
+        post_process: what it was exported with.
         quantize: how it was quantised, or "bfloat16": decides how equal it must be.
 
     Returns:
@@ -109,17 +109,17 @@ def check_artefact(
     operators = {}
     if path.endswith(".tflite"):
         operators = check_operators(path)
-        resized = [resize_image(picture, model.image_size).numpy() for picture in pictures]
-        pictures = [np.rint(picture).astype("uint8") for picture in resized]
-    results, seconds = run_artefact(path, pictures)
+        resized = [resize_image(image, model.image_size).numpy() for image in images]
+        images = [np.rint(image).astype("uint8") for image in resized]
+    results, seconds = run_artefact(path, images)
     num_compared = num_agreed = 0
-    for picture, outputs in zip(pictures, results, strict=True):
-        candidates = _keras_candidates(model, picture, settings)
-        reference = _suppressed(candidates["boxes"], candidates["scores"], settings)
-        found = _named_detections(outputs, model, settings)
+    for image, outputs in zip(images, results, strict=True):
+        candidates = _keras_candidates(model, image, post_process)
+        reference = _nms(candidates["boxes"], candidates["scores"], post_process)
+        found = _named_detections(outputs, model, post_process)
         _check_form(found, len(model.class_names))
         if set(outputs) != set(RAW_OUTPUTS):
-            _check_suppression(found, settings)
+            _check_nms(found, post_process)
         across = POST_PROCESSING_OPERATOR in operators
         agreed = agreement(candidates, reference, found, quantize, across)
         num_compared += len(agreed)
@@ -127,13 +127,13 @@ def check_artefact(
     if not num_compared:
         raise ValueError(
             "the check of the export found nothing to compare: Keras detects nothing in its "
-            "pictures; pass pictures with objects in them (--calibration-data)."
+            "images; pass images with objects in them (--calibration-data)."
         )
     if num_agreed < TOLERANCES[quantize].share * num_compared:
         raise ValueError(
             f"the export does not do what the Keras model does: {num_agreed} of {num_compared} "
             f"detections agree, expected {TOLERANCES[quantize].share:.1%}; nothing was written. "
-            + ("Calibrate on pictures like those that it will see." if quantize == "int8" else "")
+            + ("Calibrate on images like those that it will see." if quantize == "int8" else "")
         )
     return ExportReport(path, artefact_size(path), operators, seconds, num_compared, num_agreed)
 
@@ -169,33 +169,33 @@ def check_operators(path: str) -> dict[str, int]:
 
 
 def run_artefact(
-    path: str, pictures: Sequence[np.ndarray]
+    path: str, images: Sequence[np.ndarray]
 ) -> tuple[list[dict[str, np.ndarray]], float]:
     """Runs an artefact in a process that does not know this package.
 
     Args:
         path: a SavedModel's directory or a TFLite file.
-        pictures: uint8 [H, W, 3].
+        images: uint8 [H, W, 3].
 
     Returns:
-        outputs by name for each picture, without the batch axis, and the median of seconds.
+        outputs by name for each image, without the batch axis, and the median of seconds.
 
     Raises:
         ValueError: when the process fails.
     """
     with tempfile.TemporaryDirectory() as directory:
-        pictures_file = os.path.join(directory, "pictures.npz")
+        images_file = os.path.join(directory, "images.npz")
         results_file = os.path.join(directory, "results.npz")
-        named: Any = {str(index): picture for index, picture in enumerate(pictures)}
-        np.savez(pictures_file, **named)
+        named: Any = {str(index): image for index, image in enumerate(images)}
+        np.savez(images_file, **named)
         # -P: the modules beside the script must not hide others of their names.
-        command = [sys.executable, "-P", runner.__file__, path, pictures_file, results_file]
+        command = [sys.executable, "-P", runner.__file__, path, images_file, results_file]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         if process.returncode:
             reason = (process.stderr.strip().splitlines() or ["no message"])[-1][:200]
             raise ValueError(f"the export cannot be run by others ({reason}).")
         with np.load(results_file) as results:
-            outputs: list[dict[str, np.ndarray]] = [{} for _ in pictures]
+            outputs: list[dict[str, np.ndarray]] = [{} for _ in images]
             for name in results.files:
                 index, _, key = name.partition("/")
                 if key:
@@ -248,9 +248,9 @@ def agreement(
     tolerance = TOLERANCES[quantize]
     best = max([0.0, *reference["scores"], *found["scores"]])
     floor = SCORE_FLOOR[quantize] * best
-    found_overlap = np.asarray(pairwise_iou(found["boxes"], candidates["boxes"]))
+    found_iou = np.asarray(pairwise_iou(found["boxes"], candidates["boxes"]))
     distance = np.abs(found["scores"][:, None] - candidates["scores"][:, found["labels"]].T)
-    is_seen = (found_overlap >= tolerance.iou) & (distance <= tolerance.score)
+    is_seen = (found_iou >= tolerance.iou) & (distance <= tolerance.score)
     sound = is_seen.any(axis=1)[found["scores"] >= floor]
 
     overlap = np.asarray(pairwise_iou(reference["boxes"], found["boxes"]))
@@ -264,36 +264,36 @@ def agreement(
     return np.concatenate([sound, complete[compared]])
 
 
-def _keras_candidates(model, picture, settings):
-    resized = resize_image(picture, model.image_size).numpy()
+def _keras_candidates(model, image, post_process):
+    resized = resize_image(image, model.image_size).numpy()
     outputs = {k: np.asarray(v) for k, v in model.predict_on_batch(resized[None]).items()}
     boxes = _decoded(outputs["box_deltas"][0], model)
-    scores = class_scores(outputs["class_logits"][0], model.score_activation)[:, 1:].numpy()
-    return {"boxes": boxes.clip(0, 1) if settings.clip_boxes else boxes, "scores": scores}
+    scores = class_scores(outputs["class_logits"][0], model.activation)[:, 1:].numpy()
+    return {"boxes": boxes.clip(0, 1) if post_process.clip_boxes else boxes, "scores": scores}
 
 
 def _decoded(box_deltas, model):
-    variances = model.default_box_spec.variances
-    return decode_boxes(box_deltas, np.asarray(model.default_boxes, "float32"), variances).numpy()
+    variances = model.default_boxes.variances
+    return decode_boxes(
+        box_deltas, np.asarray(model.default_box_array, "float32"), variances
+    ).numpy()
 
 
-def _suppressed(boxes, scores, settings):
-    """The detections of one picture, unused places left out."""
-    found = suppressed(tf.constant(boxes[None]), tf.constant(scores[None]), settings)
+def _nms(boxes, scores, post_process):
+    """The detections of one image, unused places left out."""
+    found = suppressed(tf.constant(boxes[None]), tf.constant(scores[None]), post_process)
     count = int(found["num_detections"][0])
     return {name: np.asarray(found[name][0])[:count] for name in ("boxes", "scores", "labels")}
 
 
-def _named_detections(outputs, model, settings):
-    """An artefact's outputs for one picture as detections, whatever its form."""
+def _named_detections(outputs, model, post_process):
+    """An artefact's outputs for one image as detections, whatever its form."""
     if set(outputs) == set(RAW_OUTPUTS):
-        return _suppressed(
-            _decoded(outputs["box_deltas"], model), outputs["class_scores"], settings
-        )
+        return _nms(_decoded(outputs["box_deltas"], model), outputs["class_scores"], post_process)
     count = float(outputs["num_detections"])
-    if not 0 <= count <= settings.max_detections:
+    if not 0 <= count <= post_process.max_detections:
         raise ValueError(
-            f"the export gives {count} detections, expected 0..{settings.max_detections}."
+            f"the export gives {count} detections, expected 0..{post_process.max_detections}."
         )
     count = int(count)
     labels = outputs["detection_classes"][:count]
@@ -302,7 +302,7 @@ def _named_detections(outputs, model, settings):
     boxes = outputs["detection_boxes"][:count]
     return {
         # The custom operator never clips.
-        "boxes": boxes.clip(0, 1) if settings.clip_boxes else boxes,
+        "boxes": boxes.clip(0, 1) if post_process.clip_boxes else boxes,
         "scores": outputs["detection_scores"][:count],
         "labels": labels.astype("int32"),
     }
@@ -316,10 +316,10 @@ def _check_form(found, num_classes):
         raise ValueError(f"the export gives classes outside 0..{num_classes - 1}.")
 
 
-def _check_suppression(found, settings):
+def _check_nms(found, post_process):
     """The post-processing keeps its own promises, whatever it was fed."""
     scores = found["scores"]
-    lowest = settings.score_threshold
+    lowest = post_process.score_threshold
     if (np.diff(scores) > 0).any() or (scores < lowest - ROUNDING).any():
         raise ValueError(
             f"the export gives {np.array2string(scores[:3], precision=3)}... as scores, expected "
@@ -329,8 +329,8 @@ def _check_suppression(found, settings):
     is_other = found["labels"][:, None] == found["labels"]
     np.fill_diagonal(is_other, False)
     highest = overlap[is_other].max(initial=0.0)
-    if highest > settings.iou_threshold + ROUNDING:
+    if highest > post_process.iou_threshold + ROUNDING:
         raise ValueError(
             f"the export gives boxes that overlap by {highest:.2f}, expected at most "
-            f"{settings.iou_threshold}; its suppression does not work."
+            f"{post_process.iou_threshold}; its suppression does not work."
         )

@@ -18,10 +18,10 @@ from ssd_keras.exporters.network import in_precision
 from ssd_keras.exporters.saved_model import write_saved_model
 from ssd_keras.exporters.tensorflow_worker import export_in_tensorflow
 from ssd_keras.exporters.tflite import tflite_model
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
-NUM_CHECK_PICTURES = 4
+NUM_CHECK_IMAGES = 4
 
 
 def export(
@@ -29,8 +29,8 @@ def export(
     path: str,
     format: str = "saved_model",
     *,
-    settings: DetectionSettings | None = None,
-    pictures: Sequence[np.ndarray] = (),
+    post_process: PostProcess | None = None,
+    images: Sequence[np.ndarray] = (),
     **options: Any,
 ) -> ExportReport:
     """Exports a model with decoding and suppression inside.
@@ -43,8 +43,8 @@ def export(
         path: a directory for "saved_model"; for TF Serving, a number in the model's directory.
             A file ending in .tflite for "tflite".
         format: "saved_model" (default) or "tflite".
-        settings: `DetectionSettings`. Default: the model's own.
-        pictures: uint8 [H, W, 3] like those that the model will see: the first few are those
+        post_process: `PostProcess`. Default: the model's own.
+        images: uint8 [H, W, 3] like those that the model will see: the first few are those
             of the check, and "int8" is calibrated on all. Default: generated ones for the check.
         **options: precision and weights of `ssd_keras.exporters.saved_model.write_saved_model`;
             quantize, post_processing and input_dtype of
@@ -62,33 +62,33 @@ def export(
     >>> report = export(from_preset("ssd192_small_shapes"), "runs/small.tflite", "tflite")
     ... # doctest: +SKIP
     """
-    check_request(path, format, options, pictures)
+    check_request(path, format, options, images)
     if keras.backend.backend() != "tensorflow":
-        return export_in_tensorflow(model, path, format, settings, pictures, options)
-    settings = settings or model.detection_settings
+        return export_in_tensorflow(model, path, format, post_process, images, options)
+    post_process = post_process or model.post_process
     # What is compared must not differ by the rounding of a mixed precision.
     model = in_precision(model)
-    shown = list(pictures[:NUM_CHECK_PICTURES]) or _generated_pictures()
+    shown = list(images[:NUM_CHECK_IMAGES]) or _generated_images()
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     if format == "saved_model":
         with replacing_directory(path) as beside:
-            write_saved_model(model, beside, settings, **options)
+            write_saved_model(model, beside, post_process, **options)
             precision = options.get("precision", "float32")
             quantize = "none" if precision == "float32" else precision
-            report = check_artefact(beside, model, shown, settings, quantize)
+            report = check_artefact(beside, model, shown, post_process, quantize)
     else:
-        calibration = (resize_image(picture, model.image_size).numpy() for picture in pictures)
-        content = tflite_model(model, settings=settings, calibration=calibration, **options)
+        calibration = (resize_image(image, model.image_size).numpy() for image in images)
+        content = tflite_model(model, post_process=post_process, calibration=calibration, **options)
         with replacing(path) as beside:
             with open(beside, "wb") as file:
                 file.write(content)
             quantize = options.get("quantize", "none")
-            report = check_artefact(beside, model, shown, settings, quantize)
+            report = check_artefact(beside, model, shown, post_process, quantize)
     return dataclasses.replace(report, path=path)
 
 
-def pictures_of(data: DetectionData, limit: int) -> list[np.ndarray]:
-    """Pictures spread evenly over a data set, decoded as everywhere.
+def images_of(data: DetectionData, limit: int) -> list[np.ndarray]:
+    """Images spread evenly over a data set, decoded as everywhere.
 
     Args:
         data: the data set.
@@ -102,5 +102,5 @@ def pictures_of(data: DetectionData, limit: int) -> list[np.ndarray]:
     return [decode_example(example) for example in examples]
 
 
-def _generated_pictures():
-    return pictures_of(load_data(["synthetic:shapes@val[:4]"]), NUM_CHECK_PICTURES)
+def _generated_images():
+    return images_of(load_data(["synthetic:shapes@val[:4]"]), NUM_CHECK_IMAGES)

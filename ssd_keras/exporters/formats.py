@@ -17,36 +17,36 @@ CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
 """The options of each format; the first choice is the default."""
 
 NO_CALIBRATION = (
-    "int8 needs pictures to calibrate on; pass calibration data, such as the training data "
+    "int8 needs images to calibrate on; pass calibration data, such as the training data "
     "(--calibration-data)."
 )
 
 
-def check_request(path: str, format: str, options: dict[str, str], pictures: Collection) -> None:
+def check_request(path: str, format: str, options: dict[str, str], images: Collection) -> None:
     """Refuses what cannot be exported, before anything takes time.
 
     Args:
         path: where the artefact goes.
         format: "saved_model" or "tflite".
         options: those of `ssd_keras.exporters.export.export` that are not its defaults.
-        pictures: what int8 would be calibrated on, or words for it.
+        images: what int8 would be calibrated on, or words for it.
 
     Raises:
         ValueError: for an unknown choice, a path that does not fit or is taken, or int8 without
-            pictures.
+            images.
     """
     if format not in CHOICES:
         raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(CHOICES)}.")
     _check_path(path, format)
     known = [name for names in CHOICES.values() for name in names]
     if unknown := sorted(set(options) - set(known)):
-        choices = ", ".join(("settings", "pictures", *known))
+        choices = ", ".join(("post_process", "images", *known))
         raise ValueError(f"option {unknown[0]!r} is unknown; choose from {choices}.")
     if foreign := sorted(options.keys() - CHOICES[format].keys()):
         (other,) = CHOICES.keys() - {format}
         raise ValueError(f"{foreign[0]} is an option of the format {other} alone.")
     check_choices(format, **options)
-    if options.get("quantize") == "int8" and not len(pictures):
+    if options.get("quantize") == "int8" and not len(images):
         raise ValueError(NO_CALIBRATION)
 
 

@@ -32,7 +32,7 @@ def in_precision(model: SSD, precision: str = "float32") -> SSD:
 
 
 def with_hard_swish_in_parts(model: SSD) -> SSD:
-    """The same model with each hard swish of its trunk as a sum, a clip and two products.
+    """The same model with each hard swish of its backbone as a sum, a clip and two products.
 
     XNNPACK has no int8 kernel for the operator HARD_SWISH: each one would end its part of the
     network and go to a plain kernel, which took half of the time of SSDLite320-MobileNetV3.
@@ -99,9 +99,9 @@ def network_function(
 
     Args:
         model: `SSD`.
-        dtype: of the pictures, "uint8" or "float32".
-        preprocess: False for a network of pictures that were preprocessed. Default True.
-        batch_size: pictures of a call; None: any number. Default 1.
+        dtype: of the images, "uint8" or "float32".
+        preprocess: False for a network of images that were preprocessed. Default True.
+        batch_size: images of a call; None: any number. Default 1.
         weights: "constants" (default) or "variables".
 
     Returns:

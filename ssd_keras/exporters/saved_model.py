@@ -11,7 +11,7 @@ from PIL import Image
 from ssd_keras.exporters.formats import check_choices
 from ssd_keras.exporters.network import in_precision
 from ssd_keras.exporters.signatures import ENCODED_FEATURE, ServedDetector
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
 LABELS_FILE = "labels.txt"
@@ -21,7 +21,7 @@ WARM_UP_FILE = "tf_serving_warmup_requests"
 def write_saved_model(
     model: SSD,
     path: str,
-    settings: DetectionSettings | None = None,
+    post_process: PostProcess | None = None,
     precision: str = "float32",
     weights: str = "constants",
 ) -> None:
@@ -30,11 +30,11 @@ def write_saved_model(
     Args:
         model: `SSD`, under Keras' TensorFlow backend.
         path: directory to write; it must be new or empty.
-        settings: `DetectionSettings`. Default: the model's own.
+        post_process: `PostProcess`. Default: the model's own.
         precision: of the network, "float32" (default) or "bfloat16", for processors and GPUs that
             compute in it; decoding and suppression are float32 always.
         weights: "constants" (default), which convolutions arrange for the processor once, or
-            "variables", which they arrange at each call: with few pictures at a time that costs
+            "variables", which they arrange at each call: with few images at a time that costs
             as much as a part of the arithmetic, but a graph and its copies stay small.
 
     Raises:
@@ -46,7 +46,7 @@ def write_saved_model(
         labels_file = os.path.join(directory, LABELS_FILE)
         with open(labels_file, "w", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in model.class_names)
-        detector = ServedDetector(model, labels_file, settings, weights)
+        detector = ServedDetector(model, labels_file, post_process, weights)
         logger = tf.get_logger()
         level = logger.level
         logger.setLevel("ERROR")  # it would tell where it writes, a name that is replaced later
@@ -65,7 +65,7 @@ def write_warm_up(path: str, model_name: str, image_size: tuple[int, int]) -> No
     Args:
         path: file to write.
         model_name: written into the requests.
-        image_size: height and width of the picture that is asked about.
+        image_size: height and width of the image that is asked about.
     """
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
@@ -90,7 +90,7 @@ def write_warm_up(path: str, model_name: str, image_size: tuple[int, int]) -> No
 
 def _gradient_jpeg(image_size):
     rows, columns = np.mgrid[: image_size[0], : image_size[1]]
-    picture = np.stack([rows, columns, rows + columns], axis=-1) % 256
+    image = np.stack([rows, columns, rows + columns], axis=-1) % 256
     file = io.BytesIO()
-    Image.fromarray(picture.astype("uint8")).save(file, "JPEG")
+    Image.fromarray(image.astype("uint8")).save(file, "JPEG")
     return file.getvalue()

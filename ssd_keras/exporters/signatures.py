@@ -1,14 +1,14 @@
-"""The detector as a server runs it: encoded pictures or pixels in, named detections out."""
+"""The detector as a server runs it: encoded images or pixels in, named detections out."""
 
 import tensorflow as tf
 
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.exporters.exif import exif_orientation
 from ssd_keras.exporters.network import network_function
-from ssd_keras.models.post_process import DetectionSettings, detections_from_outputs
+from ssd_keras.models.post_process import PostProcess, detections_from_outputs
 from ssd_keras.models.ssd import SSD
 
-PARALLEL_PICTURES = 16
+PARALLEL_IMAGES = 16
 ENCODED_FEATURE = "image/encoded"
 
 
@@ -18,7 +18,7 @@ class ServedDetector(tf.Module):
     Args:
         model: `SSD`, under Keras' TensorFlow backend.
         labels_file: file with the class names, which becomes an asset.
-        settings: `DetectionSettings`. Default: the model's own.
+        post_process: `PostProcess`. Default: the model's own.
         weights: "constants" (default) or "variables"; see `write_saved_model`.
     """
 
@@ -26,7 +26,7 @@ class ServedDetector(tf.Module):
         self,
         model: SSD,
         labels_file: str,
-        settings: DetectionSettings | None = None,
+        post_process: PostProcess | None = None,
         weights: str = "constants",
     ):
         super().__init__(name="detector")
@@ -36,7 +36,7 @@ class ServedDetector(tf.Module):
             self.weights = [variable.value for variable in model.variables]
         # Behind functions: a Keras model in the attributes would be saved as such.
         self._get_model, self._get_network = lambda: model, lambda: network
-        self._settings = settings or model.detection_settings
+        self._settings = post_process or model.post_process
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def from_bytes(self, image_bytes):
@@ -75,7 +75,7 @@ class ServedDetector(tf.Module):
         return {name: function.get_concrete_function() for name, function in functions.items()}
 
     def _read_all(self, encoded, read):
-        """Pictures of the model's size, and which of them could be read."""
+        """Images of the model's size, and which of them could be read."""
         image_size = self._get_model().image_size
 
         def one(data):
@@ -83,22 +83,22 @@ class ServedDetector(tf.Module):
 
         signature = (tf.TensorSpec((*image_size, 3), tf.float32), tf.TensorSpec((), tf.bool))
         return tf.map_fn(
-            one, encoded, fn_output_signature=signature, parallel_iterations=PARALLEL_PICTURES
+            one, encoded, fn_output_signature=signature, parallel_iterations=PARALLEL_IMAGES
         )
 
     def _detect(self, images, is_valid):
         model = self._get_model()
-        # Convolutions fail on a batch of none: a blank picture stands in, and is cut off.
+        # Convolutions fail on a batch of none: a blank image stands in, and is cut off.
         num_images = tf.shape(images)[0]
         blank = tf.zeros([1, *model.image_size, 3])
         network = self._get_network()
         deltas, logits = network(tf.cond(num_images > 0, lambda: images, lambda: blank))
         found = detections_from_outputs(
             {"box_deltas": deltas[:num_images], "class_logits": logits[:num_images]},
-            model.default_boxes,
+            model.default_box_array,
             self._settings,
-            model.default_box_spec.variances,
-            model.score_activation,
+            model.default_boxes.variances,
+            model.activation,
         )
         count = tf.where(is_valid, found["num_detections"], 0)
         is_used = tf.range(self._settings.max_detections) < count[:, None]
@@ -125,7 +125,7 @@ def _decode_example(record):
 
 
 def _or_blank(data, read, image_size):
-    """A picture and true, or a black one and false where reading it fails.
+    """An image and true, or a black one and false where reading it fails.
 
     An operator that fails fails its whole graph, neighbours included; a data set that ignores
     errors is the one part of TensorFlow that goes on.

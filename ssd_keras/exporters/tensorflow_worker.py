@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 
 from ssd_keras.exporters.check import ExportReport
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
-MODEL, PICTURES, REQUEST, REPORT = "model.keras", "pictures.npz", "request.json", "report.json"
+MODEL, IMAGES, REQUEST, REPORT = "model.keras", "images.npz", "request.json", "report.json"
 
 
 def export_in_tensorflow(
     model: SSD,
     path: str,
     format: str,
-    settings: DetectionSettings | None,
-    pictures: Sequence[np.ndarray],
+    post_process: PostProcess | None,
+    images: Sequence[np.ndarray],
     options: dict[str, Any],
 ) -> ExportReport:
     """Does what `ssd_keras.exporters.export.export` does, in a process of its own.
@@ -32,8 +32,8 @@ def export_in_tensorflow(
         model: `SSD` of any backend.
         path: see there.
         format: see there.
-        settings: see there.
-        pictures: see there.
+        post_process: see there.
+        images: see there.
         options: see there.
 
     Returns:
@@ -44,12 +44,12 @@ def export_in_tensorflow(
     """
     with tempfile.TemporaryDirectory() as directory:
         model.save(os.path.join(directory, MODEL))
-        named: Any = {str(index): picture for index, picture in enumerate(pictures)}
-        np.savez(os.path.join(directory, PICTURES), **named)
+        named: Any = {str(index): image for index, image in enumerate(images)}
+        np.savez(os.path.join(directory, IMAGES), **named)
         request = {
             "path": os.path.abspath(path),
             "format": format,
-            "settings": (settings or model.detection_settings).get_config(),
+            "post_process": (post_process or model.post_process).get_config(),
             **options,
         }
         with open(os.path.join(directory, REQUEST), "w", encoding="utf-8") as file:
@@ -78,11 +78,11 @@ def main() -> None:
     directory = sys.argv[1]
     with open(os.path.join(directory, REQUEST), encoding="utf-8") as file:
         request = json.load(file)
-    settings = DetectionSettings(**request.pop("settings"))
+    post_process = PostProcess(**request.pop("post_process"))
     model = keras.models.load_model(os.path.join(directory, MODEL), compile=False)
-    with np.load(os.path.join(directory, PICTURES)) as file:
-        pictures = [file[str(index)] for index in range(len(file.files))]
-    report = export(model, settings=settings, pictures=pictures, **request)
+    with np.load(os.path.join(directory, IMAGES)) as file:
+        images = [file[str(index)] for index in range(len(file.files))]
+    report = export(model, post_process=post_process, images=images, **request)
     with open(os.path.join(directory, REPORT), "w", encoding="utf-8") as output:
         json.dump(dataclasses.asdict(report), output)
 

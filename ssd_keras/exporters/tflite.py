@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from flatbuffers import flexbuffers
 
-from ssd_keras.core.terminal import quiet
+from ssd_keras.core.terminal import silence_stderr
 from ssd_keras.exporters.formats import NO_CALIBRATION, check_choices
 from ssd_keras.exporters.network import (
     in_precision,
@@ -21,7 +21,7 @@ from ssd_keras.exporters.network import (
 )
 from ssd_keras.exporters.tflite_post_process import builtin_detections
 from ssd_keras.models.layers import Preprocessor
-from ssd_keras.models.post_process import DetectionSettings, class_scores
+from ssd_keras.models.post_process import PostProcess, class_scores
 from ssd_keras.models.ssd import SSD
 from ssd_keras.tflite import flatbuffer, metadata
 from ssd_keras.version import __version__
@@ -37,7 +37,7 @@ def tflite_model(
     quantize: str = "none",
     post_processing: str = "builtin",
     input_dtype: str = "uint8",
-    settings: DetectionSettings | None = None,
+    post_process: PostProcess | None = None,
     calibration: Iterable[np.ndarray] = (),
 ) -> bytes:
     """Converts a model.
@@ -50,14 +50,14 @@ def tflite_model(
             runtime), "op" (TFLite_Detection_PostProcess, suppression across classes) or "none"
             (box deltas and scores; default boxes in the metadata).
         input_dtype: "uint8" (default) or "float32"; 0..255 in both cases.
-        settings: `DetectionSettings`. Default: the model's own.
-        calibration: for "int8", pictures [H, W, 3] of 0..255, H and W the model's.
+        post_process: `PostProcess`. Default: the model's own.
+        calibration: for "int8", images [H, W, 3] of 0..255, H and W the model's.
 
     Returns:
         the file's content.
 
     Raises:
-        ValueError: for an unknown choice, or "int8" without calibration pictures.
+        ValueError: for an unknown choice, or "int8" without calibration images.
 
     Example:
 
@@ -69,13 +69,13 @@ def tflite_model(
     check_choices(
         "tflite", quantize=quantize, post_processing=post_processing, input_dtype=input_dtype
     )
-    settings = settings or model.detection_settings
+    post_process = post_process or model.post_process
     model = in_precision(model)
     joined, sources = _converted_network(model, quantize, input_dtype, calibration)
     if post_processing == "builtin":
-        _add_builtin(joined, sources, model, settings)
+        _add_builtin(joined, sources, model, post_process)
     elif post_processing == "op":
-        _add_operator(joined, sources, model, settings)
+        _add_operator(joined, sources, model, post_process)
     else:
         _add_scores(joined, sources, model)
     _add_metadata(joined, model, post_processing)
@@ -98,8 +98,8 @@ def _converted_network(model, quantize, input_dtype, calibration):
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantize == "int8":
-        pictures = _calibration_pictures(calibration, model.image_size, coding)
-        converter.representative_dataset = pictures
+        images = _calibration_images(calibration, model.image_size, coding)
+        converter.representative_dataset = images
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.as_dtype(input_dtype)
     network = _convert(converter)
@@ -109,18 +109,17 @@ def _converted_network(model, quantize, input_dtype, calibration):
     return network, names
 
 
-def _calibration_pictures(
-    pictures: Iterable[np.ndarray], image_size: tuple[int, int], coding: Preprocessor | None
+def _calibration_images(
+    images: Iterable[np.ndarray], image_size: tuple[int, int], coding: Preprocessor | None
 ) -> Callable[[], Iterator[list[np.ndarray]]]:
-    """The pictures as the converter wants them, the first touched so that 0 and 255 occur."""
-    batches = [np.array(picture, "float32")[None] for picture in pictures]
+    """The images as the converter wants them, the first touched so that 0 and 255 occur."""
+    batches = [np.array(image, "float32")[None] for image in images]
     if not batches:
         raise ValueError(NO_CALIBRATION)
     for batch in batches:
         if batch.shape != (1, *image_size, 3):
             raise ValueError(
-                f"a calibration picture has the shape {batch.shape[1:]}; expected "
-                f"{(*image_size, 3)}."
+                f"a calibration image has the shape {batch.shape[1:]}; expected {(*image_size, 3)}."
             )
     # Runtimes hand over bytes as they are: one step of the input must be one grey level.
     batches[0][0, 0, :2] = [[0.0], [255.0]]
@@ -138,17 +137,17 @@ def _check_input_coding(network, coding):
     if not np.isclose(found[0], step) or abs(found[1] - mean) > 0.5:
         raise ValueError(
             f"the int8 input has a step of {found[0]} from {found[1]} on, expected {step} from "
-            f"{mean} on; calibrate on pictures of 0..255."
+            f"{mean} on; calibrate on images of 0..255."
         )
 
 
-def _add_builtin(network, sources, model, settings):
-    variances = model.default_box_spec.variances
-    boxes = np.asarray(model.default_boxes, "float32")
+def _add_builtin(network, sources, model, post_process):
+    variances = model.default_boxes.variances
+    boxes = np.asarray(model.default_box_array, "float32")
 
     def detections(box_deltas, class_logits):
         found = builtin_detections(
-            box_deltas, class_logits, boxes, settings, variances, model.score_activation
+            box_deltas, class_logits, boxes, post_process, variances, model.activation
         )
         return found["boxes"], found["classes"], found["scores"], found["count"]
 
@@ -156,24 +155,24 @@ def _add_builtin(network, sources, model, settings):
     flatbuffer.set_interface(network, INPUT, dict(zip(OUTPUTS, outputs, strict=True)))
 
 
-def _add_operator(network, sources, model, settings):
+def _add_operator(network, sources, model, post_process):
     deltas, _ = sources
     (scores,) = _add_function(
         network,
         sources,
         model,
-        lambda box_deltas, class_logits: class_scores(class_logits, model.score_activation),
+        lambda box_deltas, class_logits: class_scores(class_logits, model.activation),
     )
-    low, high = np.split(np.asarray(model.default_boxes, "float32"), 2, axis=1)
+    low, high = np.split(np.asarray(model.default_box_array, "float32"), 2, axis=1)
     anchors = np.concatenate([(low + high) / 2, high - low], axis=1)
-    scales = [float(1 / value) for value in model.default_box_spec.variances]
+    scales = [float(1 / value) for value in model.default_boxes.variances]
     options = {
-        "max_detections": settings.max_detections,
+        "max_detections": post_process.max_detections,
         "max_classes_per_detection": 1,
         "num_classes": len(model.class_names),
         "use_regular_nms": False,
-        "nms_score_threshold": float(settings.score_threshold),
-        "nms_iou_threshold": float(settings.iou_threshold),
+        "nms_score_threshold": float(post_process.score_threshold),
+        "nms_iou_threshold": float(post_process.iou_threshold),
         **dict(zip(("y_scale", "x_scale", "h_scale", "w_scale"), scales, strict=True)),
     }
     inputs = [
@@ -181,7 +180,7 @@ def _add_operator(network, sources, model, settings):
         scores,
         flatbuffer.add_constant(network, "default_boxes", anchors),
     ]
-    places = settings.max_detections
+    places = post_process.max_detections
     shapes = dict(zip(OUTPUTS, ([1, places, 4], [1, places], [1, places], [1]), strict=True))
     flatbuffer.add_custom_operator(
         network, POST_PROCESSING_OPERATOR, flexbuffers.Dumps(options), inputs, shapes
@@ -195,9 +194,7 @@ def _add_scores(network, sources, model):
         network,
         sources,
         model,
-        lambda box_deltas, class_logits: class_scores(class_logits, model.score_activation)[
-            ..., 1:
-        ],
+        lambda box_deltas, class_logits: class_scores(class_logits, model.activation)[..., 1:],
     )
     deltas = flatbuffer.tensor_index(network, sources[0])
     flatbuffer.set_interface(network, INPUT, dict(zip(RAW_OUTPUTS, (deltas, scores), strict=True)))
@@ -205,7 +202,7 @@ def _add_scores(network, sources, model):
 
 def _add_function(network, sources, model, function):
     """Joins a float32 function of box deltas and class logits; the places of its results."""
-    num_boxes, num_outputs = len(model.default_boxes), 1 + len(model.class_names)
+    num_boxes, num_outputs = len(model.default_box_array), 1 + len(model.class_names)
     concrete = tf.function(function).get_concrete_function(
         tf.TensorSpec((1, num_boxes, 4), tf.float32, name="box_deltas"),
         tf.TensorSpec((1, num_boxes, num_outputs), tf.float32, name="class_logits"),
@@ -227,14 +224,14 @@ def _add_metadata(network, model, post_processing):
         ]
         custom = [
             metadata.default_box_metadata(
-                np.asarray(model.default_boxes, "float32"),
-                model.default_box_spec.variances,
+                np.asarray(model.default_box_array, "float32"),
+                model.default_boxes.variances,
                 len(model.class_names),
             )
         ]
     else:
         outputs = [
-            metadata.box_output("location", "Boxes, relative to the picture."),
+            metadata.box_output("location", "Boxes, relative to the image."),
             metadata.label_output("category", "Labels, whole numbers."),
             metadata.plain_output("score", "Scores, falling."),
             metadata.plain_output("number of detections", "How many places are used."),
@@ -248,6 +245,6 @@ def _add_metadata(network, model, post_processing):
 
 def _convert(converter):
     """Converts with the converter's remarks to the developer silenced, errors are raised."""
-    with quiet(), warnings.catch_warnings():
+    with silence_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return flatbuffer.read_model(converter.convert())

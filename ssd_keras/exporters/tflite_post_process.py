@@ -1,4 +1,4 @@
-"""Decoding and suppression of one picture in operators that every TFLite runtime has.
+"""Decoding and suppression of one image in operators that every TFLite runtime has.
 
 The same detections as `ssd_keras.models.post_process.detections_from_outputs`, which needs an operator
 that TFLite lacks: here boxes are moved apart by class before one suppression of all, so that
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.models.post_process import DetectionSettings, class_scores
+from ssd_keras.models.post_process import PostProcess, class_scores
 
 # Relative boxes reach little over 0..1: at this distance those of two classes do not meet.
 CLASS_DISTANCE = 4.0
@@ -21,43 +21,43 @@ def builtin_detections(
     box_deltas: tf.Tensor,
     class_logits: tf.Tensor,
     default_boxes: np.ndarray,
-    settings: DetectionSettings,
+    post_process: PostProcess,
     variances: Sequence[float],
-    score_activation: str = "softmax",
+    activation: str = "softmax",
 ) -> dict[str, tf.Tensor]:
-    """Detections of one picture, exact class by class.
+    """Detections of one image, exact class by class.
 
     Args:
         box_deltas: float32 [1, N, 4].
         class_logits: float32 [1, N, 1 + classes].
         default_boxes: relative yxyx float32 [N, 4].
-        settings: thresholds and counts.
+        post_process: thresholds and counts.
         variances: factors of the box deltas.
-        score_activation: "softmax" (default) or "sigmoid".
+        activation: "softmax" (default) or "sigmoid".
 
     Returns:
         "boxes" float32 [1, K, 4] relative yxyx, "classes" float32 [1, K] of whole numbers,
         "scores" float32 [1, K] falling, "count" float32 [1]; unused places are zero.
     """
     num_classes = class_logits.shape[-1] - 1
-    choose = _candidates_of_each_class if settings.candidates_per_class else _candidates_of_all
-    scores = class_scores(class_logits, score_activation)[0]
-    scores, index, classes = choose(scores, settings.max_candidates)
+    choose = _candidates_of_each_class if post_process.candidates_per_class else _candidates_of_all
+    scores = class_scores(class_logits, activation)[0]
+    scores, index, classes = choose(scores, post_process.max_candidates)
     boxes = _decode_chosen(box_deltas[0], default_boxes, index, variances)
-    if settings.clip_boxes:
+    if post_process.clip_boxes:
         boxes = tf.clip_by_value(boxes, 0.0, 1.0)
-    num_kept = min(settings.max_detections, scores.shape[0])
+    num_kept = min(post_process.max_detections, scores.shape[0])
     kept, _, count = tf.raw_ops.NonMaxSuppressionV5(
         boxes=boxes + tf.gather(class_offsets(num_classes), classes),
         scores=scores,
         max_output_size=num_kept,
-        iou_threshold=_just_above(settings.iou_threshold),
-        score_threshold=settings.score_threshold,
+        iou_threshold=_just_above(post_process.iou_threshold),
+        score_threshold=post_process.score_threshold,
         soft_nms_sigma=0.0,
         pad_to_max_output_size=True,
     )
     is_used = tf.range(num_kept) < count
-    unused = [[0, settings.max_detections - num_kept]]
+    unused = [[0, post_process.max_detections - num_kept]]
     found = {
         "boxes": tf.where(is_used[:, None], tf.gather(boxes, kept), 0.0),
         "classes": tf.cast(tf.where(is_used, tf.gather(classes, kept), 0), tf.float32),

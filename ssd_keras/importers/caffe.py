@@ -30,7 +30,7 @@ KIND_OF_PRESET = {20: "voc", 80: "coco"}
 # Caffe's heads give centre x, centre y, width, height of each default box; ours y before x.
 BOX_ORDER = [1, 0, 3, 2]
 SSD_WANTED = "pass the .caffemodel of an SSD300 or SSD512 on VGG16 as weiliu89/caffe publishes it"
-TRUNK_WANTED = "pass VGG_ILSVRC_16_layers_fc_reduced.caffemodel or an SSD trained from it"
+BACKBONE_WANTED = "pass VGG_ILSVRC_16_layers_fc_reduced.caffemodel or an SSD trained from it"
 
 
 def import_caffe(
@@ -97,7 +97,7 @@ def caffe_ssd(
     else:
         options = {"sizes": _cut(PRESETS[preset].options["sizes"], truncate_sizes)}
     model = from_preset(preset, names, **options)
-    _set_trunk(model.trunk, network, SSD_WANTED)
+    _set_backbone(model.backbone, network, SSD_WANTED)
     for index in range(1, 1 + len(model.extra_layers)):
         for part in (1, 2):
             layer = model.get_layer(f"extra{index}_{part}")
@@ -109,24 +109,24 @@ def caffe_ssd(
     return model
 
 
-def import_caffe_trunk(path: str, image_size: tuple[int, int] = (300, 300)) -> keras.Model:
+def import_caffe_backbone(path: str, image_size: tuple[int, int] = (300, 300)) -> keras.Model:
     """Reads the ILSVRC VGG16 with reduced fc layers, from which the paper's trainings start.
 
     Args:
         path: ``VGG_ILSVRC_16_layers_fc_reduced.caffemodel``, or the file of an SSD on VGG16.
-        image_size: height and width of the trunk's input in pixels. Default (300, 300).
+        image_size: height and width of the backbone's input in pixels. Default (300, 300).
 
     Returns:
-        the trunk that `vgg16` builds. The scale of conv4_3 stays 20 where the file has none.
+        the backbone that `vgg16` builds. The scale of conv4_3 stays 20 where the file has none.
 
     Raises:
         FileNotFoundError: when there is no such file.
         ValueError: when it is damaged or holds another network.
     """
     network = read_caffemodel(path)
-    trunk = vgg16(image_size)
-    _set_trunk(trunk, network, TRUNK_WANTED, needs_scale=False)
-    return trunk
+    backbone = vgg16(image_size)
+    _set_backbone(backbone, network, BACKBONE_WANTED, needs_scale=False)
+    return backbone
 
 
 def _count_classes(network, maps, boxes_per_cell):
@@ -234,8 +234,8 @@ def _cut(sizes, truncate_sizes):
     return tuple(math.floor(size) if truncate_sizes else size for size in sizes)
 
 
-def _set_trunk(trunk, network, wanted, needs_scale=True):
-    for layer in trunk.layers:
+def _set_backbone(backbone, network, wanted, needs_scale=True):
+    for layer in backbone.layers:
         if isinstance(layer, keras.layers.Conv2D):
             _set_convolution(layer, network, layer.name, wanted)
         elif isinstance(layer, L2Normalize) and (needs_scale or layer.name in network.arrays):

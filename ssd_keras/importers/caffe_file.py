@@ -24,7 +24,7 @@ class PriorBox:
         max_sizes: the size whose geometric mean with `min_sizes` is the second square.
         aspect_ratios: width by height, without 1.
         flip: whether reciprocals are added.
-        clip: whether boxes are cut at the picture's border.
+        clip: whether boxes are cut at the image's border.
         variances: of centre x, centre y, width, height.
         step: distance of cells in pixels, vertical and horizontal; 0 for image / map.
         offset: centre within the cell.

@@ -1,4 +1,4 @@
-"""Detectors and trunks that were trained elsewhere, by the name of their source."""
+"""Detectors and backbones that were trained elsewhere, by the name of their source."""
 
 import os
 
@@ -7,17 +7,17 @@ import keras
 from ssd_keras.core.files import replacing
 from ssd_keras.data.readers.label_map import read_names
 from ssd_keras.importers import SOURCES
-from ssd_keras.importers.caffe import import_caffe, import_caffe_trunk
+from ssd_keras.importers.caffe import import_caffe, import_caffe_backbone
 from ssd_keras.importers.object_detection_api import import_object_detection_api
 from ssd_keras.importers.pth import read_pth
-from ssd_keras.importers.published import TRUNKS, Published
-from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_trunk
+from ssd_keras.importers.published import BACKBONES, Published
+from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_backbone
 from ssd_keras.importers.torchvision import torchvision_resnet, torchvision_ssd
 from ssd_keras.models.ssd import SSD
 
-MODEL_ENDING, TRUNK_ENDING = ".keras", ".weights.h5"
-# The weights of a trunk fit every input size.
-TRUNK_IMAGE_SIZE = (300, 300)
+MODEL_ENDING, BACKBONE_ENDING = ".keras", ".weights.h5"
+# The weights of a backbone fit every input size.
+BACKBONE_IMAGE_SIZE = (300, 300)
 
 
 def import_model(source: str, path: str, labels: str | None = None) -> SSD:
@@ -73,8 +73,8 @@ def import_published(weights: Published, *, progress: bool | None = None) -> SSD
         return import_model(weights.source, path)
 
 
-def import_trunk(source: str, path: str) -> keras.Model:
-    """Reads a classifier's trunk, from which trainings start.
+def import_backbone(source: str, path: str) -> keras.Model:
+    """Reads a classifier's backbone, from which trainings start.
 
     Args:
         source: "torchvision" (a ``.pth`` of `resnet18` or `resnet50`), "caffe" (a
@@ -83,8 +83,8 @@ def import_trunk(source: str, path: str) -> keras.Model:
         path: the file.
 
     Returns:
-        the trunk; ``trunk.save_weights("name.weights.h5")`` makes the file that the argument
-        `trunk_weights` of models takes.
+        the backbone; ``backbone.save_weights("name.weights.h5")`` makes the file that the argument
+        `backbone_weights` of models takes.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -92,40 +92,40 @@ def import_trunk(source: str, path: str) -> keras.Model:
     """
     _check_source(source)
     if source == "caffe":
-        return import_caffe_trunk(path, TRUNK_IMAGE_SIZE)
+        return import_caffe_backbone(path, BACKBONE_IMAGE_SIZE)
     if source == "torchvision":
-        return torchvision_resnet(read_pth(path), TRUNK_IMAGE_SIZE, source=repr(path))
-    return import_mobilenet_trunk(path, TRUNK_IMAGE_SIZE)
+        return torchvision_resnet(read_pth(path), BACKBONE_IMAGE_SIZE, source=repr(path))
+    return import_mobilenet_backbone(path, BACKBONE_IMAGE_SIZE)
 
 
-def import_published_trunk(name: str, *, progress: bool | None = None) -> keras.Model:
-    """Reads an ImageNet trunk that others published, fetched if the cache does not have it.
+def import_published_backbone(name: str, *, progress: bool | None = None) -> keras.Model:
+    """Reads an ImageNet backbone that others published, fetched if the cache does not have it.
 
     Args:
-        name: a key of `ssd_keras.importers.published.TRUNKS`.
+        name: a key of `ssd_keras.importers.published.BACKBONES`.
         progress: show a progress bar. Default: on a terminal.
 
     Returns:
-        the trunk.
+        the backbone.
 
     Raises:
         ValueError: when it cannot be fetched.
 
     Example:
 
-        trunk = import_published_trunk("resnet18")
+        backbone = import_published_backbone("resnet18")
     """
-    with TRUNKS[name].file(progress) as path:
-        return import_trunk(TRUNKS[name].source, path)
+    with BACKBONES[name].file(progress) as path:
+        return import_backbone(BACKBONES[name].source, path)
 
 
 def import_file(source: str, path: str, output: str, labels: str | None = None) -> str:
     """Reads what was trained elsewhere and writes it in Keras' form.
 
     Args:
-        source: see `import_model` and `import_trunk`.
+        source: see `import_model` and `import_backbone`.
         path: the file to read.
-        output: a path ending in ".keras" for a detector, in ".weights.h5" for a trunk. Nothing
+        output: a path ending in ".keras" for a detector, in ".weights.h5" for a backbone. Nothing
             is written where the file is refused.
         labels: see `import_model`.
 
@@ -136,19 +136,19 @@ def import_file(source: str, path: str, output: str, labels: str | None = None) 
         FileNotFoundError: when a file or the output's directory is missing.
         ValueError: when the file is damaged or holds something else, or `output` ends otherwise.
     """
-    if not output.endswith((MODEL_ENDING, TRUNK_ENDING)):
+    if not output.endswith((MODEL_ENDING, BACKBONE_ENDING)):
         raise ValueError(
-            f"output {output!r} must end in {MODEL_ENDING} for a detector or in {TRUNK_ENDING} "
-            "for a trunk."
+            f"output {output!r} must end in {MODEL_ENDING} for a detector or in {BACKBONE_ENDING} "
+            "for a backbone."
         )
     directory = os.path.dirname(output) or "."
     if not os.path.isdir(directory):
         raise FileNotFoundError(f"the directory {directory!r} does not exist; create it first.")
-    if output.endswith(TRUNK_ENDING):
-        trunk = import_trunk(source, path)
+    if output.endswith(BACKBONE_ENDING):
+        backbone = import_backbone(source, path)
         with replacing(output) as beside:
-            trunk.save_weights(beside)
-        return f"wrote {output}: the trunk {trunk.name}, for the argument trunk_weights"
+            backbone.save_weights(beside)
+        return f"wrote {output}: the backbone {backbone.name}, for the argument backbone_weights"
     model = import_model(source, path, labels)
     with replacing(output) as beside:
         model.save(beside)

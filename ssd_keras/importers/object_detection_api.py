@@ -27,7 +27,7 @@ UNNAMED = ("???", "background", "")
 ACTIVATIONS = {"LOGISTIC": "sigmoid", "SOFTMAX": "softmax"}
 SAME_PADDING = 0
 LENGTH = 2 * len(CHANNELS) - 1
-"""Convolutions of the trunk: the first, and 13 depthwise with their pointwise ones."""
+"""Convolutions of the backbone: the first, and 13 depthwise with their pointwise ones."""
 SCALES = ("y_scale", "x_scale", "h_scale", "w_scale")
 
 
@@ -83,9 +83,9 @@ def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
     """
     operator = graph.find(POST_PROCESSING_OPERATOR)
     options = _options(graph, operator)
-    maps, score_activation = _maps(graph, operator)
+    maps, activation = _maps(graph, operator)
     chain = _chain(graph, maps[-1].source)
-    _check_trunk(graph, chain, maps)
+    _check_backbone(graph, chain, maps)
     _, height, width, _ = graph.shape(graph.inputs[0])
     image_size = (height, width)
     grids = [graph.shape(one.box_head.outputs[0]) for one in maps]
@@ -104,10 +104,10 @@ def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
         default_boxes=spec,
         batch_norm=False,
         preprocessor=_preprocessor(graph),
-        detection_settings=dataclasses.replace(
+        post_process=dataclasses.replace(
             SETTINGS, iou_threshold=round(options.get("nms_iou_threshold", 0.6), 6)
         ),
-        score_activation=score_activation,
+        activation=activation,
     )
     _fill_convolutions(graph, model, chain)
     kept = [0, *(1 + label for label, name in enumerate(names) if name not in UNNAMED)]
@@ -166,20 +166,20 @@ def _heads(graph, place):
 
 
 def _chain(graph, last):
-    """All convolutions from the picture to the last one, each with its activation."""
+    """All convolutions from the image to the last one, each with its activation."""
     chain = []
     while last is not None:
         if last.name not in ("CONV_2D", "DEPTHWISE_CONV_2D") or len(chain) > 99:
-            raise _other_network(graph, f"its trunk has the operator {last.name}")
+            raise _other_network(graph, f"its backbone has the operator {last.name}")
         chain.insert(0, last)
         last = graph.source(last.inputs[0])
     return chain
 
 
-def _check_trunk(graph, chain, maps):
+def _check_backbone(graph, chain, maps):
     """MobileNetV1, pairs of extra layers, and heads where they belong."""
     if len(chain) < LENGTH or len(chain) % 2 == 0:
-        raise _other_network(graph, f"its trunk has {len(chain)} convolutions in a row")
+        raise _other_network(graph, f"its backbone has {len(chain)} convolutions in a row")
     for index, operator in enumerate(chain):
         is_depthwise = index % 2 == 1 and index < LENGTH
         number = (index + 1) // 2
@@ -278,7 +278,7 @@ def _fill_convolutions(graph, model, chain):
     for number in range(1, len(CHANNELS)):
         names += [f"conv{number}_depthwise", f"conv{number}_pointwise"]
     for name, operator in zip(names, chain, strict=False):
-        set_weights(graph, model.trunk.get_layer(name), *weights_of(graph, operator))
+        set_weights(graph, model.backbone.get_layer(name), *weights_of(graph, operator))
     for index, operator in enumerate(chain[LENGTH:]):
         layer = model.get_layer(f"extra{index // 2 + 1}_{index % 2 + 1}")
         set_weights(graph, layer, *weights_of(graph, operator))

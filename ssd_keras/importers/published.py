@@ -95,7 +95,7 @@ DETECTORS: Mapping[str, Published] = {
 }
 """By the name of the preset."""
 
-TRUNKS: Mapping[str, Published] = {
+BACKBONES: Mapping[str, Published] = {
     "resnet18": Published(
         "torchvision",
         f"{PYTORCH}/resnet18-f37072fd.pth",
@@ -109,4 +109,4 @@ TRUNKS: Mapping[str, Published] = {
         "BSD-3-Clause",
     ),
 }
-"""By the name of the trunk: what "imagenet" means where Keras has no such weights."""
+"""By the name of the backbone: what "imagenet" means where Keras has no such weights."""

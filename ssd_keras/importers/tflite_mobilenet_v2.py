@@ -1,4 +1,4 @@
-"""MobileNetV2 trunks from a classifier's float or quantised `.tflite` file."""
+"""MobileNetV2 backbones from a classifier's float or quantised `.tflite` file."""
 
 import keras
 
@@ -13,12 +13,12 @@ COLOR_TOLERANCE = 0.02
 """Quantised files code -1..1 as 128ths of their bytes, Keras' own as 127.5ths."""
 
 
-def import_mobilenet_trunk(path: str, image_size: tuple[int, int]) -> keras.Model:
-    """Reads the trunk of a MobileNetV2 that was trained to classify.
+def import_mobilenet_backbone(path: str, image_size: tuple[int, int]) -> keras.Model:
+    """Reads the backbone of a MobileNetV2 that was trained to classify.
 
     Quantised weights become floats again. Batch normalisation is folded into the convolutions, as
-    it is in the file: saved with ``trunk.save_weights("mobilenet.weights.h5")``, it is
-    `trunk_weights` of `ssdlite_mobilenet_v2` together with ``batch_norm=False`` and the `alpha`
+    it is in the file: saved with ``backbone.save_weights("mobilenet.weights.h5")``, it is
+    `backbone_weights` of `ssdlite_mobilenet_v2` together with ``batch_norm=False`` and the `alpha`
     of the file.
 
     Args:
@@ -26,7 +26,7 @@ def import_mobilenet_trunk(path: str, image_size: tuple[int, int]) -> keras.Mode
         image_size: height and width of the input in pixels.
 
     Returns:
-        the trunk that `mobilenet_v2` builds with ``batch_norm=False``.
+        the backbone that `mobilenet_v2` builds with ``batch_norm=False``.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -34,7 +34,7 @@ def import_mobilenet_trunk(path: str, image_size: tuple[int, int]) -> keras.Mode
 
     Example:
 
-        trunk = import_mobilenet_trunk("mobilenet_v2_1.0_224_quant.tflite", (224, 224))
+        backbone = import_mobilenet_backbone("mobilenet_v2_1.0_224_quant.tflite", (224, 224))
     """
     graph = TFLiteGraph(path)
     convolutions = [one for one in graph.operators if one.name.endswith("CONV_2D")]
@@ -43,15 +43,15 @@ def import_mobilenet_trunk(path: str, image_size: tuple[int, int]) -> keras.Mode
     channels = filters(graph, convolutions[0]), filters(graph, convolutions[SECOND_BLOCK])
     if channels not in ALPHAS:
         raise _other_network(graph, f"its first blocks have {channels} channels")
-    trunk = mobilenet_v2(image_size, alpha=ALPHAS[channels], batch_norm=False)
-    layers = [layer for layer in trunk.layers if layer.weights]
+    backbone = mobilenet_v2(image_size, alpha=ALPHAS[channels], batch_norm=False)
+    layers = [layer for layer in backbone.layers if layer.weights]
     if len(convolutions) < len(layers):
         raise _other_network(graph, f"it has {len(convolutions)} convolutions")
     _check_colors(graph)
     _check_wiring(graph, convolutions, layers)
     for layer, operator in zip(layers, convolutions, strict=False):
         set_weights(graph, layer, *weights_of(graph, operator))
-    return trunk
+    return backbone
 
 
 def _check_colors(graph):
@@ -59,7 +59,7 @@ def _check_colors(graph):
     if coding is not None:
         lowest, highest = coding[2:]
         if abs(lowest + 1) > COLOR_TOLERANCE or abs(highest - 1) > COLOR_TOLERANCE:
-            raise _other_network(graph, f"its pictures are {lowest:.3f} to {highest:.3f}")
+            raise _other_network(graph, f"its images are {lowest:.3f} to {highest:.3f}")
 
 
 def _check_wiring(graph, convolutions, layers):

@@ -19,7 +19,7 @@ from ssd_keras.models.builders.paper_sizes import COCO300_SIZES
 from ssd_keras.models.builders.ssdlite import SSDLITE_EXTRAS, ssdlite_mobilenet_v3_large
 from ssd_keras.models.builders.vgg import SSD300_RATIOS, SSD300_STEPS, VGG300_EXTRAS
 from ssd_keras.models.layers import L2Normalize
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
 VGG_PREPROCESSOR = {"mean": (0.48235 * 255, 0.45882 * 255, 0.40784 * 255)}
@@ -40,7 +40,7 @@ def torchvision_ssd(
 ) -> SSD:
     """Builds the `SSD` of a state dict of torchvision's, with torchvision's own numbers.
 
-    Preprocessing, default boxes and suppression are torchvision's, so the same resized picture
+    Preprocessing, default boxes and suppression are torchvision's, so the same resized image
     gives the same detections. torchvision resizes by a rule of its own.
 
     Args:
@@ -82,7 +82,7 @@ def torchvision_ssd(
             f"{outputs - 1} names, got {told}: pass them in the order of its labels."
         )
     model = build(class_names)
-    parts = {layer.name: layer for layer in (*model.trunk.layers, *model.layers)}
+    parts = {layer.name: layer for layer in (*model.backbone.layers, *model.layers)}
     weights.assign({parts[name]: module for name, module in names})
     weights.check_rest()
     return model
@@ -94,11 +94,11 @@ def torchvision_resnet(
     *,
     source: str = "the state dict",
 ) -> keras.Model:
-    """Builds the trunk of a ResNet18 or ResNet50 that torchvision trained to classify.
+    """Builds the backbone of a ResNet18 or ResNet50 that torchvision trained to classify.
 
     Stem and three stages are taken over; the fourth stage and the classifier are not part of the
-    trunk. Pictures must come as torchvision's, see `builders.IMAGENET_PREPROCESSOR`. Saved with
-    ``trunk.save_weights("resnet.weights.h5")``, they are `trunk_weights` of `ssd_resnet`, for
+    backbone. Images must come as torchvision's, see `builders.IMAGENET_PREPROCESSOR`. Saved with
+    ``backbone.save_weights("resnet.weights.h5")``, they are `backbone_weights` of `ssd_resnet`, for
     ResNet50 together with ``variant="torchvision"``.
 
     Args:
@@ -107,10 +107,10 @@ def torchvision_resnet(
         source: what messages call the arrays, for example the file's path.
 
     Returns:
-        the trunk that `resnet18`, or `resnet50` with ``variant="torchvision"``, builds.
+        the backbone that `resnet18`, or `resnet50` with ``variant="torchvision"``, builds.
 
     Raises:
-        ValueError: when an array is missing, has the wrong shape, or has no place in the trunk.
+        ValueError: when an array is missing, has the wrong shape, or has no place in the backbone.
     """
     if "layer1.0.conv1.weight" not in arrays:
         raise ValueError(
@@ -118,13 +118,15 @@ def torchvision_resnet(
             "dict of resnet18 or resnet50."
         )
     if "layer1.0.conv3.weight" in arrays:
-        trunk, architecture = resnet.resnet50(image_size, variant="torchvision"), "resnet50"
+        backbone, architecture = resnet.resnet50(image_size, variant="torchvision"), "resnet50"
     else:
-        trunk, architecture = resnet.resnet18(image_size), "resnet18"
+        backbone, architecture = resnet.resnet18(image_size), "resnet18"
     weights = _StateDict(arrays, source, architecture)
-    weights.assign({layer: _resnet_module(layer.name) for layer in trunk.layers if layer.weights})
+    weights.assign(
+        {layer: _resnet_module(layer.name) for layer in backbone.layers if layer.weights}
+    )
     weights.check_rest(unused=("layer4.", "fc."))
-    return trunk
+    return backbone
 
 
 def _some(arrays):
@@ -231,15 +233,15 @@ def _ssd300(class_names):
         (300, 300),
         VGG300_EXTRAS,
         preprocessor=VGG_PREPROCESSOR,
-        detection_settings=DetectionSettings(clip_boxes=True),
+        post_process=PostProcess(clip_boxes=True),
         name="ssd300_vgg16",
     )
 
 
 def _ssdlite320(class_names):
-    settings = DetectionSettings(0.001, 0.55, 300, 300, clip_boxes=True)
+    settings = PostProcess(0.001, 0.55, 300, 300, clip_boxes=True)
     return ssdlite_mobilenet_v3_large(
-        (320, 320), class_names, detection_settings=settings, name="ssdlite320_mobilenet_v3_large"
+        (320, 320), class_names, post_process=settings, name="ssdlite320_mobilenet_v3_large"
     )
 
 
@@ -281,7 +283,7 @@ def _ssdlite_names() -> list[tuple[str, str]]:
 
 
 def _block_names(index, has_expansion, squeeze):
-    """One inverted residual of MobileNetV3. torchvision cuts the trunk inside block 13."""
+    """One inverted residual of MobileNetV3. torchvision cuts the backbone inside block 13."""
     layers_of_block = ["expand"] if has_expansion else []
     layers_of_block += ["depthwise", "squeeze", "project"] if squeeze else ["depthwise", "project"]
     names = []
@@ -304,7 +306,7 @@ def _with_batch_norm(layer, module):
 
 
 def _resnet_module(layer):
-    """torchvision's name of a layer of our ResNet trunks: conv3_block1_2_bn is layer2.0.bn2."""
+    """torchvision's name of a layer of our ResNet backbones: conv3_block1_2_bn is layer2.0.bn2."""
     if not layer.startswith("conv1"):
         stage, block, number, kind = re.fullmatch(
             r"conv(\d)_block(\d)_(\d)(?:_(conv|bn))?", layer

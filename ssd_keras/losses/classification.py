@@ -6,31 +6,29 @@ from keras import ops
 from ssd_keras.losses.mining import mine_hard_negatives
 from ssd_keras.losses.normalized import Tensor, _MatchNormalizedLoss
 
-SCORE_ACTIVATIONS = ("softmax", "sigmoid")
+ACTIVATIONS = ("softmax", "sigmoid")
 
 
-def check_score_activation(score_activation: str) -> None:
-    """Raises a `ValueError` for an activation that is none of `SCORE_ACTIVATIONS`."""
-    if score_activation not in SCORE_ACTIVATIONS:
-        raise ValueError(
-            f"score_activation={score_activation!r} is unknown; choose 'softmax' or 'sigmoid'."
-        )
+def check_activation(activation: str) -> None:
+    """Raises a `ValueError` for an activation that is none of `ACTIVATIONS`."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation={activation!r} is unknown; choose 'softmax' or 'sigmoid'.")
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
 class ClassLoss(_MatchNormalizedLoss):
-    """Cross-entropy over matched default boxes and each picture's hardest negatives.
+    """Cross-entropy over matched default boxes and each image's hardest negatives.
 
     Paper equation 3 and "Hard negative mining". Logged by `fit` as ``class_logits_loss``.
 
     Args:
         negatives_per_positive: negatives for one positive, at least 0. Default 3.
-        min_negatives: negatives of a picture with few or no objects. Default 0 as in the
-            paper's implementation, where a picture without objects adds nothing to the loss;
-            a number above 0 lets such pictures teach what is background.
+        min_negatives: negatives of an image with few or no objects. Default 0 as in the
+            paper's implementation, where an image without objects adds nothing to the loss;
+            a number above 0 lets such images teach what is background.
         name: name in logs. Default "class_loss".
         dtype: dtype of the computation. Default float32, under mixed precision too.
-        score_activation: "softmax" (default) or "sigmoid", the model's own. With "sigmoid" each
+        activation: "softmax" (default) or "sigmoid", the model's own. With "sigmoid" each
             class has a cross-entropy of its own, they are added up, and the background's logit
             is not looked at.
 
@@ -54,7 +52,7 @@ class ClassLoss(_MatchNormalizedLoss):
         min_negatives: int = 0,
         name: str = "class_loss",
         dtype: str | None = None,
-        score_activation: str = "softmax",
+        activation: str = "softmax",
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         if negatives_per_positive < 0 or min_negatives < 0:
@@ -62,15 +60,15 @@ class ClassLoss(_MatchNormalizedLoss):
                 f"negatives_per_positive={negatives_per_positive} and "
                 f"min_negatives={min_negatives} must be 0 or more."
             )
-        check_score_activation(score_activation)
+        check_activation(activation)
         self.negatives_per_positive = negatives_per_positive
         self.min_negatives = min_negatives
-        self.score_activation = score_activation
+        self.activation = activation
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         classes = ops.cast(y_true, "int32")
         is_positive = classes > 0
-        if self.score_activation == "sigmoid":
+        if self.activation == "sigmoid":
             # -log(1 - sigmoid(x)) = softplus(x), and -log(sigmoid(x)) = softplus(x) - x: with 0
             # as background's logit the lines below are right for both activations.
             y_pred = ops.concatenate([ops.zeros_like(y_pred[..., :1]), y_pred[..., 1:]], axis=-1)
@@ -89,10 +87,8 @@ class ClassLoss(_MatchNormalizedLoss):
         is_used = ops.cast(ops.logical_or(is_positive, is_negative), y_pred.dtype)
         one_hot = ops.one_hot(ops.maximum(classes, 0), y_pred.shape[-1], dtype=y_pred.dtype)
         cross_entropy = log_sum - ops.sum(one_hot * y_pred, axis=-1)
-        sum_per_picture = ops.sum(cross_entropy * is_used, axis=-1)
-        return self._normalize(
-            sum_per_picture, ops.cast(ops.sum(num_positives), sum_per_picture.dtype)
-        )
+        sum_per_image = ops.sum(cross_entropy * is_used, axis=-1)
+        return self._normalize(sum_per_image, ops.cast(ops.sum(num_positives), sum_per_image.dtype))
 
     def get_config(self) -> dict:
         return {
@@ -100,5 +96,5 @@ class ClassLoss(_MatchNormalizedLoss):
             "min_negatives": self.min_negatives,
             "name": self.name,
             "dtype": self.dtype,
-            "score_activation": self.score_activation,
+            "activation": self.activation,
         }

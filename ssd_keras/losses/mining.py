@@ -12,15 +12,15 @@ def mine_hard_negatives(
     negatives_per_positive: float,
     min_negatives: int = 0,
 ) -> Tensor:
-    """Selects each picture's negatives of the highest loss (paper section 2.2).
+    """Selects each image's negatives of the highest loss (paper section 2.2).
 
     Args:
         background_loss: float [B, N], cross-entropy of each default box against background.
         is_negative: bool [B, N], the default boxes that may be selected.
-        num_positives: int [B], matched default boxes of each picture.
-        negatives_per_positive: how many negatives for one positive, 3 in the paper. A picture's
+        num_positives: int [B], matched default boxes of each image.
+        negatives_per_positive: how many negatives for one positive, 3 in the paper. An image's
             product with its positives is rounded down.
-        min_negatives: at least so many, even for a picture without objects. Default 0, as in
+        min_negatives: at least so many, even for an image without objects. Default 0, as in
             the paper's implementation.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Models: `SSD`, its trunks, and the builders that fix the papers' numbers."""
+"""Models: `SSD`, its backbones, and the builders that fix the papers' numbers."""
 
 from ssd_keras.models.blocks import ConvStyle as ConvStyle
 from ssd_keras.models.builders.any_backbone import build_ssd as build_ssd

@@ -8,8 +8,8 @@ from keras import ops
 
 from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.boxes.nms import _best, greedy, overlaps
-from ssd_keras.losses.classification import check_score_activation
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.losses.classification import check_activation
+from ssd_keras.models.post_process import PostProcess
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -18,16 +18,16 @@ class Detections(keras.layers.Layer):
 
     Args:
         default_boxes: relative yxyx [N, 4].
-        settings: `DetectionSettings`. Default: the paper's.
+        post_process: `PostProcess`. Default: the paper's.
         variances: factors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
-        score_activation: "softmax" (default) or "sigmoid".
+        activation: "softmax" (default) or "sigmoid".
 
     Call arguments:
         outputs: "box_deltas" [B, N, 4] and "class_logits" [B, N, 1 + classes].
 
     Returns of a call:
         "boxes" relative yxyx float32 [B, K, 4], "scores" float32 [B, K] falling, "labels"
-        int32 [B, K], "num_detections" int32 [B]; K is `settings.max_detections`, unused places
+        int32 [B, K], "num_detections" int32 [B]; K is `post_process.max_detections`, unused places
         are zero.
 
     Example:
@@ -42,46 +42,46 @@ class Detections(keras.layers.Layer):
     def __init__(
         self,
         default_boxes,
-        settings=None,
+        post_process=None,
         variances=VARIANCES,
-        score_activation="softmax",
+        activation="softmax",
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
-        check_score_activation(score_activation)
+        check_activation(activation)
         self.default_boxes = [[float(edge) for edge in box] for box in default_boxes]
-        self.settings = settings or DetectionSettings()
+        self.post_process = post_process or PostProcess()
         self.variances = tuple(variances)
-        self.score_activation = score_activation
+        self.activation = activation
 
     def call(self, outputs):
         logits = ops.cast(outputs["class_logits"], "float32")
-        activation = ops.softmax if self.score_activation == "softmax" else ops.sigmoid
+        function = ops.softmax if self.activation == "softmax" else ops.sigmoid
         deltas = ops.cast(outputs["box_deltas"], "float32")
         boxes = decoded(deltas, ops.array(self.default_boxes, "float32"), self.variances)
-        return suppressed(boxes, activation(logits)[..., 1:], self.settings)
+        return suppressed(boxes, function(logits)[..., 1:], self.post_process)
 
     def get_config(self):
         return {
             **super().get_config(),
             "default_boxes": self.default_boxes,
-            "settings": keras.saving.serialize_keras_object(self.settings),
+            "post_process": keras.saving.serialize_keras_object(self.post_process),
             "variances": list(self.variances),
-            "score_activation": self.score_activation,
+            "activation": self.activation,
         }
 
     @classmethod
     def from_config(cls, config):
-        settings = keras.saving.deserialize_keras_object(config["settings"])
-        return cls(**{**config, "settings": settings})
+        post_process = keras.saving.deserialize_keras_object(config["post_process"])
+        return cls(**{**config, "post_process": post_process})
 
 
-def with_detections(model: Any, settings: DetectionSettings | None = None) -> keras.Model:
+def with_detections(model: Any, post_process: PostProcess | None = None) -> keras.Model:
     """An SSD and what becomes of its raw outputs, in one graph.
 
     Args:
         model: `SSD`.
-        settings: `DetectionSettings`. Default: the model's own.
+        post_process: `PostProcess`. Default: the model's own.
 
     Returns:
         a model with the SSD's inputs (and its weights) that gives what `Detections` gives.
@@ -95,10 +95,10 @@ def with_detections(model: Any, settings: DetectionSettings | None = None) -> ke
     ['boxes', 'labels', 'num_detections', 'scores']
     """
     layer = Detections(
-        model.default_boxes,
-        settings or model.detection_settings,
-        model.default_box_spec.variances,
-        model.score_activation,
+        model.default_box_array,
+        post_process or model.post_process,
+        model.default_boxes.variances,
+        model.activation,
     )
     return keras.Model(model.inputs, layer(model.output))
 
@@ -122,28 +122,28 @@ def decoded(box_deltas: Any, default_boxes: Any, variances: Sequence[float]) -> 
     return ops.concatenate([center - half, center + half], axis=-1)
 
 
-def suppressed(boxes: Any, scores: Any, settings: DetectionSettings) -> Mapping[str, Any]:
+def suppressed(boxes: Any, scores: Any, post_process: PostProcess) -> Mapping[str, Any]:
     """Suppresses overlapping boxes class by class, all lists side by side.
 
     Args:
         boxes: relative yxyx float32 [B, N, 4].
         scores: float32 [B, N, classes], without background.
-        settings: thresholds and counts.
+        post_process: thresholds and counts.
 
     Returns:
         as of a call of `Detections`.
     """
-    if settings.clip_boxes:
+    if post_process.clip_boxes:
         boxes = ops.clip(boxes, 0.0, 1.0)
-    choose = _candidates_of_each_class if settings.candidates_per_class else _candidates_of_all
-    scores, index, labels = choose(scores, settings.max_candidates)
+    choose = _candidates_of_each_class if post_process.candidates_per_class else _candidates_of_all
+    scores, index, labels = choose(scores, post_process.max_candidates)
     num_lists, length = scores.shape[1:]
     flat = ops.reshape(index, (-1, num_lists * length, 1))
     candidates = ops.reshape(ops.take_along_axis(boxes, flat, axis=1), (-1, num_lists, length, 4))
-    clash = overlaps(candidates, settings.iou_threshold)
+    clash = overlaps(candidates, post_process.iou_threshold)
     clash &= ops.expand_dims(labels, -1) == ops.expand_dims(labels, -2)
-    kept = greedy(clash, scores > settings.score_threshold)
-    return _best(candidates, scores, labels, kept, settings.max_detections)
+    kept = greedy(clash, scores > post_process.score_threshold)
+    return _best(candidates, scores, labels, kept, post_process.max_detections)
 
 
 def _candidates_of_each_class(scores, max_candidates):

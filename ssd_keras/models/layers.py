@@ -8,14 +8,14 @@ CHANNEL_ORDERS = ("rgb", "bgr")
 
 @keras.saving.register_keras_serializable("ssd_keras")
 class Preprocessor(keras.layers.Layer):
-    """Turns RGB pictures of 0..255 into what the trunk was trained on.
+    """Turns RGB images of 0..255 into what the backbone was trained on.
 
     It is a part of the model, so that nobody can feed the wrong mean.
 
     Args:
         mean: three numbers subtracted from red, green and blue, in 0..255.
         scale: factor applied after that, one number or three. Default 1.
-        channel_order: "rgb" (default) or "bgr", the order that the trunk expects.
+        channel_order: "rgb" (default) or "bgr", the order that the backbone expects.
 
     Call arguments:
         images: RGB, uint8 or float, [B, H, W, 3] in 0..255.
@@ -31,7 +31,7 @@ class Preprocessor(keras.layers.Layer):
     """
 
     def __init__(self, mean=(0.0, 0.0, 0.0), scale=1.0, channel_order="rgb", **kwargs):
-        # uint8 pictures must reach `call` as they are: Keras would only cast floats.
+        # uint8 images must reach `call` as they are: Keras would only cast floats.
         super().__init__(autocast=False, **kwargs)
         if channel_order not in CHANNEL_ORDERS:
             raise ValueError(f"channel_order={channel_order!r} is unknown; choose 'rgb' or 'bgr'.")

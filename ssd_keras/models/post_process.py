@@ -9,12 +9,12 @@ import tensorflow as tf
 from ssd_keras.boxes.coding import decode_boxes
 from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.boxes.formats import Array
-from ssd_keras.losses.classification import check_score_activation
+from ssd_keras.losses.classification import check_activation
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
 @dataclasses.dataclass(frozen=True)
-class DetectionSettings:
+class PostProcess:
     """What is kept of a model's raw outputs. The defaults are the paper's (section 3).
 
     Args:
@@ -22,8 +22,8 @@ class DetectionSettings:
         iou_threshold: of two boxes of one class that overlap by more, the lower-scored one is
             dropped, 0..1. Default 0.45.
         max_candidates: boxes that enter suppression, best first. Default 400.
-        max_detections: detections of a picture over all classes. Default 200.
-        clip_boxes: cut boxes at the picture's border before suppression, as torchvision does.
+        max_detections: detections of an image over all classes. Default 200.
+        clip_boxes: cut boxes at the image's border before suppression, as torchvision does.
             Default False, as the paper's implementation.
         candidates_per_class: True (default) lets `max_candidates` of each class enter, as the
             paper does; False as many of all classes together, which costs a phone less.
@@ -33,7 +33,7 @@ class DetectionSettings:
 
     Example:
 
-    >>> DetectionSettings(max_detections=100).score_threshold
+    >>> PostProcess(max_detections=100).score_threshold
     0.01
     """
 
@@ -57,17 +57,17 @@ class DetectionSettings:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config: dict) -> "DetectionSettings":
+    def from_config(cls, config: dict) -> "PostProcess":
         """Builds the record from `get_config`'s dictionary."""
         return cls(**config)
 
 
-def class_scores(class_logits: Array, score_activation: str = "softmax") -> tf.Tensor:
+def class_scores(class_logits: Array, activation: str = "softmax") -> tf.Tensor:
     """The one place that knows how logits become scores.
 
     Args:
         class_logits: float [..., 1 + classes], background first.
-        score_activation: "softmax" (default, the paper's: one class wins) or "sigmoid" (each
+        activation: "softmax" (default, the paper's: one class wins) or "sigmoid" (each
             class for itself, as models of the TF Object Detection API).
 
     Returns:
@@ -81,31 +81,31 @@ def class_scores(class_logits: Array, score_activation: str = "softmax") -> tf.T
     >>> class_scores(tf.constant([5., 0., 0.]), "sigmoid").numpy()[1:]
     array([0.5, 0.5], dtype=float32)
     """
-    check_score_activation(score_activation)
-    activation = tf.nn.softmax if score_activation == "softmax" else tf.nn.sigmoid
-    return activation(class_logits)
+    check_activation(activation)
+    function = tf.nn.softmax if activation == "softmax" else tf.nn.sigmoid
+    return function(class_logits)
 
 
 def detections_from_outputs(
     outputs: Mapping[str, Array],
     default_boxes: Array,
-    settings: DetectionSettings | None = None,
+    post_process: PostProcess | None = None,
     variances: Sequence[float] = VARIANCES,
-    score_activation: str = "softmax",
+    activation: str = "softmax",
 ) -> dict[str, tf.Tensor]:
     """Decodes raw outputs and suppresses overlapping boxes class by class.
 
     Args:
         outputs: "box_deltas" float [B, N, 4] and "class_logits" float [B, N, 1 + classes].
         default_boxes: relative yxyx float32 [N, 4].
-        settings: thresholds and counts. Default `DetectionSettings()`, the paper's.
+        post_process: thresholds and counts. Default `PostProcess()`, the paper's.
         variances: factors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
-        score_activation: "softmax" (default) or "sigmoid"; see `class_scores`.
+        activation: "softmax" (default) or "sigmoid"; see `class_scores`.
 
     Returns:
         "boxes" relative yxyx float32 [B, K, 4], "scores" float32 [B, K] falling, "labels"
         int32 [B, K] 0-based without background, "num_detections" int32 [B]; K is
-        `settings.max_detections`, unused places are zero.
+        `post_process.max_detections`, unused places are zero.
 
     Example:
 
@@ -115,33 +115,33 @@ def detections_from_outputs(
     >>> int(detections_from_outputs(outputs, boxes)["num_detections"][0])  # one suppressed
     1
     """
-    scores = class_scores(tf.cast(outputs["class_logits"], tf.float32), score_activation)[..., 1:]
+    scores = class_scores(tf.cast(outputs["class_logits"], tf.float32), activation)[..., 1:]
     boxes = decode_boxes(tf.cast(outputs["box_deltas"], tf.float32), default_boxes, variances)
-    return suppressed(boxes, scores, settings or DetectionSettings())
+    return suppressed(boxes, scores, post_process or PostProcess())
 
 
 def suppressed(
-    boxes: tf.Tensor, scores: tf.Tensor, settings: DetectionSettings
+    boxes: tf.Tensor, scores: tf.Tensor, post_process: PostProcess
 ) -> dict[str, tf.Tensor]:
     """Suppresses overlapping boxes class by class.
 
     Args:
         boxes: relative yxyx float32 [B, N, 4].
         scores: float32 [B, N, classes], without background.
-        settings: thresholds and counts.
+        post_process: thresholds and counts.
 
     Returns:
         as of `detections_from_outputs`.
     """
-    if settings.clip_boxes:
+    if post_process.clip_boxes:
         boxes = tf.clip_by_value(boxes, 0.0, 1.0)
-    choose = _candidates_of_each_class if settings.candidates_per_class else _candidates_of_all
+    choose = _candidates_of_each_class if post_process.candidates_per_class else _candidates_of_all
     kept = tf.image.combined_non_max_suppression(
-        *choose(boxes, scores, settings.max_candidates),
-        max_output_size_per_class=settings.max_candidates,
-        max_total_size=settings.max_detections,
-        iou_threshold=settings.iou_threshold,
-        score_threshold=settings.score_threshold,
+        *choose(boxes, scores, post_process.max_candidates),
+        max_output_size_per_class=post_process.max_candidates,
+        max_total_size=post_process.max_detections,
+        iou_threshold=post_process.iou_threshold,
+        score_threshold=post_process.score_threshold,
         clip_boxes=False,
     )
     return {

@@ -1,4 +1,4 @@
-"""The SSD model: trunk, extra layers, heads."""
+"""The SSD model: backbone, extra layers, heads."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,12 +8,12 @@ from keras import layers
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.losses.box import BoxLoss
-from ssd_keras.losses.classification import ClassLoss, check_score_activation
+from ssd_keras.losses.classification import ClassLoss, check_activation
 from ssd_keras.models.blocks import ConvStyle
 from ssd_keras.models.heads import head
 from ssd_keras.models.layers import Preprocessor
 from ssd_keras.models.necks import ExtraLayer, extra_layer
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 
 if TYPE_CHECKING:
@@ -29,17 +29,17 @@ class SSD(keras.Model):
     of `ssd_keras.models.builders.common` fix the paper's numbers; this class takes any.
 
     Args:
-        trunk: `keras.Model` whose outputs are feature maps [B, H, W, C], finest first.
-        default_boxes: `DefaultBoxes` with as many maps as there are sources.
+        backbone: `keras.Model` whose outputs are feature maps [B, H, W, C], finest first.
+        default_boxes: `DefaultBoxes` with as many maps as there are feature_maps.
         class_names: names of the classes without background, in the order of the labels.
         image_size: height and width of the input in pixels.
-        extra_layers: `ExtraLayer`s that continue the trunk's last map. Default none.
-        sources: which of trunk outputs and extra layers (counted from 0, finest first) get
+        extra_layers: `ExtraLayer`s that continue the backbone's last map. Default none.
+        feature_maps: which of backbone outputs and extra layers (counted from 0, finest first) get
             heads. Default all of them.
         style: `ConvStyle` of extra layers and heads.
         preprocessor: arguments of `Preprocessor`: mean, scale, channel_order.
-        detection_settings: `DetectionSettings` that `detect` and exports use.
-        score_activation: how class logits become scores: "softmax" (default, the paper's) or
+        post_process: `PostProcess` that `detect` and exports use.
+        activation: how class logits become scores: "softmax" (default, the paper's) or
             "sigmoid", which ignores the background's logit.
         name: name of the model. Default "ssd".
 
@@ -65,16 +65,16 @@ class SSD(keras.Model):
 
     def __init__(
         self,
-        trunk: keras.Model,
+        backbone: keras.Model,
         default_boxes: DefaultBoxes,
         class_names: Sequence[str],
         image_size: tuple[int, int],
         extra_layers: Sequence[ExtraLayer] = (),
-        sources: Sequence[int] | None = None,
+        feature_maps: Sequence[int] | None = None,
         style: ConvStyle | None = None,
         preprocessor: dict | None = None,
-        detection_settings: DetectionSettings | None = None,
-        score_activation: str = "softmax",
+        post_process: PostProcess | None = None,
+        activation: str = "softmax",
         name: str = "ssd",
         **kwargs: Any,
     ):
@@ -83,17 +83,17 @@ class SSD(keras.Model):
             raise ValueError(f"class_names={class_names!r} is a text; pass a list of names.")
         if not class_names:
             raise ValueError("class_names is empty; pass the name of at least one class.")
-        check_score_activation(score_activation)
+        check_activation(activation)
 
         # 1. Layers
         image = keras.Input((*image_size, 3), name="images")
         x = Preprocessor(**(preprocessor or {}), name="preprocessor")(image)
-        maps = _trunk_maps(trunk, x)
+        maps = _backbone_feature_maps(backbone, x)
         for index, spec in enumerate(extra_layers, start=1):
             maps.append(extra_layer(maps[-1], spec, f"extra{index}", style))
 
         # 2. Functional model
-        chosen = _choose_sources(maps, sources, default_boxes)
+        chosen = _choose_feature_maps(maps, feature_maps, default_boxes)
         num_outputs = 1 + len(class_names)
         deltas, logits = [], []
         for index, (x, count) in enumerate(
@@ -108,18 +108,18 @@ class SSD(keras.Model):
         super().__init__(inputs=image, outputs=outputs, name=name, **kwargs)
 
         # 3. Config
-        self.trunk = trunk
-        self.default_box_spec = default_boxes
+        self.backbone = backbone
+        self.default_boxes = default_boxes
         self.class_names = tuple(class_names)
         self.image_size = (image_size[0], image_size[1])
         self.extra_layers = tuple(extra_layers)
-        self.sources = None if sources is None else tuple(sources)
+        self.feature_maps = None if feature_maps is None else tuple(feature_maps)
         self.style = style
         self.preprocessor = preprocessor
-        self.detection_settings = detection_settings or DetectionSettings()
-        self.score_activation = score_activation
+        self.post_process = post_process or PostProcess()
+        self.activation = activation
         self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in chosen)
-        self.default_boxes = default_boxes.boxes(image_size, self.feature_sizes)
+        self.default_box_array = default_boxes.boxes(image_size, self.feature_sizes)
 
     def compile(self, optimizer=None, loss=None, **kwargs):
         """Configures training as in any Keras model, with SSD's losses unless others are given.
@@ -133,13 +133,13 @@ class SSD(keras.Model):
         Raises:
             ValueError: for a `ClassLoss` of another score activation.
         """
-        class_loss = ClassLoss(score_activation=self.score_activation)
+        class_loss = ClassLoss(activation=self.activation)
         loss = loss or {"box_deltas": BoxLoss(), "class_logits": class_loss}
         given = loss.get("class_logits") if isinstance(loss, dict) else None
-        if isinstance(given, ClassLoss) and given.score_activation != self.score_activation:
+        if isinstance(given, ClassLoss) and given.activation != self.activation:
             raise ValueError(
-                f"the loss is ClassLoss(score_activation={given.score_activation!r}) but the "
-                f"model's scores are {self.score_activation}; pass the same to both."
+                f"the loss is ClassLoss(activation={given.activation!r}) but the "
+                f"model's scores are {self.activation}; pass the same to both."
             )
         super().compile(optimizer=optimizer or CaffeSGD(), loss=loss, **kwargs)
 
@@ -149,27 +149,25 @@ class SSD(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def detect(
-        self, pictures: Any, batch_size: int = 8
-    ) -> "DetectionResult | list[DetectionResult]":
-        """Detects objects in pictures of any sizes, which are resized to the model's input.
+    def detect(self, images: Any, batch_size: int = 8) -> "DetectionResult | list[DetectionResult]":
+        """Detects objects in images of any sizes, which are resized to the model's input.
 
         Args:
-            pictures: one picture, or several: RGB in 0..255 [H, W, 3], uint8 or float, or the path
+            images: one image, or several: RGB in 0..255 [H, W, 3], uint8 or float, or the path
                 of a JPEG, PNG, BMP or GIF file; or an array [B, H, W, 3].
-            batch_size: pictures of one forward pass. Default 8.
+            batch_size: images of one forward pass. Default 8.
 
         Returns:
-            a `ssd_keras.DetectionResult` for one picture, a list of them for several: `boxes`
+            a `ssd_keras.DetectionResult` for one image, a list of them for several: `boxes`
             relative yxyx [n, 4], `scores` [n] falling, `labels` [n], `class_names`, `plot()`,
             `to_json()` and more.
 
         Raises:
-            ValueError: for anything that is no RGB picture.
+            ValueError: for anything that is no RGB image.
         """
         from ssd_keras.engine.detector import detect, own_detector
 
-        return detect(own_detector(self), pictures, batch_size)
+        return detect(own_detector(self), images, batch_size)
 
     def export(self, filepath, format="tf_saved_model", verbose=None, **options):
         """Exports the whole detector: decoded, suppressed, named detections.
@@ -179,7 +177,7 @@ class SSD(keras.Model):
             format: "tf_saved_model" (default) or "litert", a TFLite file, as Keras names them.
                 Others of Keras' formats get the raw outputs.
             verbose: print what was written and how it compares with this model. Default True.
-            **options: settings, pictures, precision, weights, quantize, post_processing and
+            **options: post_process, images, precision, weights, quantize, post_processing and
                 input_dtype of `ssd_keras.exporters.export.export`.
 
         Raises:
@@ -206,7 +204,7 @@ class SSD(keras.Model):
         """
         from ssd_keras.assigners.max_iou import TargetEncoder
 
-        return TargetEncoder(self.default_boxes, self.default_box_spec.variances, **options)
+        return TargetEncoder(self.default_box_array, self.default_boxes.variances, **options)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -214,16 +212,16 @@ class SSD(keras.Model):
             "name": self.name,
             "trainable": self.trainable,
             "dtype": serialize(self.dtype_policy),
-            "trunk": serialize(self.trunk),
-            "default_boxes": serialize(self.default_box_spec),
+            "backbone": serialize(self.backbone),
+            "default_boxes": serialize(self.default_boxes),
             "class_names": list(self.class_names),
             "image_size": list(self.image_size),
             "extra_layers": [serialize(spec) for spec in self.extra_layers],
-            "sources": None if self.sources is None else list(self.sources),
+            "feature_maps": None if self.feature_maps is None else list(self.feature_maps),
             "style": serialize(self.style),
             "preprocessor": self.preprocessor,
-            "detection_settings": serialize(self.detection_settings),
-            "score_activation": self.score_activation,
+            "post_process": serialize(self.post_process),
+            "activation": self.activation,
         }
 
     @classmethod
@@ -232,10 +230,10 @@ class SSD(keras.Model):
             return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
 
         config = dict(config)
-        for key in ("trunk", "default_boxes", "style", "detection_settings"):
+        for key in ("backbone", "default_boxes", "style", "post_process"):
             config[key] = revive(config[key])
         config["extra_layers"] = [revive(spec) for spec in config["extra_layers"]]
-        # Extra layers and heads get the precision that they were built with, like the trunk.
+        # Extra layers and heads get the precision that they were built with, like the backbone.
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(revive(config.pop("dtype")))
         try:
@@ -244,28 +242,28 @@ class SSD(keras.Model):
             keras.config.set_dtype_policy(policy)
 
 
-def _trunk_maps(trunk, x):
-    """The trunk's outputs as a list, checked to be feature maps of a fixed size."""
-    outputs = trunk(x)
+def _backbone_feature_maps(backbone, x):
+    """The backbone's outputs as a list, checked to be feature maps of a fixed size."""
+    outputs = backbone(x)
     maps = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     for index, feature_map in enumerate(maps):
         if len(feature_map.shape) != 4 or None in feature_map.shape[1:]:
             raise ValueError(
-                f"output {index} of the trunk {trunk.name!r} has the shape {feature_map.shape}; "
+                f"output {index} of the backbone {backbone.name!r} has the shape {feature_map.shape}; "
                 "expected a feature map [B, H, W, C] of fixed size: choose other layers with "
                 "`feature_extractor`."
             )
     return maps
 
 
-def _choose_sources(maps, sources, default_boxes):
+def _choose_feature_maps(maps, feature_maps, default_boxes):
     """The maps that get heads, checked against the default boxes."""
-    if sources is not None and not all(0 <= index < len(maps) for index in sources):
+    if feature_maps is not None and not all(0 <= index < len(maps) for index in feature_maps):
         raise ValueError(
-            f"sources={tuple(sources)} must count from 0 to {len(maps) - 1}: "
+            f"feature_maps={tuple(feature_maps)} must count from 0 to {len(maps) - 1}: "
             f"there are {len(maps)} feature maps."
         )
-    chosen = maps if sources is None else [maps[index] for index in sources]
+    chosen = maps if feature_maps is None else [maps[index] for index in feature_maps]
     expected = len(default_boxes.aspect_ratios)
     if len(chosen) != expected:
         sizes = ", ".join(f"{x.shape[1]}x{x.shape[2]}" for x in chosen)

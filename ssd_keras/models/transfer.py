@@ -30,7 +30,7 @@ def with_classes(
         class_names: names of the new classes without background.
         new_rows: what predicts a class that the model does not know: "mean" (default), the mean
             of all classes that it knows, which finds objects of any kind; or "fresh", random.
-        image_size: height and width in pixels of another input, for pictures of another shape or
+        image_size: height and width in pixels of another input, for images of another shape or
             small objects. Default: the model's own.
         sizes: other sides of the square default boxes in pixels, one for each map and one more.
             Default: the model's own, grown with the shorter side of the input.
@@ -60,9 +60,9 @@ def with_classes(
     ]
     class_heads = {f"class_head{place}" for place in range(1, 1 + len(copy.feature_sizes))}
     for layer in copy.layers:
-        # A rebuilt trunk has the weights already, and maybe another name.
-        if layer is copy.trunk:
-            layer.set_weights(model.trunk.get_weights())
+        # A rebuilt backbone has the weights already, and maybe another name.
+        if layer is copy.backbone:
+            layer.set_weights(model.backbone.get_weights())
             continue
         old = model.get_layer(layer.name).get_weights()
         if layer.name in class_heads:
@@ -76,7 +76,7 @@ def with_classes(
 
 def _at_size(model, image_size, sizes):
     """The configuration's entries for another input size or other default boxes."""
-    spec = model.default_box_spec
+    spec = model.default_boxes
     if sizes is None:
         growth = min(image_size) / min(model.image_size)
         sizes = [size * growth for size in spec.sizes]
@@ -97,8 +97,8 @@ def _at_size(model, image_size, sizes):
     changes = {"default_boxes": serialize(spec), "image_size": list(image_size)}
     if is_resized:
         images = keras.Input((*image_size, 3))
-        trunk = keras.models.clone_model(model.trunk, input_tensors=images)
-        changes["trunk"] = serialize(trunk)
+        backbone = keras.models.clone_model(model.backbone, input_tensors=images)
+        changes["backbone"] = serialize(backbone)
     return changes
 
 

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from ssd_keras.core.all_reduce import num_replicas, over_replicas
+from ssd_keras.core.all_reduce import num_replicas, sum_over_replicas
 
 
 class LayerRates:
@@ -32,7 +32,7 @@ class LayerRates:
         # Keras would clip what each replica has, and add that up.
         if num_replicas() == 1 or not (self.clipnorm or self.global_clipnorm or self.clipvalue):
             return super()._clip_gradients(gradients)
-        clipped = super()._clip_gradients(over_replicas(list(gradients)))
+        clipped = super()._clip_gradients(sum_over_replicas(list(gradients)))
         return [gradient / num_replicas() for gradient in clipped]
 
     def _own(self, variable):

@@ -42,12 +42,12 @@ def detector_metadata(
     Returns:
         a FlatBuffer.
     """
-    # The pictures' own 0..255: the network holds its preprocessing.
+    # The images' own 0..255: the network holds its preprocessing.
     normalization = Table({0: np.zeros(1, "float32"), 1: np.ones(1, "float32")})
     image = Table(
         {
             0: "image",
-            1: "RGB picture, 0..255.",
+            1: "RGB image, 0..255.",
             3: Table({0: IMAGE_CONTENT, 1: Table({0: RGB})}),
             4: [Table({0: NORMALIZATION, 1: normalization})],
             5: Table({0: np.full(1, 255, "float32"), 1: np.zeros(1, "float32")}),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz.corpus import NAMED, OUTSIDE, SIZE, coco, picture, record, write_good, write_records, xml
+from fuzz.corpus import NAMED, OUTSIDE, SIZE, coco, image, record, write_good, write_records, xml
 from fuzz.mutations import PNG_SIGNATURE, mend_png
 
 DEEP = 100_000
@@ -87,7 +87,7 @@ def _pipe(name: str) -> Callable[[Path], object]:
 
 
 def _linked_folder(root: Path) -> None:
-    """A list that names a picture below a folder that is a link."""
+    """A list that names an image below a folder that is a link."""
     (root / "other").symlink_to(root.parent / OUTSIDE)
     (root / LIST).write_text("other/secret.jpg\nimages/train/1.jpg\n")
 
@@ -149,9 +149,9 @@ def _aliases() -> str:
     return f"a0: &a0 [dog]\n{lists}names: *a11\ntrain: *a11\n"
 
 
-def _huge_picture(kind: str) -> bytes:
-    """A picture whose header claims far more pixels than there are."""
-    content = bytearray(picture(kind))
+def _huge_image(kind: str) -> bytes:
+    """An image whose header claims far more pixels than there are."""
+    content = bytearray(image(kind))
     if kind == "PNG":
         struct.pack_into(">II", content, 16, CLAIMED, CLAIMED)
         return mend_png(bytes(content))
@@ -168,7 +168,7 @@ def _huge_picture(kind: str) -> bytes:
 
 def _text_bomb() -> bytes:
     """A PNG with a comment that unpacks to a hundred million bytes."""
-    content = picture("PNG")
+    content = image("PNG")
     packed = b"Comment\0\0" + zlib.compress(bytes(BOMB), 9)
     chunk = struct.pack(">I", len(packed)) + b"zTXt" + packed + bytes(4)
     after_header = len(PNG_SIGNATURE) + 25
@@ -176,8 +176,8 @@ def _text_bomb() -> bytes:
 
 
 def _large_screen() -> bytes:
-    """A GIF whose only picture takes a quarter of it."""
-    content = bytearray(picture("GIF"))
+    """A GIF whose only image takes a quarter of it."""
+    content = bytearray(image("GIF"))
     struct.pack_into("<HH", content, 6, 2 * SIZE[0], 2 * SIZE[1])
     return bytes(content)
 
@@ -196,10 +196,10 @@ ATTACKS = {
     "voc: split has an absolute path": Attack(
         "voc", _write(SPLIT, "/etc/hostname\np1\n"), r"the annotation file is missing"
     ),
-    "voc: picture is a link": Attack("voc", _link(IMAGE, "secret.jpg"), LEADS_OUT),
+    "voc: image is a link": Attack("voc", _link(IMAGE, "secret.jpg"), LEADS_OUT),
     "voc: annotation is a link": Attack("voc", _link(XML, "secret.xml"), LEADS_OUT),
     "voc: split is a link": Attack("voc", _link(SPLIT, "secret.txt"), LEADS_OUT),
-    "voc: picture is a device": Attack("voc", _link(IMAGE, "/dev/zero"), LEADS_OUT),
+    "voc: image is a device": Attack("voc", _link(IMAGE, "/dev/zero"), LEADS_OUT),
     "coco: file_name leads out": Attack(
         "coco", _image(file_name="../../outside/secret.jpg"), r"leaves the image folder"
     ),
@@ -209,9 +209,9 @@ ATTACKS = {
     "coco: absolute file_name": Attack(
         "coco", _image(file_name="/etc/hostname"), r"leaves the image folder"
     ),
-    "coco: picture is a link": Attack("coco", _link("pictures/0.jpg", "secret.jpg"), LEADS_OUT),
+    "coco: image is a link": Attack("coco", _link("images/0.jpg", "secret.jpg"), LEADS_OUT),
     "coco: file_name is a folder": Attack(
-        "coco", _image(file_name="."), r"the picture is missing; expected a file there"
+        "coco", _image(file_name="."), r"the image is missing; expected a file there"
     ),
     "coco: file_name with a zero byte": Attack(
         "coco", _image(file_name="0.jpg\0.png"), r"the image has no file_name"
@@ -221,12 +221,12 @@ ATTACKS = {
     ),
     "yolo: folder leads out": Attack(
         "yolo", _replace("data.yaml", "train: images/train", "train: ../../outside"),
-        r"no pictures of 'train: ../../outside'",
+        r"no images of 'train: ../../outside'",
     ),
     "yolo: absolute base": Attack(
         "yolo", _replace("data.yaml", "path: .", "path: /etc"), ""
     ),
-    "yolo: picture is a link": Attack("yolo", _link("images/train/0.jpg", "secret.jpg"), LEADS_OUT),
+    "yolo: image is a link": Attack("yolo", _link("images/train/0.jpg", "secret.jpg"), LEADS_OUT),
     "yolo: labels are a link": Attack("yolo", _link("labels/train/0.txt", "secret.txt"), LEADS_OUT),
     "yolo-list: line leads out": Attack(
         "yolo-list", _replace(LIST, "images/train/0.jpg", "../../outside/secret.jpg"),
@@ -238,12 +238,12 @@ ATTACKS = {
     "yolo-list: zero byte": Attack(
         "yolo-list", _replace(LIST, "0.jpg", "0.jpg\0.png"), r"is not one line of plain text"
     ),
-    "yolo-list: picture is a link": Attack(
+    "yolo-list: image is a link": Attack(
         "yolo-list", _link("images/train/0.jpg", "secret.jpg"), LEADS_OUT
     ),
     "yolo-list: is a link": Attack("yolo-list", _link(LIST, "secret.txt"), LEADS_OUT),
     "yolo-list: through a link": Attack("yolo-list", _linked_folder, LEADS_OUT),
-    "yolo-list: is a pipe": Attack("yolo-list", _pipe(LIST), r"no pictures of 'train: train\.txt'"),
+    "yolo-list: is a pipe": Attack("yolo-list", _pipe(LIST), r"no images of 'train: train\.txt'"),
     "csv: filename leads out": Attack(
         "csv", _replace("objects.csv", "0.jpg", "../../outside/secret.jpg"),
         r"leaves the image folder",
@@ -251,13 +251,13 @@ ATTACKS = {
     "csv: absolute filename": Attack(
         "csv", _replace("objects.csv", "0.jpg", "/etc/hostname"), r"leaves the image folder"
     ),
-    "csv: picture is a link": Attack("csv", _link("pictures/0.jpg", "secret.jpg"), LEADS_OUT),
+    "csv: image is a link": Attack("csv", _link("images/0.jpg", "secret.jpg"), LEADS_OUT),
     "tfrecord: filename leads out": Attack(
         "tfrecord", _record(image__filename=[b"../../outside/secret.jpg"]), ""
     ),
     # Files that never end
     "voc: annotation is a pipe": Attack("voc", _pipe(XML), r"the annotation is no file"),
-    "voc: picture is a pipe": Attack("voc", _pipe(IMAGE), r"the picture is missing"),
+    "voc: image is a pipe": Attack("voc", _pipe(IMAGE), r"the image is missing"),
     "voc: split is a pipe": Attack("voc", _pipe(SPLIT), r"no split file .*train\.txt; expected"),
     "yolo: labels are a pipe": Attack("yolo", _pipe("labels/train/0.txt"), r"no file"),
     "coco: file is a pipe": Attack("coco", _pipe("instances.json"), r"no annotation file"),
@@ -291,12 +291,12 @@ ATTACKS = {
         "csv", _replace("objects.csv", "dog", "d" * 1_000_000), r"is no CSV"
     ),
     "tfrecord: an endless record": Attack("tfrecord", _endless_record, r"the file is damaged"),
-    "jpeg: claims much": Attack("jpeg", _write(IMAGE, _huge_picture("JPEG")), r"exceeds limit"),
-    "png: claims much": Attack("png", _write(IMAGE, _huge_picture("PNG")), r"exceeds limit"),
-    "bmp: claims much": Attack("bmp", _write(IMAGE, _huge_picture("BMP")), r"exceeds limit"),
-    "gif: claims much": Attack("gif", _write(IMAGE, _huge_picture("GIF")), r"exceeds limit"),
-    "gif: a picture smaller than the whole": Attack(
-        "gif", _write(IMAGE, _large_screen()), r"its first picture does not fill it; save it as PNG"
+    "jpeg: claims much": Attack("jpeg", _write(IMAGE, _huge_image("JPEG")), r"exceeds limit"),
+    "png: claims much": Attack("png", _write(IMAGE, _huge_image("PNG")), r"exceeds limit"),
+    "bmp: claims much": Attack("bmp", _write(IMAGE, _huge_image("BMP")), r"exceeds limit"),
+    "gif: claims much": Attack("gif", _write(IMAGE, _huge_image("GIF")), r"exceeds limit"),
+    "gif: an image smaller than the whole": Attack(
+        "gif", _write(IMAGE, _large_screen()), r"its first image does not fill it; save it as PNG"
     ),
     "png: a comment unpacks to much": Attack(
         "png", lambda root: (root / IMAGE).write_bytes(_text_bomb()), r"header cannot be read"
@@ -351,13 +351,13 @@ ATTACKS = {
     "tfrecord: three numbers of one box": Attack(
         "tfrecord", _record(image__object__bbox__xmin=[0.1, 0.2]), r"expected as many of each"
     ),
-    "tfrecord: no picture": Attack(
+    "tfrecord: no image": Attack(
         "tfrecord", _record(image__encoded=[b""]), r"has no image/encoded"
     ),
     "tfrecord: text as a number": Attack(
         "tfrecord", _record(image__height=[b"32"]), ""
     ),
-    "voc: another kind of file": Attack("voc", _write(XML, picture("PNG")), r"cannot be parsed"),
+    "voc: another kind of file": Attack("voc", _write(XML, image("PNG")), r"cannot be parsed"),
     "voc: an annotation in UTF-16": Attack(
         "voc", _write(XML, xml().replace("utf-8", "utf-16").encode("utf-16")), ""
     ),

@@ -1,4 +1,4 @@
-"""Small good data sets, one kind a reader or a picture format; the inputs are made from them."""
+"""Small good data sets, one kind a reader or an image format; the inputs are made from them."""
 
 import io
 import json
@@ -30,8 +30,8 @@ class Kind:
     targets: Sequence[str]
 
 
-def picture(kind: str, seed: int = 0) -> bytes:
-    """A small picture with something in it.
+def image(kind: str, seed: int = 0) -> bytes:
+    """A small image with something in it.
 
     Args:
         kind: JPEG, PNG, BMP or GIF.
@@ -58,7 +58,7 @@ def xml(size: bool = True) -> str:
     """A VOC annotation of two objects.
 
     Args:
-        size: whether it has the picture's size.
+        size: whether it has the image's size.
 
     Returns:
         the text.
@@ -76,12 +76,12 @@ def xml(size: bool = True) -> str:
 
 
 def write_voc(folder: Path, kind: str = "JPEG", size: bool = True) -> str:
-    """A VOC folder of two pictures.
+    """A VOC folder of two images.
 
     Args:
         folder: where it goes.
-        kind: of the pictures.
-        size: whether annotations have the pictures' sizes.
+        kind: of the images.
+        size: whether annotations have the images' sizes.
 
     Returns:
         the words for the reader.
@@ -91,13 +91,13 @@ def write_voc(folder: Path, kind: str = "JPEG", size: bool = True) -> str:
     for number in range(2):
         (folder / f"Annotations/p{number}.xml").write_text(xml(size))
         # Readers go by the content, not by the ending.
-        (folder / f"JPEGImages/p{number}.jpg").write_bytes(picture(kind, number))
+        (folder / f"JPEGImages/p{number}.jpg").write_bytes(image(kind, number))
     (folder / "ImageSets/Main/train.txt").write_text("p0\np1\n")
     return f"voc:{folder}@train"
 
 
 def coco() -> dict:
-    """The content of a COCO file of two pictures."""
+    """The content of a COCO file of two images."""
     width, height = SIZE
     images = [
         {"id": number + 1, "file_name": f"{number}.jpg", "width": width, "height": height}
@@ -113,7 +113,7 @@ def coco() -> dict:
 
 
 def write_coco(folder: Path) -> str:
-    """A COCO file and its pictures.
+    """A COCO file and its images.
 
     Args:
         folder: where they go.
@@ -121,15 +121,15 @@ def write_coco(folder: Path) -> str:
     Returns:
         the words for the reader.
     """
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     for number in range(2):
-        (folder / f"pictures/{number}.jpg").write_bytes(picture("JPEG", number))
+        (folder / f"images/{number}.jpg").write_bytes(image("JPEG", number))
     (folder / "instances.json").write_text(json.dumps(coco(), indent=1))
-    return f"coco:{folder}/instances.json@{folder}/pictures"
+    return f"coco:{folder}/instances.json@{folder}/images"
 
 
 def write_yolo(folder: Path) -> str:
-    """A YOLO folder of two pictures.
+    """A YOLO folder of two images.
 
     Args:
         folder: where it goes.
@@ -140,7 +140,7 @@ def write_yolo(folder: Path) -> str:
     for name in ("images/train", "labels/train"):
         (folder / name).mkdir(parents=True)
     for number in range(2):
-        (folder / f"images/train/{number}.jpg").write_bytes(picture("JPEG", number))
+        (folder / f"images/train/{number}.jpg").write_bytes(image("JPEG", number))
         lines = "1 0.5 0.5 0.25 0.75\n0 0.4 0.3 0.2 0.1\n"
         (folder / f"labels/train/{number}.txt").write_text(lines)
     names = "names:\n  0: dog\n  1: traffic light\n"
@@ -149,7 +149,7 @@ def write_yolo(folder: Path) -> str:
 
 
 def write_yolo_list(folder: Path) -> str:
-    """A YOLO folder whose pictures a text file lists.
+    """A YOLO folder whose images a text file lists.
 
     Args:
         folder: where it goes.
@@ -165,7 +165,7 @@ def write_yolo_list(folder: Path) -> str:
 
 
 def write_csv(folder: Path) -> str:
-    """A table and two pictures.
+    """A table and two images.
 
     Args:
         folder: where they go.
@@ -173,17 +173,17 @@ def write_csv(folder: Path) -> str:
     Returns:
         the words for the reader.
     """
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     lines = ["filename,class,xmin,ymin,xmax,ymax"]
     for number in range(2):
-        (folder / f"pictures/{number}.jpg").write_bytes(picture("JPEG", number))
+        (folder / f"images/{number}.jpg").write_bytes(image("JPEG", number))
         lines += [f'{number}.jpg,"dog",2.5,3,22,13', f"{number}.jpg,traffic light,1,1,9,9"]
     (folder / "objects.csv").write_text("\n".join(lines) + "\n")
-    return f"csv:{folder}/objects.csv@{folder}/pictures"
+    return f"csv:{folder}/objects.csv@{folder}/images"
 
 
 def record(number: int, **changes: Sequence) -> bytes:
-    """A picture with an object as a TFRecord has it.
+    """An image with an object as a TFRecord has it.
 
     Args:
         number: which one.
@@ -193,7 +193,7 @@ def record(number: int, **changes: Sequence) -> bytes:
         the record's content.
     """
     values = {
-        "image/encoded": [picture("JPEG", number)],
+        "image/encoded": [image("JPEG", number)],
         "image/source_id": [f"p{number}".encode()],
         "image/height": [SIZE[1]],
         "image/width": [SIZE[0]],
@@ -256,15 +256,15 @@ def write_toml(folder: Path) -> str:
     return str(folder / "data.toml")
 
 
-def _pictures(kind: str) -> Kind:
+def _images(kind: str) -> Kind:
     return Kind(lambda folder: write_voc(folder, kind, size=False), ("JPEGImages/p0.jpg",))
 
 
 KINDS = {
-    "jpeg": _pictures("JPEG"),
-    "png": _pictures("PNG"),
-    "bmp": _pictures("BMP"),
-    "gif": _pictures("GIF"),
+    "jpeg": _images("JPEG"),
+    "png": _images("PNG"),
+    "bmp": _images("BMP"),
+    "gif": _images("GIF"),
     "voc": Kind(write_voc, ("Annotations/p0.xml", "ImageSets/Main/train.txt")),
     "coco": Kind(write_coco, ("instances.json",)),
     "yolo": Kind(write_yolo, ("data.yaml", "labels/train/0.txt")),
@@ -314,7 +314,7 @@ def write_good(kind: str, folder: Path) -> str:
         what `load_data` takes.
     """
     (folder / OUTSIDE).mkdir(parents=True)
-    (folder / OUTSIDE / "secret.jpg").write_bytes(picture("JPEG", 9))
+    (folder / OUTSIDE / "secret.jpg").write_bytes(image("JPEG", 9))
     (folder / OUTSIDE / "secret.xml").write_text(xml())
     (folder / OUTSIDE / "secret.txt").write_text("p0\n")
     return KINDS[kind].write(folder / NAMED)

@@ -88,7 +88,7 @@ def run_input(task: Task, folder: str) -> Verdict:
 
 
 def judge(spec: str, folder: str) -> Verdict:
-    """Loads a data set, looks at its records and decodes its pictures.
+    """Loads a data set, looks at its records and decodes its images.
 
     Args:
         spec: what `load_data` takes.
@@ -151,11 +151,11 @@ def _faults(data: DetectionData, folder: str) -> list[str]:
     if len(set(data.class_names)) < len(data.class_names):
         faults.append(f"repeated class names {data.class_names}")
     if not data.examples:
-        faults.append("no picture, and no word of it")
+        faults.append("no image, and no word of it")
     for example in data.examples:
         place = getattr(example.image, "path", example.image)
         if isinstance(place, str) and not os.path.realpath(place).startswith(folder + os.sep):
-            faults.append(f"a picture elsewhere: {place!r}")
+            faults.append(f"an image elsewhere: {place!r}")
         if not _is_name(str(example.image_id)):
             faults.append(f"image id {example.image_id!r}")
         faults += _box_faults(example, len(data.class_names))
@@ -190,7 +190,7 @@ _decoded.get_concrete_function()
 
 
 def _decode(example: Example) -> list[str]:
-    """The line that a training would end with, where the picture cannot be decoded."""
+    """The line that a training would end with, where the image cannot be decoded."""
     try:
         image = _decoded(example.read(), example.orientation)
     except tf.errors.OpError as error:

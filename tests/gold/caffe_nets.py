@@ -1,4 +1,4 @@
-"""Caffe's SSDs on VGG16 with weights from a seed: the file, its deploy text, and pictures.
+"""Caffe's SSDs on VGG16 with weights from a seed: the file, its deploy text, and images.
 
 Needs NumPy and protobuf alone, so that it runs beside an old OpenCV too. The layers are written
 down once more, from the published deploy.prototxt files: the importer must not test itself.
@@ -63,7 +63,7 @@ NETS = {
 # name, inputs, outputs, kernel, then what the text says besides
 
 
-def trunk_layers():
+def backbone_layers():
     """The 15 convolutions of the fc-reduced VGG16."""
     inputs = 3
     for block, (filters, count) in enumerate(
@@ -100,10 +100,10 @@ def head_layers(net):
 # Weights
 
 
-def random_trunk(seed):
+def random_backbone(seed):
     """Arrays [kernel, bias] by layer, kernels [out, in, height, width]."""
     arrays = {}
-    for index, (name, inputs, outputs, kernel, _) in enumerate(trunk_layers()):
+    for index, (name, inputs, outputs, kernel, _) in enumerate(backbone_layers()):
         arrays[name] = _convolution([seed, 0, index], inputs, outputs, kernel, 2.9)
     # Pixels of +-128 become activations of about one.
     arrays["conv1_1"][0] /= 60
@@ -112,7 +112,7 @@ def random_trunk(seed):
 
 def random_weights(net):
     """Arrays of every layer by name; outputs vary from place to place as a trained net's do."""
-    arrays = random_trunk(net.seed)
+    arrays = random_backbone(net.seed)
     generator = np.random.default_rng([net.seed, 1])
     arrays["conv4_3_norm"] = [10 + 20 * generator.random(512, dtype="float32")]
     for index, (name, inputs, outputs, kernel, _) in enumerate(extra_layers(net)):
@@ -190,7 +190,7 @@ def deploy_prototxt(net, batch_size):
         f"input_shape {{ dim: {batch_size} dim: 3 dim: {net.size} dim: {net.size} }}",
     ]
     bottom = "data"
-    for name, _, outputs, kernel, more in [*trunk_layers(), *extra_layers(net)]:
+    for name, _, outputs, kernel, more in [*backbone_layers(), *extra_layers(net)]:
         lines += _convolution_text(name, bottom, outputs, kernel, more)
         lines.append(_layer("ReLU", f"{name}_relu", [name], top=name))
         bottom = name
@@ -258,26 +258,26 @@ def _head_text(net):
     return lines
 
 
-# Pictures
+# Images
 
 
-def generated_picture(size, seed=5):
+def generated_image(size, seed=5):
     """Patches of colour in three sizes, uint8 RGB [size, size, 3]."""
     generator = np.random.default_rng(seed)
-    picture = np.zeros((size, size, 3), "int32")
+    image = np.zeros((size, size, 3), "int32")
     for cells, spread in ((4, 90), (12, 90), (60, 75)):
         grid = generator.integers(0, spread + 1, (cells, cells, 3), dtype="int32")
-        picture += nearest(grid, size)
-    return picture.astype("uint8")
+        image += nearest(grid, size)
+    return image.astype("uint8")
 
 
-def nearest(picture, size):
+def nearest(image, size):
     """Resized to a square by whole-number arithmetic, the same everywhere."""
-    rows, columns = (np.arange(size) * side // size for side in picture.shape[:2])
-    return picture[rows[:, None], columns]
+    rows, columns = (np.arange(size) * side // size for side in image.shape[:2])
+    return image[rows[:, None], columns]
 
 
-def blob(pictures):
+def blob(images):
     """What Caffe's network gets: blue first, mean subtracted, [B, 3, H, W] float32."""
-    bgr = np.asarray(pictures)[..., ::-1].astype("float32") - np.float32([104, 117, 123])
+    bgr = np.asarray(images)[..., ::-1].astype("float32") - np.float32([104, 117, 123])
     return np.ascontiguousarray(bgr.transpose(0, 3, 1, 2))

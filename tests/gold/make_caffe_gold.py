@@ -27,7 +27,7 @@ def run(prototxt, caffemodel, images):
 
     Returns:
         "box_deltas" [B, N, 4] (x, y, w, h), "class_logits" [B, N, classes], "default_boxes"
-        [N, 4] xyxy, "detections" [K, 7]: picture, label, score, xyxy.
+        [N, 4] xyxy, "detections" [K, 7]: image, label, score, xyxy.
     """
     net = cv2.dnn.readNetFromCaffe(str(prototxt), str(caffemodel))
     # Winograd's convolutions are faster and err a hundred times more.
@@ -51,13 +51,13 @@ def rows_to_keep(count):
 
 
 def store(name, net, caffe_nets, photo):
-    """Runs one net on the generated picture and the photograph, and writes its gold."""
-    pictures = [caffe_nets.generated_picture(net.size), caffe_nets.nearest(photo, net.size)]
+    """Runs one net on the generated image and the photograph, and writes its gold."""
+    images = [caffe_nets.generated_image(net.size), caffe_nets.nearest(photo, net.size)]
     with tempfile.TemporaryDirectory() as folder:
         text, model = Path(folder, "deploy.prototxt"), Path(folder, "net.caffemodel")
-        text.write_text(caffe_nets.deploy_prototxt(net.truncated(), len(pictures)))
+        text.write_text(caffe_nets.deploy_prototxt(net.truncated(), len(images)))
         model.write_bytes(caffe_nets.caffemodel(caffe_nets.random_weights(net), net))
-        found = run(text, model, caffe_nets.blob(pictures))
+        found = run(text, model, caffe_nets.blob(images))
     rows = rows_to_keep(len(found["default_boxes"]))
     found["rows"] = rows.astype("int32")
     for key in ("box_deltas", "class_logits"):

@@ -26,11 +26,11 @@ CLASSIFIERS = ("resnet18", "resnet50")
 
 
 def detector_gold(name, size):
-    """Raw outputs of some default boxes, norms over all, and the detections of one picture."""
+    """Raw outputs of some default boxes, norms over all, and the detections of one image."""
     model = torchvision_models.detector(name)
     shapes = torchvision_models.shapes_of(model)
     torchvision_models.with_weights(model, torch_weights.random_state(shapes))
-    images = torch_weights.picture((size, size))[None]
+    images = torch_weights.image((size, size))[None]
     with torch.no_grad():
         deltas, logits = (x[0].numpy() for x in torchvision_models.raw_outputs(model, images))
     boxes, scores, labels = torchvision_models.detections(model, images)[0]
@@ -53,12 +53,12 @@ def detector_gold(name, size):
 
 
 def classifier_gold(name):
-    """The feature map of the third stage, which has stride 8 in our trunks."""
+    """The feature map of the third stage, which has stride 8 in our backbones."""
     model = torchvision_models.classifier(name)
     shapes = torchvision_models.shapes_of(model)
     torchvision_models.with_weights(model, torch_weights.random_state(shapes))
-    images = torch_weights.normalized(torch_weights.picture(RESNET_SIZE)[None])
-    features = torchvision_models.trunk_features(model, images)
+    images = torch_weights.normalized(torch_weights.image(RESNET_SIZE)[None])
+    features = torchvision_models.backbone_features(model, images)
     print(f"{name}: features {features.shape}, {features.std():.2f}")
     return {"shapes": json.dumps(shapes), "features": features}
 

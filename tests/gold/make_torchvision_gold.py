@@ -89,7 +89,7 @@ def targets_in_pixels(image_size):
 
 
 def match(model, targets, anchors):
-    """torchvision's matched index of every picture, [B, N]; checked for forced conflicts."""
+    """torchvision's matched index of every image, [B, N]; checked for forced conflicts."""
     from torchvision.ops import boxes as box_ops
 
     matched = []
@@ -137,20 +137,20 @@ def losses(model, targets, anchors, matched, deltas, logits):
 
 
 def detections(model, anchors, deltas, logits, image_size):
-    """torchvision's detections of the scene, pictures one after another, and their counts."""
+    """torchvision's detections of the scene, images one after another, and their counts."""
     head_outputs = {
         "bbox_regression": torch.tensor(deltas[..., XYXY_TO_YXYX]),
         "cls_logits": torch.tensor(logits),
     }
-    pictures = model.postprocess_detections(
+    images = model.postprocess_detections(
         head_outputs, [anchors] * len(deltas), [(image_size, image_size)] * len(deltas)
     )
-    boxes = [picture["boxes"].numpy()[:, XYXY_TO_YXYX] / image_size for picture in pictures]
+    boxes = [image["boxes"].numpy()[:, XYXY_TO_YXYX] / image_size for image in images]
     return {
         "detection_boxes": np.concatenate(boxes).astype(np.float32),
-        "detection_scores": np.concatenate([picture["scores"].numpy() for picture in pictures]),
+        "detection_scores": np.concatenate([image["scores"].numpy() for image in images]),
         "detection_labels": np.concatenate(
-            [picture["labels"].numpy() - 1 for picture in pictures]
+            [image["labels"].numpy() - 1 for image in images]
         ).astype(np.int32),
         "num_detections": np.array([len(found) for found in boxes], np.int32),
     }
@@ -159,8 +159,8 @@ def detections(model, anchors, deltas, logits, image_size):
 def check_detections(stored, deltas, logits, default_boxes, variances, options):
     """Compare with the oracle, which works in float64 and knows nothing of torch."""
     start = 0
-    pictures = oracle.detections(deltas, logits, default_boxes, variances, clip=True, **options)
-    for found, count in zip(pictures, stored["num_detections"], strict=True):
+    images = oracle.detections(deltas, logits, default_boxes, variances, clip=True, **options)
+    for found, count in zip(images, stored["num_detections"], strict=True):
         rows = slice(start, start + count)
         start += count
         boxes, scores, labels = map(np.array, zip(*found, strict=True))
@@ -173,12 +173,12 @@ def check_detections(stored, deltas, logits, default_boxes, variances, options):
 def check_losses(stored, matched, default_boxes, deltas, logits, variances):
     """Compare matches and losses with the oracle."""
     target_deltas, target_labels = np.zeros_like(deltas, np.float64), np.zeros_like(matched)
-    for picture, (boxes, labels) in enumerate(scene.scene()):
+    for image, (boxes, labels) in enumerate(scene.scene()):
         expected = oracle.match(boxes, default_boxes)
-        np.testing.assert_array_equal(matched[picture], expected)
+        np.testing.assert_array_equal(matched[image], expected)
         rows = np.flatnonzero(expected >= 0)
-        target_labels[picture, rows] = labels[expected[rows]] + 1
-        target_deltas[picture, rows] = oracle.encode(
+        target_labels[image, rows] = labels[expected[rows]] + 1
+        target_deltas[image, rows] = oracle.encode(
             boxes[expected[rows]], default_boxes[rows], variances
         )
     box_loss, class_loss = oracle.loss(deltas, logits, target_deltas, target_labels)

@@ -28,11 +28,11 @@ SSDLITE320 = {
 """torchvision's ssdlite320_mobilenet_v3_large: scales 0.2 to 0.95 and 1, no steps."""
 
 SSD300_OUTPUTS = {"variances": (0.1, 0.1, 0.2, 0.2), "background": 8.5, "seed": 42}
-"""Leaves 70 to 320 candidates a picture above 0.01, of which 30 to 50 survive."""
+"""Leaves 70 to 320 candidates an image above 0.01, of which 30 to 50 survive."""
 
 SSDLITE320_OUTPUTS = {"variances": (0.1, 0.125, 0.25, 0.2), "background": 9.5, "seed": 32}
 """Variances of (y, x, h, w): four different numbers, not torchvision's, so that a wrong order
-shows. Leaves about 1000 candidates a picture above 0.001."""
+shows. Leaves about 1000 candidates an image above 0.001."""
 
 SSD300_POST_PROCESSING = {
     "score_threshold": 0.01,
@@ -67,7 +67,7 @@ BOXES = (
         (44.9, 236.7, 131.3, 266.7),
         (15.2, 25.8, 71.4, 110.3),
     ],
-    # One animal that fills the picture.
+    # One animal that fills the image.
     [(21.8, 37.4, 284.6, 271.9)],
     # A table, a bottle on it, a chair cut by the edge.
     [
@@ -80,7 +80,7 @@ LABELS = ([14, 14, 6, 6, 11, 19, 8, 18], [7], [10, 4, 8])
 
 
 def scene():
-    """Three pictures: [(boxes float32 [n, 4] relative yxyx, labels int32 [n] 0-based)]."""
+    """Three images: [(boxes float32 [n, 4] relative yxyx, labels int32 [n] 0-based)]."""
     return [
         (
             np.array(boxes, np.float64).astype(np.float32) / np.float32(300),

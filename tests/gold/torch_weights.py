@@ -1,4 +1,4 @@
-"""Weights and a picture that NumPy makes from names and seeds, so that neither need be stored.
+"""Weights and an image that NumPy makes from names and seeds, so that neither need be stored.
 
 Imported by the script that makes the gold of imports and by the tests that use it.
 """
@@ -32,7 +32,7 @@ def _random_array(name, shape, seed):
     else:
         array = generator.standard_normal(shape, np.float32) * np.sqrt(2 / np.prod(shape[1:]))
     if name == "backbone.features.0.weight":
-        array /= 64  # VGG16's pictures are in -123..151, the others' near 1
+        array /= 64  # VGG16's images are in -123..151, the others' near 1
     if name.startswith("head.") and shape[1:] and shape[-1] == 1:
         array *= 5  # SSDLite's batch normalisation leaves less of its features
     if "classification_head" in name and shape[0] % OUTPUTS == 0:
@@ -42,7 +42,7 @@ def _random_array(name, shape, seed):
     return array.astype(np.float32)
 
 
-def picture(size, seed=0):
+def image(size, seed=0):
     """Coarse blocks and fine noise, uint8 [height, width, 3]."""
     generator = np.random.default_rng(seed)
     height, width = size
@@ -52,7 +52,7 @@ def picture(size, seed=0):
 
 
 def normalized(images):
-    """What torchvision's classifiers are fed: float32 of uint8 pictures, ImageNet's statistics."""
+    """What torchvision's classifiers are fed: float32 of uint8 images, ImageNet's statistics."""
     mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     return ((np.asarray(images, np.float64) / 255 - mean) / deviation).astype(np.float32)
 
@@ -60,7 +60,7 @@ def normalized(images):
 def same_detections(found, wanted, score_tolerance=1e-5, box_tolerance=1e-5):
     """How many detections of `wanted` have a partner of their own in `found`.
 
-    Both are one picture's boxes [K, 4], scores [K], labels [K]. Partners have the same label, and
+    Both are one image's boxes [K, 4], scores [K], labels [K]. Partners have the same label, and
     scores and boxes within the tolerances: neighbours whose scores differ in the last digit may
     change places.
     """

@@ -33,19 +33,19 @@ def classifier(name):
 
 
 def as_tensors(images):
-    """uint8 pictures [B, H, W, 3] as torchvision takes them: a list of [3, H, W] in 0..1."""
+    """uint8 images [B, H, W, 3] as torchvision takes them: a list of [3, H, W] in 0..1."""
     return [torch.tensor(image).permute(2, 0, 1) / 255 for image in images]
 
 
 def raw_outputs(model, images):
-    """Box deltas (y, x, h, w) and class logits as tensors, of pictures of the model's size."""
+    """Box deltas (y, x, h, w) and class logits as tensors, of images of the model's size."""
     batch, _ = model.transform(as_tensors(images))
     head_outputs = model.head(list(model.backbone(batch.tensors).values()))
     return head_outputs["bbox_regression"][..., XYXY_TO_YXYX], head_outputs["cls_logits"]
 
 
 def detections(model, images):
-    """Of each picture: relative yxyx boxes, scores, labels from 0, as the model gives them."""
+    """Of each image: relative yxyx boxes, scores, labels from 0, as the model gives them."""
     size = images.shape[1]
     with torch.no_grad():
         found = model(as_tensors(images))
@@ -59,8 +59,8 @@ def detections(model, images):
     ]
 
 
-def trunk_features(model, images):
-    """A ResNet's third stage [B, H, W, C] with stride 1 where it has 2, of normalised pictures."""
+def backbone_features(model, images):
+    """A ResNet's third stage [B, H, W, C] with stride 1 where it has 2, of normalised images."""
     for module in model.layer3[0].modules():
         if getattr(module, "stride", None) == (2, 2):
             module.stride = (1, 1)

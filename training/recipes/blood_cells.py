@@ -1,16 +1,16 @@
 """SSDLite on MobileNetV2 for the blood cells of BCCD: a small data set of one's own, on a CPU.
 
-Pictures of 640x480 keep their aspect in an input of 384x288. Four maps from stride 8 on, the
-square default boxes near the sizes of platelets, red and white cells in the training pictures
+Images of 640x480 keep their aspect in an input of 384x288. Four maps from stride 8 on, the
+square default boxes near the sizes of platelets, red and white cells in the training images
 (medians 24, 62 and 114 pixels at this input).
 
     ssd-keras import object-detection-api mobilenet_v2_1.0_224_quant.tflite \
         --output mobilenet_v2_folded.weights.h5
     ssd-keras train --recipe training/recipes/blood_cells.py \
-        --set trunk_weights=mobilenet_v2_folded.weights.h5 \
+        --set backbone_weights=mobilenet_v2_folded.weights.h5 \
         --train-data voc:bccd@train --validation-data voc:bccd@val --output runs/blood_cells
 
-From random weights: ``--set trunk_weights= --set model_options.batch_norm=true``.
+From random weights: ``--set backbone_weights= --set model_options.batch_norm=true``.
 Results with hardware: training/results/blood_cells.json.
 """
 
@@ -20,12 +20,12 @@ RECIPE = TrainRecipe(
     preset="ssdlite320_mobilenet_v2_coco",
     model_options={
         "image_size": (288, 384),
-        "source_layers": ("block_6_expand_relu", "block_13_expand_relu", "out_relu"),
+        "feature_layers": ("block_6_expand_relu", "block_13_expand_relu", "out_relu"),
         "extra_layers": ((128, 256),),
         "batch_norm": False,
         "sizes": (24, 60, 115, 190, 260),
         "aspect_ratios": ((2.0,),) * 4,
-        "detection_settings": {
+        "post_process": {
             "score_threshold": 0.01,
             "iou_threshold": 0.45,
             "max_candidates": 400,
@@ -34,7 +34,7 @@ RECIPE = TrainRecipe(
             "candidates_per_class": True,
         },
     },
-    trunk_weights="imagenet",
+    backbone_weights="imagenet",
     epochs=60,
     batch_size=16,
     optimizer="adamw",

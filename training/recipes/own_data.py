@@ -1,11 +1,11 @@
-"""A few hundred pictures of one's own: SSDLite on MobileNetV2, an hour on a CPU, minutes on a GPU.
+"""A few hundred images of one's own: SSDLite on MobileNetV2, an hour on a CPU, minutes on a GPU.
 
     ssd-keras train --recipe training/recipes/own_data.py \
         --train-data voc:ROOT@train --validation-data voc:ROOT@val --output runs/mine
 
-The trunk comes from ImageNet through Keras; without a network pass
-``--set trunk_weights=FILE.weights.h5``, or ``--set trunk_weights=`` for random weights.
-The finest map has stride 8, for small objects. Set ``flip_vertical=true`` for pictures without
+The backbone comes from ImageNet through Keras; without a network pass
+``--set backbone_weights=FILE.weights.h5``, or ``--set backbone_weights=`` for random weights.
+The finest map has stride 8, for small objects. Set ``flip_vertical=true`` for images without
 an upside.
 """
 
@@ -14,13 +14,13 @@ from ssd_keras.engine.recipes import TrainRecipe
 RECIPE = TrainRecipe(
     preset="ssdlite320_mobilenet_v2_coco",
     model_options={
-        "source_layers": ("block_6_expand_relu", "block_13_expand_relu", "out_relu"),
+        "feature_layers": ("block_6_expand_relu", "block_13_expand_relu", "out_relu"),
         "extra_layers": ((128, 256), (128, 256)),
         "batch_norm": False,
         "sizes": (25, 50, 100, 180, 260, 310),
         "aspect_ratios": ((2.0, 3.0),) * 5,
     },
-    trunk_weights="imagenet",
+    backbone_weights="imagenet",
     epochs=100,
     batch_size=16,
     optimizer="adamw",

@@ -14,7 +14,7 @@ from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd300_vgg16_coco",
-    trunk_weights="imagenet",
+    backbone_weights="imagenet",
     steps=400_000,
     decay_steps=(280 / 400, 360 / 400),
     color_space="hsv",

@@ -5,7 +5,7 @@
         --validation-data coco:annotations/instances_val2017.json@val2017 \
         --output runs/ssd300_resnet18_coco
 
-Keras has no ImageNet weights of ResNet18: name a weights file with ``--set trunk_weights=PATH``,
+Keras has no ImageNet weights of ResNet18: name a weights file with ``--set backbone_weights=PATH``,
 or train from random weights as this recipe does.
 
 Reported: no comparable published figure. Measured here: not yet, it wants a GPU.

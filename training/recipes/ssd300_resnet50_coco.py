@@ -13,7 +13,7 @@ from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd300_resnet50_coco",
-    trunk_weights="imagenet",
+    backbone_weights="imagenet",
     epochs=65,
     learning_rate=2.6e-3,
     decay_steps=(43 / 65, 54 / 65),

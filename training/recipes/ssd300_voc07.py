@@ -6,7 +6,7 @@ Paper: arXiv 1512.02325, table 1. 40k steps at 1e-3, 10k at 1e-4, 10k at 1e-5, n
         --train-data voc:VOCdevkit/VOC2007@trainval \
         --validation-data voc:VOCdevkit/VOC2007@test --output runs/ssd300_voc07
 
-Reported: mAP 68.0 (VOC07 test, 11 points; 74.3 with VOC2012's pictures too). Measured here: not
+Reported: mAP 68.0 (VOC07 test, 11 points; 74.3 with VOC2012's images too). Measured here: not
 yet, it wants a GPU.
 """
 
@@ -14,7 +14,7 @@ from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd300_vgg16_voc",
-    trunk_weights="imagenet",
+    backbone_weights="imagenet",
     steps=60_000,
     decay_steps=(40 / 60, 50 / 60),
     zoom_out=False,

@@ -11,7 +11,7 @@ from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd300_vgg16_voc",
-    trunk_weights="imagenet",
+    backbone_weights="imagenet",
     steps=60_000,
     learning_rate=2e-3,
     gradient_norm=10.0,

@@ -14,7 +14,7 @@ from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssd512_vgg16_voc",
-    trunk_weights="imagenet",
+    backbone_weights="imagenet",
     steps=120_000,
     decay_steps=(80 / 120, 100 / 120),
     color_space="hsv",

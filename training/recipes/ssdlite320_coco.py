@@ -1,11 +1,11 @@
-"""SSDLite320 on MobileNetV2 (or MobileNetV3-Large) on COCO 2017: cosine, from a trunk.
+"""SSDLite320 on MobileNetV2 (or MobileNetV3-Large) on COCO 2017: cosine, from a backbone.
 
     ssd-keras train --recipe training/recipes/ssdlite320_coco.py \
         --train-data coco:annotations/instances_train2017.json@train2017 \
         --validation-data coco:annotations/instances_val2017.json@val2017 \
         --output runs/ssdlite320_coco
 
-For MobileNetV3-Large: ``--set preset=ssdlite320_mobilenet_v3_large_coco --set trunk_weights=``.
+For MobileNetV3-Large: ``--set preset=ssdlite320_mobilenet_v3_large_coco --set backbone_weights=``.
 Reported: AP 21.3 for both (MMDetection 3.3, 600 epochs; torchvision, 660 epochs). Measured here:
 not yet, it wants a GPU.
 """
@@ -14,7 +14,7 @@ from ssd_keras.engine.recipes import TrainRecipe
 
 RECIPE = TrainRecipe(
     preset="ssdlite320_mobilenet_v2_coco",
-    trunk_weights="imagenet",
+    backbone_weights="imagenet",
     epochs=600,
     batch_size=192,
     learning_rate=0.15,

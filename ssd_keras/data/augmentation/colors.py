@@ -9,7 +9,7 @@ def distort_colors(image: tf.Tensor, seed: tf.Tensor, color_space: str = "matrix
     """Brightness, contrast, saturation and hue, each with probability 0.5.
 
     Brightness adds up to 32, contrast and saturation multiply by 0.5 to 1.5, hue turns by up to
-    36 degrees, as in the paper's implementation. There, half of the pictures get the contrast
+    36 degrees, as in the paper's implementation. There, half of the images get the contrast
     last; about the grey axis contrast commutes with saturation and hue, so one order serves.
 
     Args:

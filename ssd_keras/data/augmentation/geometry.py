@@ -1,7 +1,7 @@
 """The paper's augmentation, geometry first (section 2.2, "Data augmentation", and 3.6).
 
 The paper distorts colours, zooms out, crops, resizes and mirrors, in that order and each on all
-pixels. Here the window that results is chosen from the boxes and the picture's size alone; then
+pixels. Here the window that results is chosen from the boxes and the image's size alone; then
 only its visible part is decoded, resized once, and distorted in colour on the small result.
 The boxes, windows and probabilities are those of the plain sequence, the windows to half a pixel.
 """
@@ -22,9 +22,9 @@ from ssd_keras.data.augmentation.rendering import (
 )
 from ssd_keras.data.images import to_bytes
 
-MIN_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
+MIN_IOUS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 """Least overlap of the paper's six cropping samplers; the last takes any (its limit is at most
-1.0). The seventh sampler keeps the whole picture."""
+1.0). The seventh sampler keeps the whole image."""
 
 NUM_TRIALS = 50
 
@@ -37,14 +37,14 @@ class Augmentation:
         photometric: distort brightness, contrast, saturation, hue, each with probability 0.5.
         color_space: "matrix" (default) turns saturation and hue into one 3x3 matrix about the
             grey axis; "hsv" computes them in HSV as the paper's implementation does, slower.
-        zoom_out: place the picture on a larger canvas of the mean colour.
-        zoom_out_probability: of a picture to be zoomed out, 0..1. Default 0.5.
-        zoom_out_max: largest side of the canvas in picture sides, at least 1. Default 4.
+        zoom_out: place the image on a larger canvas of the mean colour.
+        zoom_out_probability: of an image to be zoomed out, 0..1. Default 0.5.
+        zoom_out_max: largest side of the canvas in image sides, at least 1. Default 4.
         crop: the seven crop samplers.
         flip: mirror left and right with probability 0.5.
-        flip_vertical: mirror top and bottom with probability 0.5, for pictures that have no
+        flip_vertical: mirror top and bottom with probability 0.5, for images that have no
             upside, such as those of a microscope. Default False.
-        random_resize: draw the kernel of resizing for each picture (linear, area, nearest, cubic,
+        random_resize: draw the kernel of resizing for each image (linear, area, nearest, cubic,
             Lanczos), as the paper's implementation does. Default False: linear and area, which
             are those that users' own resizing resembles, with equal chances.
 
@@ -82,9 +82,9 @@ class Augmentation:
 
 
 class Geometry(NamedTuple):
-    """What part of a picture becomes the input, and how it is mirrored.
+    """What part of an image becomes the input, and how it is mirrored.
 
-    `window` is relative yxyx float32 [4] in the picture; it may reach outside 0..1, where the
+    `window` is relative yxyx float32 [4] in the image; it may reach outside 0..1, where the
     canvas shows.
     """
 
@@ -103,12 +103,12 @@ def augment(
     seed: tf.Tensor,
     options: Augmentation,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Augments one encoded picture.
+    """Augments one encoded image.
 
     Args:
         data: encoded bytes, scalar string.
         orientation: EXIF orientation 1..8, scalar int.
-        size: height and width of the upright picture in pixels, int32 [2].
+        size: height and width of the upright image in pixels, int32 [2].
         boxes: relative yxyx float32 [n, 4].
         labels: int32 [n].
         image_size: height and width of the result.
@@ -135,7 +135,7 @@ def augment(
 
 
 def choose_geometry(boxes: tf.Tensor, seed: tf.Tensor, options: Augmentation) -> Geometry:
-    """Draws zoom-out, crop and mirroring for one picture.
+    """Draws zoom-out, crop and mirroring for one image.
 
     Args:
         boxes: relative yxyx float32 [n, 4].
@@ -158,15 +158,15 @@ def choose_geometry(boxes: tf.Tensor, seed: tf.Tensor, options: Augmentation) ->
 
 
 def choose_canvas(seed: tf.Tensor, probability: float = 0.5, largest: float = 4.0) -> tf.Tensor:
-    """Draws the zoom-out: where the canvas lies around the picture.
+    """Draws the zoom-out: where the canvas lies around the image.
 
     Args:
         seed: int64 [2].
-        probability: of a canvas larger than the picture. Default 0.5.
-        largest: largest canvas side in picture sides. Default 4.
+        probability: of a canvas larger than the image. Default 0.5.
+        largest: largest canvas side in image sides. Default 4.
 
     Returns:
-        the canvas as relative yxyx float32 [4] of the picture: [0, 0, 1, 1] where not zoomed.
+        the canvas as relative yxyx float32 [4] of the image: [0, 0, 1, 1] where not zoomed.
     """
     draws = tf.random.stateless_uniform([4], seed)
     ratio = tf.where(draws[0] < probability, 1.0 + draws[1] * (largest - 1.0), 1.0)
@@ -178,20 +178,20 @@ def choose_crop(boxes: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws a crop: each sampler tries up to 50 windows, one of the successes is drawn.
 
     Args:
-        boxes: relative yxyx float32 [n, 4]. Without boxes only the whole picture remains.
+        boxes: relative yxyx float32 [n, 4]. Without boxes only the whole image remains.
         seed: int64 [2].
 
     Returns:
         relative yxyx float32 [4] within 0..1.
     """
     trial_seed, choice_seed = tf.unstack(_split(seed, 2))
-    windows = _draw_windows(trial_seed, len(MIN_OVERLAPS) * NUM_TRIALS)
+    windows = _draw_windows(trial_seed, len(MIN_IOUS) * NUM_TRIALS)
     # One ground truth that meets the limit is enough; the padding keeps n = 0 in range.
     overlap = tf.reduce_max(tf.pad(pairwise_iou(boxes, windows), [[0, 1], [0, 0]]), axis=0)
-    overlap = tf.reshape(overlap, [len(MIN_OVERLAPS), NUM_TRIALS])
-    succeeds = (overlap >= tf.constant(MIN_OVERLAPS)[:, None]) & (tf.shape(boxes)[0] > 0)
+    overlap = tf.reshape(overlap, [len(MIN_IOUS), NUM_TRIALS])
+    succeeds = (overlap >= tf.constant(MIN_IOUS)[:, None]) & (tf.shape(boxes)[0] > 0)
     first = tf.argmax(succeeds, axis=1)
-    windows = tf.reshape(windows, [len(MIN_OVERLAPS), NUM_TRIALS, 4])
+    windows = tf.reshape(windows, [len(MIN_IOUS), NUM_TRIALS, 4])
     found = tf.boolean_mask(
         tf.gather(windows, first, batch_dims=1), tf.reduce_any(succeeds, axis=1)
     )
@@ -206,7 +206,7 @@ def _draw_windows(seed: tf.Tensor, count: int) -> tf.Tensor:
     """Windows of scale 0.3 to 1 and aspect ratio 1/2 to 2, [count, 4] relative yxyx."""
     draws = tf.random.stateless_uniform([4, count], seed)
     scale = 0.3 + 0.7 * draws[0]
-    # The aspect is limited so that neither side exceeds the picture.
+    # The aspect is limited so that neither side exceeds the image.
     lowest, highest = tf.maximum(0.5, scale**2), tf.minimum(2.0, scale**-2)
     aspect = lowest + (highest - lowest) * draws[1]
     height, width = scale / tf.sqrt(aspect), scale * tf.sqrt(aspect)
@@ -215,7 +215,7 @@ def _draw_windows(seed: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def mirror(image: tf.Tensor, geometry: Geometry) -> tf.Tensor:
-    """Mirrors a picture as the geometry says.
+    """Mirrors an image as the geometry says.
 
     Args:
         image: [H, W, C].
@@ -235,7 +235,7 @@ def move_boxes(
     """Expresses boxes in the window; those whose centre lies outside are dropped.
 
     Args:
-        boxes: relative yxyx float32 [n, 4] in the picture.
+        boxes: relative yxyx float32 [n, 4] in the image.
         labels: int32 [n].
         geometry: window and mirroring.
 
@@ -258,7 +258,7 @@ def move_boxes(
 
 
 def choose_kernel(seed: tf.Tensor, options: Augmentation) -> tf.Tensor:
-    """Draws how the picture is resized.
+    """Draws how the image is resized.
 
     Args:
         seed: int64 [2].
@@ -271,7 +271,7 @@ def choose_kernel(seed: tf.Tensor, options: Augmentation) -> tf.Tensor:
 
 
 def _relative_to(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Boxes of the picture, expressed in a window of it."""
+    """Boxes of the image, expressed in a window of it."""
     size = window[2:] - window[:2]
     return (boxes - tf.tile(window[:2], [2])) / tf.tile(size, [2])
 

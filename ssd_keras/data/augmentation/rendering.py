@@ -1,4 +1,4 @@
-"""From a window of an encoded picture to pixels: decoded in part, resized once, on its canvas."""
+"""From a window of an encoded image to pixels: decoded in part, resized once, on its canvas."""
 
 from typing import NamedTuple
 
@@ -13,15 +13,15 @@ KERNELS = ("area", "bilinear", "nearest", "bicubic", "lanczos3")
 
 
 class View(NamedTuple):
-    """A window at whole pixels: which part of a picture becomes which part of the result.
+    """A window at whole pixels: which part of an image becomes which part of the result.
 
     Args:
-        region: top, left, height, width of the visible part in pixels of the upright picture,
+        region: top, left, height, width of the visible part in pixels of the upright image,
             int32 [4]. One pixel is named where nothing shows.
         place: row and column of the result where that part begins, int32 [2].
         shown: rows and columns of the result that it takes, int32 [2]; 0 where nothing shows.
-        window: yxyx float32 [4] in pixels of the picture, of the whole result.
-        ratio: by how much the picture is reduced while it is decoded, int32: 1, 2, 4 or 8.
+        window: yxyx float32 [4] in pixels of the image, of the whole result.
+        ratio: by how much the image is reduced while it is decoded, int32: 1, 2, 4 or 8.
     """
 
     region: tf.Tensor
@@ -36,14 +36,14 @@ def make_view(
 ) -> View:
     """Moves a window's edges so that what shows begins and ends at whole pixels.
 
-    Where the window ends within the picture, at whole pixels of the picture, as the paper's
-    implementation crops; where the picture ends within the window, at whole pixels of the result.
+    Where the window ends within the image, at whole pixels of the image, as the paper's
+    implementation crops; where the image ends within the window, at whole pixels of the result.
 
     Args:
-        window: yxyx float32 [4] in pixels of the picture; may reach outside, where the canvas is.
-        size: height and width of the upright picture, int32 [2].
+        window: yxyx float32 [4] in pixels of the image; may reach outside, where the canvas is.
+        size: height and width of the upright image, int32 [2].
         image_size: height and width of the result.
-        ratio: of how many pixels the region's edges are multiples. The picture's own end need
+        ratio: of how many pixels the region's edges are multiples. The image's own end need
             not be one: the region ends behind it then. Default 1.
 
     Returns:
@@ -62,7 +62,7 @@ def make_view(
     last = tf.math.ceil(length / step)  # of squares of `ratio` pixels
     first = tf.clip_by_value(tf.round(start / step), 0.0, last - 1.0)
     stop = tf.where(end < length, tf.maximum(tf.round(end / step), first + 1.0), last)
-    # Where the picture's own two ends lie in the result.
+    # Where the image's own two ends lie in the result.
     ends = tf.round(tf.stack([-start, length - start]) * (cells / (end - start)))
     place, until = tf.unstack(tf.clip_by_value(ends, 0.0, cells))
     is_any = tf.reduce_all(until > place)
@@ -94,7 +94,7 @@ def decoding_ratio(
     Args:
         data: encoded bytes, scalar string.
         orientation: EXIF orientation 1..8, scalar int.
-        window: yxyx float32 [4] in pixels of the picture.
+        window: yxyx float32 [4] in pixels of the image.
         image_size: height and width of the result.
         kernel: index into `KERNELS`.
 
@@ -115,18 +115,18 @@ def render(
     kernel: tf.Tensor,
     num_kernels: int = len(KERNELS),
 ) -> tf.Tensor:
-    """Decodes what shows of a picture and resizes it once.
+    """Decodes what shows of an image and resizes it once.
 
     Args:
         data: encoded bytes, scalar string.
         orientation: EXIF orientation 1..8.
-        size: height and width of the upright picture, int32 [2].
+        size: height and width of the upright image, int32 [2].
         view: of `make_view`.
         kernel: index into `KERNELS`.
         num_kernels: how many of them to make operators for. Default all.
 
     Returns:
-        the part of the result that shows the picture, float32 [*view.shown, 3] in 0..255.
+        the part of the result that shows the image, float32 [*view.shown, 3] in 0..255.
     """
     pixels = decode_region(data, orientation, size, view.region, view.ratio)
     image = _resize(pixels, tf.maximum(view.shown, 1), kernel, num_kernels)

@@ -1,4 +1,4 @@
-"""From what an annotation file says to examples: looks at pictures, fits boxes, finds labels."""
+"""From what an annotation file says to examples: looks at images, fits boxes, finds labels."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +12,11 @@ from ssd_keras.core.class_names import labels_by_name, united_names
 from ssd_keras.data.image_files import (
     check_place,
     find_orientation,
-    read_picture_header,
+    read_image_header,
     upright_size,
 )
 from ssd_keras.data.problems import Problem
-from ssd_keras.data.records import Box, DetectionData, Example, Picture, fit_box, place_of
+from ssd_keras.data.records import Box, DetectionData, Example, ImageSource, fit_box, place_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,14 +35,14 @@ class AnnotatedObject(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AnnotatedPicture:
-    """One picture as a file has it; a size of 0 by 0 is to be taken from the picture itself.
+class AnnotatedImage:
+    """One image as a file has it; a size of 0 by 0 is to be taken from the image itself.
 
     Where `folders` are given, symbolic links must not lead its path out of all of them.
     """
 
     image_id: str | int
-    image: Picture
+    image: ImageSource
     height: int
     width: int
     annotation_file: str
@@ -81,8 +81,8 @@ def to_pixels(corners: Sequence[float], height: int, width: int) -> Box:
     rounding to it gives back the whole pixels that most boxes came from.
 
     Args:
-        corners: ymin, xmin, ymax and xmax, as shares of the picture's sides.
-        height: rows of the picture.
+        corners: ymin, xmin, ymax and xmax, as shares of the image's sides.
+        height: rows of the image.
         width: its columns.
 
     Returns:
@@ -98,21 +98,21 @@ def to_pixels(corners: Sequence[float], height: int, width: int) -> Box:
     return left, top, round(right - left, 3), round(bottom - top, 3)
 
 
-def size_of(picture: Picture, upright: bool) -> tuple[int, int]:
-    """Height and width of a picture, for readers of relative boxes.
+def size_of(image: ImageSource, upright: bool) -> tuple[int, int]:
+    """Height and width of an image, for readers of relative boxes.
 
     Args:
-        picture: where it is.
-        upright: whether boxes are of the picture as EXIF turns it, or of its stored pixels.
+        image: where it is.
+        upright: whether boxes are of the image as EXIF turns it, or of its stored pixels.
 
     Returns:
         rows and columns in pixels.
 
     Raises:
         OSError: it is missing.
-        ValueError: it is no picture.
+        ValueError: it is no image.
     """
-    header = read_picture_header(picture)
+    header = read_image_header(image)
     return upright_size(header) if upright else (header.height, header.width)
 
 
@@ -137,30 +137,30 @@ def map_in_threads(
 
 
 def assemble(
-    pictures: Sequence[AnnotatedPicture],
+    images: Sequence[AnnotatedImage],
     class_names: Sequence[str],
     *,
-    check_pictures: bool,
+    check_images: bool,
     progress: bool,
 ) -> tuple[tuple[Example, ...], list[Problem]]:
-    """Turns annotated pictures into examples.
+    """Turns annotated images into examples.
 
     Args:
-        pictures: as the annotation file has them.
+        images: as the annotation file has them.
         class_names: names in label order, whose aliases are known; objects of other classes are
             left out.
-        check_pictures: whether every picture file is looked at.
+        check_images: whether every image file is looked at.
         progress: whether a bar is shown.
 
     Returns:
-        The examples whose picture can be used, and everything that was wrong.
+        The examples whose image can be used, and everything that was wrong.
     """
 
-    def make(picture: AnnotatedPicture) -> tuple[Example | None, list[Problem]]:
-        return _make_example(picture, class_names, label_of, check_pictures)
+    def make(image: AnnotatedImage) -> tuple[Example | None, list[Problem]]:
+        return _make_example(image, class_names, label_of, check_images)
 
     label_of = labels_by_name(class_names)
-    made = map_in_threads(make, pictures, "looking at pictures", progress)
+    made = map_in_threads(make, images, "looking at images", progress)
     examples = tuple(example for example, _ in made if example is not None)
     return examples, [problem for _, problems in made for problem in problems]
 
@@ -169,7 +169,7 @@ def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -
     """One data set out of several, joined by the names of the classes.
 
     Args:
-        sources: at least one data set. The first keeps its picture ids; an id that is already
+        sources: at least one data set. The first keeps its image ids; an id that is already
             taken gets the number of its source in front ("1:000123").
         class_names: names in label order; None takes the first source's, then what others add
             (`united_names`).
@@ -196,7 +196,7 @@ def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -
 
 
 def relabel(data: DetectionData, class_names: Sequence[str]) -> DetectionData:
-    """The same pictures under other class names.
+    """The same images under other class names.
 
     Args:
         data: any data set.
@@ -222,40 +222,40 @@ def relabel(data: DetectionData, class_names: Sequence[str]) -> DetectionData:
 
 
 def _make_example(
-    picture: AnnotatedPicture,
+    image: AnnotatedImage,
     class_names: Sequence[str],
     label_of: dict[str, int],
-    check_pictures: bool,
+    check_images: bool,
 ) -> tuple[Example | None, list[Problem]]:
-    height, width, orientation = picture.height, picture.width, 1
+    height, width, orientation = image.height, image.width, 1
     has_size = height > 0 and width > 0
     try:
-        if check_pictures or not has_size:
-            if picture.folders and isinstance(picture.image, str):
-                check_place(picture.image, picture.folders)
-            header = read_picture_header(picture.image)
+        if check_images or not has_size:
+            if image.folders and isinstance(image.image, str):
+                check_place(image.image, image.folders)
+            header = read_image_header(image.image)
             if not has_size:
                 height, width = header.height, header.width
             orientation = find_orientation(header, height, width)
     except (OSError, ValueError) as error:
-        return None, [Problem(place_of(picture.image, picture.image_id), "", str(error))]
+        return None, [Problem(place_of(image.image, image.image_id), "", str(error))]
     kept: list[AnnotatedObject] = []
     problems: list[Problem] = []
-    for found in picture.objects:
+    for found in image.objects:
         item = f"{found.item} ({found.class_name})"
         if found.class_name not in label_of:
             what = _unknown_class(found.class_name, class_names)
-            problems.append(Problem(picture.annotation_file, item, what))
+            problems.append(Problem(image.annotation_file, item, what))
             continue
         box, what = fit_box(found.box, height, width)
         if what:
             mended = "left out" if box is None else "clipped"
-            problems.append(Problem(picture.annotation_file, item, what, mended))
+            problems.append(Problem(image.annotation_file, item, what, mended))
         if box is not None:
             kept.append(found._replace(box=box))
     example = Example(
-        image_id=picture.image_id,
-        image=picture.image,
+        image_id=image.image_id,
+        image=image.image,
         height=height,
         width=width,
         boxes=np.array([found.box for found in kept], np.float64).reshape(-1, 4),

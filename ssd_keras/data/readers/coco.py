@@ -10,7 +10,7 @@ from ssd_keras.core.class_names import labels_by_name
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import leaves_folder
 from ssd_keras.data.problems import Problem
-from ssd_keras.data.readers.assemble import AnnotatedObject, AnnotatedPicture, assemble
+from ssd_keras.data.readers.assemble import AnnotatedImage, AnnotatedObject, assemble
 from ssd_keras.data.records import DetectionData
 
 Record = dict[str, Any]
@@ -22,21 +22,21 @@ def read_coco(
     image_folder: str,
     *,
     class_names: Sequence[str] | None = None,
-    check_pictures: bool = True,
+    check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
     """Reads a COCO file; boxes and areas stay the file's own doubles.
 
     Args:
         annotation_file: the JSON file.
-        image_folder: folder of the pictures; `file_name` may name a folder below it.
+        image_folder: folder of the images; `file_name` may name a folder below it.
         class_names: names in label order; None takes the file's categories by ascending id, so
             that gaps between ids vanish.
-        check_pictures: whether every picture file is looked at, default True.
+        check_images: whether every image file is looked at, default True.
         progress: whether a bar is shown, default False.
 
     Returns:
-        The data set; pictures without annotations are in it, objects and pictures that cannot be
+        The data set; images without annotations are in it, objects and images that cannot be
         used are in its problems.
 
     Raises:
@@ -44,15 +44,15 @@ def read_coco(
         ValueError: the file is not a COCO annotation file.
     """
     content = _load_json(annotation_file)
-    if check_pictures and not os.path.isdir(image_folder):
-        raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the pictures")
+    if check_images and not os.path.isdir(image_folder):
+        raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the images")
     name_of, problems = _read_categories(content["categories"], annotation_file)
-    pictures, more = _read_images(content["images"], annotation_file, image_folder)
-    problems += more + _add_objects(content["annotations"], pictures, name_of, annotation_file)
+    images, more = _read_images(content["images"], annotation_file, image_folder)
+    problems += more + _add_objects(content["annotations"], images, name_of, annotation_file)
     if class_names is None:
         class_names = list(dict.fromkeys(name_of.values()))
     examples, more = assemble(
-        list(pictures.values()), class_names, check_pictures=check_pictures, progress=progress
+        list(images.values()), class_names, check_images=check_images, progress=progress
     )
     category_ids = match_categories(class_names, name_of)
     return DetectionData(tuple(class_names), examples, (*problems, *more), category_ids)
@@ -95,15 +95,15 @@ def _read_categories(records: list[Record], file: str) -> tuple[dict[int, str], 
 
 def _read_images(
     records: list[Record], file: str, folder: str
-) -> tuple[dict[str | int, AnnotatedPicture], list[Problem]]:
-    pictures: dict[str | int, AnnotatedPicture] = {}
+) -> tuple[dict[str | int, AnnotatedImage], list[Problem]]:
+    images: dict[str | int, AnnotatedImage] = {}
     problems: list[Problem] = []
     for number, record in enumerate(records, start=1):
         image_id, name = record.get("id"), record.get("file_name")
         if not isinstance(image_id, int) and not _is_text(image_id):
             what = "the image has no id; expected a whole number"
-        elif image_id in pictures:
-            what = f"image id {image_id} is already {pictures[image_id].image!s}"
+        elif image_id in images:
+            what = f"image id {image_id} is already {images[image_id].image!s}"
         elif not _is_text(name):
             what = "the image has no file_name; expected a path below the image folder"
         elif leaves_folder(name):
@@ -111,17 +111,15 @@ def _read_images(
         else:
             height, width = _side(record.get("height")), _side(record.get("width"))
             path = os.path.join(folder, name)
-            pictures[image_id] = AnnotatedPicture(
-                image_id, path, height, width, file, [], (folder,)
-            )
+            images[image_id] = AnnotatedImage(image_id, path, height, width, file, [], (folder,))
             continue
         problems.append(Problem(file, f"image {number}", what))
-    return pictures, problems
+    return images, problems
 
 
 def _add_objects(
     records: list[Record],
-    pictures: dict[str | int, AnnotatedPicture],
+    images: dict[str | int, AnnotatedImage],
     name_of: dict[int, str],
     file: str,
 ) -> list[Problem]:
@@ -130,7 +128,7 @@ def _add_objects(
         item = f"annotation {record.get('id', number)}"
         image_id, category_id = record.get("image_id"), record.get("category_id")
         box, area = _numbers(record.get("bbox"), 4), _numbers([record.get("area")], 1)
-        if not isinstance(image_id, (int, str)) or image_id not in pictures:
+        if not isinstance(image_id, (int, str)) or image_id not in images:
             what = f"unknown image_id {image_id!r}; expected the id of one of the images"
         elif not isinstance(category_id, int) or category_id not in name_of:
             what = f"unknown category_id {category_id!r}; expected one of the categories"
@@ -144,7 +142,7 @@ def _add_objects(
                 area=None if area is None else area[0],
                 is_crowd=record.get("iscrowd") == 1,
             )
-            pictures[image_id].objects.append(found)
+            images[image_id].objects.append(found)
             continue
         problems.append(Problem(file, item, what))
     return problems
@@ -188,6 +186,6 @@ def _numbers(values: Any, count: int) -> list[float] | None:
 
 
 def _side(value: Any) -> int:
-    """A side in pixels; 0 where the file does not say, and the picture itself is asked."""
+    """A side in pixels; 0 where the file does not say, and the image itself is asked."""
     numbers = _numbers([value], 1)
     return max(int(numbers[0]), 0) if numbers else 0

@@ -9,8 +9,8 @@ from ssd_keras.data.image_files import leaves_folder
 from ssd_keras.data.problems import Problem
 from ssd_keras.data.readers.assemble import (
     CORNERS,
+    AnnotatedImage,
     AnnotatedObject,
-    AnnotatedPicture,
     assemble,
     read_corners,
 )
@@ -34,25 +34,25 @@ def read_csv(
     image_folder: str,
     *,
     class_names: Sequence[str] | None = None,
-    check_pictures: bool = True,
+    check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
     """Reads a table with the columns filename, class, xmin, ymin, xmax and ymax.
 
     Corners are pixels from 0, and width = xmax - xmin. A line without class and corners is a
-    picture without objects. Other names of the columns are in `COLUMNS`; a column `difficult` may
+    image without objects. Other names of the columns are in `COLUMNS`; a column `difficult` may
     say 1.
 
     Args:
         table: the file, with commas, semicolons or tabs.
-        image_folder: folder of the pictures; a filename may name a folder below it.
+        image_folder: folder of the images; a filename may name a folder below it.
         class_names: names in label order; None takes the names found, sorted.
-        check_pictures: whether every picture file is looked at, default True. Sizes are taken
-            from the pictures.
+        check_images: whether every image file is looked at, default True. Sizes are taken
+            from the images.
         progress: whether a bar is shown, default False.
 
     Returns:
-        The data set; objects and pictures that cannot be used are in its problems.
+        The data set; objects and images that cannot be used are in its problems.
 
     Raises:
         FileNotFoundError: the file or the folder is missing.
@@ -61,8 +61,8 @@ def read_csv(
     if not os.path.isfile(table):
         raise FileNotFoundError(f"no table {table}; expected a CSV file there")
     if not os.path.isdir(image_folder):
-        raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the pictures")
-    pictures: dict[str, AnnotatedPicture] = {}
+        raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the images")
+    images: dict[str, AnnotatedImage] = {}
     problems: list[Problem] = []
     with open(table, encoding="utf-8-sig", errors="replace", newline="") as file:
         first = file.readline()
@@ -74,15 +74,13 @@ def read_csv(
             for cells in reader:
                 row = {name: _cell(cells, place) for name, place in places.items()}
                 if any(cell.strip() for cell in cells):
-                    _add_row(row, reader.line_num, table, image_folder, pictures, problems)
+                    _add_row(row, reader.line_num, table, image_folder, images, problems)
         except csv.Error as error:
             raise ValueError(f"{table}: line {reader.line_num} is no CSV ({error})") from error
-    annotated = list(pictures.values())
+    annotated = list(images.values())
     if class_names is None:
         class_names = sorted({found.class_name for each in annotated for found in each.objects})
-    examples, more = assemble(
-        annotated, class_names, check_pictures=check_pictures, progress=progress
-    )
+    examples, more = assemble(annotated, class_names, check_images=check_images, progress=progress)
     return DetectionData(tuple(class_names), examples, (*problems, *more))
 
 
@@ -110,7 +108,7 @@ def _add_row(
     line: int,
     table: str,
     folder: str,
-    pictures: dict[str, AnnotatedPicture],
+    images: dict[str, AnnotatedImage],
     problems: list[Problem],
 ) -> None:
     name, class_name = row["filename"], row["class"]
@@ -123,9 +121,7 @@ def _add_row(
             raise ValueError(f"filename {name} leaves the image folder; expected a path below it")
         path = os.path.join(folder, name)
         stem = os.path.splitext(name)[0]
-        picture = pictures.setdefault(
-            name, AnnotatedPicture(stem, path, 0, 0, table, [], (folder,))
-        )
+        image = images.setdefault(name, AnnotatedImage(stem, path, 0, 0, table, [], (folder,)))
         texts = [row[corner] for corner in CORNERS]
         if not class_name and not any(texts):
             return
@@ -138,4 +134,4 @@ def _add_row(
     box = (left, top, right - left, bottom - top)
     is_difficult = row.get("difficult") == "1"
     found = AnnotatedObject(f"line {line}", class_name, box, is_difficult=is_difficult)
-    picture.objects.append(found)
+    image.objects.append(found)

@@ -1,6 +1,6 @@
-"""Generated pictures of five shapes, to train and test a detector without any download.
+"""Generated images of five shapes, to train and test a detector without any download.
 
-Every picture follows from its split and number alone, so that all processes see the same ones.
+Every image follows from its split and number alone, so that all processes see the same ones.
 """
 
 import functools
@@ -21,7 +21,7 @@ SPLIT_SIZES = {"train": 800, "val": 200, "test": 200}
 
 SIDES = (200, 320)
 SMALLEST_SHAPE = 24
-LARGEST_SHAPE = 0.6  # of the picture's shorter side
+LARGEST_SHAPE = 0.6  # of the image's shorter side
 MOST_OBJECTS = 8
 EMPTY_SHARE = 0.04
 LEAST_VISIBLE = 0.6  # of each object's own pixels
@@ -39,24 +39,24 @@ def read_synthetic(
     split: str,
     *,
     class_names: Sequence[str] | None = None,
-    check_pictures: bool = True,
+    check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
     """Draws one split of the generated data.
 
     Args:
         name: "shapes", the one set there is.
-        split: "train" (800 pictures), "val" (200) or "test" (200); "train[:120]" is the first 120.
+        split: "train" (800 images), "val" (200) or "test" (200); "train[:120]" is the first 120.
         class_names: names in label order; None takes `SHAPE_NAMES`. Shapes that it leaves out
-            stay in the pictures as background.
-        check_pictures: accepted as by the other readers; nothing here can be broken.
+            stay in the images as background.
+        check_images: accepted as by the other readers; nothing here can be broken.
         progress: whether a bar is shown, default False.
 
     Returns:
-        The data set, with the encoded pictures inside its examples.
+        The data set, with the encoded images inside its examples.
 
     Raises:
-        ValueError: there is no such set, split or number of pictures.
+        ValueError: there is no such set, split or number of images.
 
     Example:
         >>> data = read_synthetic("shapes", "test[:3]")
@@ -72,9 +72,9 @@ def read_synthetic(
     size = SPLIT_SIZES[match[1]]
     count = int(match[2] or size)
     if not 1 <= count <= size:
-        raise ValueError(f"split '{split}' asks for {count} pictures; expected 1 to {size}")
+        raise ValueError(f"split '{split}' asks for {count} images; expected 1 to {size}")
 
-    numbers = tqdm(range(count), "drawing pictures", leave=False, disable=not progress)
+    numbers = tqdm(range(count), "drawing images", leave=False, disable=not progress)
     examples = [draw_example(match[1], index) for index in numbers]
     data = DetectionData(SHAPE_NAMES, tuple(examples))
     return data if class_names is None else relabel(data, class_names)
@@ -82,14 +82,14 @@ def read_synthetic(
 
 @functools.lru_cache(maxsize=sum(SPLIT_SIZES.values()))
 def draw_example(split: str, index: int) -> Example:
-    """Draws one picture of a split.
+    """Draws one image of a split.
 
     Args:
         split: "train", "val" or "test".
-        index: the picture's number, from 0.
+        index: the image's number, from 0.
 
     Returns:
-        The example, its picture encoded as JPEG (every tenth as PNG). A box is tight around the
+        The example, its image encoded as JPEG (every tenth as PNG). A box is tight around the
         whole shape, to half a pixel, whether or not another shape lies over it.
     """
     seed = [list(SPLIT_SIZES).index(split), index]
@@ -142,7 +142,7 @@ def _draw_background(random: np.random.Generator, height: int, width: int) -> Im
     grain = random.integers(-128, 128, size=(height, width), dtype=np.int8)
     noise = grain * np.float32(random.uniform(0.02, 0.14))
     channels = zip(first, second, tint, strict=True)
-    return _to_picture([a + ramp * (b - a) + pattern * c + noise for a, b, c in channels])
+    return _to_image([a + ramp * (b - a) + pattern * c + noise for a, b, c in channels])
 
 
 def _place_shape(
@@ -199,7 +199,7 @@ def _around(count: int, start: float) -> np.ndarray:
 
 
 def _rasterize(outline: np.ndarray) -> tuple[Image.Image, Image.Image, Box]:
-    """Coverage of the shape, of the part within its rim, and the tight box in these pictures."""
+    """Coverage of the shape, of the part within its rim, and the tight box in these images."""
     size = tuple(int(side) for side in np.ceil(outline.max(axis=0)) + 2)
     drawings = []
     for scale in (1.0, RIM):
@@ -246,10 +246,10 @@ def _paint(
     grain = random.integers(-128, 128, size=(mask.height, mask.width), dtype=np.int8)
     shade = np.linspace(-1, 1, mask.height, dtype=np.float32)[:, None]
     texture = grain * np.float32(0.08) + shade * np.float32(random.uniform(-25, 25))
-    canvas.paste(_to_picture([texture + np.float32(value) for value in colour]), area, mask)
+    canvas.paste(_to_image([texture + np.float32(value) for value in colour]), area, mask)
 
 
-def _to_picture(channels: Sequence[np.ndarray]) -> Image.Image:
+def _to_image(channels: Sequence[np.ndarray]) -> Image.Image:
     planes = [np.clip(channel, 0, 255).astype(np.uint8) for channel in channels]
     return Image.merge("RGB", [Image.fromarray(plane) for plane in planes])
 

@@ -10,14 +10,14 @@ from tqdm import tqdm
 from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.data.problems import Problem
 from ssd_keras.data.readers.assemble import (
+    AnnotatedImage,
     AnnotatedObject,
-    AnnotatedPicture,
     assemble,
     size_of,
     to_pixels,
 )
 from ssd_keras.data.readers.tfrecord import RECORD_HEADER, record_offsets
-from ssd_keras.data.records import Box, DetectionData, FileSlice, Picture
+from ssd_keras.data.records import Box, DetectionData, FileSlice, ImageSource
 
 
 def read_tfds(
@@ -25,26 +25,26 @@ def read_tfds(
     split: str,
     *,
     class_names: Sequence[str] | None = None,
-    check_pictures: bool = True,
+    check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
-    """Reads a prepared data set; its pictures stay in its TFRecords, none is copied or decoded.
+    """Reads a prepared data set; its images stay in its TFRecords, none is copied or decoded.
 
     `voc` keeps VOC's pixels, which start at 1 and include both corners, as shares of the
-    picture's sides: they are converted as by `read_voc`. The pictures of sets that are stored as
+    image's sides: they are converted as by `read_voc`. The images of sets that are stored as
     ArrayRecords, which compress them, are held in memory.
 
     Args:
         name: such as "voc/2007", "voc/2012" or "coco/2017", prepared in $TFDS_DATA_DIR or
             ~/tensorflow_datasets; or the folder of a prepared set. Its features must have a
-            picture and a sequence with a box and a class label.
+            image and a sequence with a box and a class label.
         split: such as "train", "train+validation" or "train[:10%]".
         class_names: names in label order; None takes the set's own.
-        check_pictures: whether every picture is looked at, default True.
+        check_images: whether every image is looked at, default True.
         progress: whether a bar is shown, default False.
 
     Returns:
-        The data set; objects and pictures that cannot be used are in its problems.
+        The data set; objects and images that cannot be used are in its problems.
 
     Raises:
         ValueError: tensorflow-datasets is not installed, the set is unknown, not prepared or not
@@ -55,29 +55,29 @@ def read_tfds(
     keys = _find_keys(tfds, builder)
     own_names = builder.info.features[keys.sequence].feature[keys.label].names
     to_box = _voc_pixels if builder.name == "voc" else to_pixels
-    annotated: list[AnnotatedPicture] = []
+    annotated: list[AnnotatedImage] = []
     problems: list[Problem] = []
-    for number, (element, picture) in enumerate(_elements(tfds, builder, split, keys, progress)):
+    for number, (element, image) in enumerate(_elements(tfds, builder, split, keys, progress)):
         image_id = _image_id(element, number)
-        place = f"tfds:{name}@{split}: picture {image_id}"
+        place = f"tfds:{name}@{split}: image {image_id}"
         try:
-            height, width = size_of(element[keys.picture], upright=False)
+            height, width = size_of(element[keys.image], upright=False)
         except ValueError as error:
             problems.append(Problem(place, "", str(error)))
             continue
         objects = element[keys.sequence]
         boxes = [to_box(box, height, width) for box in objects[keys.box]]
         found = _objects(objects, boxes, [own_names[label] for label in objects[keys.label]])
-        annotated.append(AnnotatedPicture(image_id, picture, height, width, place, found))
+        annotated.append(AnnotatedImage(image_id, image, height, width, place, found))
     names = own_names if class_names is None else class_names
-    examples, more = assemble(annotated, names, check_pictures=check_pictures, progress=progress)
+    examples, more = assemble(annotated, names, check_images=check_images, progress=progress)
     return DetectionData(tuple(names), examples, (*problems, *more))
 
 
 class _Keys(NamedTuple):
-    """Names of the features: of the picture, of the sequence of objects, and in the sequence."""
+    """Names of the features: of the image, of the sequence of objects, and in the sequence."""
 
-    picture: str
+    image: str
     sequence: str
     box: str
     label: str
@@ -111,9 +111,9 @@ def _prepared(tfds: Any, name: str) -> Any:
 
 
 def _find_keys(tfds: Any, builder: Any) -> _Keys:
-    """The first picture, and the first sequence that has a box and a class label."""
+    """The first image, and the first sequence that has a box and a class label."""
     features = builder.info.features
-    pictures = [key for key, value in features.items() if isinstance(value, tfds.features.Image)]
+    images = [key for key, value in features.items() if isinstance(value, tfds.features.Image)]
     for key, value in features.items():
         inner = getattr(value, "feature", None)
         if not isinstance(inner, tfds.features.FeaturesDict):
@@ -121,20 +121,20 @@ def _find_keys(tfds: Any, builder: Any) -> _Keys:
         boxes = [k for k, v in inner.items() if isinstance(v, tfds.features.BBoxFeature)]
         labels = [k for k, v in inner.items() if isinstance(v, tfds.features.ClassLabel)]
         labels.sort(key=lambda name: name != "label")  # VOC has poses as labels too
-        if pictures and boxes and labels:
-            return _Keys(pictures[0], key, boxes[0], labels[0])
+        if images and boxes and labels:
+            return _Keys(images[0], key, boxes[0], labels[0])
     raise ValueError(
-        f"the features {', '.join(features)} are not those of detection; expected a picture and a "
+        f"the features {', '.join(features)} are not those of detection; expected an image and a "
         "sequence with a box and a class label"
     )
 
 
 def _elements(
     tfds: Any, builder: Any, split: str, keys: _Keys, progress: bool
-) -> Iterator[tuple[dict[str, Any], Picture]]:
-    """The elements with their pictures still encoded, and where each picture is."""
+) -> Iterator[tuple[dict[str, Any], ImageSource]]:
+    """The elements with their images still encoded, and where each image is."""
     in_records = builder.info.file_format is tfds.core.FileFormat.TFRECORD
-    options = {"split": split, "decoders": {keys.picture: tfds.decode.SkipDecoding()}}
+    options = {"split": split, "decoders": {keys.image: tfds.decode.SkipDecoding()}}
     try:
         if in_records:
             config = tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1)
@@ -149,19 +149,19 @@ def _elements(
     offsets: dict[str, list[int]] = {}
     bar = tqdm(elements, "reading records", len(dataset), leave=False, disable=not progress)
     for element in bar:
-        encoded = bytes(element[keys.picture])
-        picture: Picture = encoded
+        encoded = bytes(element[keys.image])
+        image: ImageSource = encoded
         file, _, index = element.get("tfds_id", b"").decode().rpartition("__")
         path = os.path.join(builder.data_dir, file)
         if in_records and os.path.isfile(path):
             if path not in offsets:
                 offsets[path] = record_offsets(path)
-            picture = _slice(path, offsets[path][int(index)], encoded)
-        yield element, picture
+            image = _slice(path, offsets[path][int(index)], encoded)
+        yield element, image
 
 
-def _slice(path: str, offset: int, encoded: bytes) -> Picture:
-    """The picture's place in its record; the bytes themselves where it is stored otherwise."""
+def _slice(path: str, offset: int, encoded: bytes) -> ImageSource:
+    """The image's place in its record; the bytes themselves where it is stored otherwise."""
     with open(path, "rb") as file:
         file.seek(offset)
         (length,) = struct.unpack("<Q", file.read(RECORD_HEADER)[:8])

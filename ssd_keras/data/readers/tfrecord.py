@@ -11,8 +11,8 @@ from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.problems import Problem
 from ssd_keras.data.readers.assemble import (
+    AnnotatedImage,
     AnnotatedObject,
-    AnnotatedPicture,
     assemble,
     map_in_threads,
     size_of,
@@ -32,10 +32,10 @@ def read_tfrecord(
     label_map: str = "",
     *,
     class_names: Sequence[str] | None = None,
-    check_pictures: bool = True,
+    check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
-    """Reads TFRecords; their pictures stay in the files, none is copied.
+    """Reads TFRecords; their images stay in the files, none is copied.
 
     Boxes are relative; see `ssd_keras.data.readers.assemble.to_pixels`. Objects are named by
     image/object/class/text, or by image/object/class/label and the label map.
@@ -46,11 +46,11 @@ def read_tfrecord(
             texts.
         class_names: names in label order; None takes those of the label map, else those found, by
             their number where all have one, else sorted.
-        check_pictures: whether every picture is looked at, default True.
+        check_images: whether every image is looked at, default True.
         progress: whether a bar is shown, default False.
 
     Returns:
-        The data set; objects, pictures and records that cannot be used are in its problems.
+        The data set; objects, images and records that cannot be used are in its problems.
 
     Raises:
         FileNotFoundError: no file matches, or there is no such label map.
@@ -64,19 +64,19 @@ def read_tfrecord(
         lambda path: _read_file(path, name_of), files, "reading records", progress
     )
     problems = [problem for _, found, _ in parsed for problem in found]
-    annotated: dict[str | int, AnnotatedPicture] = {}
-    for picture in (picture for pictures, _, _ in parsed for picture in pictures):
-        if picture.image_id in annotated:
-            what = "a picture of this id is there already"
-            problems.append(Problem(picture.annotation_file, str(picture.image_id), what))
+    annotated: dict[str | int, AnnotatedImage] = {}
+    for image in (image for images, _, _ in parsed for image in images):
+        if image.image_id in annotated:
+            what = "an image of this id is there already"
+            problems.append(Problem(image.annotation_file, str(image.image_id), what))
         else:
-            annotated[picture.image_id] = picture
+            annotated[image.image_id] = image
     if not name_of:
         name_of = _found_names([pair for _, _, pairs in parsed for pair in pairs])
     if class_names is None:
         class_names = list(dict.fromkeys(name_of.values()))
     examples, more = assemble(
-        list(annotated.values()), class_names, check_pictures=check_pictures, progress=progress
+        list(annotated.values()), class_names, check_images=check_images, progress=progress
     )
     category_ids = match_categories(class_names, name_of)
     return DetectionData(tuple(class_names), examples, (*problems, *more), category_ids)
@@ -142,9 +142,9 @@ def record_offsets(path: str) -> list[int]:
 
 def _read_file(
     path: str, name_of: dict[int, str]
-) -> tuple[list[AnnotatedPicture], list[Problem], list[tuple[str, int]]]:
-    """Pictures, problems, and pairs of class name and number (0: none)."""
-    pictures: list[AnnotatedPicture] = []
+) -> tuple[list[AnnotatedImage], list[Problem], list[tuple[str, int]]]:
+    """Images, problems, and pairs of class name and number (0: none)."""
+    images: list[AnnotatedImage] = []
     problems: list[Problem] = []
     pairs: dict[tuple[str, int], None] = {}
     records = iterate_records(path)
@@ -160,13 +160,13 @@ def _read_file(
             break
         item = f"record {number}"
         try:
-            picture, found = _read_record(record, path, offset, item, name_of, pairs)
+            image, found = _read_record(record, path, offset, item, name_of, pairs)
         except (OSError, ValueError) as error:
             problems.append(Problem(path, item, str(error)))
             continue
-        pictures.append(picture)
+        images.append(image)
         problems += found
-    return pictures, problems, list(pairs)
+    return images, problems, list(pairs)
 
 
 def _read_record(
@@ -176,11 +176,11 @@ def _read_record(
     item: str,
     name_of: dict[int, str],
     pairs: dict[tuple[str, int], None],
-) -> tuple[AnnotatedPicture, list[Problem]]:
+) -> tuple[AnnotatedImage, list[Problem]]:
     features = _parse(record)
     encoded = _bytes(features, "image/encoded")
     if not encoded or not encoded[0]:
-        raise ValueError("the record has no image/encoded; expected a picture")
+        raise ValueError("the record has no image/encoded; expected an image")
     place = FileSlice(path, offset + record.find(encoded[0]), len(encoded[0]))
     sides = [_numbers(features, key) for key in ("image/height", "image/width")]
     if all(side and 0 < side[0] < math.inf for side in sides):
@@ -221,7 +221,7 @@ def _read_record(
         )
     names = _bytes(features, "image/source_id") + _bytes(features, "image/filename")
     image_id = next((name.decode("utf-8", "replace") for name in names if name), f"{path}:{item}")
-    return AnnotatedPicture(image_id, place, height, width, path, objects), problems
+    return AnnotatedImage(image_id, place, height, width, path, objects), problems
 
 
 def _parse(record: bytes) -> Any:

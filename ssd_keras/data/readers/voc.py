@@ -9,8 +9,8 @@ from ssd_keras.data.image_files import check_place
 from ssd_keras.data.problems import Problem
 from ssd_keras.data.readers.assemble import (
     CORNERS,
+    AnnotatedImage,
     AnnotatedObject,
-    AnnotatedPicture,
     assemble,
     map_in_threads,
     read_corners,
@@ -23,7 +23,7 @@ VOC_CLASS_NAMES = (
     "tvmonitor",
 )  # fmt: skip
 EVERYTHING = "all"
-PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp", ".gif")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp", ".gif")
 
 
 def read_voc(
@@ -31,7 +31,7 @@ def read_voc(
     split: str,
     *,
     class_names: Sequence[str] | None = None,
-    check_pictures: bool = True,
+    check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
     """Reads one split of a folder in VOC's layout.
@@ -42,62 +42,60 @@ def read_voc(
     Args:
         root: folder with Annotations/, JPEGImages/ and ImageSets/Main/.
         split: name of a file in ImageSets/Main, without .txt. VOC's per-class files (an id and a
-            flag a line) give the same pictures as the split they belong to. "all", where there is
-            no such file, is every picture; annotations and pictures may then lie in the root.
+            flag a line) give the same images as the split they belong to. "all", where there is
+            no such file, is every image; annotations and images may then lie in the root.
         class_names: names in label order; None takes VOC's twenty where all names found are among
             them, else the names found, sorted.
-        check_pictures: whether every picture file is looked at, default True.
+        check_images: whether every image file is looked at, default True.
         progress: whether a bar is shown, default False.
 
     Returns:
-        The data set; objects and pictures that cannot be used are in its problems.
+        The data set; objects and images that cannot be used are in its problems.
 
     Raises:
         FileNotFoundError: a folder or the split file is missing.
     """
     split_file = os.path.join(root, "ImageSets", "Main", f"{split}.txt")
     is_whole = split == EVERYTHING and not os.path.lexists(split_file)
-    annotation_folder, picture_folder = _find_folders(root, is_whole, check_pictures)
+    annotation_folder, image_folder = _find_folders(root, is_whole, check_images)
     annotations = _list_files(annotation_folder, (".xml",))
-    pictures = _list_files(picture_folder, PICTURE_EXTENSIONS)
+    images = _list_files(image_folder, IMAGE_EXTENSIONS)
     problems: list[Problem] = []
     if is_whole:
-        stems = sorted({*annotations, *pictures})
+        stems = sorted({*annotations, *images})
     else:
         stems = _read_split(root, split_file, annotations, problems)
 
-    def read(stem: str) -> tuple[AnnotatedPicture | None, list[Problem]]:
+    def read(stem: str) -> tuple[AnnotatedImage | None, list[Problem]]:
         if stem not in annotations:
             missing = os.path.join(annotation_folder, f"{stem}.xml")
             return None, [Problem(missing, "", "the annotation file is missing; expected it there")]
-        picture = pictures.get(stem) or os.path.join(picture_folder, f"{stem}.jpg")
-        return _read_annotation(root, stem, annotations[stem], picture)
+        image = images.get(stem) or os.path.join(image_folder, f"{stem}.jpg")
+        return _read_annotation(root, stem, annotations[stem], image)
 
     parsed = map_in_threads(read, stems, "reading annotations", progress)
     problems += [problem for _, found in parsed for problem in found]
-    annotated = [picture for picture, _ in parsed if picture is not None]
+    annotated = [image for image, _ in parsed if image is not None]
     if class_names is None:
-        names = {found.class_name for picture in annotated for found in picture.objects}
+        names = {found.class_name for image in annotated for found in image.objects}
         class_names = VOC_CLASS_NAMES if names <= set(VOC_CLASS_NAMES) else sorted(names)
-    examples, more = assemble(
-        annotated, class_names, check_pictures=check_pictures, progress=progress
-    )
+    examples, more = assemble(annotated, class_names, check_images=check_images, progress=progress)
     return DetectionData(tuple(class_names), examples, (*problems, *more))
 
 
-def _find_folders(root: str, is_whole: bool, check_pictures: bool) -> tuple[str, str]:
-    """The folders of annotations and of pictures."""
-    annotations, pictures = (os.path.join(root, name) for name in ("Annotations", "JPEGImages"))
+def _find_folders(root: str, is_whole: bool, check_images: bool) -> tuple[str, str]:
+    """The folders of annotations and of images."""
+    annotations, images = (os.path.join(root, name) for name in ("Annotations", "JPEGImages"))
     if is_whole and os.path.isdir(root) and not os.path.isdir(annotations):
-        return root, pictures if os.path.isdir(pictures) else root
+        return root, images if os.path.isdir(images) else root
     needed = [] if is_whole else ["ImageSets/Main"]
-    for folder in ("Annotations", *needed, *(["JPEGImages"] if check_pictures else [])):
+    for folder in ("Annotations", *needed, *(["JPEGImages"] if check_images else [])):
         if not os.path.isdir(os.path.join(root, folder)):
-            all_of_it = "; @all takes all pictures" if folder == "ImageSets/Main" else ""
+            all_of_it = "; @all takes all images" if folder == "ImageSets/Main" else ""
             raise FileNotFoundError(
                 f"no folder {folder} in {root}; expected VOC's layout there{all_of_it}"
             )
-    return annotations, pictures
+    return annotations, images
 
 
 def _list_files(folder: str, extensions: Sequence[str]) -> dict[str, str]:
@@ -122,7 +120,7 @@ def _read_split(
         splits = ", ".join(sorted(_list_files(folder, (".txt",)))) or "none"
         raise FileNotFoundError(
             f"no split file {path}; expected one of the splits there: {splits}, or all for all "
-            "pictures"
+            "images"
         )
     try:
         check_place(path, (root, folder))
@@ -131,13 +129,13 @@ def _read_split(
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         lines = [line.strip() for line in file if line.strip()]
     if not lines:
-        raise ValueError(f"the split file {path} is empty; expected one picture id a line")
+        raise ValueError(f"the split file {path} is empty; expected one image id a line")
     stems: dict[str, None] = {}
     for line in lines:
         # A stem may hold blanks: the line is cut only where it is not itself a known stem.
         stem = line if line in annotations else line.split()[0]
         if stem in stems:
-            problems.append(Problem(path, stem, "the picture id is listed twice"))
+            problems.append(Problem(path, stem, "the image id is listed twice"))
         stems[stem] = None
     return list(stems)
 
@@ -150,8 +148,8 @@ class _TreeBuilder(ElementTree.TreeBuilder):
 
 
 def _read_annotation(
-    root: str, stem: str, path: str, picture: str
-) -> tuple[AnnotatedPicture | None, list[Problem]]:
+    root: str, stem: str, path: str, image: str
+) -> tuple[AnnotatedImage | None, list[Problem]]:
     try:
         check_place(path, (root, os.path.dirname(path)))
         if not os.path.isfile(path):  # a pipe would be waited for
@@ -172,8 +170,8 @@ def _read_annotation(
             name = (element.findtext("name") or "").strip()
             item = f"object {number} ({name})" if name else f"object {number}"
             problems.append(Problem(path, item, str(error)))
-    folders = (root, os.path.dirname(picture))
-    return AnnotatedPicture(stem, picture, height, width, path, objects, folders), problems
+    folders = (root, os.path.dirname(image))
+    return AnnotatedImage(stem, image, height, width, path, objects, folders), problems
 
 
 def _read_object(element: ElementTree.Element, item: str) -> AnnotatedObject:
@@ -190,7 +188,7 @@ def _read_object(element: ElementTree.Element, item: str) -> AnnotatedObject:
 
 
 def _side(text: str | None) -> int:
-    """A side in pixels; 0 where the file does not say, and the picture itself is asked."""
+    """A side in pixels; 0 where the file does not say, and the image itself is asked."""
     try:
         return max(int(float(text or 0)), 0)
     except (ValueError, OverflowError):

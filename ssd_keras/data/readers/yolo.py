@@ -1,4 +1,4 @@
-"""YOLO folders: a text file for each picture, a line for each object, sides as shares."""
+"""YOLO folders: a text file for each image, a line for each object, sides as shares."""
 
 import importlib.util
 import os
@@ -9,8 +9,8 @@ from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import check_place, leaves_folder
 from ssd_keras.data.problems import Problem
 from ssd_keras.data.readers.assemble import (
+    AnnotatedImage,
     AnnotatedObject,
-    AnnotatedPicture,
     assemble,
     map_in_threads,
     size_of,
@@ -19,7 +19,7 @@ from ssd_keras.data.readers.assemble import (
 from ssd_keras.data.readers.label_map import read_names
 from ssd_keras.data.records import DetectionData
 
-PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 LIST_EXTENSION = ".txt"
 SPLIT_ALIASES = {"validation": "val", "valid": "val", "val": "val"}
 
@@ -29,7 +29,7 @@ def read_yolo(
     split: str,
     *,
     class_names: Sequence[str] | None = None,
-    check_pictures: bool = True,
+    check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
     """Reads one split of a YOLO data set: lines "class x y width height", relative, x y the centre.
@@ -37,17 +37,17 @@ def read_yolo(
     Args:
         root: folder with data.yaml, or with classes.txt (a name a line), which is also taken where
             PyYAML is not installed; or the YAML file itself.
-        split: where the pictures are: what data.yaml says of it (a folder, a text file with the
-            path of a picture a line, or several), else the folders images/SPLIT and SPLIT/images
-            below the root, else SPLIT itself, else SPLIT.txt. A picture's labels lie in the folder
+        split: where the images are: what data.yaml says of it (a folder, a text file with the
+            path of an image a line, or several), else the folders images/SPLIT and SPLIT/images
+            below the root, else SPLIT itself, else SPLIT.txt. An image's labels lie in the folder
             whose path says "labels" instead of "images"; without a file it has no objects.
         class_names: names in label order; None takes those of data.yaml or classes.txt.
-        check_pictures: accepted as by the other readers. Every picture is looked at, because its
+        check_images: accepted as by the other readers. Every image is looked at, because its
             size is written nowhere else.
         progress: whether a bar is shown, default False.
 
     Returns:
-        The data set; objects and pictures that cannot be used are in its problems.
+        The data set; objects and images that cannot be used are in its problems.
 
     Raises:
         FileNotFoundError: a folder or the class names are missing.
@@ -63,25 +63,23 @@ def read_yolo(
     problems: list[Problem] = []
     for place in _places(root, split, settings):
         if os.path.isdir(place):
-            files += [(path, False) for path in _pictures_in(place)]
+            files += [(path, False) for path in _images_in(place)]
         else:
-            files += [(path, True) for path in _listed_pictures(root, place, problems)]
+            files += [(path, True) for path in _listed_images(root, place, problems)]
     folders = [os.path.dirname(path) for path, _ in files]
     prefix = os.path.commonpath(folders) if files else root
 
-    def read(file: tuple[str, bool]) -> tuple[AnnotatedPicture | None, list[Problem]]:
+    def read(file: tuple[str, bool]) -> tuple[AnnotatedImage | None, list[Problem]]:
         path, is_listed = file
         image_id = os.path.splitext(os.path.relpath(path, prefix))[0]
-        return _read_picture(root, image_id, path, names, is_listed)
+        return _read_image(root, image_id, path, names, is_listed)
 
     parsed = map_in_threads(read, files, "reading labels", progress)
     problems += [problem for _, found in parsed for problem in found]
-    annotated = [picture for picture, _ in parsed if picture is not None]
+    annotated = [image for image, _ in parsed if image is not None]
     if class_names is None:
         class_names = names
-    examples, more = assemble(
-        annotated, class_names, check_pictures=check_pictures, progress=progress
-    )
+    examples, more = assemble(annotated, class_names, check_images=check_images, progress=progress)
     return DetectionData(tuple(class_names), examples, (*problems, *more))
 
 
@@ -130,7 +128,7 @@ def _load_yaml(path: str) -> Any:
 
 
 def _places(root: str, split: str, settings: dict[str, Any]) -> list[str]:
-    """Folders, or lists, of a split's pictures; none of them leads out of the root."""
+    """Folders, or lists, of a split's images; none of them leads out of the root."""
     wanted = settings.get(split, settings.get(SPLIT_ALIASES.get(split, "")))
     entries = wanted if isinstance(wanted, list) else [wanted]
     base = settings.get("path")
@@ -153,20 +151,18 @@ def _first_place(root: str, choices: Sequence[str], wanted: str) -> str:
         if not leaves_folder(choice) and (os.path.isdir(path) or is_list):
             return path
     raise FileNotFoundError(
-        f"no pictures of '{wanted}' below {root or '.'}; expected one of the folders "
+        f"no images of '{wanted}' below {root or '.'}; expected one of the folders "
         f"{', '.join(choices)}"
     )
 
 
-def _pictures_in(folder: str) -> list[str]:
+def _images_in(folder: str) -> list[str]:
     names = sorted(os.listdir(folder))
-    return [
-        os.path.join(folder, name) for name in names if name.lower().endswith(PICTURE_EXTENSIONS)
-    ]
+    return [os.path.join(folder, name) for name in names if name.lower().endswith(IMAGE_EXTENSIONS)]
 
 
-def _listed_pictures(root: str, path: str, problems: list[Problem]) -> list[str]:
-    """The pictures that a text file names; what is wrong with its lines becomes problems."""
+def _listed_images(root: str, path: str, problems: list[Problem]) -> list[str]:
+    """The images that a text file names; what is wrong with its lines becomes problems."""
     try:
         check_place(path, (root,))
     except ValueError as error:
@@ -176,17 +172,17 @@ def _listed_pictures(root: str, path: str, problems: list[Problem]) -> list[str]
         if not line:
             continue
         try:
-            picture = _find_listed(root, os.path.dirname(path), line)
-            if picture in found:
-                raise ValueError(f"{line} is listed twice; expected each picture once")
-            found[picture] = None
+            image = _find_listed(root, os.path.dirname(path), line)
+            if image in found:
+                raise ValueError(f"{line} is listed twice; expected each image once")
+            found[image] = None
         except ValueError as error:
             problems.append(Problem(path, f"line {number}", str(error)))
     return list(found)
 
 
 def _find_listed(root: str, folder: str, line: str) -> str:
-    """Where a line's picture is. Lines count from the list's folder, from the root, or from the
+    """Where a line's image is. Lines count from the list's folder, from the root, or from the
     folder above, where a training was started; or they are absolute."""
     if not is_plain_text(line):
         raise ValueError(f"{line!r} is not one line of plain text")
@@ -202,9 +198,9 @@ def _find_listed(root: str, folder: str, line: str) -> str:
     return next(filter(os.path.isfile, paths), paths[0])
 
 
-def _read_picture(
+def _read_image(
     root: str, image_id: str, path: str, names: Sequence[str], is_listed: bool
-) -> tuple[AnnotatedPicture | None, list[Problem]]:
+) -> tuple[AnnotatedImage | None, list[Problem]]:
     labels = _label_file(path)
     try:
         for file in (path, labels):
@@ -223,11 +219,11 @@ def _read_picture(
             objects.append(_read_object(line, f"line {number}", names, height, width))
         except ValueError as error:
             problems.append(Problem(labels, f"line {number}", str(error)))
-    return AnnotatedPicture(image_id, path, height, width, labels, objects), problems
+    return AnnotatedImage(image_id, path, height, width, labels, objects), problems
 
 
 def _label_file(path: str) -> str:
-    """Of a/images/b/c.jpg: a/labels/b/c.txt; of a picture elsewhere, the file beside it."""
+    """Of a/images/b/c.jpg: a/labels/b/c.txt; of an image elsewhere, the file beside it."""
     parts = os.path.splitext(path)[0].split(os.sep)
     for index in reversed(range(len(parts) - 1)):
         if parts[index] == "images":

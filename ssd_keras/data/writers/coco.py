@@ -15,7 +15,7 @@ def write_coco(splits: Sequence[Split], folder: str, tick: Callable[[], object])
     Args:
         splits: their names become those of the JSON files.
         folder: an empty folder.
-        tick: called after every picture.
+        tick: called after every image.
 
     Returns:
         words for each split.

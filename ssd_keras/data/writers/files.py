@@ -17,7 +17,7 @@ def _refuse_crowds(example: Example, layout: str) -> None:
 
 
 class _Stems:
-    """Names for pictures: their ids, made safe for file systems and unlike each other."""
+    """Names for images: their ids, made safe for file systems and unlike each other."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()
@@ -33,7 +33,7 @@ class _Stems:
 
 
 def _safe(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "picture"
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"
 
 
 def _extension(encoded: bytes) -> str:

@@ -23,7 +23,7 @@ def write_tfrecord(
     Args:
         splits: their names begin those of the files.
         folder: an empty folder.
-        tick: called after every picture.
+        tick: called after every image.
         shards: files of each split, at least 1. Default 1.
 
     Returns:
@@ -47,10 +47,10 @@ def write_tfrecord(
 
 
 def make_record(example: Example, data: DetectionData) -> bytes:
-    """One picture as a serialised `tf.train.Example`.
+    """One image as a serialised `tf.train.Example`.
 
     Args:
-        example: the picture.
+        example: the image.
         data: the data set it belongs to, for the names of the classes.
 
     Returns:

@@ -17,7 +17,7 @@ def write_voc(splits: Sequence[Split], folder: str, tick: Callable[[], object]) 
     Args:
         splits: their names become those of the split files.
         folder: an empty folder.
-        tick: called after every picture.
+        tick: called after every image.
 
     Returns:
         words for each split.

@@ -28,7 +28,7 @@ def own_layout(specs: Sequence[str]) -> str:
 
     Example:
 
-    >>> own_layout(["yolo:cells@train", "yolo:cells@val"]), own_layout(["csv:cells.csv@pictures"])
+    >>> own_layout(["yolo:cells@train", "yolo:cells@val"]), own_layout(["csv:cells.csv@images"])
     ('yolo', 'voc')
     """
     kinds = kinds_of(specs)
@@ -51,7 +51,7 @@ def write_splits(
         words for each of them as `load_data` takes them.
 
     Raises:
-        ValueError: for an unknown layout, a folder that is taken, a split without pictures, or
+        ValueError: for an unknown layout, a folder that is taken, a split without images, or
             data that the layout cannot hold.
     """
     from ssd_keras.data.writers.tfrecord import write_tfrecord
@@ -62,7 +62,7 @@ def write_splits(
     if layout not in writers:
         raise ValueError(f"unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
     if empty := [split.name for split in splits if not len(split.data)]:
-        raise ValueError(f"the split {empty[0]!r} has no picture; nothing was written")
+        raise ValueError(f"the split {empty[0]!r} has no image; nothing was written")
     if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
         raise ValueError(f"output {folder!r} is not an empty folder; choose another")
     # One class has one id in all splits, whatever their own files say.
@@ -73,6 +73,6 @@ def write_splits(
     with replacing_directory(folder) as beside:
         os.makedirs(beside)
         count = sum(len(split.data) for split in named)
-        with tqdm(total=count, desc="writing pictures", leave=False, disable=not progress) as bar:
+        with tqdm(total=count, desc="writing images", leave=False, disable=not progress) as bar:
             specs = writers[layout](named, beside, bar.update, **options)
     return [spec.replace(beside, folder) for spec in specs]

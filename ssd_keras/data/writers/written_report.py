@@ -23,7 +23,7 @@ def describe_copies(
     """
     copies = load_splits(specs, progress)
     lines = [
-        f"wrote {len(copy.data)} pictures; read them as '{spec}'"
+        f"wrote {len(copy.data)} images; read them as '{spec}'"
         for copy, spec in zip(copies, specs, strict=True)
     ]
     before, after = _count(splits), _count(copies)
@@ -38,7 +38,7 @@ def describe_copies(
 def _count(splits: Sequence[Split]) -> dict[str, int]:
     examples = [example for split in splits for example in split.data.examples]
     return {
-        "pictures": len(examples),
+        "images": len(examples),
         "objects": sum(len(example.labels) for example in examples),
         "difficult flags": sum(int(example.is_difficult.sum()) for example in examples),
     }

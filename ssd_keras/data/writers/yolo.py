@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 
-from ssd_keras.data.image_files import read_picture_header, upright_size
+from ssd_keras.data.image_files import read_image_header, upright_size
 from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
 from ssd_keras.data.writers.files import _extension, _refuse_crowds, _Stems, _write
@@ -16,13 +16,13 @@ def write_yolo(splits: Sequence[Split], folder: str, tick: Callable[[], object])
     Args:
         splits: their names become those of the folders. Flags of difficult objects are lost.
         folder: an empty folder.
-        tick: called after every picture.
+        tick: called after every image.
 
     Returns:
         words for each split.
 
     Raises:
-        ValueError: for what YOLO cannot say: a crowd, or boxes of a picture as it is stored where
+        ValueError: for what YOLO cannot say: a crowd, or boxes of an image as it is stored where
             its EXIF data turn it.
     """
     stem_of = _Stems()
@@ -33,9 +33,9 @@ def write_yolo(splits: Sequence[Split], folder: str, tick: Callable[[], object])
         for example in split.data.examples:
             _refuse_crowds(example, "YOLO")
             content = example.read()
-            if upright_size(read_picture_header(content)) != (example.height, example.width):
+            if upright_size(read_image_header(content)) != (example.height, example.width):
                 raise ValueError(
-                    f"{example.place}: its EXIF data turn the picture but not its boxes, which "
+                    f"{example.place}: its EXIF data turn the image but not its boxes, which "
                     "YOLO cannot say; choose the layout voc or coco"
                 )
             stem = stem_of(example)

@@ -81,7 +81,7 @@ class Devices:
         """Joins the devices; models that are built and trained inside are on all of them.
 
         Args:
-            batch_size: pictures of a step, on all devices together.
+            batch_size: images of a step, on all devices together.
             card: what all processes must agree on, by the name of it.
             welcome: what process 0 tells the others. Default None.
 
@@ -142,7 +142,7 @@ class Devices:
         import tensorflow as tf
 
         if backend == "jax":
-            # Pictures are read by TensorFlow, on the CPU: it would take the GPUs' memory.
+            # Images are read by TensorFlow, on the CPU: it would take the GPUs' memory.
             with contextlib.suppress(RuntimeError):  # it has it already
                 tf.config.set_visible_devices([], "GPU")
         if self.number == 1 and self.num_processes == 1:
@@ -197,7 +197,7 @@ def check_batch(batch_size: int, parts: int, what: str) -> None:
     """Refuses a batch that cannot be shared evenly.
 
     Args:
-        batch_size: pictures.
+        batch_size: images.
         parts: those who share them.
         what: the name of those.
 

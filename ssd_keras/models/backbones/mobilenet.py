@@ -1,4 +1,4 @@
-"""MobileNet trunks: V2 cut from `keras.applications`, V3-Large with torchvision's shape."""
+"""MobileNet backbones: V2 cut from `keras.applications`, V3-Large with torchvision's shape."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ import keras
 from keras import layers
 
 from ssd_keras.models.backbones.surgery import feature_extractor, fold_batch_norm, rebuild
-from ssd_keras.models.backbones.weights import load_trunk, load_weights
+from ssd_keras.models.backbones.weights import load_backbone, load_weights
 from ssd_keras.models.blocks import ConvStyle, conv, depthwise_conv
 from ssd_keras.models.layers import BatchNormalization
 
-MOBILENET_V2_SOURCES = ("block_13_expand_relu", "out_relu")
+MOBILENET_V2_FEATURE_LAYERS = ("block_13_expand_relu", "out_relu")
 
 # kernel, expanded channels, channels, squeeze-and-excite, activation, stride
 # (Howard et al. 2019, arXiv 1905.02244, table 1). The last three rows and the last convolution
@@ -36,7 +36,7 @@ MOBILENET_V3_LARGE = (
 
 def mobilenet_v2(
     image_size: tuple[int, int],
-    source_layers: Sequence[str] = MOBILENET_V2_SOURCES,
+    feature_layers: Sequence[str] = MOBILENET_V2_FEATURE_LAYERS,
     alpha: float = 1.0,
     batch_norm: bool = True,
     weights: str | None = None,
@@ -45,16 +45,16 @@ def mobilenet_v2(
 
     Args:
         image_size: height and width of the input in pixels.
-        source_layers: layers of `keras.applications.MobileNetV2` to give out, finest first.
+        feature_layers: layers of `keras.applications.MobileNetV2` to give out, finest first.
             Default stride 16 and 32 as in SSDLite; "block_6_expand_relu" is stride 8.
         alpha: width multiplier. Default 1.
         batch_norm: False folds batch normalisation into the convolutions: half the training
             time on a CPU. Default True.
-        weights: None, "imagenet", or the path of a weights file saved from this trunk with the
+        weights: None, "imagenet", or the path of a weights file saved from this backbone with the
             same `batch_norm`.
 
     Returns:
-        `keras.Model` with an output for each of `source_layers`. Pictures in -1..1.
+        `keras.Model` with an output for each of `feature_layers`. Images in -1..1.
 
     Example:
 
@@ -74,13 +74,13 @@ def mobilenet_v2(
             )
             network.set_weights(source.get_weights())
         network = _trained_fast(network) if batch_norm else fold_batch_norm(network)
-        return feature_extractor(network, source_layers, name="mobilenet_v2")
+        return feature_extractor(network, feature_layers, name="mobilenet_v2")
 
-    return load_trunk(build, weights)
+    return load_backbone(build, weights)
 
 
 def _trained_fast(network):
-    """A copy whose batch normalisation is ours and follows the pictures."""
+    """A copy whose batch normalisation is ours and follows the images."""
 
     def change(layer, config):
         if isinstance(layer, layers.BatchNormalization):
@@ -96,12 +96,12 @@ def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) 
 
     Args:
         image_size: height and width of the input in pixels.
-        weights: None or the path of a weights file saved from this trunk. Keras' own
+        weights: None or the path of a weights file saved from this backbone. Keras' own
             MobileNetV3 has a wider tail, so there is no "imagenet" here.
 
     Returns:
         `keras.Model` with two outputs: the expansion of block 13 (stride 16, 672 channels) and
-        the last convolution (stride 32, 480 channels). Pictures in -1..1.
+        the last convolution (stride 32, 480 channels). Images in -1..1.
 
     Raises:
         ValueError: for "imagenet".
@@ -115,7 +115,7 @@ def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) 
         raise ValueError(
             "Keras has no ImageNet weights of MobileNetV3-Large with the reduced tail; pass the "
             "path of a weights file, None for random weights, or use "
-            "keras.applications.MobileNetV3Large as the trunk of `build_ssd`."
+            "keras.applications.MobileNetV3Large as the backbone of `build_ssd`."
         )
     image = keras.Input((*image_size, 3))
     x = conv(image, 16, 3, "stem", _style("hard_swish"), strides=2, padding=1)
@@ -123,10 +123,10 @@ def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) 
         x = _inverted_residual(x, *row, name=f"block{index}")
     network = keras.Model(image, conv(x, 480, 1, "last", _style("hard_swish")))
     sources = ["block13_expand_hard_swish", "last_hard_swish"]
-    trunk = feature_extractor(network, sources, name="mobilenet_v3_large")
+    backbone = feature_extractor(network, sources, name="mobilenet_v3_large")
     if weights is not None:
-        load_weights(trunk, weights)
-    return trunk
+        load_weights(backbone, weights)
+    return backbone
 
 
 def _style(activation: str) -> ConvStyle:

@@ -35,10 +35,10 @@ def mobilenet_v1(
         channels: output channels of the first convolution and the 13 pairs after it.
         batch_norm: False has biases instead, as networks with batch normalisation folded away.
             Default True.
-        weights: None or the path of a weights file saved from this trunk.
+        weights: None or the path of a weights file saved from this backbone.
 
     Returns:
-        `keras.Model` with two outputs: pair 11 (stride 16) and 13 (stride 32). Pictures in -1..1.
+        `keras.Model` with two outputs: pair 11 (stride 16) and 13 (stride 32). Images in -1..1.
 
     Raises:
         ValueError: when there are not 14 numbers of channels.
@@ -57,10 +57,10 @@ def mobilenet_v1(
         x = depthwise_conv(x, 3, f"conv{index}_depthwise", style, STRIDES[index], SAME)
         x = conv(x, channels[index], 1, f"conv{index}_pointwise", style)
     sources = [f"conv{index}_pointwise_relu6" for index in SOURCES]
-    trunk = feature_extractor(keras.Model(image, x), sources, name="mobilenet_v1")
+    backbone = feature_extractor(keras.Model(image, x), sources, name="mobilenet_v1")
     if weights is not None:
-        load_weights(trunk, weights)
-    return trunk
+        load_weights(backbone, weights)
+    return backbone
 
 
 def _style(batch_norm: bool) -> ConvStyle:

@@ -1,10 +1,10 @@
-"""ResNet trunks: Keras' ResNet50 cut, and ResNet18, 34 and 50 written out as torchvision's."""
+"""ResNet backbones: Keras' ResNet50 cut, and ResNet18, 34 and 50 written out as torchvision's."""
 
 import keras
 from keras import layers
 
 from ssd_keras.models.backbones.surgery import feature_extractor, restride
-from ssd_keras.models.backbones.weights import load_trunk
+from ssd_keras.models.backbones.weights import load_backbone
 from ssd_keras.models.blocks import ConvStyle, conv, pad
 from ssd_keras.models.layers import BatchNormalization
 
@@ -21,7 +21,7 @@ def resnet18(image_size: tuple[int, int], weights: str | None = None) -> keras.M
     Args:
         image_size: height and width of the input in pixels.
         weights: None, "imagenet" (torchvision's, fetched and read with PyTorch), or the path of
-            a weights file saved from this trunk.
+            a weights file saved from this backbone.
 
     Returns:
         `keras.Model` with one output.
@@ -34,10 +34,10 @@ def resnet18(image_size: tuple[int, int], weights: str | None = None) -> keras.M
 
     def build(weights):
         network = basic_resnet(image_size, 18, num_stages=3, strides=(1, 2, 1))
-        trunk = feature_extractor(network, ["conv4_block2_out"], name="resnet18")
-        return _with_torchvision_weights(trunk) if weights == "imagenet" else trunk
+        backbone = feature_extractor(network, ["conv4_block2_out"], name="resnet18")
+        return _with_torchvision_weights(backbone) if weights == "imagenet" else backbone
 
-    return load_trunk(build, weights)
+    return load_backbone(build, weights)
 
 
 def resnet50(
@@ -48,7 +48,7 @@ def resnet50(
     Args:
         image_size: height and width of the input in pixels.
         weights: None, "imagenet" (Keras' or torchvision's, by `variant`), or the path of a
-            weights file saved from this trunk.
+            weights file saved from this backbone.
         variant: "keras" (default): the network of `keras.applications`, which halves its maps in
             1x1 convolutions. "torchvision": halved in the 3x3 ("v1.5"), without biases; its
             ImageNet weights are read with PyTorch.
@@ -70,23 +70,23 @@ def resnet50(
     def build(weights):
         if variant == "torchvision":
             network = basic_resnet(image_size, 50, num_stages=3, strides=(1, 2, 1))
-            trunk = feature_extractor(network, ["conv4_block6_out"], name="resnet50")
-            return _with_torchvision_weights(trunk) if weights == "imagenet" else trunk
+            backbone = feature_extractor(network, ["conv4_block6_out"], name="resnet50")
+            return _with_torchvision_weights(backbone) if weights == "imagenet" else backbone
         network = keras.applications.ResNet50(
             include_top=False, weights=weights, input_shape=(*image_size, 3)
         )
         cut = feature_extractor(network, ["conv4_block6_out"], name="resnet50")
         return restride(cut, {"conv4_block1_0_conv": 1, "conv4_block1_1_conv": 1})
 
-    return load_trunk(build, weights)
+    return load_backbone(build, weights)
 
 
-def _with_torchvision_weights(trunk):
+def _with_torchvision_weights(backbone):
     # Importers build on the models; here alone a model wants an importer.
-    from ssd_keras.importers.import_file import import_published_trunk
+    from ssd_keras.importers.import_file import import_published_backbone
 
-    trunk.set_weights(import_published_trunk(trunk.name).get_weights())
-    return trunk
+    backbone.set_weights(import_published_backbone(backbone.name).get_weights())
+    return backbone
 
 
 def basic_resnet(

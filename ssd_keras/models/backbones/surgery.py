@@ -11,7 +11,7 @@ def feature_extractor(
     """Cuts a network down to the feature maps of the named layers.
 
     Args:
-        network: any functional `keras.Model` with one picture input.
+        network: any functional `keras.Model` with one image input.
         layer_names: layers whose outputs are wanted, finest map first.
         name: name of the result. Default: the network's.
 
@@ -31,16 +31,16 @@ def feature_extractor(
     for layer_name in layer_names:
         if layer_name not in known:
             raise ValueError(
-                f"the trunk {network.name!r} has no layer {layer_name!r}; choose from those "
+                f"the backbone {network.name!r} has no layer {layer_name!r}; choose from those "
                 f"with a feature map, for example {', '.join(_suggest(network))}."
             )
         if len(network.get_layer(layer_name).output.shape) != 4:
             raise ValueError(
-                f"layer {layer_name!r} of the trunk {network.name!r} gives no feature map "
+                f"layer {layer_name!r} of the backbone {network.name!r} gives no feature map "
                 f"[B, H, W, C] but {network.get_layer(layer_name).output.shape}; name another."
             )
     outputs = [network.get_layer(layer_name).output for layer_name in layer_names]
-    # A list of one input would make Keras warn at every call with a plain picture batch.
+    # A list of one input would make Keras warn at every call with a plain image batch.
     return keras.Model(network.inputs[0], outputs, name=name or network.name)
 
 
@@ -106,7 +106,7 @@ def _convolution_before(layer):
     if not is_convolution or source.activation is not keras.activations.linear:
         raise ValueError(
             f"batch normalisation {layer.name!r} cannot be folded into {source.name!r}: expected "
-            "a convolution without activation right before it; use a trunk that has one."
+            "a convolution without activation right before it; use a backbone that has one."
         )
     return source
 
@@ -152,7 +152,7 @@ def restride(network: keras.Model, strides: dict[str, int]) -> keras.Model:
     missing = sorted(strides.keys() - {layer.name for layer in network.layers})
     if missing:
         raise ValueError(
-            f"the trunk {network.name!r} has no layer {missing[0]!r} to change the stride of; "
+            f"the backbone {network.name!r} has no layer {missing[0]!r} to change the stride of; "
             "name one of its layers."
         )
 

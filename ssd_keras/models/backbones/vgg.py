@@ -1,11 +1,11 @@
-"""VGG16 as SSD's trunk: fc6 and fc7 as (dilated) convolutions, conv4_3 normalised."""
+"""VGG16 as SSD's backbone: fc6 and fc7 as (dilated) convolutions, conv4_3 normalised."""
 
 import keras
 import numpy as np
 from keras import layers
 
 from ssd_keras.models.backbones.surgery import feature_extractor
-from ssd_keras.models.backbones.weights import load_trunk, load_weights
+from ssd_keras.models.backbones.weights import load_backbone, load_weights
 from ssd_keras.models.layers import L2Normalize
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -26,7 +26,7 @@ def vgg16(
             7x7x4096, fc7 1x1x4096, and conv5_3 as one more output.
         normalize: L2-normalise conv4_3 with a learned scale from 20. Default True.
         weights: None, "imagenet" (Keras' VGG16, its fc layers decimated for atrous), or the
-            path of a weights file saved from this trunk.
+            path of a weights file saved from this backbone.
 
     Returns:
         `keras.Model` with the outputs conv4_3, (conv5_3,) fc7.
@@ -56,14 +56,14 @@ def vgg16(
     if weights == "imagenet":
         _copy_imagenet(network)
     outputs = ["conv4_3", "fc7"] if atrous else ["conv4_3", "conv5_3", "fc7"]
-    trunk = feature_extractor(network, outputs)
+    backbone = feature_extractor(network, outputs)
     if normalize:
-        conv4_3, *others = trunk.outputs
+        conv4_3, *others = backbone.outputs
         scaled = L2Normalize(name="conv4_3_norm")(conv4_3)
-        trunk = keras.Model(image, [scaled, *others], name="vgg16")
+        backbone = keras.Model(image, [scaled, *others], name="vgg16")
     if weights not in (None, "imagenet"):
-        load_weights(trunk, weights)
-    return trunk
+        load_weights(backbone, weights)
+    return backbone
 
 
 def _conv(x, filters, kernel_size, name, dilation_rate=1):
@@ -81,9 +81,9 @@ def _conv(x, filters, kernel_size, name, dilation_rate=1):
 def _copy_imagenet(network: keras.Model) -> None:
     """Takes over Keras' ImageNet VGG16, its fc layers as convolutions.
 
-    Keras' network expects BGR pictures with the ImageNet mean subtracted: the paper's too.
+    Keras' network expects BGR images with the ImageNet mean subtracted: the paper's too.
     """
-    source = load_trunk(keras.applications.VGG16, "imagenet")
+    source = load_backbone(keras.applications.VGG16, "imagenet")
     for block, (_, count) in enumerate(BLOCKS, start=1):
         for index in range(1, count + 1):
             weights = source.get_layer(f"block{block}_conv{index}").get_weights()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 
 
-def load_trunk(build: Callable[..., keras.Model], weights: str | None) -> keras.Model:
+def load_backbone(build: Callable[..., keras.Model], weights: str | None) -> keras.Model:
     """Builds a `keras.applications` network with the weights that were asked for.
 
     Args:
@@ -30,8 +30,8 @@ def load_trunk(build: Callable[..., keras.Model], weights: str | None) -> keras.
     except Exception as error:  # Keras raises a bare Exception where a download fails.
         raise ValueError(
             f"ImageNet weights could not be fetched ({_one_line(error)}); pass the path of a "
-            "weights file instead of 'imagenet' (--set trunk_weights=FILE), or None for random "
-            "weights (--set trunk_weights=)."
+            "weights file instead of 'imagenet' (--set backbone_weights=FILE), or None for random "
+            "weights (--set backbone_weights=)."
         ) from error
 
 
@@ -39,7 +39,7 @@ def load_weights(network: keras.Model, path: str) -> None:
     """Loads weights into a network from a local file, offline.
 
     Args:
-        network: the trunk, with the layers that the file was saved from.
+        network: the backbone, with the layers that the file was saved from.
         path: a ``.weights.h5`` or ``.keras`` file.
 
     Raises:
@@ -49,7 +49,7 @@ def load_weights(network: keras.Model, path: str) -> None:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(
-            f"trunk weights {path!r} do not exist; pass the path of a .weights.h5 or .keras file."
+            f"backbone weights {path!r} do not exist; pass the path of a .weights.h5 or .keras file."
         )
     try:
         network.load_weights(path)

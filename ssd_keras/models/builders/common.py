@@ -8,7 +8,7 @@ and ResNet50 want nearly the same (123.68, 116.779, 103.939)."""
 
 
 UNIT_PREPROCESSOR = {"mean": (127.5, 127.5, 127.5), "scale": 1 / 127.5}
-"""Pictures in -1..1, as the MobileNets want them."""
+"""Images in -1..1, as the MobileNets want them."""
 
 
 IMAGENET_PREPROCESSOR = {

@@ -6,7 +6,7 @@ from ssd_keras.boxes.default_boxes import VARIANCES, DefaultBoxes
 from ssd_keras.models.backbones.mobilenet_v1 import CHANNELS, SOURCES, _style, mobilenet_v1
 from ssd_keras.models.blocks import SAME
 from ssd_keras.models.necks import ExtraLayer
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
 EXTRAS = tuple(
@@ -18,7 +18,7 @@ EXTRAS = tuple(
 PREPROCESSOR = {"mean": (127.5, 127.5, 127.5), "scale": 1 / 127.5}
 
 
-SETTINGS = DetectionSettings(0.01, 0.6, max_candidates=100, max_detections=100)
+SETTINGS = PostProcess(0.01, 0.6, max_candidates=100, max_detections=100)
 """The Object Detection API's, but for its score threshold of 1e-8, below which nothing is told
 apart."""
 
@@ -71,9 +71,9 @@ def ssd_mobilenet_v1(
     default_boxes: DefaultBoxes | None = None,
     batch_norm: bool = True,
     preprocessor: dict | None = None,
-    detection_settings: DetectionSettings | None = None,
-    score_activation: str = "sigmoid",
-    trunk_weights: str | None = None,
+    post_process: PostProcess | None = None,
+    activation: str = "sigmoid",
+    backbone_weights: str | None = None,
     name: str = "ssd_mobilenet_v1",
 ) -> SSD:
     """SSD on MobileNetV1 with the numbers of the Object Detection API (arXiv 1611.10012).
@@ -81,14 +81,14 @@ def ssd_mobilenet_v1(
     Args:
         image_size: height and width in pixels.
         class_names: names of the classes without background.
-        channels: of the trunk; see `mobilenet_v1`.
+        channels: of the backbone; see `mobilenet_v1`.
         extra_layers: `ExtraLayer`s. Default the Object Detection API's.
         default_boxes: `DefaultBoxes`. Default `object_detection_boxes`.
         batch_norm: False leaves batch normalisation out everywhere. Default True.
-        preprocessor: arguments of `Preprocessor`. Default: pictures in -1..1.
-        detection_settings: default IoU 0.6, score 0.01, 100 and 100.
-        score_activation: "sigmoid" (default) or "softmax".
-        trunk_weights: None or a path; see `mobilenet_v1`.
+        preprocessor: arguments of `Preprocessor`. Default: images in -1..1.
+        post_process: default IoU 0.6, score 0.01, 100 and 100.
+        activation: "sigmoid" (default) or "softmax".
+        backbone_weights: None or a path; see `mobilenet_v1`.
         name: name of the model.
 
     Returns:
@@ -97,19 +97,19 @@ def ssd_mobilenet_v1(
     Example:
 
     >>> model = ssd_mobilenet_v1((300, 300), ["cat"])
-    >>> model.feature_sizes[0], len(model.default_boxes)
+    >>> model.feature_sizes[0], len(model.default_box_array)
     ((19, 19), 1917)
     """
     counts = (3,) + (6,) * (len(SOURCES) + len(extra_layers) - 1)
     return SSD(
-        mobilenet_v1(image_size, channels, batch_norm, trunk_weights),
+        mobilenet_v1(image_size, channels, batch_norm, backbone_weights),
         default_boxes or object_detection_boxes(image_size, counts),
         class_names,
         image_size,
         extra_layers,
         style=_style(batch_norm),
         preprocessor=preprocessor or PREPROCESSOR,
-        detection_settings=detection_settings or SETTINGS,
-        score_activation=score_activation,
+        post_process=post_process or SETTINGS,
+        activation=activation,
         name=name,
     )

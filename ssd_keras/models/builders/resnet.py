@@ -11,7 +11,7 @@ from ssd_keras.models.builders.common import (
 )
 from ssd_keras.models.builders.vgg import SHRINK, SSD300_RATIOS
 from ssd_keras.models.necks import ExtraLayer
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
 RESNET18_EXTRAS = (
@@ -40,11 +40,11 @@ def ssd_resnet(
     depth: int = 50,
     aspect_ratios: Sequence[Sequence[float]] = SSD300_RATIOS,
     steps: Sequence[float] | None = None,
-    sources: Sequence[int] | None = None,
+    feature_maps: Sequence[int] | None = None,
     clip: str = "none",
     variant: str = "keras",
-    detection_settings: DetectionSettings | None = None,
-    trunk_weights: str | None = None,
+    post_process: PostProcess | None = None,
+    backbone_weights: str | None = None,
     name: str = "ssd_resnet",
 ) -> SSD:
     """SSD on ResNet18 or ResNet50, fourth stage at stride 1, fifth dropped.
@@ -56,11 +56,11 @@ def ssd_resnet(
         depth: 18 or 50. Default 50.
         aspect_ratios: for each map; default SSD300's.
         steps: cell distance of each map in pixels. Default image / map.
-        sources: which maps get heads, counted from 0. Default all.
+        feature_maps: which maps get heads, counted from 0. Default all.
         clip: "none", "size" or "corners"; see `default_boxes`. Default "none".
         variant: of ResNet50, "keras" (default) or "torchvision"; see `resnet50`.
-        detection_settings: default the paper's.
-        trunk_weights: None, "imagenet" (depth 50) or a path.
+        post_process: default the paper's.
+        backbone_weights: None, "imagenet" (depth 50) or a path.
         name: name of the model.
 
     Returns:
@@ -72,19 +72,19 @@ def ssd_resnet(
     if depth not in (18, 50):
         raise ValueError(f"depth={depth} is unknown; choose 18 or 50.")
     if depth == 18:
-        trunk = resnet.resnet18(image_size, trunk_weights)
+        backbone = resnet.resnet18(image_size, backbone_weights)
     else:
-        trunk = resnet.resnet50(image_size, trunk_weights, variant)
+        backbone = resnet.resnet50(image_size, backbone_weights, variant)
     like_torchvision = depth == 18 or variant == "torchvision"
     return SSD(
-        trunk,
+        backbone,
         _chosen_boxes(sizes, aspect_ratios, steps, clip),
         class_names,
         image_size,
         RESNET18_EXTRAS if depth == 18 else RESNET50_EXTRAS,
-        sources,
+        feature_maps,
         ConvStyle(batch_norm=True, epsilon=1e-5, momentum=0.9),
         IMAGENET_PREPROCESSOR if like_torchvision else CAFFE_PREPROCESSOR,
-        detection_settings,
+        post_process,
         name=name,
     )

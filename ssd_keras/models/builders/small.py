@@ -7,7 +7,7 @@ import keras
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.models.blocks import ConvStyle, conv
 from ssd_keras.models.necks import ExtraLayer
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
 STYLE = ConvStyle(batch_norm=True, initializer="he_normal", momentum=0.9)
@@ -23,7 +23,7 @@ def ssd_small(
     sizes: Sequence[float] | None = None,
     aspect_ratios: Sequence[Sequence[float]] = ((2.0,),) * 4,
     width: int = 24,
-    detection_settings: DetectionSettings | None = None,
+    post_process: PostProcess | None = None,
     name: str = "ssd_small",
 ) -> SSD:
     """SSD on six convolutions, with maps at strides 8, 16, 32 and 64.
@@ -36,7 +36,7 @@ def ssd_small(
         aspect_ratios: for each map. Default (2,) everywhere.
         width: channels of the first convolution; the others have 2, 4 and 8 times as many.
             Default 24.
-        detection_settings: default the paper's.
+        post_process: default the paper's.
         name: name of the model.
 
     Returns:
@@ -54,16 +54,16 @@ def ssd_small(
     fine = conv(x, 4 * width, 3, "conv3_2", STYLE, padding=1)
     x = conv(fine, 8 * width, 3, "conv4_1", STYLE, strides=2, padding=1)
     coarse = conv(x, 8 * width, 3, "conv4_2", STYLE, padding=1)
-    trunk = keras.Model(image, [fine, coarse], name="small")
+    backbone = keras.Model(image, [fine, coarse], name="small")
     sizes = sizes or [scale * min(image_size) for scale in SCALES]
     return SSD(
-        trunk,
+        backbone,
         DefaultBoxes(tuple(sizes), tuple(map(tuple, aspect_ratios))),
         class_names,
         image_size,
         EXTRAS,
         style=STYLE,
         preprocessor=PREPROCESSOR,
-        detection_settings=detection_settings,
+        post_process=post_process,
         name=name,
     )

@@ -7,7 +7,7 @@ from ssd_keras.models.backbones import mobilenet
 from ssd_keras.models.blocks import ConvStyle
 from ssd_keras.models.builders.common import UNIT_PREPROCESSOR, _chosen_boxes
 from ssd_keras.models.necks import ExtraLayer
-from ssd_keras.models.post_process import DetectionSettings
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
 SSDLITE_STYLE = ConvStyle(
@@ -33,7 +33,7 @@ SSDLITE_EXTRAS = (
 
 # torchvision's thresholds. To choose candidates class by class, as it does, would double a phone's
 # time for post-processing.
-SSDLITE_SETTINGS = DetectionSettings(
+SSDLITE_SETTINGS = PostProcess(
     score_threshold=0.001,
     iou_threshold=0.55,
     max_candidates=500,
@@ -46,14 +46,14 @@ def ssdlite_mobilenet_v2(
     image_size: tuple[int, int],
     class_names: Sequence[str],
     *,
-    source_layers: Sequence[str] = mobilenet.MOBILENET_V2_SOURCES,
+    feature_layers: Sequence[str] = mobilenet.MOBILENET_V2_FEATURE_LAYERS,
     extra_layers: Sequence[ExtraLayer | Sequence[int]] = SSDLITE_EXTRAS,
     alpha: float = 1.0,
     batch_norm: bool = True,
     sizes: Sequence[float] | None = None,
     aspect_ratios: Sequence[Sequence[float]] | None = None,
-    detection_settings: DetectionSettings | None = None,
-    trunk_weights: str | None = None,
+    post_process: PostProcess | None = None,
+    backbone_weights: str | None = None,
     name: str = "ssdlite_mobilenet_v2",
 ) -> SSD:
     """SSDLite on MobileNetV2 (Sandler et al. 2018, section 6.2).
@@ -61,27 +61,29 @@ def ssdlite_mobilenet_v2(
     Args:
         image_size: height and width in pixels.
         class_names: names of the classes without background.
-        source_layers: trunk layers that get heads, finest first; see `mobilenet_v2`.
+        feature_layers: backbone layers that get heads, finest first; see `mobilenet_v2`.
         extra_layers: `ExtraLayer`s, or their arguments as plain numbers.
-        alpha: width multiplier of the trunk. Default 1.
+        alpha: width multiplier of the backbone. Default 1.
         batch_norm: False leaves batch normalisation out everywhere. Default True.
         sizes: default box side of each map in pixels, and one more. Default: scales from 0.2
             to 0.95 of the shorter side, as torchvision's SSDLite.
         aspect_ratios: for each map. Default (2, 3) everywhere.
-        detection_settings: default score 0.001, IoU 0.55, 300 of 500 candidates of all classes.
-        trunk_weights: None, "imagenet" or a path.
+        post_process: default score 0.001, IoU 0.55, 300 of 500 candidates of all classes.
+        backbone_weights: None, "imagenet" or a path.
         name: name of the model.
 
     Returns:
         `SSD`.
     """
-    trunk = mobilenet.mobilenet_v2(image_size, source_layers, alpha, batch_norm, trunk_weights)
+    backbone = mobilenet.mobilenet_v2(
+        image_size, feature_layers, alpha, batch_norm, backbone_weights
+    )
     style = SSDLITE_STYLE
     if not batch_norm:
         style = ConvStyle(separable=True, activation="relu6", initializer="he_uniform")
     return _ssdlite(
-        trunk, image_size, class_names, extra_layers, style, sizes, aspect_ratios,
-        detection_settings, name,
+        backbone, image_size, class_names, extra_layers, style, sizes, aspect_ratios,
+        post_process, name,
     )  # fmt: skip
 
 
@@ -92,8 +94,8 @@ def ssdlite_mobilenet_v3_large(
     extra_layers: Sequence[ExtraLayer | Sequence[int]] = SSDLITE_EXTRAS,
     sizes: Sequence[float] | None = None,
     aspect_ratios: Sequence[Sequence[float]] | None = None,
-    detection_settings: DetectionSettings | None = None,
-    trunk_weights: str | None = None,
+    post_process: PostProcess | None = None,
+    backbone_weights: str | None = None,
     name: str = "ssdlite_mobilenet_v3_large",
 ) -> SSD:
     """SSDLite on MobileNetV3-Large with torchvision's shape (Howard et al. 2019, section 6.3).
@@ -105,37 +107,37 @@ def ssdlite_mobilenet_v3_large(
         sizes: default box side of each map in pixels, and one more. Default: scales from 0.2
             to 0.95 of the shorter side.
         aspect_ratios: for each map. Default (2, 3) everywhere.
-        detection_settings: default score 0.001, IoU 0.55, 300 of 500 candidates of all classes.
-        trunk_weights: None or a path; see `mobilenet_v3_large`.
+        post_process: default score 0.001, IoU 0.55, 300 of 500 candidates of all classes.
+        backbone_weights: None or a path; see `mobilenet_v3_large`.
         name: name of the model.
 
     Returns:
         `SSD`.
     """
-    trunk = mobilenet.mobilenet_v3_large(image_size, trunk_weights)
+    backbone = mobilenet.mobilenet_v3_large(image_size, backbone_weights)
     return _ssdlite(
-        trunk, image_size, class_names, extra_layers, SSDLITE_STYLE, sizes, aspect_ratios,
-        detection_settings, name,
+        backbone, image_size, class_names, extra_layers, SSDLITE_STYLE, sizes, aspect_ratios,
+        post_process, name,
     )  # fmt: skip
 
 
 def _ssdlite(
-    trunk, image_size, class_names, extra_layers, style, sizes, aspect_ratios, settings, name
+    backbone, image_size, class_names, extra_layers, style, sizes, aspect_ratios, post_process, name
 ):
     extras = [x if isinstance(x, ExtraLayer) else ExtraLayer(*x) for x in extra_layers]
-    num_maps = len(trunk.outputs) + len(extras)
+    num_feature_maps = len(backbone.outputs) + len(extras)
     if sizes is None:
-        spread = DefaultBoxes.from_scales(image_size, num_maps, smallest=0.2, largest=0.95)
-        # torchvision lets the last between-size end at the whole picture.
+        spread = DefaultBoxes.from_scales(image_size, num_feature_maps, smallest=0.2, largest=0.95)
+        # torchvision lets the last between-size end at the whole image.
         sizes = (*spread.sizes[:-1], float(min(image_size)))
     return SSD(
-        trunk,
-        _chosen_boxes(sizes, aspect_ratios or ((2.0, 3.0),) * num_maps, None, "size"),
+        backbone,
+        _chosen_boxes(sizes, aspect_ratios or ((2.0, 3.0),) * num_feature_maps, None, "size"),
         class_names,
         image_size,
         extras,
         style=style,
         preprocessor=UNIT_PREPROCESSOR,
-        detection_settings=settings or SSDLITE_SETTINGS,
+        post_process=post_process or SSDLITE_SETTINGS,
         name=name,
     )

@@ -1,4 +1,4 @@
-"""Generated photographs: encoded pictures of 640 x 480 with boxes, as large as real ones."""
+"""Generated photographs: encoded images of 640 x 480 with boxes, as large as real ones."""
 
 import functools
 import io
@@ -33,7 +33,7 @@ def generated_jpegs(count, detail="detailed", seed=0):
 
 
 def generated_boxes(count, num_boxes, seed=0):
-    """For each picture boxes [n, 4], relative yxyx, sides of 0.04 to 0.5, and labels [n]."""
+    """For each image boxes [n, 4], relative yxyx, sides of 0.04 to 0.5, and labels [n]."""
     generator = np.random.default_rng(seed)
     sizes = np.exp(generator.uniform(np.log(0.04), np.log(0.5), (count, num_boxes, 2)))
     corners = generator.uniform(0, 1 - sizes)
