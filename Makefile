@@ -36,7 +36,7 @@ bench: .venv-bench/.installed  ## time everything beside other projects: one tab
 	@.venv-bench/bin/python benchmarks/suite.py --results runs/benchmarks
 
 fuzz: .venv/.installed  ## feed the readers damaged and hostile files; ARGS="--seed 7 --count 5000"
-	@PYTHONPATH=tests .venv/bin/python -m fuzz $(ARGS)
+	@PYTHONPATH=tests:tests/helpers .venv/bin/python -m fuzz $(ARGS)
 
 clean:  ## remove environments, builds and caches; runs/ stays
 	rm -rf .venv .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

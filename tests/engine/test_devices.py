@@ -26,7 +26,7 @@ from ssd_keras.data.pipeline import training_dataset
 from ssd_keras.engine.distributed.devices import Devices, check_batch
 from ssd_keras.engine.train import build_model, train
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Adaptive optimizers turn the sign of a gradient near zero into a whole step: no such here.
 SGD_TEXT = RECIPE_TEXT.replace('"adamw"', '"caffe_sgd"').replace("epochs=5", "epochs=2")
 
@@ -37,7 +37,7 @@ def environment(backend, devices=1):
         "KERAS_BACKEND": backend,
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "helpers")]),
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from ssd_keras.engine.distributed.process_group import gather, host_and_port
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CARD = {"recipe": "3f2a"}
 
 

@@ -17,7 +17,7 @@ from ssd_keras.models.builders.paper_sizes import (
     VOC512_SIZES,
 )
 
-GOLD = Path(__file__).parent / "gold"
+GOLD = Path(__file__).parents[1] / "gold"
 
 SIDES_300 = (38, 19, 10, 5, 3, 1)
 SIDES_512 = (64, 32, 16, 8, 4, 2, 1)

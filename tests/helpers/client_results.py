@@ -14,7 +14,7 @@ from ssd_keras.exporters.saved_model import write_saved_model
 from ssd_keras.exporters.tflite import tflite_model
 from ssd_keras.models.post_process import PostProcess
 
-EXPORT = Path(__file__).parents[1] / "export"
+EXPORT = Path(__file__).parents[2] / "export"
 CLASS_NAMES = ("circle", "square", "Fünfeck")
 IMAGE_SIZE = (64, 96)
 # Fewer detections than places. Clipped: MediaPipe moves boxes that reach over the border.

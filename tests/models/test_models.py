@@ -21,7 +21,7 @@ from ssd_keras.optimizers.warm_up import WarmUp
 
 pytestmark = pytest.mark.backends
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 64, 96
 OUTPUTS = ("box_deltas", "class_logits")
 

@@ -214,7 +214,7 @@ def test_the_jax_backend_exports_too(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        cwd=os.path.dirname(os.path.dirname(__file__)),
+        cwd=os.path.dirname(os.path.dirname(os.path.dirname(__file__))),
     )
     assert process.returncode == 0, process.stderr[-600:]
     assert "agree with Keras" in process.stdout

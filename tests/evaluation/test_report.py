@@ -202,7 +202,7 @@ sys.exit(str({"tensorflow", "keras", "jax"} & sys.modules.keys()))
     command = f"import sys; sys.path.append({str(tmp_path)!r})\n{source}"
     done = subprocess.run(
         [sys.executable, "-c", command],
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
     )

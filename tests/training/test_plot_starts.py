@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-TRAINING = Path(__file__).parent.parent / "training"
+TRAINING = Path(__file__).parents[2] / "training"
 # Epoch, minutes, AP, AP50. A long training is behind a short one until it overtakes it.
 SHORT, LONG = [[1, 5.0, 0.2, 0.6], [2, 10.8, 0.4, 0.5]], [[1, 9.0, 0.1, 0.7], [4, 39.0, 0.5, 0.8]]
 OTHER = [[3, 11.1, 0.9, 0.9], [2, 8.0, 0.3, 0.4]]

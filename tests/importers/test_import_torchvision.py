@@ -19,7 +19,7 @@ from ssd_keras.importers.torchvision import torchvision_resnet, torchvision_ssd
 from ssd_keras.models import ssd_resnet
 from ssd_keras.models.backbones.resnet import resnet50
 
-GOLD = Path(__file__).parent / "gold"
+GOLD = Path(__file__).parents[1] / "gold"
 SIZES = (21, 45, 99, 153, 207, 261, 315)
 
 

@@ -12,7 +12,7 @@ from ssd_keras.assigners.max_iou import TargetEncoder, match_boxes, match_pairs
 from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.boxes.iou_index import all_pairs
 
-GOLD = Path(__file__).parent / "gold"
+GOLD = Path(__file__).parents[1] / "gold"
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
 
 SSD300_VOC = {**scene.SSD300, "sizes": (30, 60, 111, 162, 213, 264, 315), "clip": "none"}

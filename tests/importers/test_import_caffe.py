@@ -21,7 +21,7 @@ from ssd_keras.importers.caffe import caffe_ssd, import_caffe, import_caffe_back
 from ssd_keras.importers.caffe_file import PriorBox
 from ssd_keras.importers.import_file import import_file
 
-GOLD = Path(__file__).parent / "gold"
+GOLD = Path(__file__).parents[1] / "gold"
 SIDES = [1, 0, 3, 2]  # xyxy to yxyx, (x, y, w, h) to (y, x, h, w)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ssd_keras.engine.recipes import TrainRecipe, load_recipe, override
 
-RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
+RECIPES = Path(__file__).resolve().parents[2] / "training" / "recipes"
 RECIPE = TrainRecipe(preset="ssd300_vgg16_voc", steps=100)
 
 

@@ -13,7 +13,7 @@ from gold import scene
 from ssd_keras.models.detections_layer import Detections
 from ssd_keras.models.post_process import PostProcess, detections_from_outputs
 
-GOLD = Path(__file__).parent / "gold"
+GOLD = Path(__file__).parents[1] / "gold"
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
 
 

@@ -409,7 +409,7 @@ sys.exit(str(new & {"tensorflow", "keras", "pycocotools", "matplotlib"}) if new 
 """
     result = subprocess.run(
         [sys.executable, "-c", source],
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
         check=False,

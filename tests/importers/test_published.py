@@ -157,7 +157,7 @@ def test_imagenet_of_resnet_is_torchvisions(tmp_path, monkeypatch):
         "torch", reason="NOT TESTED: reading .pth files needs PyTorch: pip install torch"
     )
     monkeypatch.setenv("SSD_KERAS_CACHE", str(tmp_path / "cache"))
-    with np.load(Path(__file__).parent / "gold/import_resnet18.npz") as gold:
+    with np.load(Path(__file__).parents[1] / "gold/import_resnet18.npz") as gold:
         arrays = torch_weights.random_state(json.loads(str(gold["shapes"])))
     content = io.BytesIO()
     torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, content)

@@ -19,7 +19,7 @@ from ssd_keras.engine.evaluate import evaluate
 from ssd_keras.exporters.saved_model import write_saved_model
 from ssd_keras.exporters.tflite import tflite_model
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COMMAND = ROOT / "export" / "benchmark.py"
 NUM_IMAGES = 6
 

@@ -322,7 +322,7 @@ print(early, "matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)
 """
     result = subprocess.run(
         [sys.executable, "-c", source, str(tmp_path / "a.png")],
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
         check=True,

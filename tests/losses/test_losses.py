@@ -17,7 +17,7 @@ from ssd_keras.losses.mining import mine_hard_negatives
 
 pytestmark = pytest.mark.backends
 
-GOLD = Path(__file__).parent / "gold"
+GOLD = Path(__file__).parents[1] / "gold"
 LOG2 = math.log(2)
 
 
