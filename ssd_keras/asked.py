@@ -16,17 +16,7 @@ MOST_PROBLEMS = 5
 
 
 def asked_recipe(parsed: argparse.Namespace) -> "TrainRecipe":
-    """The recipe of a command's --recipe, --preset and --set.
-
-    Args:
-        parsed: the command's words.
-
-    Returns:
-        the recipe.
-
-    Raises:
-        ValueError: when neither is given, or a word does not fit.
-    """
+    """The recipe of a command's --recipe, --preset and --set."""
     from ssd_keras.engine.recipes import TrainRecipe, load_recipe, override
 
     if not (parsed.recipe or parsed.preset):
@@ -51,18 +41,7 @@ def asked_data(
     check_images: bool = True,
     part: str = "train",
 ) -> "DetectionData":
-    """Loads data with the terminal's progress bar, and prints what is wrong with them.
-
-    Args:
-        specs: sources, such as ``voc:ROOT@train``.
-        bad_data: "drop" or "refuse".
-        class_names: names of the classes without background. Default: the data's.
-        check_images: look at both ends of every image file. Default True.
-        part: of a data file, "train" (default) or "validation".
-
-    Returns:
-        the data.
-    """
+    """Loads data with the terminal's progress bar, and prints what is wrong with them."""
     from ssd_keras.data.sources import load_data
 
     data = load_data(
@@ -78,11 +57,7 @@ def asked_data(
 
 
 def print_problems(lines: Sequence[str]) -> None:
-    """Prints the first few problems, and how many more there are.
-
-    Args:
-        lines: a sentence each.
-    """
+    """Prints the first few problems, and how many more there are."""
     for line in lines[:MOST_PROBLEMS]:
         print(f"note: {line}", file=sys.stderr)
     if len(lines) > MOST_PROBLEMS:
@@ -90,11 +65,7 @@ def print_problems(lines: Sequence[str]) -> None:
 
 
 def is_terminal() -> bool:
-    """Whether somebody looks on who wants progress bars.
-
-    Returns:
-        True in a terminal, or where SSD_KERAS_PROGRESS is set.
-    """
+    """Whether somebody looks on who wants progress bars."""
     return sys.stderr.isatty() or bool(os.environ.get("SSD_KERAS_PROGRESS"))
 
 

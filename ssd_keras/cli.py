@@ -23,14 +23,7 @@ DETECTOR_HELP = f"{MODEL_HELP}, or what `ssd-keras export` wrote"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs `ssd-keras`.
-
-    Args:
-        arguments: words after the program's name. Default: those of the process.
-
-    Returns:
-        exit status: 0, or 2 with one line that says what is wrong.
-    """
+    """Runs `ssd-keras`."""
     parsed = build_parser().parse_args(arguments)
     try:
         parsed.run(parsed)
@@ -46,11 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands.
-
-    Returns:
-        `argparse.ArgumentParser` whose result has `run`, the function to call.
-    """
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="ssd-keras", description="SSD object detection in Keras 3."
     )

@@ -144,19 +144,7 @@ PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _LIST}
 
 
 def is_trained(name: str) -> bool:
-    """Whether a model comes with its weights, so that `TRAINED_OPTIONS` are all its options.
-
-    Args:
-        name: a preset's name, or the path of a trained model.
-
-    Returns:
-        False for presets that start from a backbone or from random weights.
-
-    Example:
-
-    >>> is_trained("ssd300_vgg16_voc"), is_trained("runs/cells/model.keras")
-    (False, True)
-    """
+    """Whether a model comes with its weights, so that `TRAINED_OPTIONS` are all its options."""
     return name not in PRESETS or PRESETS[name].weights is not None
 
 

@@ -19,16 +19,6 @@ def match_pairs(
     First each ground truth gets a default box of its own, whatever their overlap: greedy over all
     pairs, best first. Then every other default box takes its best ground truth where the overlap
     reaches the threshold. Ties go to the lower ground truth, then to the lower default box.
-
-    Args:
-        pairs: that overlap; those that are left out count as 0.
-        num_truths: number n of ground truths.
-        num_default_boxes: number N of default boxes.
-        threshold: smallest overlap of the second step, 0..1. Default 0.5.
-
-    Returns:
-        int64 [N], the ground truth of each default box, -1 where it has none; and int64 [n], the
-        default box that each ground truth owns, -1 where none is left that overlaps it.
     """
     # One whole number that sorts by overlap, then by place; the bits of floats above 0 sort alike.
     bits = tf.cast(tf.bitcast(pairs.overlap, tf.int32), tf.int64)
@@ -77,19 +67,7 @@ def match_near(
     image: tf.Tensor | None = None,
     num_images: int | tf.Tensor = 1,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`match_pairs` of all pairs, with a look at the near ones alone; of many images at once.
-
-    Args:
-        index: of the default boxes.
-        boxes: relative yxyx float32 [n, 4]; those of no area match nothing.
-        threshold: smallest overlap of the second step, 0..1. Default 0.5.
-        image: the image that each ground truth is in, int64 [n]. Default: all in one.
-        num_images: number of images. Default 1.
-
-    Returns:
-        as of `match_pairs`. Each image has its own default boxes: those of the first, those of
-        the second, and so on.
-    """
+    """`match_pairs` of all pairs, with a look at the near ones alone; of many images at once."""
     num_truths, num_default_boxes = tf.shape(boxes)[0], len(index.default_boxes)
 
     def match(is_short, is_whole, *_):
@@ -112,22 +90,7 @@ def match_near(
 
 
 def match_boxes(iou: Array, threshold: float = 0.5) -> tuple[tf.Tensor, tf.Tensor]:
-    """`match_pairs` of a full matrix.
-
-    Args:
-        iou: float32 [n, N], ground truths by default boxes.
-        threshold: smallest overlap of the second step, 0..1. Default 0.5.
-
-    Returns:
-        matched index int64 [N], the ground truth of each default box (0 where it has none), and
-        is positive bool [N], true where it has one.
-
-    Example:
-
-    >>> index, positive = match_boxes(tf.constant([[.6, .2, .1], [.7, .3, .0]]))
-    >>> index.numpy(), positive.numpy()
-    (array([1, 0, 0]), array([ True,  True, False]))
-    """
+    """`match_pairs` of a full matrix."""
     iou = tf.convert_to_tensor(iou)
     num_truths, num_default_boxes = tf.unstack(tf.shape(iou))
     owner, _ = match_pairs(all_pairs(iou), num_truths, num_default_boxes, threshold)

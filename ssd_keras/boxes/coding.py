@@ -15,21 +15,6 @@ def encode_boxes(
 
     ``decode_boxes`` inverts it for boxes with an area. The variances are the reciprocals of
     torchvision's ``weights`` (10, 10, 5, 5).
-
-    Args:
-        boxes: relative yxyx float32 [N, 4], one for each default box. Sizes must be above 0.
-        default_boxes: relative yxyx float32 [N, 4].
-        variances: four divisors for centre y, centre x, height, width.
-
-    Returns:
-        box deltas float32 [N, 4]: centre y, centre x (in default box sizes), log height,
-        log width, each divided by its variance.
-
-    Example:
-
-    >>> box = np.array([[.1, .1, .5, .5]], "float32")
-    >>> float(tf.reduce_sum(tf.abs(encode_boxes(box, box))))
-    0.0
     """
     box, default = split_coordinates(boxes), split_coordinates(default_boxes)
     return tf.stack(
@@ -46,21 +31,7 @@ def encode_boxes(
 def decode_boxes(
     box_deltas: Array, default_boxes: Array, variances: Sequence[float] = VARIANCES
 ) -> tf.Tensor:
-    """Turns box deltas back into boxes; the inverse of `encode_boxes`.
-
-    Args:
-        box_deltas: float32 [..., N, 4] as `encode_boxes` gives them.
-        default_boxes: relative yxyx float32 [N, 4].
-        variances: four factors for centre y, centre x, height, width.
-
-    Returns:
-        relative yxyx boxes float32 [..., N, 4]; they may reach outside 0..1.
-
-    Example:
-
-    >>> decode_boxes(tf.zeros([1, 4]), np.array([[.1, .2, .5, .6]], "float32")).numpy().round(3)
-    array([[0.1, 0.2, 0.5, 0.6]], dtype=float32)
-    """
+    """Turns box deltas back into boxes; the inverse of `encode_boxes`."""
     delta_y, delta_x, delta_height, delta_width = tf.unstack(box_deltas, axis=-1)
     default = split_coordinates(default_boxes)
     center_y = delta_y * (variances[0] * default.height) + default.center_y

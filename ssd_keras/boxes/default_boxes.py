@@ -28,32 +28,6 @@ def default_boxes(
     Within a cell: aspect ratio 1 at this map's size, aspect ratio 1 at the geometric mean of
     this and the next map's size, then each aspect ratio followed by its reciprocal. Cells run
     row by row, maps from the finest to the coarsest.
-
-    Args:
-        image_size: height and width of the model's input in pixels.
-        feature_sizes: height and width of each feature map in cells.
-        sizes: side of the square default box of each map in input pixels, and one more for the
-            map that would follow: one entry more than `feature_sizes`.
-        aspect_ratios: for each map the width-to-height ratios above 1; reciprocals are added.
-        steps: distance of neighbouring cells in input pixels for each map. Default: the image
-            size divided by the feature size. The paper's implementation gives 8, 16, 32, ...
-        offset: position of a box centre within its cell, 0..1. Default 0.5, the middle.
-        clip: "none" (default, as the paper's implementation), "size" (no box wider or higher
-            than the image, as torchvision) or "corners" (cut at the image's border).
-        first_square: side in input pixels of the first map's only square box, which then takes
-            the place of its two, as in the TF Object Detection API
-            (``reduce_boxes_in_lowest_layer``). Default None: two squares as on all maps.
-
-    Returns:
-        relative yxyx boxes float32 [N, 4].
-
-    Raises:
-        ValueError: when lengths disagree, or `clip` is not one of the three.
-
-    Example:
-
-    >>> default_boxes((300, 300), [(1, 1)], [264, 315], [(2,)])[0].round(2)
-    array([0.06, 0.06, 0.94, 0.94], dtype=float32)
     """
     if clip not in CLIP_MODES:
         raise ValueError(f"clip={clip!r} is unknown; choose one of {', '.join(CLIP_MODES)}.")
@@ -88,22 +62,7 @@ def cell_centers(
     steps: Sequence[float] | None = None,
     offset: float = 0.5,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Where the cells of each feature map have their default boxes' centres.
-
-    Args:
-        image_size: height and width of the model's input in pixels.
-        feature_sizes: height and width of each feature map in cells.
-        steps: distance of neighbouring cells in input pixels; see `default_boxes`.
-        offset: position of a centre within its cell, 0..1. Default 0.5.
-
-    Returns:
-        for each map the relative y of its rows and the relative x of its columns.
-
-    Example:
-
-    >>> cell_centers((100, 200), [(2, 1)])
-    [(array([0.25, 0.75]), array([0.5]))]
-    """
+    """Where the cells of each feature map have their default boxes' centres."""
     height, width = image_size
     centers = []
     for index, (rows, columns) in enumerate(feature_sizes):

@@ -37,14 +37,7 @@ class Coordinates(NamedTuple):
 
 
 def split_coordinates(boxes: Array) -> Coordinates:
-    """Splits ``[N, 4]`` boxes into four rows.
-
-    Args:
-        boxes: relative yxyx boxes, array or tensor [N, 4].
-
-    Returns:
-        `Coordinates`, each [N].
-    """
+    """Splits ``[N, 4]`` boxes into four rows."""
     if isinstance(boxes, np.ndarray):
         return Coordinates(*np.ascontiguousarray(boxes.T))
     return Coordinates(*tf.unstack(boxes, axis=-1))

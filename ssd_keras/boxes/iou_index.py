@@ -17,28 +17,15 @@ MARGIN = 1e-5  # the bounds are rounded by 1e-6
 
 
 class Pairs(NamedTuple):
-    """Ground truths and default boxes that overlap; of each, the lower index comes first.
+    """Ground truths and default boxes that overlap; of each, the lower index comes first."""
 
-    Args:
-        truth: int64 [M], index of the ground truth.
-        default_box: int64 [M], index of the default box.
-        overlap: float32 [M], their intersection over union, above `SMALLEST_IOU`.
-    """
-
-    truth: tf.Tensor
-    default_box: tf.Tensor
-    overlap: tf.Tensor
+    truth: tf.Tensor  # int64 [M], index of the ground truth
+    default_box: tf.Tensor  # int64 [M], index of the default box
+    overlap: tf.Tensor  # float32 [M], their intersection over union, above `SMALLEST_IOU`
 
 
 def all_pairs(iou: Array) -> Pairs:
-    """The pairs of a full matrix.
-
-    Args:
-        iou: float32 [n, N], ground truths by default boxes.
-
-    Returns:
-        all that overlap by more than `SMALLEST_IOU`.
-    """
+    """The pairs of a full matrix."""
     place = tf.where(iou > SMALLEST_IOU)
     return Pairs(place[:, 0], place[:, 1], tf.gather_nd(iou, place))
 
@@ -52,16 +39,6 @@ class IoUIndex:
     denominator is the area of the rectangle around both boxes. So the intervals alone say which
     pairs are worth an exact look, and how well each ground truth can do at least. Default boxes
     that share no intervals take as long as the full matrix.
-
-    Args:
-        default_boxes: relative yxyx float32 [N, 4].
-
-    Example:
-
-    >>> index = IoUIndex(np.array([[0, 0, .5, .5], [0, .5, .5, 1]], "float32"))
-    >>> pairs, is_complete = index.pairs(tf.constant([[0., 0., .5, .6]]), threshold=0.7)
-    >>> pairs.default_box.numpy(), pairs.overlap.numpy().round(2), is_complete.numpy()
-    (array([0]), array([0.83], dtype=float32), array([False]))
     """
 
     def __init__(self, default_boxes: np.ndarray) -> None:
@@ -86,18 +63,7 @@ class IoUIndex:
     def pairs(
         self, boxes: tf.Tensor, threshold: float, is_whole: tf.Tensor | bool = False
     ) -> tuple[Pairs, tf.Tensor]:
-        """The pairs that matter.
-
-        Args:
-            boxes: relative yxyx float32 [n, 4]; those of no area overlap nothing.
-            threshold: 0..1.
-            is_whole: whether all that a ground truth overlaps is wanted, bool [n]. Default False.
-
-        Returns:
-            all pairs that overlap by `threshold` or more, and for each ground truth more of its
-            best, down to three quarters of that; and whether these are all that it overlaps,
-            bool [n].
-        """
+        """The pairs that matter."""
         edge = split_coordinates(boxes)
         vertical = _interval_iou(edge.ymin, edge.ymax, self._rows)
         horizontal = _interval_iou(edge.xmin, edge.xmax, self._columns)

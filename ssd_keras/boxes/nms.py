@@ -6,15 +6,7 @@ from keras import ops
 
 
 def overlaps(boxes: Any, iou_threshold: float) -> Any:
-    """Which boxes of a list overlap by more than the threshold.
-
-    Args:
-        boxes: yxyx float32 [..., k, 4].
-        iou_threshold: 0..1.
-
-    Returns:
-        bool [..., k, k].
-    """
+    """Which boxes of a list overlap by more than the threshold."""
     ymin, xmin, ymax, xmax = (boxes[..., edge] for edge in range(4))
 
     def common(low, high):
@@ -36,19 +28,6 @@ def greedy(clash: Any, is_candidate: Any) -> Any:
     at once and again, until nothing changes. The first box of a list is right after one round,
     and each round makes at least the next one right for good, so it ends at the only answer;
     after a handful of rounds in practice, as many as boxes suppress each other in a chain.
-
-    Args:
-        clash: bool [..., k, k], symmetric.
-        is_candidate: bool [..., k].
-
-    Returns:
-        bool [..., k].
-
-    Example:
-
-    >>> clash = ops.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], "bool")
-    >>> [bool(x) for x in greedy(clash, ops.array([True, True, True]))]  # 1 cannot suppress 2
-    [True, False, True]
     """
     place = ops.arange(is_candidate.shape[-1])
     is_better = ops.expand_dims(place, -1) > ops.expand_dims(place, -2)

@@ -15,19 +15,7 @@ def num_replicas() -> int:
 
 
 def sum_over_replicas(values: Any) -> Any:
-    """The sum over the replicas of each tensor.
-
-    Args:
-        values: a tensor, or a list of them.
-
-    Returns:
-        the same; the values themselves where there is one replica.
-
-    Example:
-
-    >>> float(sum_over_replicas(keras.ops.array(3.0)))
-    3.0
-    """
+    """The sum over the replicas of each tensor."""
     return values if num_replicas() == 1 else _replica().all_reduce("sum", values)
 
 

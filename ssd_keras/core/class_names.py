@@ -57,19 +57,7 @@ ALIASES = (
 
 
 def labels_by_name(class_names: Sequence[str]) -> dict[str, int]:
-    """The label of every name that a data set may have for these classes.
-
-    Args:
-        class_names: names in label order.
-
-    Returns:
-        label by name and by alias; a name of `class_names` itself is nobody's alias.
-
-    Example:
-
-    >>> labels_by_name(["tv", "cat"])
-    {'tv': 0, 'cat': 1, 'tvmonitor': 0}
-    """
+    """The label of every name that a data set may have for these classes."""
     labels = {name: label for label, name in enumerate(class_names)}
     for names in ALIASES:
         for known in labels.keys() & set(names):
@@ -79,19 +67,7 @@ def labels_by_name(class_names: Sequence[str]) -> dict[str, int]:
 
 
 def united_names(names_of_sources: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """The classes of several data sets together.
-
-    Args:
-        names_of_sources: names in label order, one sequence a data set; at least one.
-
-    Returns:
-        the first one's names, then what others add; a name whose alias is there adds nothing.
-
-    Example:
-
-    >>> united_names([["tvmonitor", "cat"], ["dog", "tv"]])
-    ('tvmonitor', 'cat', 'dog')
-    """
+    """The classes of several data sets together."""
     first, *others = names_of_sources
     names = list(dict.fromkeys(first))
     for own in others:

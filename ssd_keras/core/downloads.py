@@ -17,12 +17,7 @@ RANGE_NOT_SATISFIABLE = 416
 
 
 def cache_directory() -> str:
-    """Where fetched files are kept.
-
-    Returns:
-        the directory in the environment variable SSD_KERAS_CACHE, by default
-        ``~/.cache/ssd_keras``.
-    """
+    """Where fetched files are kept."""
     return os.path.expanduser(os.environ.get(CACHE_VARIABLE) or "~/.cache/ssd_keras")
 
 
@@ -31,21 +26,6 @@ def fetch(address: str, sha256: str, *, progress: bool | None = None) -> str:
 
     A transfer that broke off goes on where it ended. With the file in the cache nothing is asked
     of the net.
-
-    Args:
-        address: http or https address; its last part is the file's name in the cache.
-        sha256: checksum in 64 hexadecimal digits.
-        progress: show a progress bar. Default: on a terminal.
-
-    Returns:
-        path of the file, whose checksum is right.
-
-    Raises:
-        ValueError: when it cannot be fetched, or what came is a web page or another file.
-
-    Example:
-
-        path = fetch("https://example.com/model.pth", "9f86d081884c7d65...")
     """
     # Named by the checksum too: two addresses may end in the same name.
     name = re.sub(r"[^\w.-]", "_", address.rpartition("/")[2])

@@ -25,17 +25,7 @@ CURRENT_DIRECTORY = -100
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Gives a path to write to; the file moves to its place when the block ends well.
-
-    Args:
-        path: where the file belongs; its directory exists.
-
-    Yields:
-        path of a file beside it, with the same extension.
-
-    Raises:
-        ValueError: when the disk is full, or does not allow it. What was at `path` is as it was.
-    """
+    """Gives a path to write to; the file moves to its place when the block ends well."""
     directory, name = os.path.split(path)
     beside = os.path.join(directory, f"{WRITING}{name}")
     try:
@@ -51,44 +41,20 @@ def replacing(path: str) -> Iterator[str]:
 
 
 def cannot_write(path: str, error: OSError) -> str:
-    """One line for a refusal of the disk.
-
-    Args:
-        path: what was to be written.
-        error: what the system said.
-
-    Returns:
-        the line.
-    """
+    """One line for a refusal of the disk."""
     reason = error.strerror or " ".join(str(error).split())
     return f"{path!r} cannot be written ({reason}); make room there, or choose another place."
 
 
 def lies_within(path: str, folder: str) -> bool:
-    """Whether a path lies in a folder once the symbolic links of both are followed.
-
-    Args:
-        path: a file, which need not exist.
-        folder: a directory.
-
-    Returns:
-        true or false.
-    """
+    """Whether a path lies in a folder once the symbolic links of both are followed."""
     place, whole = (os.path.join(os.path.realpath(each), "") for each in (path, folder))
     return place.startswith(whole)
 
 
 @contextlib.contextmanager
 def replacing_directory(path: str) -> Iterator[str]:
-    """Gives a directory to write to; it moves to its place when the block ends well.
-
-    Args:
-        path: where the directory belongs; its parent exists. What is there is replaced; behind a
-            symbolic link, what it points to.
-
-    Yields:
-        path of a directory beside it, which does not exist yet.
-    """
+    """Gives a directory to write to; it moves to its place when the block ends well."""
     path = os.path.realpath(path)
     parent, name = os.path.split(path)
     beside = os.path.join(parent, f"{WRITING}{name}")

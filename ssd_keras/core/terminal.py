@@ -9,11 +9,7 @@ from types import ModuleType
 
 @contextlib.contextmanager
 def silence_stderr() -> Iterator[None]:
-    """Sends the process' standard error nowhere; exceptions are raised as ever.
-
-    Yields:
-        nothing.
-    """
+    """Sends the process' standard error nowhere; exceptions are raised as ever."""
     sys.stderr.flush()
     saved = os.dup(2)
     try:
@@ -26,11 +22,7 @@ def silence_stderr() -> Iterator[None]:
 
 
 def import_tensorflow() -> ModuleType:
-    """Imports TensorFlow without its greeting, which no log level silences.
-
-    Returns:
-        the module.
-    """
+    """Imports TensorFlow without its greeting, which no log level silences."""
     with silence_stderr():
         import tensorflow
     return tensorflow

@@ -11,35 +11,12 @@ LONGEST_LINE = 500
 
 
 def is_plain_text(text: str) -> bool:
-    """Whether a text can be a name: files and terminals have one a line.
-
-    Args:
-        text: any.
-
-    Returns:
-        false for an empty text, and for one with control characters or broken ones.
-
-    Example:
-        >>> is_plain_text("traffic light"), is_plain_text("traffic\\nlight")
-        (True, False)
-    """
+    """Whether a text can be a name: files and terminals have one a line."""
     return bool(text) and not any(unicodedata.category(c) in UNUSABLE_CHARACTERS for c in text)
 
 
 def one_line(text: str, longest: int = LONGEST_LINE) -> str:
-    """A text that may hold anything as a line that a terminal can show.
-
-    Args:
-        text: any.
-        longest: characters that are kept; of a longer text the middle is left out.
-
-    Returns:
-        the text, with escapes for what cannot be printed.
-
-    Example:
-        >>> one_line("two\\nlines")
-        'two\\\\nlines'
-    """
+    """A text that may hold anything as a line that a terminal can show."""
     if len(text) > longest:
         text = f"{text[: longest // 2]} ... {text[-longest // 3 :]}"
     if text.isprintable():

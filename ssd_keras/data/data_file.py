@@ -29,38 +29,13 @@ class DataFile(NamedTuple):
 
 
 def is_data_file(spec: str) -> bool:
-    """Whether words for data name a data file, such as "data.toml" or "data.toml@validation".
-
-    Args:
-        spec: words for data.
-
-    Returns:
-        True for a data file.
-
-    Example:
-
-    >>> is_data_file("cells/data.toml@train"), is_data_file("voc:cells@train")
-    (True, False)
-    """
+    """Whether words for data name a data file, such as "data.toml" or "data.toml@validation"."""
     path, at, part = spec.rpartition("@")
     return spec.endswith(ENDING) or (at == "@" and path.endswith(ENDING))
 
 
 def read_data_file(path: str, resolve: Callable[[str, str], str]) -> DataFile:
-    """Reads a data file.
-
-    Args:
-        path: the TOML file, with `train`, and perhaps `validation`, `classes` and `format`.
-        resolve: takes words for a data set and the file's folder, and gives words whose paths
-            start there.
-
-    Returns:
-        `DataFile`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no TOML, or a value is missing, unknown or of another kind.
-    """
+    """Reads a data file."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no data file {path}; expected TOML there")
     try:

@@ -30,19 +30,7 @@ class ImageHeader:
 
 
 def read_image_header(image: ImageSource) -> ImageHeader:
-    """Looks at the two ends of an image.
-
-    Args:
-        image: JPEG, PNG, BMP or GIF, whatever a file's extension says.
-
-    Returns:
-        Its size and EXIF orientation.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is empty, not an image, cut off, or its header cannot be read. The
-            message leaves the path to the caller.
-    """
+    """Looks at the two ends of an image."""
     if not isinstance(image, str):
         return _read_header(io.BytesIO(read_image(image)))
     if not os.path.isfile(image):
@@ -52,65 +40,25 @@ def read_image_header(image: ImageSource) -> ImageHeader:
 
 
 def upright_size(header: ImageHeader) -> tuple[int, int]:
-    """Height and width of an image after EXIF has turned it.
-
-    Args:
-        header: of the image.
-
-    Returns:
-        height and width in pixels.
-    """
+    """Height and width of an image after EXIF has turned it."""
     if header.orientation in TURNED_ORIENTATIONS:
         return header.width, header.height
     return header.height, header.width
 
 
 def leaves_folder(name: str) -> bool:
-    """Whether the name of a file, as annotations have it, leads out of its folder.
-
-    Args:
-        name: path that should be relative to the folder.
-
-    Returns:
-        True for an absolute path and for one that begins with "..".
-
-    Example:
-
-    >>> leaves_folder("a/../b.jpg"), leaves_folder("a/../../b.jpg")
-    (False, True)
-    """
+    """Whether the name of a file, as annotations have it, leads out of its folder."""
     return os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == ".."
 
 
 def check_place(path: str, folders: Sequence[str]) -> None:
-    """Refuses a file that lies elsewhere: the links in data from others may lead anywhere.
-
-    Args:
-        path: the file.
-        folders: the named folders, of which one must hold it; they may be links themselves.
-
-    Raises:
-        ValueError: a symbolic link leads out. The message leaves the path to the caller.
-    """
+    """Refuses a file that lies elsewhere: the links in data from others may lead anywhere."""
     if not any(lies_within(path, folder) for folder in folders):
         raise ValueError(f"a symbolic link leads out of {folders[0]}; copy the file there")
 
 
 def find_orientation(header: ImageHeader, height: int, width: int) -> int:
-    """How the stored pixels must be turned to be the image that was annotated.
-
-    Args:
-        header: what the file says.
-        height: annotated rows, in pixels.
-        width: annotated columns, in pixels.
-
-    Returns:
-        1 where the stored sides are the annotated ones; the EXIF orientation where the annotated
-        sides are those of the turned image.
-
-    Raises:
-        ValueError: neither holds, and the boxes cannot be trusted.
-    """
+    """How the stored pixels must be turned to be the image that was annotated."""
     if (header.height, header.width) == (height, width):
         return 1
     is_swapped = (header.width, header.height) == (height, width)

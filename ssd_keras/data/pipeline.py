@@ -22,14 +22,6 @@ def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tenso
 
     Annotations live in flat constants; images are read from their files when they are asked
     for.
-
-    Args:
-        data: the data set.
-
-    Returns:
-        a function of a scalar int64 index that gives the element: "image" encoded bytes,
-        "orientation" and "size" (upright height, width) of it, "boxes" relative yxyx float32
-        [n, 4], "labels" int32 [n], "is_difficult" and "is_crowd" bool [n], "image_id" string.
     """
     examples = data.examples
     counts = [len(example.labels) for example in examples]
@@ -100,14 +92,7 @@ def _read_slice(path: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
 
 
 def element_dataset(data: DetectionData) -> tf.data.Dataset:
-    """The images in their order as dataset elements; see `make_lookup`.
-
-    Args:
-        data: the data set.
-
-    Returns:
-        dataset of dictionaries, nothing decoded.
-    """
+    """The images in their order as dataset elements; see `make_lookup`."""
     return tf.data.Dataset.range(len(data)).map(make_lookup(data))
 
 
@@ -188,16 +173,7 @@ def _map_in_parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Da
 
 
 def shuffled_index(position: tf.Tensor | int, num_images: int, seed: int = 0) -> tf.Tensor:
-    """Which image comes at a position of the endless stream; each epoch is a new permutation.
-
-    Args:
-        position: place in the stream, from 0.
-        num_images: images of the data set.
-        seed: number that decides the order. Default 0.
-
-    Returns:
-        index of the example, scalar int64.
-    """
+    """Which image comes at a position of the endless stream; each epoch is a new permutation."""
     position = tf.cast(position, tf.int64)
     return tf.random.experimental.index_shuffle(
         position % num_images, seed=[seed, position // num_images], max_index=num_images - 1
@@ -214,22 +190,7 @@ def training_examples(
     start: int = 0,
     place: Callable[[tf.Tensor], tf.Tensor] = lambda count: count,
 ) -> tf.data.Dataset:
-    """An endless stream of single augmented images, before encoding.
-
-    Args:
-        data: the data set.
-        image_size: height and width of the model's input.
-        augmentation: `Augmentation`. Default: the paper's.
-        use_difficult: learn from objects flagged as difficult. Default True.
-        seed: number that decides every random choice. Default 0.
-        start: images to skip. Default 0.
-        place: where in the stream the image comes from that follows so many others, for
-            readers of a part of it. Default: after as many.
-
-    Returns:
-        dataset of "image" uint8 [H, W, 3], "boxes" relative yxyx float32 [n, 4], "labels" int32
-        [n].
-    """
+    """An endless stream of single augmented images, before encoding."""
     lookup = make_lookup(data)
     options = augmentation or Augmentation()
     num_images = len(data)
@@ -290,15 +251,6 @@ def locate_broken_image(data: DetectionData) -> Iterator[None]:
     """Around work on a data set: an error of a decoder becomes one that names the image.
 
     A look at a file's two ends, as readers take, does not find damage between them.
-
-    Args:
-        data: the data set that is worked on.
-
-    Yields:
-        nothing.
-
-    Raises:
-        ValueError: when TensorFlow failed and an image of the data cannot be read or decoded.
     """
     try:
         yield

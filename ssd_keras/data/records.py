@@ -17,17 +17,11 @@ EDGE_TOLERANCE = 1.0
 
 @dataclass(frozen=True)
 class FileSlice:
-    """An image inside a larger file, such as one of records: nothing of it is held in memory.
+    """An image inside a larger file, such as one of records: nothing of it is held in memory."""
 
-    Args:
-        path: the file.
-        offset: where the encoded image begins, in bytes.
-        length: how many bytes it has.
-    """
-
-    path: str
-    offset: int
-    length: int
+    path: str  # the file
+    offset: int  # where the encoded image begins, in bytes
+    length: int  # how many bytes it has
 
 
 ImageSource = str | bytes | FileSlice
@@ -35,17 +29,7 @@ ImageSource = str | bytes | FileSlice
 
 
 def read_image(image: ImageSource) -> bytes:
-    """The encoded bytes of an image.
-
-    Args:
-        image: a path, the bytes themselves, or a slice of a file.
-
-    Returns:
-        the bytes.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
+    """The encoded bytes of an image."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, str):
@@ -57,15 +41,7 @@ def read_image(image: ImageSource) -> bytes:
 
 
 def place_of(image: ImageSource, image_id: str | int) -> str:
-    """What an image is called in messages.
-
-    Args:
-        image: where it is.
-        image_id: its id.
-
-    Returns:
-        its path, or the file that it lies in and its id, or its id alone.
-    """
+    """What an image is called in messages."""
     if isinstance(image, FileSlice):
         return f"{image.path}: image {image_id}"
     return image if isinstance(image, str) else str(image_id)
@@ -161,19 +137,6 @@ def fit_box(box: Sequence[float], height: int, width: int) -> tuple[Box | None, 
 
     A box that reaches up to one pixel over the edge is returned with its own numbers, because a
     scorer needs them exactly; `Example.relative_boxes` clips it.
-
-    Args:
-        box: x, y, width, height in pixels, 0-based and continuous.
-        height: rows of the image, in pixels.
-        width: columns of the image, in pixels.
-
-    Returns:
-        The box to keep and what is wrong with it: (box, "") for a good one, (clipped box, words)
-        for one that reaches outside, (None, words) for one that cannot be kept.
-
-    Example:
-        >>> fit_box((10, 20, 30, 40), height=100, width=100)
-        ((10.0, 20.0, 30.0, 40.0), '')
     """
     x, y, box_width, box_height = (float(value) for value in box)
     numbers = f"box x={x:g} y={y:g} width={box_width:g} height={box_height:g}"

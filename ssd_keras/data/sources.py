@@ -105,18 +105,7 @@ def load_data(
 
 
 def expand(specs: Sequence[str], part: str = "train") -> tuple[list[str], tuple[str, ...] | None]:
-    """Replaces data files by the data sets that they name.
-
-    Args:
-        specs: words for data sets and data files.
-        part: of a data file whose words name none, "train" (default) or "validation".
-
-    Returns:
-        words for data sets, and the class names of the first data file that has some, or None.
-
-    Raises:
-        ValueError: a data file has no such part.
-    """
+    """Replaces data files by the data sets that they name."""
     found: list[str] = []
     class_names = None
     for spec in specs:
@@ -135,14 +124,7 @@ def expand(specs: Sequence[str], part: str = "train") -> tuple[list[str], tuple[
 
 
 def parts_of(spec: str) -> list[str]:
-    """The parts of a data file, such as "data.toml@train"; other words for data as they are.
-
-    Args:
-        spec: words for a data set or a data file.
-
-    Returns:
-        words for one part each.
-    """
+    """The parts of a data file, such as "data.toml@train"; other words for data as they are."""
     if not spec.endswith(ENDING):
         return [spec]
     data_file = read_data_file(os.path.expanduser(spec), _from_folder)
@@ -150,19 +132,7 @@ def parts_of(spec: str) -> list[str]:
 
 
 def kinds_of(specs: Sequence[str]) -> set[str]:
-    """The kinds of data sets, those in data files included.
-
-    Args:
-        specs: words for data sets and data files.
-
-    Returns:
-        the words in front of their colons.
-
-    Example:
-
-    >>> sorted(kinds_of(["voc:cells@train", "coco:moon.json@images"]))
-    ['coco', 'voc']
-    """
+    """The kinds of data sets, those in data files included."""
     parts, _ = expand([part for spec in specs for part in parts_of(spec)])
     return {part.partition(":")[0] for part in parts}
 

@@ -19,16 +19,7 @@ class Split(NamedTuple):
 def load_splits(
     specs: Sequence[str], progress: bool = False, bad_data: str = "drop"
 ) -> list[Split]:
-    """Loads each data set as a split of its own; what cannot be used is in its problems.
-
-    Args:
-        specs: words for data sets, see `load_data`; a data file gives one split for each part.
-        progress: whether progress bars are shown, default False.
-        bad_data: "drop" (default) or "refuse", see `load_data`.
-
-    Returns:
-        The splits in the order of `specs`, with common class names and labels.
-    """
+    """Loads each data set as a split of its own; what cannot be used is in its problems."""
     specs = [part for spec in specs for part in parts_of(spec)]
     loaded = [load_data(spec, progress=progress, bad_data=bad_data) for spec in specs]
     class_names = united_names([data.class_names for data in loaded])
@@ -40,19 +31,7 @@ def load_splits(
 
 
 def split_names(specs: Sequence[str]) -> list[str]:
-    """Short names for data sets: what follows the '@' where that tells them apart.
-
-    Args:
-        specs: words for data sets.
-
-    Returns:
-        one name each.
-
-    Example:
-
-    >>> split_names(["voc:cells@train", "voc:cells@val"])
-    ['train', 'val']
-    """
+    """Short names for data sets: what follows the '@' where that tells them apart."""
     short = [spec.rpartition("@")[2] for spec in specs]
     if len(set(short)) == len(short):
         return short

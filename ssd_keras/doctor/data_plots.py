@@ -26,17 +26,7 @@ LEAST_IN_BIN = 5
 
 
 def write_plots(examination: Examination, boxes: BoxCheck | None, folder: str) -> list[str]:
-    """Draws everything there is to see.
-
-    Args:
-        examination: from `examine`.
-        boxes: from `check_boxes`, or None.
-        folder: where the PNG files go; it is made.
-
-    Returns:
-        paths of the files written: classes, sizes; default_boxes, recall and unmatched where
-        `boxes` are given; repeated and same_images where there are such.
-    """
+    """Draws everything there is to see."""
     os.makedirs(folder, exist_ok=True)
     written = []
 

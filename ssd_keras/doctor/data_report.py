@@ -34,18 +34,12 @@ INDENT = "  "
 
 @dataclass(frozen=True)
 class Examination:
-    """What a data set holds and what is wrong with it.
+    """What a data set holds and what is wrong with it."""
 
-    Args:
-        splits: what was examined.
-        prints: the fingerprints of each split's images.
-        twins: images of the same content.
-        findings: all that is wrong: of each split by itself, then between them.
-    """
-
-    splits: Sequence[Split]
-    prints: list[list[Fingerprint]]
-    twins: list[Twins]
+    splits: Sequence[Split]  # what was examined
+    prints: list[list[Fingerprint]]  # the fingerprints of each split's images
+    twins: list[Twins]  # images of the same content
+    # all that is wrong: of each split by itself, then between them
     findings: list[Finding] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -54,15 +48,7 @@ class Examination:
 
 
 def examine(splits: Sequence[Split], progress: bool = False) -> Examination:
-    """Counts, decodes and compares everything.
-
-    Args:
-        splits: under the same class names; see `load_splits`.
-        progress: whether progress bars are shown, default False.
-
-    Returns:
-        `Examination`; its text is the report.
-    """
+    """Counts, decodes and compares everything."""
     prints = take_fingerprints(splits, progress)
     twins = find_twins(prints, progress)
     findings: list[Finding] = []
@@ -74,14 +60,7 @@ def examine(splits: Sequence[Split], progress: bool = False) -> Examination:
 
 
 def describe_split(split: Split) -> str:
-    """What a split holds, as a table.
-
-    Args:
-        split: any split.
-
-    Returns:
-        lines of text.
-    """
+    """What a split holds, as a table."""
     *classes, total = count_classes(split.data)
     empty = sum(not len(example.labels) for example in split.data.examples)
     lines = [
@@ -109,14 +88,7 @@ def describe_split(split: Split) -> str:
 
 
 def describe_findings(findings: Sequence[Finding]) -> str:
-    """Findings by kind, each with its number and its first places.
-
-    Args:
-        findings: any.
-
-    Returns:
-        lines of text.
-    """
+    """Findings by kind, each with its number and its first places."""
     if not findings:
         return "nothing wrong was found"
     groups: dict[str, list[Finding]] = {}

@@ -37,13 +37,6 @@ def best_ious(objects: Objects, layout: DefaultBoxGrid) -> np.ndarray:
 
     In a grid of equal boxes, the one whose centre is nearest has the largest overlap; so each
     object is compared with one cell of each map.
-
-    Args:
-        objects: of a data set.
-        layout: of a model.
-
-    Returns:
-        float64 [n] in 0..1.
     """
     return _Fit(objects, layout).overlaps(layout)
 
@@ -59,16 +52,6 @@ def fit_default_boxes(
 
     A pattern search: from the present boxes, and from sizes that follow the objects' own, one
     number after the other is tried larger and smaller, by steps that get finer.
-
-    Args:
-        objects: of the training data; at least one.
-        layout: of the model as it is.
-        threshold: overlap from which default boxes match, 0..1. Default 0.5.
-        keep_ratios: change sizes alone, as of a trained detector. Default False.
-        seed: draws the sample where there are many objects. Default 0.
-
-    Returns:
-        a layout of the same maps with as many boxes; the one given where nothing is better.
     """
     fit = _Fit(sample(objects, seed), layout, threshold, keep_ratios)
     best = max((fit.climb(start) for start in fit.starts()), key=fit.score)
@@ -77,16 +60,7 @@ def fit_default_boxes(
 
 
 def sample(objects: Objects, seed: int = 0, most: int = MOST_OBJECTS) -> Objects:
-    """At most so many of the objects, drawn without return.
-
-    Args:
-        objects: of a data set.
-        seed: of the draw. Default 0.
-        most: how many are kept. Default `MOST_OBJECTS`.
-
-    Returns:
-        `Objects`, in their order.
-    """
+    """At most so many of the objects, drawn without return."""
     if len(objects.boxes) <= most:
         return objects
     chosen = np.random.default_rng(seed).choice(len(objects.boxes), most, replace=False)
@@ -94,15 +68,7 @@ def sample(objects: Objects, seed: int = 0, most: int = MOST_OBJECTS) -> Objects
 
 
 def recipe_options(fitted: DefaultBoxGrid, layout: DefaultBoxGrid) -> dict[str, list]:
-    """What fitted default boxes change, as `model_options` of a recipe.
-
-    Args:
-        fitted: the new layout.
-        layout: that of the model as it is.
-
-    Returns:
-        "sizes" and "aspect_ratios", as lists, where they are others.
-    """
+    """What fitted default boxes change, as `model_options` of a recipe."""
     new, old = fitted.spec, layout.spec
     options: dict[str, list] = {}
     if new.sizes != old.sizes:
@@ -113,15 +79,7 @@ def recipe_options(fitted: DefaultBoxGrid, layout: DefaultBoxGrid) -> dict[str, 
 
 
 def recipe_words(fitted: DefaultBoxGrid, layout: DefaultBoxGrid) -> str:
-    """What fitted default boxes change, as words for `ssd-keras train`.
-
-    Args:
-        fitted: the new layout.
-        layout: that of the model as it is.
-
-    Returns:
-        one line with a ``--set`` for each option.
-    """
+    """What fitted default boxes change, as words for `ssd-keras train`."""
     options = recipe_options(fitted, layout)
     return " ".join(
         f"--set 'model_options.{name}={json.dumps(value)}'" for name, value in options.items()

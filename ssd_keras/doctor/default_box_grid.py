@@ -41,14 +41,7 @@ class DefaultBoxGrid(NamedTuple):
 
 
 def default_box_grid(model: "SSD") -> DefaultBoxGrid:
-    """The layout of a model.
-
-    Args:
-        model: `SSD`.
-
-    Returns:
-        `DefaultBoxGrid`.
-    """
+    """The layout of a model."""
     return DefaultBoxGrid(model.default_boxes, model.image_size, model.feature_sizes)
 
 
@@ -65,27 +58,13 @@ class Objects(NamedTuple):
     rows: np.ndarray
 
     def sides(self, image_size: tuple[int, int]) -> np.ndarray:
-        """Square roots of the areas in pixels of a model's input, [n].
-
-        Args:
-            image_size: height and width of the input.
-
-        Returns:
-            float64 [n].
-        """
+        """Square roots of the areas in pixels of a model's input, [n]."""
         sides = (self.boxes[:, 2:] - self.boxes[:, :2]) * np.asarray(image_size, np.float64)
         return np.sqrt(np.prod(sides, axis=-1))
 
 
 def objects_of(data: DetectionData) -> Objects:
-    """The objects that a model can learn from.
-
-    Args:
-        data: any data set.
-
-    Returns:
-        `Objects`.
-    """
+    """The objects that a model can learn from."""
     columns: list[list[np.ndarray]] = [[np.zeros((0, 4))], [], [], []]
     for index, example in enumerate(data.examples):
         rows = np.flatnonzero(~example.is_crowd)

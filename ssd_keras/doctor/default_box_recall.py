@@ -23,41 +23,19 @@ class BestIoUs(NamedTuple):
     own: np.ndarray
 
     def matched(self, threshold: float = 0.5) -> float:
-        """The share of objects that some default box overlaps by the threshold.
-
-        Args:
-            threshold: of matching, 0..1. Default 0.5.
-
-        Returns:
-            0..1.
-        """
+        """The share of objects that some default box overlaps by the threshold."""
         return float(np.mean(self.best >= threshold))
 
     def reachable_recall(self, threshold: float = 0.5) -> float:
         """The share of objects that have a default box of their own at the threshold.
 
         Default boxes left as they are would find this share: no box finds two objects.
-
-        Args:
-            threshold: of matching, 0..1. Default 0.5.
-
-        Returns:
-            0..1.
         """
         return float(np.mean(self.own >= threshold))
 
 
 def measure_best_ious(objects: Objects, layout: DefaultBoxGrid, progress: bool = False) -> BestIoUs:
-    """Lays the default boxes over every image, as the training's matching does.
-
-    Args:
-        objects: of a data set; at least one.
-        layout: of a model.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        `BestIoUs`, in the order of the objects.
-    """
+    """Lays the default boxes over every image, as the training's matching does."""
     index = IoUIndex(layout.boxes())
 
     @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])

@@ -39,22 +39,7 @@ def check_boxes(
     keep_ratios: bool = False,
     progress: bool = False,
 ) -> BoxCheck:
-    """Measures a model's default boxes, fits them to the first split and measures again.
-
-    Args:
-        splits: under the same class names. Those without objects are left out.
-        layout: of the model.
-        name: what the model is called.
-        threshold: overlap from which default boxes match, 0..1. Default 0.5.
-        keep_ratios: fit sizes alone, as of a trained detector. Default False.
-        progress: whether progress bars are shown, default False.
-
-    Returns:
-        `BoxCheck`.
-
-    Raises:
-        ValueError: when no split has an object.
-    """
+    """Measures a model's default boxes, fits them to the first split and measures again."""
     objects = [objects_of(split.data) for split in splits]
     pairs = [(s, o) for s, o in zip(splits, objects, strict=True) if len(o.boxes)]
     if not pairs:
@@ -69,14 +54,7 @@ def check_boxes(
 
 
 def describe_boxes(check: BoxCheck) -> str:
-    """The check as tables, and the fitted boxes as words for `ssd-keras train`.
-
-    Args:
-        check: from `check_boxes`.
-
-    Returns:
-        lines of text.
-    """
+    """The check as tables, and the fitted boxes as words for `ssd-keras train`."""
     height, width = check.layout.image_size
     count = len(check.layout.boxes())
     lines = [
@@ -107,15 +85,7 @@ def describe_boxes(check: BoxCheck) -> str:
 
 
 def unmatched(check: BoxCheck, split: int = 0) -> list[tuple[int, int, float]]:
-    """The objects that no default box matches, the worst first.
-
-    Args:
-        check: from `check_boxes`.
-        split: which of its splits. Default 0.
-
-    Returns:
-        (index of the example, index of the object in it, best overlap).
-    """
+    """The objects that no default box matches, the worst first."""
     own, best = check.objects[split], check.before[split].best
     rows = np.flatnonzero(best < check.threshold)
     rows = rows[np.argsort(best[rows], kind="stable")]

@@ -44,14 +44,7 @@ class Twins(NamedTuple):
 
 
 def take_fingerprint(example: Example) -> Fingerprint:
-    """Decodes the whole image and sums it up.
-
-    Args:
-        example: one image.
-
-    Returns:
-        `Fingerprint`; `broken` says why an image cannot be read or decoded, or what it lacks.
-    """
+    """Decodes the whole image and sums it up."""
     content = b""
     try:
         data = example.read()
@@ -70,14 +63,7 @@ def take_fingerprint(example: Example) -> Fingerprint:
 
 
 def image_bits(image: Image.Image) -> np.ndarray | None:
-    """The looks of an image in 256 bits, which survive another size or compression.
-
-    Args:
-        image: of any size and mode.
-
-    Returns:
-        uint64 [4], or None for an image that is too flat.
-    """
+    """The looks of an image in 256 bits, which survive another size or compression."""
     size = (HASH_SIDE + 1, HASH_SIDE)
     grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BOX), np.int16)
     if grey.std() < LEAST_CONTRAST:
@@ -86,15 +72,7 @@ def image_bits(image: Image.Image) -> np.ndarray | None:
 
 
 def take_fingerprints(splits: Sequence[Split], progress: bool = False) -> list[list[Fingerprint]]:
-    """The fingerprints of all images.
-
-    Args:
-        splits: any.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        one list a split.
-    """
+    """The fingerprints of all images."""
     return [
         map_in_threads(take_fingerprint, split.data.examples, "decoding images", progress)
         for split in splits
@@ -102,15 +80,7 @@ def take_fingerprints(splits: Sequence[Split], progress: bool = False) -> list[l
 
 
 def find_twins(prints: Sequence[Sequence[Fingerprint]], progress: bool = False) -> list[Twins]:
-    """Images that are the same, or look the same.
-
-    Args:
-        prints: one list a split.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        the pairs: exact ones with the first of their kind alone, near ones with each other.
-    """
+    """Images that are the same, or look the same."""
     places = [(s, i) for s, own in enumerate(prints) for i in range(len(own))]
     flat = [prints[s][i] for s, i in places]
     found: list[Twins] = []
@@ -132,15 +102,7 @@ def find_twins(prints: Sequence[Sequence[Fingerprint]], progress: bool = False) 
 
 
 def broken_findings(split: Split, prints: Sequence[Fingerprint]) -> list[Finding]:
-    """The images that cannot be decoded to their last row.
-
-    Args:
-        split: any split.
-        prints: its fingerprints.
-
-    Returns:
-        a finding for each of them.
-    """
+    """The images that cannot be decoded to their last row."""
     pairs = zip(split.data.examples, prints, strict=True)
     return [
         Finding("broken images", example.place, own.broken) for example, own in pairs if own.broken
@@ -148,15 +110,7 @@ def broken_findings(split: Split, prints: Sequence[Fingerprint]) -> list[Finding
 
 
 def twin_findings(splits: Sequence[Split], twins: Sequence[Twins]) -> list[Finding]:
-    """Duplicates within a split, and leaks between splits.
-
-    Args:
-        splits: any.
-        twins: from `find_twins`.
-
-    Returns:
-        a finding for each pair.
-    """
+    """Duplicates within a split, and leaks between splits."""
     found = []
     for pair in twins:
         first, second = (splits[s].data.examples[i] for s, i in (pair.first, pair.second))

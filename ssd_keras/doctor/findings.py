@@ -36,31 +36,18 @@ DISPUTED_IOU = 0.98
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong in a data set.
+    """Something wrong in a data set."""
 
-    Args:
-        kind: what findings like this one are called together, such as "boxes of no area".
-        place: the file, or the image, and the object in it.
-        what: the details.
-    """
-
-    kind: str
-    place: str
-    what: str
+    kind: str  # what findings like this one are called together, such as "boxes of no area"
+    place: str  # the file, or the image, and the object in it
+    what: str  # the details
 
     def __str__(self) -> str:
         return f"{self.place}: {self.what}"
 
 
 def reader_findings(data: DetectionData) -> list[Finding]:
-    """What the readers have left out or mended, by kind.
-
-    Args:
-        data: any data set.
-
-    Returns:
-        a finding for each of its problems.
-    """
+    """What the readers have left out or mended, by kind."""
     found = []
     for problem in data.problems:
         found.append(Finding(kind_of(problem), problem.place, f"{problem.what}; {problem.mended}"))
@@ -68,27 +55,13 @@ def reader_findings(data: DetectionData) -> list[Finding]:
 
 
 def kind_of(problem: Problem) -> str:
-    """What problems like this one are called together.
-
-    Args:
-        problem: of a reader.
-
-    Returns:
-        such as "boxes of no area".
-    """
+    """What problems like this one are called together."""
     kinds = (kind for words, kind in PROBLEM_KINDS if words in problem.what)
     return next(kinds, "other problems of the files")
 
 
 def box_findings(data: DetectionData) -> list[Finding]:
-    """Objects that are annotated twice, or once with each of two classes.
-
-    Args:
-        data: any data set.
-
-    Returns:
-        a finding for each such object.
-    """
+    """Objects that are annotated twice, or once with each of two classes."""
     found = []
     for example in data.examples:
         repeated, disputed = repeated_boxes(example), disputed_boxes(example)
@@ -101,26 +74,12 @@ def box_findings(data: DetectionData) -> list[Finding]:
 
 
 def repeated_boxes(example: Example) -> dict[int, int]:
-    """The objects that repeat an earlier one: same class, nearly the same box.
-
-    Args:
-        example: one image.
-
-    Returns:
-        index of the earlier object by index of the repeated one.
-    """
+    """The objects that repeat an earlier one: same class, nearly the same box."""
     return _pairs(example, SAME_IOU, same_class=True)
 
 
 def disputed_boxes(example: Example) -> dict[int, int]:
-    """The objects whose box an earlier one of another class has too.
-
-    Args:
-        example: one image.
-
-    Returns:
-        index of the earlier object by index of the later one.
-    """
+    """The objects whose box an earlier one of another class has too."""
     return _pairs(example, DISPUTED_IOU, same_class=False)
 
 
@@ -146,14 +105,7 @@ def _overlaps(boxes: np.ndarray) -> np.ndarray:
 
 
 def class_findings(splits: Sequence[Split]) -> list[Finding]:
-    """Classes that a split never shows.
-
-    Args:
-        splits: under the same class names.
-
-    Returns:
-        a finding for each class and split.
-    """
+    """Classes that a split never shows."""
     found = []
     counts = [_label_counts(split.data) for split in splits]
     for label, name in enumerate(splits[0].data.class_names):

@@ -28,12 +28,6 @@ def cleaned(examination: Examination) -> tuple[list[Split], list[str]]:
     stays, so that a validation set named last keeps its images), objects annotated twice, and
     what boxes have outside their image. Boxes that are certainly a pixel off are moved. Images
     that only look alike and disputed objects stay.
-
-    Args:
-        examination: from `examine`.
-
-    Returns:
-        the splits, and a line for each kind of change with its number.
     """
     counts: Counter[str] = Counter()
     seen: set[bytes] = set()
@@ -57,15 +51,7 @@ def cleaned(examination: Examination) -> tuple[list[Split], list[str]]:
 
 
 def describe_kept(examination: Examination, copies: Sequence[Split]) -> list[str]:
-    """What a cleaned copy still has that its user should know of.
-
-    Args:
-        examination: from `examine`.
-        copies: from `cleaned`.
-
-    Returns:
-        lines of text.
-    """
+    """What a cleaned copy still has that its user should know of."""
     problems = [problem for split in examination.splits for problem in split.data.problems]
     unlabelled = sum(
         problem.mended == "left out" and kind_of(problem).startswith(OBJECT_KINDS)

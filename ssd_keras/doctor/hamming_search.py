@@ -12,21 +12,6 @@ def near_pairs(looks: np.ndarray, most_bits: int, progress: bool = False) -> np.
 
     Cut all bits into more parts than may differ: of a near pair at least one part is the same in
     both (the pigeonhole principle), so only fingerprints that share a part are compared.
-
-    Args:
-        looks: uint64 [n, 4], 256 bits each.
-        most_bits: bits that a pair may differ in, 0..255.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        int64 [pairs, 3]: row, later row, and the bits in which they differ; by row, then by later
-        row.
-
-    Example:
-
-    >>> looks = np.array([[0, 0, 0, 7], [1, 1, 1, 1], [0, 0, 0, 1]], np.uint64)
-    >>> near_pairs(looks, most_bits=3).tolist()
-    [[0, 2, 2], [1, 2, 3]]
     """
     count = len(looks)
     parts = _parts(looks, max(LEAST_PARTS, most_bits + 1))

@@ -31,15 +31,7 @@ class Shift(NamedTuple):
 
 
 def edge_counts(data: DetectionData) -> tuple[Counter, Counter]:
-    """Where boxes begin that touch the left or top edge, and where those at the others end.
-
-    Args:
-        data: any data set.
-
-    Returns:
-        two counters of whole pixels -1, 0 and 1: begins relative to 0, and ends relative to the
-        image's width or height.
-    """
+    """Where boxes begin that touch the left or top edge, and where those at the others end."""
     begins: Counter = Counter()
     ends: Counter = Counter()
     for example in data.examples:
@@ -57,12 +49,6 @@ def find_shift(data: DetectionData) -> Shift:
 
     VOC files that count pixels from 0 begin at -1; COCO files that took over VOC's numbers begin
     at 1.
-
-    Args:
-        data: any data set.
-
-    Returns:
-        `Shift`, 0 and 0 where nothing is wrong or too few boxes lie at the edges.
     """
     offsets, told, is_certain = [], [], True
     for counter, where, zero in zip(
@@ -82,14 +68,7 @@ def find_shift(data: DetectionData) -> Shift:
 
 
 def shift_findings(split: Split) -> list[Finding]:
-    """What `find_shift` says of a split, with what to do about it.
-
-    Args:
-        split: any split.
-
-    Returns:
-        a finding for the left and top edges, one for the right and bottom edges, or none.
-    """
+    """What `find_shift` says of a split, with what to do about it."""
     shift = find_shift(split.data)
     kind, remedy = (
         "boxes shifted by one",

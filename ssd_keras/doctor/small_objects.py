@@ -18,16 +18,7 @@ MOST_LOST = 0.1
 
 
 def objects_hint(data: DetectionData, model: "SSD", threshold: float = 0.5) -> str:
-    """A hint for a model and a data set, from a sample of the objects.
-
-    Args:
-        data: the training data.
-        model: `SSD`.
-        threshold: overlap from which default boxes match, 0..1. Default 0.5.
-
-    Returns:
-        see `describe_lost`.
-    """
+    """A hint for a model and a data set, from a sample of the objects."""
     objects, layout = sample(objects_of(data)), default_box_grid(model)
     if not len(objects.boxes):
         return ""
@@ -38,23 +29,7 @@ def objects_hint(data: DetectionData, model: "SSD", threshold: float = 0.5) -> s
 def describe_lost(
     best: np.ndarray, sides: np.ndarray, threshold: float, image_size: tuple[int, int]
 ) -> str:
-    """Says when more than a tenth of the objects is hard to learn, and how to mend it.
-
-    Args:
-        best: the largest overlap of each object with any default box, [n], n above 0.
-        sides: roots of the objects' areas in pixels of the input, [n].
-        threshold: overlap from which default boxes match, 0..1.
-        image_size: height and width of the input.
-
-    Returns:
-        one line, or "" where all is well.
-
-    Example:
-
-    >>> best, sides = np.array([0.6, 0.7, 0.7]), np.array([7.0, 20.0, 30.0])
-    >>> describe_lost(best, sides, 0.5, (320, 320)).partition(";")[0]
-    'hint: 33% of the objects are smaller than 8 pixels of the input (320x320)'
-    """
+    """Says when more than a tenth of the objects is hard to learn, and how to mend it."""
     unmatched, small = float(np.mean(best < threshold)), float(np.mean(sides < LEAST_SIDE))
     parts = []
     if unmatched > MOST_LOST:

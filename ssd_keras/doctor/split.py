@@ -22,18 +22,6 @@ def divide(
 
     Images of equal or nearly equal content go to the same part together. Classes are shared out
     as the images are, the rarest first.
-
-    Args:
-        data: the data set.
-        shares: of each part, by its name; above 0, together 1.
-        seed: of the draw. Default 0.
-        progress: whether progress bars are shown, default False.
-
-    Returns:
-        the parts, each in the order of the data, and lines of text on what was found.
-
-    Raises:
-        ValueError: for names or shares that cannot be used, or when a part would stay empty.
     """
     _check_shares(shares)
     whole = Split("all", data)
@@ -65,20 +53,7 @@ def divide(
 
 
 def join_pairs(count: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Groups of what pairs join, directly or through others.
-
-    Args:
-        count: things, numbered from 0.
-        pairs: numbers of two things that belong together.
-
-    Returns:
-        each thing in one group, rising; groups by their first thing.
-
-    Example:
-
-    >>> join_pairs(5, [(0, 3), (3, 4)])
-    [[0, 3, 4], [1], [2]]
-    """
+    """Groups of what pairs join, directly or through others."""
     leader = list(range(count))
 
     def find(thing: int) -> int:
@@ -102,14 +77,6 @@ def share_out(counts: np.ndarray, shares: np.ndarray, seed: int = 0) -> np.ndarr
     Class by class, the rarest first, and large groups first, a group goes to the part that lacks
     most of the class, of those parts that are not full. So no part exceeds its share of the
     images by more than one group (Sechidis et al., On the stratification of multi-label data).
-
-    Args:
-        counts: int [groups, 1 + classes]: images of a group, and those with each class.
-        shares: float [parts], above 0, together 1.
-        seed: of the order of groups that are alike. Default 0.
-
-    Returns:
-        int [groups], numbers of parts.
     """
     lacks = shares[:, None] * counts.sum(axis=0)
     part_of = np.full(len(counts), -1)

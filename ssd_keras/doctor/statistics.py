@@ -29,14 +29,7 @@ class ClassCount(NamedTuple):
 
 
 def count_classes(data: DetectionData) -> list[ClassCount]:
-    """Counts and measures the objects of every class.
-
-    Args:
-        data: any data set.
-
-    Returns:
-        one row a class in label order, and a last one named "all" for all of them together.
-    """
+    """Counts and measures the objects of every class."""
     boxes = object_boxes(data)
     labels = _joined([example.labels for example in data.examples], np.int32)
     difficult = _joined([example.is_difficult for example in data.examples], bool)
@@ -61,50 +54,18 @@ def count_classes(data: DetectionData) -> list[ClassCount]:
 
 
 def object_boxes(data: DetectionData) -> np.ndarray:
-    """The boxes of all images, one below the other.
-
-    Args:
-        data: any data set.
-
-    Returns:
-        float64 [n, 4], x, y, width, height in pixels.
-    """
+    """The boxes of all images, one below the other."""
     return _joined([example.boxes for example in data.examples], np.float64).reshape(-1, 4)
 
 
 def sides_and_aspects(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Square roots of the areas, and widths divided by heights.
-
-    Args:
-        boxes: [n, 4], x, y, width, height; sides above 0.
-
-    Returns:
-        sides [n] and aspects [n].
-
-    Example:
-
-    >>> sides_and_aspects(np.array([[3.0, 5.0, 20.0, 5.0]]))
-    (array([10.]), array([4.]))
-    """
+    """Square roots of the areas, and widths divided by heights."""
     widths, heights = boxes[:, 2], boxes[:, 3]
     return np.sqrt(widths * heights), widths / heights
 
 
 def histogram(values: np.ndarray, edges: Sequence[float]) -> list[int]:
-    """How many values lie below the first edge, between each two, and from the last one on.
-
-    Args:
-        values: any numbers.
-        edges: rising.
-
-    Returns:
-        one count more than there are edges.
-
-    Example:
-
-    >>> histogram(np.array([1.0, 8.0, 9.0]), (8, 16))
-    [1, 2, 0]
-    """
+    """How many values lie below the first edge, between each two, and from the last one on."""
     return np.bincount(np.digitize(values, edges), minlength=len(edges) + 1).tolist()
 
 

@@ -32,14 +32,6 @@ def missing_share(data: bytes, image: Image.Image) -> float:
     A file that was cut and then closed with an end mark decodes to its last row: grey, or in a
     progressive file blurred, where data lack. Bytes put in before the end mark tell. A decoder that
     has all its pixels passes over them; one that still waits for some takes them for pixels.
-
-    Args:
-        data: the file's bytes.
-        image: the same file, opened by Pillow.
-
-    Returns:
-        0..1; 0 for whole files, and where it cannot be told: files with arithmetic coding, and
-        progressive ones that end between two passes.
     """
     pixels = find_pixels(data)
     if pixels is None or not (pixels.has_scans or _ends_flat(image)):
@@ -53,14 +45,7 @@ def missing_share(data: bytes, image: Image.Image) -> float:
 
 
 def find_pixels(data: bytes) -> Pixels | None:
-    """Where a JPEG's pixels end.
-
-    Args:
-        data: the file's bytes.
-
-    Returns:
-        `Pixels`; None for files without an end mark, or of another coding than Huffman's.
-    """
+    """Where a JPEG's pixels end."""
     place, scans, frame = 2, 0, 0
     while match := MARK.search(data, place):
         mark, place = match[1][0], match.end()

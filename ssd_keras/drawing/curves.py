@@ -9,17 +9,7 @@ from ssd_keras.drawing.draw import _write_whole
 
 
 def plot_history(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Draws the curves of a training run as a PNG: loss, validation AP, learning rate.
-
-    Args:
-        rows: one mapping an epoch with "epoch", "loss", "box_loss", "class_loss",
-            "learning_rate", "val_AP" and "val_AP50": numbers or their text. What is missing,
-            empty or not finite is a gap.
-        path: where the PNG goes; written beside it and moved there when whole.
-
-    Example:
-        plot_history([{"epoch": 1, "loss": 7.5, "val_AP": 0.12}], "curves.png")
-    """
+    """Draws the curves of a training run as a PNG: loss, validation AP, learning rate."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

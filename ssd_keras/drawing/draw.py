@@ -22,18 +22,7 @@ Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; the last pixe
 
 
 def class_colors(num_classes: int) -> np.ndarray:
-    """Returns one colour a class; a class keeps its colour however many there are.
-
-    Args:
-        num_classes: how many colours, at least 0.
-
-    Returns:
-        uint8 [num_classes, 3], RGB.
-
-    Example:
-        >>> class_colors(2).shape
-        (2, 3)
-    """
+    """Returns one colour a class; a class keeps its colour however many there are."""
     colors = []
     for label in range(num_classes):
         # The golden ratio puts every new hue into the widest gap; three shades part neighbours.
@@ -118,20 +107,6 @@ def draw_training_example(
 
     Matched default boxes are thin, translucent lines in the colour of the object that they
     overlap most.
-
-    Args:
-        image: uint8 [height, width, 3], RGB, as the model sees it.
-        boxes: [n, 4], ground truth, relative yxyx.
-        labels: int [n], 0-based, -1 for padding.
-        default_boxes: [N, 4], relative yxyx.
-        matched_mask: bool [N], true where a default box is matched.
-        class_names: names by label. Default None: the label's number.
-
-    Returns:
-        uint8 [height, width, 3].
-
-    Raises:
-        ValueError: the arrays do not fit each other, or a label has no name.
     """
     canvas = Image.fromarray(_checked_image(image))
     default_boxes, matched_mask = np.asarray(default_boxes), np.asarray(matched_mask, bool)
@@ -153,15 +128,7 @@ def draw_training_example(
 
 
 def save_image(image: np.ndarray, path: str | Path) -> None:
-    """Writes an image beside its place and moves it there when whole.
-
-    Args:
-        image: uint8 [height, width, 3], RGB.
-        path: a file ending in .png, .jpg or .jpeg; missing folders are made.
-
-    Raises:
-        ValueError: another ending, or not such an array.
-    """
+    """Writes an image beside its place and moves it there when whole."""
     ending = Path(path).suffix.lower()
     if ending not in (".png", ".jpg", ".jpeg"):
         raise ValueError(

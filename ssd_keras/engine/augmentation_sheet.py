@@ -18,15 +18,6 @@ def training_sheet(
     """Images in pairs: as they are, and as training sees them.
 
     The second of each pair is augmented, with the default boxes that are matched to its objects.
-
-    Args:
-        recipe: whose model and augmentation are used.
-        data: the data set.
-        count: number of images. Default 12.
-        seed: which ones. Default 0.
-
-    Returns:
-        one image, uint8 [H, W, 3], with two pairs in a row.
     """
     keras.config.set_dtype_policy("float32")
     model = initial_model(recipe.replace(backbone_weights=""), data.class_names)

@@ -51,14 +51,7 @@ class ValidationAP(keras.callbacks.Callback):
 
 
 class RunKeeper(keras.callbacks.Callback):
-    """Keeps the best model, the history, the curves and the state to resume from.
-
-    Args:
-        run: where to write.
-        state: the training's state, kept up to date.
-        every: epochs between states.
-        last_epoch: the epoch after which to save in any case.
-    """
+    """Keeps the best model, the history, the curves and the state to resume from."""
 
     def __init__(self, run: RunDirectory, state: TrainingState, every: int, last_epoch: int):
         super().__init__()
@@ -109,11 +102,7 @@ class FiniteLoss(keras.callbacks.Callback):
 
 
 class TensorBoardLog(keras.callbacks.Callback):
-    """Writes the logs of every epoch for TensorBoard, under any Keras backend.
-
-    Args:
-        directory: where the event files go.
-    """
+    """Writes the logs of every epoch for TensorBoard, under any Keras backend."""
 
     def __init__(self, directory: str):
         super().__init__()
@@ -137,14 +126,7 @@ class TensorBoardLog(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """How far the training is, with the time left.
-
-    Args:
-        total_steps: steps of the whole training.
-        done_steps: steps done before this start.
-        show: True: one bar for a terminal. "lines": a line an epoch for a log file. False:
-            nothing.
-    """
+    """How far the training is, with the time left."""
 
     def __init__(self, total_steps: int, done_steps: int, show: bool | str):
         super().__init__()
@@ -185,27 +167,11 @@ class Progress(keras.callbacks.Callback):
 
 
 def readable(logs: dict) -> dict:
-    """The logs of `fit` with the losses under shorter names.
-
-    Args:
-        logs: values by Keras' names.
-
-    Returns:
-        values by the names of history.csv.
-    """
+    """The logs of `fit` with the losses under shorter names."""
     names = {"box_deltas_loss": "box_loss", "class_logits_loss": "class_loss"}
     return {names.get(name, name): value for name, value in logs.items()}
 
 
 def is_due(epoch: int, every: int, last_epoch: int) -> bool:
-    """Whether something that happens every few epochs happens now.
-
-    Args:
-        epoch: finished epochs, from 1.
-        every: epochs between.
-        last_epoch: the epoch after which it happens in any case.
-
-    Returns:
-        true or false.
-    """
+    """Whether something that happens every few epochs happens now."""
     return epoch % every == 0 or epoch == last_epoch

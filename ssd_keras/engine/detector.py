@@ -22,15 +22,9 @@ from ssd_keras.presets import PRESETS, from_preset
 
 
 class Detector(Protocol):
-    """What `evaluate` and `predict` need: any model whose detections come in this form.
+    """What `evaluate` and `predict` need: any model whose detections come in this form."""
 
-    Attributes:
-        class_names: names by label, without background.
-        image_size: height and width of the images of a call; None: it takes any and resizes
-            them itself.
-    """
-
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]  # names by label, without background
 
     @property
     def image_size(self) -> tuple[int, int] | None:
@@ -41,19 +35,7 @@ class Detector(Protocol):
 
 
 class KerasDetector:
-    """A Keras `SSD` and its post-processing as one callable.
-
-    Args:
-        model: `SSD`.
-        post_process: `PostProcess`. Default: the model's own.
-
-    Call arguments:
-        images: RGB in 0..255, [B, H, W, 3] of the model's `image_size`.
-
-    Returns of a call:
-        NumPy arrays "boxes" [B, K, 4] relative yxyx, "scores" [B, K], "labels" int32 [B, K],
-        "num_detections" int32 [B].
-    """
+    """A Keras `SSD` and its post-processing as one callable."""
 
     def __init__(self, model: SSD, post_process: PostProcess | None = None):
         self.model = model
@@ -111,19 +93,7 @@ def load_detector(path: str, post_process: PostProcess | None = None) -> Detecto
 
 
 def load_model(path: str) -> SSD:
-    """Loads a trained Keras model.
-
-    Args:
-        path: a RUN directory of `ssd-keras train`, a ``.keras`` file, or a preset that others
-            published weights of (fetched if the cache does not have them).
-
-    Returns:
-        `SSD`.
-
-    Raises:
-        FileNotFoundError: when there is nothing at the path.
-        ValueError: when it holds no SSD, or weights cannot be fetched.
-    """
+    """Loads a trained Keras model."""
     if path in PRESETS and PRESETS[path].weights is not None:
         return from_preset(path)
     file = os.path.join(path, "model.keras") if os.path.isdir(path) else path
@@ -154,15 +124,7 @@ def load_model(path: str) -> SSD:
 
 
 def detect_images(detector: Detector, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Detects objects in images of any sizes, as one batch where the detector's input is fixed.
-
-    Args:
-        detector: what `load_detector` gives.
-        images: RGB in 0..255, each [H, W, 3], at least one.
-
-    Returns:
-        as of `KerasDetector`.
-    """
+    """Detects objects in images of any sizes, as one batch where the detector's input is fixed."""
     if detector.image_size is not None:
         resized = [resize_image(image, detector.image_size).numpy() for image in images]
         return detector(np.stack(resized))
@@ -175,12 +137,6 @@ def own_detector(model: SSD) -> KerasDetector:
 
     It sees new weights, because it asks the model. A change of `model.post_process` makes
     another one.
-
-    Args:
-        model: `SSD`.
-
-    Returns:
-        the detector.
     """
     detector = getattr(model, "_detector", None)
     if detector is None or detector.post_process != model.post_process:
@@ -217,16 +173,7 @@ def detect(
 def detect_several(
     detector: Detector, several: Sequence[Any], batch_size: int = 8
 ) -> list[DetectionResult]:
-    """What `detect` does with several images.
-
-    Args:
-        detector: what `load_detector` gives.
-        several: arrays [H, W, 3] or paths.
-        batch_size: images of one forward pass. Default 8.
-
-    Returns:
-        a `DetectionResult` each.
-    """
+    """What `detect` does with several images."""
     results = []
     for start in range(0, len(several), batch_size):
         batch = several[start : start + batch_size]
@@ -257,18 +204,7 @@ def detect_data(
     batch_size: int = 8,
     progress: bool = False,
 ) -> tuple[list[dict], float]:
-    """Runs a detector over a data set.
-
-    Args:
-        detector: what `load_detector` gives.
-        data: the data set, with the detector's classes.
-        batch_size: images of one forward pass. Default 8.
-        progress: show a progress bar. Default False.
-
-    Returns:
-        detections in COCO's results form with "category_name", and the seconds it took,
-        reading included.
-    """
+    """Runs a detector over a data set."""
     batches = inference_dataset(data, detector.image_size, batch_size)
     examples = iter(data.examples)
     detections: list[dict] = []

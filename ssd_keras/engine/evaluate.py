@@ -56,20 +56,7 @@ def score(
     plots: str | None = None,
     title: str = "Evaluation",
 ) -> dict:
-    """Measures detections that were made elsewhere; opens no image.
-
-    Args:
-        detections_path: COCO results JSON.
-        data: the data set.
-        plots: folder for `report.html`, without images of mistakes. Default None: no report.
-        title: headline of the report. Default "Evaluation".
-
-    Returns:
-        `detection_metrics`' dictionary.
-
-    Raises:
-        ValueError: the folder cannot be written to, or a detection is malformed.
-    """
+    """Measures detections that were made elsewhere; opens no image."""
     detections = read_detections(detections_path, data)
     if plots is not None:
         write_report(plots, data, detections, title=title)
@@ -77,12 +64,7 @@ def score(
 
 
 def write_json(value: Any, path: str) -> None:
-    """Writes JSON beside its place and moves it there.
-
-    Args:
-        value: what to write.
-        path: the file.
-    """
+    """Writes JSON beside its place and moves it there."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
         json.dump(value, file, indent=1)

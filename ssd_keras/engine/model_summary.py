@@ -8,24 +8,7 @@ from ssd_keras.presets import PRESETS, from_preset
 
 
 def describe(name: str) -> str:
-    """Describes a model in a few lines.
-
-    Args:
-        name: a preset's name, a RUN directory of `ssd-keras train`, a ``.keras`` file, or what
-            `ssd-keras export` wrote.
-
-    Returns:
-        lines of text.
-
-    Raises:
-        FileNotFoundError: when it is neither a preset nor a file.
-        ValueError: when the file holds no SSD.
-
-    Example:
-
-    >>> print(describe("ssd300_vgg16_voc").splitlines()[0])
-    ssd300_vgg16_voc: input 300x300, maps 38x38, 19x19, 10x10, 5x5, 3x3, 1x1
-    """
+    """Describes a model in a few lines."""
     if name in PRESETS:
         weights = PRESETS[name].weights
         if weights is None:

@@ -16,18 +16,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
 def find_images(paths: Sequence[str]) -> list[str]:
-    """The image files among files and folders (a folder's own files, by name).
-
-    Args:
-        paths: files or folders.
-
-    Returns:
-        paths of files, without repetition.
-
-    Raises:
-        FileNotFoundError: when a path does not exist.
-        ValueError: when a folder holds no image.
-    """
+    """The image files among files and folders (a folder's own files, by name)."""
     found: dict[str, None] = {}
     for path in paths:
         if os.path.isdir(path):
@@ -57,21 +46,6 @@ def predict(
     """Detects objects in image files; writes drawings and `detections.json`.
 
     Images that cannot be read are left out and told.
-
-    Args:
-        detector: what `load_detector` gives.
-        paths: files or folders.
-        output: directory to write to; it is created.
-        display_threshold: smallest score that is drawn, 0..1. Default 0.5. The JSON has all detections.
-        batch_size: images of one forward pass. Default 8.
-        progress: show a progress bar. Default False.
-
-    Returns:
-        detections in COCO's results form with class names, and a line for each image that was
-        left out.
-
-    Raises:
-        ValueError: when no image could be read, or `output` would overwrite the images.
     """
     files = find_images(paths)
     for path in files:
@@ -100,19 +74,7 @@ def predict(
 
 
 def unique_stems(files: Sequence[str]) -> dict[str, str]:
-    """Names for images: the file's stem, with a number where two files share it.
-
-    Args:
-        files: paths.
-
-    Returns:
-        path by name.
-
-    Example:
-
-    >>> list(unique_stems(["a/cat.jpg", "b/cat.png"]))
-    ['cat', 'cat_2']
-    """
+    """Names for images: the file's stem, with a number where two files share it."""
     names: dict[str, str] = {}
     for path in files:
         stem = name = os.path.splitext(os.path.basename(path))[0]

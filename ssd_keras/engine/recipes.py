@@ -232,26 +232,7 @@ def load_recipe(path: str) -> TrainRecipe:
 
 
 def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
-    """Applies ``name=value`` texts strictly: known names, values of the field's type.
-
-    Args:
-        recipe: the record to start from.
-        assignments: ``learning_rate=0.01``, ``zoom_out=false``, ``decay_steps=0.6,0.8``, or
-            ``model_options.atrous=false`` for one of the builder's arguments (as JSON);
-            ``model_options={}`` for all of them at once.
-
-    Returns:
-        a new `TrainRecipe`.
-
-    Raises:
-        ValueError: for an unknown name or a value of another type.
-
-    Example:
-
-    >>> recipe = TrainRecipe(preset="ssd300_vgg16_voc", steps=10)
-    >>> override(recipe, ["learning_rate=0.01", "zoom_out=false"]).zoom_out
-    False
-    """
+    """Applies ``name=value`` texts strictly: known names, values of the field's type."""
     fields = {field.name: field for field in dataclasses.fields(recipe)}
     changes: dict[str, Any] = {}
     for assignment in assignments:

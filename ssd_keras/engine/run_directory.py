@@ -19,56 +19,26 @@ from ssd_keras.engine.recipes import TrainRecipe
 
 @dataclasses.dataclass
 class TrainingState:
-    """How far a training has come.
+    """How far a training has come."""
 
-    Args:
-        epoch: finished epochs that the state's model has seen. Default 0.
-        best: best validation AP so far, or None.
-        history: one dictionary a finished epoch.
-        model_file: name of the file with weights and optimizer.
-    """
-
-    epoch: int = 0
-    best: float | None = None
-    history: list[dict] = dataclasses.field(default_factory=list)
-    model_file: str = ""
+    epoch: int = 0  # finished epochs that the state's model has seen. Default 0.
+    best: float | None = None  # best validation AP so far, or None
+    history: list[dict] = dataclasses.field(default_factory=list)  # one dictionary a finished epoch
+    model_file: str = ""  # name of the file with weights and optimizer
 
 
 class RunDirectory:
-    """Reads and writes a RUN directory.
-
-    Args:
-        path: the directory; it need not exist.
-    """
+    """Reads and writes a RUN directory."""
 
     def __init__(self, path: str):
         self.path = path
 
     def file(self, name: str) -> str:
-        """The path of a file of the run.
-
-        Args:
-            name: the file's name.
-
-        Returns:
-            its path.
-        """
+        """The path of a file of the run."""
         return os.path.join(self.path, name)
 
     def open(self, recipe: TrainRecipe, class_names: Sequence[str], resume: bool) -> TrainingState:
-        """Checks that a new run may start here, or finds where to resume; `start` comes next.
-
-        Args:
-            recipe: all choices.
-            class_names: names of the classes.
-            resume: continue what is there.
-
-        Returns:
-            `TrainingState`; fresh for a new run, or one that was killed before its first state.
-
-        Raises:
-            ValueError: when the directory is taken, or the run in it is another one.
-        """
+        """Checks that a new run may start here, or finds where to resume; `start` comes next."""
         if not resume:
             if self._is_taken():
                 raise ValueError(
@@ -99,15 +69,7 @@ class RunDirectory:
         return state
 
     def start(self, recipe: TrainRecipe, class_names: Sequence[str]) -> None:
-        """Makes the directory and writes down what is trained in it.
-
-        Args:
-            recipe: all choices.
-            class_names: names of the classes.
-
-        Raises:
-            ValueError: when nothing can be written there.
-        """
+        """Makes the directory and writes down what is trained in it."""
         try:
             os.makedirs(self.path, exist_ok=True)
         except OSError as error:
@@ -138,17 +100,7 @@ class RunDirectory:
                     os.remove(path)
 
     def load_state_model(self, state: TrainingState) -> keras.Model:
-        """The compiled model of a state, optimizer included.
-
-        Args:
-            state: from `open`.
-
-        Returns:
-            the model.
-
-        Raises:
-            ValueError: when the file is not there.
-        """
+        """The compiled model of a state, optimizer included."""
         path = self.file(state.model_file)
         if not os.path.isfile(path):
             raise ValueError(
@@ -158,12 +110,7 @@ class RunDirectory:
         return keras.models.load_model(path)
 
     def save_state(self, model: keras.Model, state: TrainingState) -> None:
-        """Makes the present moment the one to resume from.
-
-        Args:
-            model: compiled model.
-            state: `epoch`, `best` and `history` of this moment; `model_file` is set.
-        """
+        """Makes the present moment the one to resume from."""
         state.model_file = f"state-{state.epoch}.keras"
         with replacing(self.file(state.model_file)) as path:
             model.save(path)
@@ -171,20 +118,12 @@ class RunDirectory:
         self._remove_leftovers(state)
 
     def save_model(self, model: keras.Model) -> None:
-        """Writes model.keras, the run's result.
-
-        Args:
-            model: the model.
-        """
+        """Writes model.keras, the run's result."""
         with replacing(self.file("model.keras")) as path:
             model.save(path)
 
     def write_history(self, history: list[dict]) -> None:
-        """Writes history.csv.
-
-        Args:
-            history: one dictionary an epoch.
-        """
+        """Writes history.csv."""
         columns = list(dict.fromkeys(name for row in history for name in row))
         with replacing(self.file("history.csv")) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, columns)
@@ -192,24 +131,12 @@ class RunDirectory:
             writer.writerows(history)
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes a text file whole or not at all.
-
-        Args:
-            name: the file's name.
-            text: its content.
-        """
+        """Writes a text file whole or not at all."""
         with replacing(self.file(name)) as path, open(path, "w", encoding="utf-8") as file:
             file.write(text)
 
     def read_text(self, name: str) -> str:
-        """Reads a text file.
-
-        Args:
-            name: the file's name.
-
-        Returns:
-            its content.
-        """
+        """Reads a text file."""
         with open(self.file(name), encoding="utf-8") as file:
             return file.read()
 

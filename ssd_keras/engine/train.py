@@ -158,16 +158,7 @@ def _check_classes(train_data: DetectionData, validation_data: DetectionData | N
 
 
 def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: int) -> SSD:
-    """Builds and compiles the model of a recipe.
-
-    Args:
-        recipe: all choices.
-        class_names: names of the classes without background.
-        total_steps: steps of the whole training, for the schedule.
-
-    Returns:
-        compiled `SSD`.
-    """
+    """Builds and compiles the model of a recipe."""
     keras.config.set_dtype_policy(recipe.precision)
     try:
         model = initial_model(recipe, class_names)
@@ -193,18 +184,7 @@ def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: in
 
 
 def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
-    """The model that a training starts from.
-
-    Args:
-        recipe: its preset, or trained model, and options.
-        class_names: names of the classes without background.
-
-    Returns:
-        `SSD`, not compiled.
-
-    Raises:
-        ValueError: when a trained model was made in another precision than the recipe's.
-    """
+    """The model that a training starts from."""
     if recipe.preset in PRESETS:
         options = dict(recipe.model_options)
         if recipe.backbone_weights:
@@ -222,16 +202,7 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
 def make_optimizer(
     recipe: TrainRecipe, total_steps: int, backbone_layers: Sequence[str] = ()
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of a recipe with its schedule.
-
-    Args:
-        recipe: all choices.
-        total_steps: steps of the whole training.
-        backbone_layers: names of the layers that learn at the recipe's `backbone_learning_rate`.
-
-    Returns:
-        Keras optimizer.
-    """
+    """The optimizer of a recipe with its schedule."""
     boundaries = [round(share * total_steps) for share in recipe.decay_steps]
     learning_rate = WarmUp(
         recipe.learning_rate,
@@ -248,13 +219,6 @@ def make_optimizer(
 
 
 def augmentation_of(recipe: TrainRecipe) -> Augmentation:
-    """The augmentation fields of a recipe.
-
-    Args:
-        recipe: all choices.
-
-    Returns:
-        `Augmentation`.
-    """
+    """The augmentation fields of a recipe."""
     names = [field.name for field in dataclasses.fields(Augmentation)]
     return Augmentation(**{name: getattr(recipe, name) for name in names})

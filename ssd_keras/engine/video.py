@@ -27,19 +27,12 @@ USUAL_RATE = 25.0
 
 @dataclass(frozen=True)
 class VideoReport:
-    """What was done with one video.
+    """What was done with one video."""
 
-    Args:
-        name: of the annotated video, without ".mp4".
-        num_frames: frames that were looked at.
-        detection_ms: milliseconds to detect in a frame, the median over the batches.
-        frames_per_second: with reading, drawing and writing.
-    """
-
-    name: str
-    num_frames: int
-    detection_ms: float
-    frames_per_second: float
+    name: str  # of the annotated video, without ".mp4"
+    num_frames: int  # frames that were looked at
+    detection_ms: float  # milliseconds to detect in a frame, the median over the batches
+    frames_per_second: float  # with reading, drawing and writing
 
     def __str__(self) -> str:
         return (
@@ -49,24 +42,12 @@ class VideoReport:
 
 
 def is_video(path: str) -> bool:
-    """Whether a path is a video's by its ending, or the number of a camera.
-
-    Args:
-        path: a word of the command line.
-
-    Example:
-        >>> is_video("clip.MP4"), is_video("0"), is_video("cat.jpg")
-        (True, True, False)
-    """
+    """Whether a path is a video's by its ending, or the number of a camera."""
     return is_camera(path) or path.lower().endswith(EXTENSIONS)
 
 
 def is_camera(path: str) -> bool:
-    """Whether a path is the number of a camera, and no file of that name exists.
-
-    Args:
-        path: a word of the command line.
-    """
+    """Whether a path is the number of a camera, and no file of that name exists."""
     return path.isdecimal() and not os.path.exists(path)
 
 
@@ -84,24 +65,6 @@ def predict_videos(
 
     Videos that cannot be read are left out and told. A camera runs until `most_frames` or an
     interruption from the keyboard, which ends its video well.
-
-    Args:
-        detector: what `load_detector` gives.
-        sources: video files, or numbers of cameras as text.
-        output: directory to write to; it is created.
-        display_threshold: smallest score that is drawn, 0..1. Default 0.5. The JSON has all detections.
-        batch_size: frames of one forward pass; a camera has 1. Default 8.
-        most_frames: how many frames of each, at most. Default None: all.
-        progress: show a progress bar. Default False.
-
-    Returns:
-        detections in COCO's results form with class names and "frame", counted from 0; a report
-        of each video; a line for each that was left out or ended early.
-
-    Raises:
-        ImportError: OpenCV is not installed.
-        ValueError: no video could be read, a video cannot be written, or `output` would overwrite
-            one that is read.
     """
     cv2 = import_opencv()
     detections: list[dict] = []
@@ -143,14 +106,7 @@ def predict_videos(
 
 
 def import_opencv() -> Any:
-    """OpenCV, which is optional.
-
-    Returns:
-        the module `cv2`.
-
-    Raises:
-        ImportError: it is not installed.
-    """
+    """OpenCV, which is optional."""
     try:
         import cv2
     except ImportError as error:
@@ -161,15 +117,7 @@ def import_opencv() -> Any:
 
 
 class Video:
-    """An open video or camera; iterating gives its frames once, RGB uint8 [H, W, 3].
-
-    Args:
-        cv2: what `import_opencv` gave.
-        source: a file, or the number of a camera as text.
-
-    Raises:
-        ValueError: no frame can be read.
-    """
+    """An open video or camera; iterating gives its frames once, RGB uint8 [H, W, 3]."""
 
     def __init__(self, cv2: Any, source: str):
         self.is_camera = is_camera(source)

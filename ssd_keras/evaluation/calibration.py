@@ -12,18 +12,6 @@ def reliability(
 
     A detection of score s should be true with the probability s. Detections that do not count
     (on difficult objects and crowds) are left out.
-
-    Args:
-        matches: what `ssd_keras.evaluation.matches.match` gave.
-        num_bins: bins between 0 and 1. Default 10.
-        display_threshold: detections of lower scores are left out, 0..1. Default 0.
-
-    Returns:
-        for each bin that has detections: "low" and "high" (bounds; a score on a bound belongs to
-        the higher bin), "count", "mean_score", "precision".
-
-    Raises:
-        ValueError: a score is outside 0..1, and no probability.
     """
     kept = ~matches.is_ignored & (matches.rows["score"] >= display_threshold)
     scores, is_true = matches.rows["score"][kept], matches.is_true[kept]
@@ -50,16 +38,6 @@ def expected_calibration_error(bins: list[dict[str, float | int]]) -> float | No
     """How far scores are from the share of true detections, on average over the detections.
 
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv 1706.04599, eq. 3.
-
-    Args:
-        bins: what `reliability` gave.
-
-    Returns:
-        mean of |precision - mean score|, weighted by the counts, 0..1; None without detections.
-
-    Example:
-        >>> expected_calibration_error([{"count": 3, "mean_score": 0.75, "precision": 0.5}])
-        0.25
     """
     total = sum(one["count"] for one in bins)
     gaps = (one["count"] * abs(one["precision"] - one["mean_score"]) for one in bins)

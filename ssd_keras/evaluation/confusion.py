@@ -14,14 +14,6 @@ def confusion_matrix(matches: Matches, score_threshold: float = 0.5) -> np.ndarr
     What remains of the detections lies on background: also second boxes on an object, and boxes
     too far off. What remains of the objects is missed. Detections of difficult objects and crowds
     are left out, whatever their class.
-
-    Args:
-        matches: what `ssd_keras.evaluation.matches.match` gave.
-        score_threshold: smallest score, 0..1. Default 0.5.
-
-    Returns:
-        int [classes + 1, classes + 1]: a row for each class of objects, the last for background;
-        a column for each class of detections, the last for missed objects.
     """
     num_classes = len(matches.data.class_names)
     matrix = np.zeros((num_classes + 1, num_classes + 1), int)

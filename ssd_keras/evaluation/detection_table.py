@@ -19,19 +19,7 @@ Detections = Sequence[Mapping[str, Any]] | np.ndarray
 
 
 def detection_rows(data: DetectionData, detections: Any, source: str = "detections") -> np.ndarray:
-    """Returns detections as an array of `ROW`; what is one already is not checked again.
-
-    Args:
-        data: the annotated images.
-        detections: COCO results form, see `ssd_keras.evaluation.voc.voc_metrics`.
-        source: where they come from, for errors. Default "detections".
-
-    Returns:
-        array of `ROW` in the order given; "box" is x, y, width, height in pixels.
-
-    Raises:
-        ValueError: an entry is malformed, or its image or class is unknown to the data.
-    """
+    """Returns detections as an array of `ROW`; what is one already is not checked again."""
     if isinstance(detections, np.ndarray) and detections.dtype == ROW:
         return detections
     if not isinstance(detections, (list, tuple)):

@@ -29,12 +29,6 @@ def false_kinds(matches: Matches) -> np.ndarray:
     - duplicate: IoU of t or more with an object of its class that another detection has found.
     - background: IoU below 0.1 with every object.
     - both: the rest, IoU in 0.1..t with an object of another class.
-
-    Args:
-        matches: what `match` gave.
-
-    Returns:
-        int [n], index into `FALSE_KINDS`; -1 for detections that are true or do not count.
     """
     iou, other_iou, threshold = matches.iou, matches.other_iou, matches.iou_threshold
     conditions = {
@@ -52,15 +46,7 @@ def false_kinds(matches: Matches) -> np.ndarray:
 
 
 def is_missed(matches: Matches) -> np.ndarray:
-    """The objects that no detection came near to, at any score.
-
-    Args:
-        matches: what `match` gave.
-
-    Returns:
-        bool [m]: objects that count, that no detection found and that no localisation or
-        confusion error would find if it were mended.
-    """
+    """The objects that no detection came near to, at any score."""
     kinds = false_kinds(matches)
     missed = ~matches.is_ignored_object
     missed[matches.target[matches.is_true]] = False
@@ -77,15 +63,6 @@ def error_costs(matches: Matches) -> dict[str, dict[str, float | int | None]]:
     object that does not count, the detection goes. Both, duplicate, background: the detection
     goes. Missed: the objects need not be found. Gains of kinds do not add up. (The paper's program
     drops a mended detection of an object that another one has found, whatever their scores.)
-
-    Args:
-        matches: what `match` gave.
-
-    Returns:
-        {kind: {"count": n, "AP": gain}} for `FALSE_KINDS` and "missed", and for all false
-        detections ("false positives") and all objects not found ("false negatives"); the gain is
-        in the mean over classes of the average precision (area) at the IoU of the matches, None
-        where no class has objects that count.
     """
     kinds, mendable = false_kinds(matches), _mendable(matches)
     labels, is_true, num_objects = matches.rows["label"], matches.is_true, matches.num_objects

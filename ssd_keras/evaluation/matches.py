@@ -11,31 +11,18 @@ from ssd_keras.evaluation.voc import best_object_ious, voc_match
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Detections by falling score beside the objects that they found or came near to.
+    """Detections by falling score beside the objects that they found or came near to."""
 
-    Args:
-        data: the annotated images.
-        rows: detections, `ssd_keras.evaluation.detection_table.ROW` [n], by falling score.
-        objects: all annotated objects, `ROW` [m], in the order of the images.
-        iou: float [n], best overlap with an object of the detection's class, 0..1.
-        target: int [n], index of that object, -1 where the image has none.
-        other_iou: float [n], best overlap with an object of any other class.
-        other_target: int [n], index of that object, -1 where the image has none.
-        is_true: bool [n], the detection is the first on an object that counts.
-        is_ignored: bool [n], it lies on an object that is difficult or a crowd.
-        iou_threshold: least IoU of a match.
-    """
-
-    data: DetectionData
-    rows: np.ndarray
-    objects: np.ndarray
-    iou: np.ndarray
-    target: np.ndarray
-    other_iou: np.ndarray
-    other_target: np.ndarray
-    is_true: np.ndarray
-    is_ignored: np.ndarray
-    iou_threshold: float
+    data: DetectionData  # the annotated images
+    rows: np.ndarray  # detections, `ssd_keras.evaluation.detection_table.ROW` [n], by falling score
+    objects: np.ndarray  # all annotated objects, `ROW` [m], in the order of the images
+    iou: np.ndarray  # float [n], best overlap with an object of the detection's class, 0..1
+    target: np.ndarray  # int [n], index of that object, -1 where the image has none
+    other_iou: np.ndarray  # float [n], best overlap with an object of any other class
+    other_target: np.ndarray  # int [n], index of that object, -1 where the image has none
+    is_true: np.ndarray  # bool [n], the detection is the first on an object that counts
+    is_ignored: np.ndarray  # bool [n], it lies on an object that is difficult or a crowd
+    iou_threshold: float  # least IoU of a match
 
     @property
     def is_false(self) -> np.ndarray:
@@ -55,27 +42,7 @@ class Matches:
 
 
 def match(data: DetectionData, detections: Detections, iou_threshold: float = 0.5) -> Matches:
-    """Matches detections with objects by VOC's rule.
-
-    Args:
-        data: the annotated images.
-        detections: COCO results form, as in `ssd_keras.evaluation.voc.voc_metrics`.
-        iou_threshold: least IoU of a match, 0..1. Default 0.5.
-
-    Returns:
-        `Matches`.
-
-    Raises:
-        ValueError: a detection is malformed.
-
-    Example:
-        >>> from ssd_keras.data import load_data
-        >>> data = load_data("synthetic:shapes@test[:2]")
-        >>> found = [{"image_id": one.image_id, "category_name": data.class_names[one.labels[0]],
-        ...           "bbox": one.boxes[0].tolist(), "score": 0.9} for one in data.examples]
-        >>> match(data, found).is_true
-        array([ True,  True])
-    """
+    """Matches detections with objects by VOC's rule."""
     rows, objects = detection_rows(data, detections), object_rows(data)
     rows = rows[np.argsort(-rows["score"], kind="stable")]
     is_ignored_object = objects["is_difficult"] | objects["is_crowd"]

@@ -54,20 +54,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
 
 
 def read_detections(path: str | Path, data: DetectionData) -> list[dict[str, Any]]:
-    """Reads a file of detections in COCO's results form and checks every entry against the data.
-
-    Args:
-        path: a JSON list of entries as in `voc_metrics`. An entry names its image by the id, by
-            the id as text ("12" or "000012" for 12) or by the stem of the image's file.
-        data: the annotated images.
-
-    Returns:
-        The entries with "image_id" as the data have it, "category_id", "bbox" and "score".
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no JSON list or an entry is malformed: one line naming both.
-    """
+    """Reads a file of detections in COCO's results form and checks every entry against the data."""
     try:
         entries = json.loads(Path(path).read_bytes())
     except OSError as error:

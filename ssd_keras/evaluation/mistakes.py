@@ -17,35 +17,20 @@ MOST_OF_A_IMAGE = 2
 
 @dataclass(frozen=True, eq=False)
 class Mistake:
-    """A false detection or a missed object.
+    """A false detection or a missed object."""
 
-    Args:
-        image: index of the image in the data.
-        caption: what is wrong, in a line.
-        detection: x, y, width, height in pixels of the detection; None where there is none.
-        detection_tag: its class and score.
-        truth: x, y, width, height in pixels of the object; None where there is none.
-        truth_tag: its class.
-    """
-
-    image: int
-    caption: str
+    image: int  # index of the image in the data
+    caption: str  # what is wrong, in a line
+    # x, y, width, height in pixels of the detection; None where there is none
     detection: np.ndarray | None = None
-    detection_tag: str = ""
+    detection_tag: str = ""  # its class and score
+    # x, y, width, height in pixels of the object; None where there is none
     truth: np.ndarray | None = None
-    truth_tag: str = ""
+    truth_tag: str = ""  # its class
 
 
 def most_confident_false(matches: Matches, count: int = 12) -> list[Mistake]:
-    """The false detections of the highest scores, at most two of an image.
-
-    Args:
-        matches: what `ssd_keras.evaluation.matches.match` gave.
-        count: how many, at most. Default 12.
-
-    Returns:
-        one `Mistake` each, by falling score.
-    """
+    """The false detections of the highest scores, at most two of an image."""
     kinds, names = false_kinds(matches), matches.data.class_names
     chosen = _spread(np.flatnonzero(matches.is_false), matches.rows["image"], count)
     result = []
@@ -69,16 +54,7 @@ def most_confident_false(matches: Matches, count: int = 12) -> list[Mistake]:
 def largest_missed(
     matches: Matches, score_threshold: float = 0.5, count: int = 12
 ) -> list[Mistake]:
-    """The objects that no detection from a score on has found, the largest of their image first.
-
-    Args:
-        matches: what `ssd_keras.evaluation.matches.match` gave.
-        score_threshold: smallest score of a detection that finds, 0..1. Default 0.5.
-        count: how many, at most; two of an image. Default 12.
-
-    Returns:
-        one `Mistake` each, by falling share of the image.
-    """
+    """The objects that no detection from a score on has found, the largest of their image first."""
     is_missed = ~matches.is_ignored_object
     is_missed[matches.target[matches.is_true & (matches.rows["score"] >= score_threshold)]] = False
     objects, names = matches.objects, matches.data.class_names
@@ -105,16 +81,7 @@ def largest_missed(
 
 
 def draw_mistake(image: np.ndarray, mistake: Mistake, side: int = 400) -> np.ndarray:
-    """The part of an image around a mistake, with the detection red and the object blue.
-
-    Args:
-        image: RGB uint8 [H, W, 3], the whole image.
-        mistake: of this image.
-        side: pixels of the longer side of the drawing. Default 400.
-
-    Returns:
-        RGB uint8 [h, w, 3].
-    """
+    """The part of an image around a mistake, with the detection red and the object blue."""
     pairs = ((mistake.detection, 0), (mistake.truth, 1))
     found = [(box, label) for box, label in pairs if box is not None]
     corners = np.array([[*box[:2], *(box[:2] + box[2:])] for box, _ in found])

@@ -52,51 +52,23 @@ td.bar span {{ display: inline-block; height: .8rem; background: #1f5fa8; }}
 
 
 def document(title: str, parts: Iterable[str]) -> str:
-    """A whole page without any reference to elsewhere; it runs no script.
-
-    Args:
-        title: text.
-        parts: HTML.
-
-    Returns:
-        HTML.
-    """
+    """A whole page without any reference to elsewhere; it runs no script."""
     return PAGE.format(title=text(title), body="\n".join(parts))
 
 
 def text(value: object) -> str:
-    """Text as HTML.
-
-    Example:
-        >>> text("<script> & 'cat'")
-        '&lt;script&gt; &amp; &#x27;cat&#x27;'
-    """
+    """Text as HTML."""
     return html.escape(str(value))
 
 
 def heading(title: str, *paragraphs: str) -> str:
-    """The beginning of a section.
-
-    Args:
-        title: text.
-        *paragraphs: texts.
-
-    Returns:
-        HTML.
-    """
+    """The beginning of a section."""
     head = f'<h2 id="{_anchor(title)}">{text(title)}</h2>'
     return head + "".join(f"<p>{text(one)}</p>" for one in paragraphs)
 
 
 def contents(titles: Iterable[str]) -> str:
-    """Links to sections.
-
-    Args:
-        titles: as of their headings.
-
-    Returns:
-        HTML.
-    """
+    """Links to sections."""
     links = (f'<a href="#{_anchor(title)}">{text(title)}</a>' for title in titles)
     return f"<nav>{''.join(links)}</nav>"
 
@@ -106,59 +78,25 @@ def _anchor(title: str) -> str:
 
 
 def figure(caption: str, input_image: bytes, kind: str, alternative: str) -> str:
-    """An image with its caption.
-
-    Args:
-        caption: text above it.
-        input_image: an encoded input_image.
-        kind: "png" or "jpeg".
-        alternative: text for those who cannot see it.
-
-    Returns:
-        HTML.
-    """
+    """An image with its caption."""
     data = base64.b64encode(input_image).decode("ascii")
     image = f'<img src="data:image/{kind};base64,{data}" alt="{text(alternative)}">'
     return f"<figure><figcaption>{text(caption)}</figcaption>{image}</figure>"
 
 
 def grid(figures: Iterable[str], cell: str = "17rem") -> str:
-    """Figures side by side, as many as fit.
-
-    Args:
-        figures: HTML.
-        cell: least width of one, in CSS. Default "17rem".
-
-    Returns:
-        HTML.
-    """
+    """Figures side by side, as many as fit."""
     return f'<div class="grid" style="--cell: {cell}">{"".join(figures)}</div>'
 
 
 def facts(values: Iterable[tuple[str, str]]) -> str:
-    """A few numbers in large letters.
-
-    Args:
-        values: pairs of name and value, texts.
-
-    Returns:
-        HTML.
-    """
+    """A few numbers in large letters."""
     items = (f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in values)
     return f"<dl>{''.join(items)}</dl>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table that scrolls by itself where it is wider than the page.
-
-    Args:
-        head: texts.
-        rows: cells of HTML made by `cell`, `bar` or `shade`; the first of each row is its head.
-        kind: class of CSS: "matrix" turns the head upright. Default none.
-
-    Returns:
-        HTML.
-    """
+    """A table that scrolls by itself where it is wider than the page."""
     names = "".join(f"<th><span>{text(name)}</span></th>" for name in head)
     body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
     return (
@@ -173,40 +111,19 @@ def cell(value: object) -> str:
 
 
 def row_head(value: object, note: str = "") -> str:
-    """The first cell of a row.
-
-    Args:
-        value: text.
-        note: a text below it in small letters. Default none.
-
-    Returns:
-        HTML.
-    """
+    """The first cell of a row."""
     return f"<th>{text(value)}{f'<small>{text(note)}</small>' if note else ''}</th>"
 
 
 def bar(share: float) -> str:
-    """A cell with a bar.
-
-    Args:
-        share: its length, 0..1.
-    """
+    """A cell with a bar."""
     return (
         f'<td class="bar"><span style="width: {100 * min(max(share, 0.0), 1.0):.1f}%"></span></td>'
     )
 
 
 def shade(value: object, share: float, color: tuple[int, int, int]) -> str:
-    """A cell whose background is the stronger, the larger a share is.
-
-    Args:
-        value: text.
-        share: 0..1.
-        color: RGB, 0..255.
-
-    Returns:
-        HTML.
-    """
+    """A cell whose background is the stronger, the larger a share is."""
     # At most 0.6: black letters stay readable on it.
     paint = f"rgba({color[0]}, {color[1]}, {color[2]}, {0.6 * share:.3f})"
     return f'<td style="background: {paint}">{text(value)}</td>'

@@ -15,14 +15,7 @@ DOTS_PER_INCH = 150
 
 
 def precision_recall_plot(curve: Curve) -> bytes:
-    """The precision-recall curve of a class, with the point of the highest F1.
-
-    Args:
-        curve: of the class.
-
-    Returns:
-        a PNG.
-    """
+    """The precision-recall curve of a class, with the point of the highest F1."""
 
     def draw(axes: Any) -> None:
         # From no detection on, each moves the line right (true) or down (false).
@@ -43,14 +36,7 @@ def precision_recall_plot(curve: Curve) -> bytes:
 
 
 def reliability_plot(bins: Sequence[dict[str, float | int]]) -> bytes:
-    """The share of true detections by score; on the diagonal, scores are probabilities.
-
-    Args:
-        bins: what `ssd_keras.evaluation.calibration.reliability` gave.
-
-    Returns:
-        a PNG.
-    """
+    """The share of true detections by score; on the diagonal, scores are probabilities."""
 
     def draw(axes: Any) -> None:
         lows = [one["low"] for one in bins]
@@ -68,16 +54,7 @@ def reliability_plot(bins: Sequence[dict[str, float | int]]) -> bytes:
 
 
 def slices_plot(by_size: Slices, by_aspect: Slices) -> bytes:
-    """Normalised average precision by size and by aspect ratio, all objects as a dashed line.
-
-    Args:
-        by_size: slices of `ssd_keras.evaluation.slices.sliced_average_precision`, of one class or
-            their mean.
-        by_aspect: the same by "aspect".
-
-    Returns:
-        a PNG.
-    """
+    """Normalised average precision by size and by aspect ratio, all objects as a dashed line."""
 
     def draw(left: Any, right: Any) -> None:
         for axes, by, slices, color in (

@@ -10,19 +10,12 @@ from ssd_keras.evaluation.voc import average_precision, precision_recall
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The precision-recall curve of one class.
+    """The precision-recall curve of one class."""
 
-    Args:
-        scores: [n], of the detections that count, falling.
-        recall: [n], 0..1.
-        precision: [n], 0..1.
-        num_objects: objects to be found.
-    """
-
-    scores: np.ndarray
-    recall: np.ndarray
-    precision: np.ndarray
-    num_objects: int
+    scores: np.ndarray  # [n], of the detections that count, falling
+    recall: np.ndarray  # [n], 0..1
+    precision: np.ndarray  # [n], 0..1
+    num_objects: int  # objects to be found
 
     @property
     def average_precision(self) -> float | None:
@@ -40,14 +33,7 @@ class Curve:
 
 
 def class_curves(matches: Matches) -> list[Curve]:
-    """The curve of every class, in the order of the labels.
-
-    Args:
-        matches: what `ssd_keras.evaluation.matches.match` gave.
-
-    Returns:
-        one `Curve` a class.
-    """
+    """The curve of every class, in the order of the labels."""
     curves = []
     for label, num_objects in enumerate(matches.num_objects.tolist()):
         own = (matches.rows["label"] == label) & ~matches.is_ignored
@@ -57,20 +43,7 @@ def class_curves(matches: Matches) -> list[Curve]:
 
 
 def best_f1(curve: Curve) -> dict[str, float]:
-    """The threshold on the score with the highest F1, 2 P R / (P + R).
-
-    Args:
-        curve: of one class.
-
-    Returns:
-        "score", "F1", "precision" and "recall" of the first such point; nothing where there are
-        no detections or no objects.
-
-    Example:
-        >>> scores, recall = np.array([0.9, 0.4]), np.array([0.5, 0.5])
-        >>> best_f1(Curve(scores, recall, np.array([1.0, 0.5]), 2))["score"]
-        0.9
-    """
+    """The threshold on the score with the highest F1, 2 P R / (P + R)."""
     points = curve.thresholds()
     if not len(points) or not curve.num_objects:
         return {}

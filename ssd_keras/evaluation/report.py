@@ -53,14 +53,7 @@ MEANING = {
 
 
 def check_folder(folder: str) -> None:
-    """Makes the folder of a report, before any work is done for it.
-
-    Args:
-        folder: where `write_report` will write.
-
-    Raises:
-        ValueError: there is a file of that name, or the folder cannot be written to.
-    """
+    """Makes the folder of a report, before any work is done for it."""
     try:
         os.makedirs(folder, exist_ok=True)
         is_writable = os.access(folder, os.W_OK)
@@ -82,24 +75,7 @@ def write_report(
     score_threshold: float = 0.5,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Writes `report.html`, which opens from a file anywhere, and `report.json`.
-
-    Args:
-        folder: where to write; it is created.
-        data: the annotated images.
-        detections: COCO results form, as in `ssd_keras.evaluation.voc.voc_metrics`.
-        title: headline. Default "Evaluation".
-        read: gives the upright RGB pixels, uint8 [H, W, 3], of an example. Default None: the
-            report has no images of mistakes.
-        score_threshold: smallest score of a detection that a user is shown, 0..1. Default 0.5.
-        progress: show a progress bar. Default False.
-
-    Returns:
-        what `ssd_keras.evaluation.summary.analyse` gave.
-
-    Raises:
-        ValueError: the folder cannot be written to, or a detection is malformed.
-    """
+    """Writes `report.html`, which opens from a file anywhere, and `report.json`."""
     check_folder(folder)
     matches = match(data, detections)
     numbers = analyse(matches, score_threshold)

@@ -29,18 +29,6 @@ def sliced_average_precision(matches: Matches, by: str = "size") -> dict[str, Sl
     by its size alone; the normalised average precision takes that away. It replaces the true
     detections at a recall R, which are R times the objects of the slice, by R times the mean
     number of objects of a class: P = R N / (R N + false detections).
-
-    Args:
-        matches: what `ssd_keras.evaluation.matches.match` gave.
-        by: "size" (area of the box; default) or "aspect" (its width / height).
-
-    Returns:
-        {class: {slice: {"num_objects", "AP", "normalised_AP", "recall"}}} for the names of
-        `SLICES` and "all"; recall is that of all detections. Classes and slices without objects
-        are left out. An object whose value equals a percentile belongs to the lower slice.
-
-    Raises:
-        ValueError: `by` is neither of the two.
     """
     if by not in SLICES:
         raise ValueError(f"by={by!r} is unknown; choose 'size' or 'aspect'.")
@@ -64,36 +52,14 @@ def sliced_average_precision(matches: Matches, by: str = "size") -> dict[str, Sl
 
 
 def slice_indices(boxes: np.ndarray, counts: np.ndarray, by: str) -> np.ndarray:
-    """Which slice each object of one class belongs to.
-
-    Args:
-        boxes: float [n, 4], x, y, width, height.
-        counts: bool [n], objects that the percentiles are taken of; at least one.
-        by: "size" or "aspect".
-
-    Returns:
-        int [n], index into `SLICES[by]`.
-
-    Example:
-        >>> boxes = np.array([[0, 0, side, side] for side in range(1, 11)])
-        >>> slice_indices(boxes, np.ones(10, bool), "size")
-        array([0, 1, 1, 2, 2, 2, 2, 3, 3, 4])
-    """
+    """Which slice each object of one class belongs to."""
     width, height = boxes[:, 2], boxes[:, 3]
     values = width * height if by == "size" else width / height
     return np.searchsorted(np.percentile(values[counts], PERCENTILES), values, side="left")
 
 
 def mean_over_classes(sliced: dict[str, Slices], by: str = "size") -> Slices:
-    """The mean of each slice over the classes that have it.
-
-    Args:
-        sliced: what `sliced_average_precision` gave.
-        by: "size" (default) or "aspect".
-
-    Returns:
-        {slice: {"num_objects" (their sum), "AP", "normalised_AP", "recall"}}.
-    """
+    """The mean of each slice over the classes that have it."""
     result: Slices = {}
     for part in (ALL, *SLICES[by]):
         own = [slices[part] for slices in sliced.values() if part in slices]

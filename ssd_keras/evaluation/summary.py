@@ -14,21 +14,7 @@ CONFIDENT = 0.3
 
 
 def analyse(matches: Matches, score_threshold: float = 0.5) -> dict[str, Any]:
-    """Everything that the report shows, as numbers.
-
-    Args:
-        matches: what `ssd_keras.evaluation.matches.match` gave.
-        score_threshold: smallest score of the confusion matrix, 0..1. Default 0.5.
-
-    Returns:
-        "num_images", "iou_threshold", "score_threshold";
-        "classes" {class: {"num_objects", "AP", "best_threshold": see `curves.best_f1`}};
-        "errors", see `errors.error_costs`;
-        "confusion" {"rows", "columns", "counts"}, see `confusion.confusion_matrix`;
-        "calibration" {"bins", "expected_calibration_error", the same "from_0.3"}, None where
-        scores are no probabilities;
-        "by_size" and "by_aspect", see `slices.sliced_average_precision`.
-    """
+    """Everything that the report shows, as numbers."""
     names, scores = matches.data.class_names, matches.rows["score"]
     calibration = None
     if not len(scores) or 0.0 <= scores.min() <= scores.max() <= 1.0:

@@ -13,13 +13,6 @@ def best_object_ious(rows: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, n
 
     The objects are in the order of the images, so that a detection's candidates are one slice;
     the pairs of all detections are laid out in one vector.
-
-    Args:
-        rows: detections, `ROW` [n].
-        truth: objects that they may find, `ROW` [m], in the order of the images.
-
-    Returns:
-        IoU [n] in 0..1 and indices into `truth` [n].
     """
     start = np.searchsorted(truth["image"], rows["image"], side="left")
     count = np.searchsorted(truth["image"], rows["image"], side="right") - start
@@ -44,18 +37,7 @@ def best_object_ious(rows: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, n
 def voc_match(
     iou: np.ndarray, best: np.ndarray, is_ignored_object: np.ndarray, iou_threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tells which detections of one class are true, and which do not count, by VOC's rule.
-
-    Args:
-        iou: [n], best IoU of each detection with an object of its class, by falling score.
-        best: int [n], the object that has it, -1 for none.
-        is_ignored_object: bool [m], the objects that need not be found: difficult ones and crowds.
-        iou_threshold: least IoU of a match, 0..1.
-
-    Returns:
-        bool [n] `is_true`: the first detection of an object that counts; bool [n] `is_ignored`:
-        those on excused objects. All others are false.
-    """
+    """Tells which detections of one class are true, and which do not count, by VOC's rule."""
     is_matched = (iou >= iou_threshold) & (iou > 0)
     is_ignored = is_matched & np.append(is_ignored_object, False)[best]
     claimants = np.flatnonzero(is_matched & ~is_ignored)
@@ -66,19 +48,7 @@ def voc_match(
 
 
 def precision_recall(is_true: np.ndarray, num_objects: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns recall and precision after each detection that counts.
-
-    Args:
-        is_true: bool [n], by falling score.
-        num_objects: how many there are to find.
-
-    Returns:
-        recall [n] and precision [n], 0..1.
-
-    Example:
-        >>> precision_recall(np.array([True, False]), 2)
-        (array([0.5, 0.5]), array([1. , 0.5]))
-    """
+    """Returns recall and precision after each detection that counts."""
     num_true = np.cumsum(is_true)
     return num_true / max(1, num_objects), num_true / np.arange(1, len(num_true) + 1)
 

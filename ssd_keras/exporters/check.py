@@ -27,17 +27,11 @@ FORBIDDEN_OPERATORS = ("VAR_HANDLE", "READ_VARIABLE", "WHILE", "IF", "CALL_ONCE"
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-    """How far an artefact may be from Keras.
+    """How far an artefact may be from Keras."""
 
-    Args:
-        iou: smallest overlap of a box with Keras' box.
-        score: largest difference of scores.
-        share: of the detections, which must be so.
-    """
-
-    iou: float
-    score: float
-    share: float
+    iou: float  # smallest overlap of a box with Keras' box
+    score: float  # largest difference of scores
+    share: float  # of the detections, which must be so
 
 
 TOLERANCES: Mapping[str, Tolerance] = {
@@ -54,23 +48,15 @@ SCORE_FLOOR = {"none": 0.0, "bfloat16": 0.1, "float16": 0.1, "dynamic": 0.5, "in
 
 @dataclasses.dataclass(frozen=True)
 class ExportReport:
-    """What an export wrote.
+    """What an export wrote."""
 
-    Args:
-        path: the artefact.
-        size: its bytes.
-        operators: how often each operator occurs, most frequent first; of a TFLite file.
-        seconds: time of one image, the median.
-        num_compared: detections that were compared with Keras.
-        num_agreed: those that agreed.
-    """
-
-    path: str
-    size: int
+    path: str  # the artefact
+    size: int  # its bytes
+    # how often each operator occurs, most frequent first; of a TFLite file
     operators: Mapping[str, int]
-    seconds: float
-    num_compared: int
-    num_agreed: int
+    seconds: float  # time of one image, the median
+    num_compared: int  # detections that were compared with Keras
+    num_agreed: int  # those that agreed
 
     def __str__(self) -> str:
         lines = [
@@ -91,21 +77,7 @@ def check_artefact(
     post_process: PostProcess,
     quantize: str = "none",
 ) -> ExportReport:
-    """Runs an artefact in a fresh process and compares it with Keras.
-
-    Args:
-        path: a SavedModel's directory or a TFLite file.
-        model: the `SSD` that it was made of.
-        images: uint8 [H, W, 3] of any size, at least one.
-        post_process: what it was exported with.
-        quantize: how it was quantised, or "bfloat16": decides how equal it must be.
-
-    Returns:
-        what was found.
-
-    Raises:
-        ValueError: when it fails, saying in what.
-    """
+    """Runs an artefact in a fresh process and compares it with Keras."""
     operators = {}
     if path.endswith(".tflite"):
         operators = check_operators(path)
@@ -139,17 +111,7 @@ def check_artefact(
 
 
 def check_operators(path: str) -> dict[str, int]:
-    """Looks into a TFLite file for what must and must not be there.
-
-    Args:
-        path: the file.
-
-    Returns:
-        count by operator, most frequent first.
-
-    Raises:
-        ValueError: when its post-processing is gone or its variables were not frozen.
-    """
+    """Looks into a TFLite file for what must and must not be there."""
     with open(path, "rb") as file:
         model = flatbuffer.read_model(file.read())
     counts = flatbuffer.operator_counts(model)
@@ -171,18 +133,7 @@ def check_operators(path: str) -> dict[str, int]:
 def run_artefact(
     path: str, images: Sequence[np.ndarray]
 ) -> tuple[list[dict[str, np.ndarray]], float]:
-    """Runs an artefact in a process that does not know this package.
-
-    Args:
-        path: a SavedModel's directory or a TFLite file.
-        images: uint8 [H, W, 3].
-
-    Returns:
-        outputs by name for each image, without the batch axis, and the median of seconds.
-
-    Raises:
-        ValueError: when the process fails.
-    """
+    """Runs an artefact in a process that does not know this package."""
     with tempfile.TemporaryDirectory() as directory:
         images_file = os.path.join(directory, "images.npz")
         results_file = os.path.join(directory, "results.npz")
@@ -204,14 +155,7 @@ def run_artefact(
 
 
 def artefact_size(path: str) -> int:
-    """Bytes of a file, or of all files of a directory.
-
-    Args:
-        path: the file or directory.
-
-    Returns:
-        number of bytes.
-    """
+    """Bytes of a file, or of all files of a directory."""
     if os.path.isfile(path):
         return os.path.getsize(path)
     return sum(
@@ -234,16 +178,6 @@ def agreement(
     same. A detection found must be one that Keras sees before suppression: a box of that class,
     place and score. A detection of Keras must be found, or overlap with one found that scores
     as high.
-
-    Args:
-        candidates: Keras' "boxes" [N, 4] and "scores" [N, classes] before suppression.
-        reference: Keras' "boxes", "scores", "labels" after it.
-        found: the artefact's.
-        quantize: how it was quantised.
-        across_classes: boxes of different classes suppress each other.
-
-    Returns:
-        bool, one for each detection of both that was compared.
     """
     tolerance = TOLERANCES[quantize]
     best = max([0.0, *reference["scores"], *found["scores"]])

@@ -14,19 +14,7 @@ MOST_ENTRIES, ENTRY_SIZE = 512, 12
 
 
 def exif_orientation(data: tf.Tensor) -> tf.Tensor:
-    """How an image's stored pixels must be turned.
-
-    Args:
-        data: encoded bytes of any image, scalar string.
-
-    Returns:
-        orientation 1..8 of the EXIF standard, scalar int32; 1 where nothing sensible is said.
-
-    Example:
-
-    >>> int(exif_orientation(tf.constant(b"no image at all")))
-    1
-    """
+    """How an image's stored pixels must be turned."""
     head = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, HEAD_SIZE), tf.uint8), tf.int32)
     size = tf.size(head)
     head = tf.concat([head, [0]], axis=0)

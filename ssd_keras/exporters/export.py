@@ -88,15 +88,7 @@ def export(
 
 
 def images_of(data: DetectionData, limit: int) -> list[np.ndarray]:
-    """Images spread evenly over a data set, decoded as everywhere.
-
-    Args:
-        data: the data set.
-        limit: at most so many.
-
-    Returns:
-        uint8 [H, W, 3] each.
-    """
+    """Images spread evenly over a data set, decoded as everywhere."""
     chosen = np.linspace(0, len(data) - 1, min(limit, len(data))).round().astype(int)
     examples = [data.examples[index] for index in chosen]
     return [decode_example(example) for example in examples]

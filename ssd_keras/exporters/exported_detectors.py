@@ -13,20 +13,7 @@ from ssd_keras.tflite.metadata import read_labels
 
 
 class SavedModelDetector:
-    """A SavedModel that `ssd-keras export` wrote.
-
-    Args:
-        path: its directory.
-
-    Call arguments:
-        images: RGB uint8 [B, H, W, 3] of any size.
-
-    Returns of a call:
-        as of `ssd_keras.engine.detector.KerasDetector`.
-
-    Raises:
-        ValueError: when it is another kind of SavedModel.
-    """
+    """A SavedModel that `ssd-keras export` wrote."""
 
     image_size = None
 
@@ -53,22 +40,7 @@ class SavedModelDetector:
 
 
 class TFLiteDetector:
-    """A TFLite file that `ssd-keras export` wrote, with its post-processing inside.
-
-    Args:
-        path: the file.
-        num_threads: threads of the interpreter. Default 2.
-
-    Call arguments:
-        images: RGB in 0..255, [B, H, W, 3] of its `image_size`; they are rounded where the
-            file takes bytes.
-
-    Returns of a call:
-        as of `ssd_keras.engine.detector.KerasDetector`.
-
-    Raises:
-        ValueError: when it is another kind of file, or has no post-processing.
-    """
+    """A TFLite file that `ssd-keras export` wrote, with its post-processing inside."""
 
     def __init__(self, path: str, num_threads: int = 2):
         with open(path, "rb") as file:

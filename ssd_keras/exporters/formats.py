@@ -23,18 +23,7 @@ NO_CALIBRATION = (
 
 
 def check_request(path: str, format: str, options: dict[str, str], images: Collection) -> None:
-    """Refuses what cannot be exported, before anything takes time.
-
-    Args:
-        path: where the artefact goes.
-        format: "saved_model" or "tflite".
-        options: those of `ssd_keras.exporters.export.export` that are not its defaults.
-        images: what int8 would be calibrated on, or words for it.
-
-    Raises:
-        ValueError: for an unknown choice, a path that does not fit or is taken, or int8 without
-            images.
-    """
+    """Refuses what cannot be exported, before anything takes time."""
     if format not in CHOICES:
         raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(CHOICES)}.")
     _check_path(path, format)
@@ -51,15 +40,7 @@ def check_request(path: str, format: str, options: dict[str, str], images: Colle
 
 
 def check_choices(format: str, **options: str) -> None:
-    """Refuses a value that an option has not.
-
-    Args:
-        format: "saved_model" or "tflite".
-        **options: options of the format.
-
-    Raises:
-        ValueError: for an unknown choice.
-    """
+    """Refuses a value that an option has not."""
     for name, choice in options.items():
         if choice not in (possible := CHOICES[format][name]):
             raise ValueError(f"{name}={choice!r} is unknown; choose one of {', '.join(possible)}.")

@@ -13,16 +13,7 @@ from ssd_keras.models.ssd import SSD
 
 
 def in_precision(model: SSD, precision: str = "float32") -> SSD:
-    """The same model computing in one precision, whatever it was trained in.
-
-    Args:
-        model: `SSD`, perhaps of mixed precision.
-        precision: "float32" (default), or "bfloat16": weights and arithmetic of its layers, while
-            box deltas and class logits come out as float32.
-
-    Returns:
-        the model itself where it computes so already, else a copy with its weights.
-    """
+    """The same model computing in one precision, whatever it was trained in."""
 
     def change(entry):
         is_policy = entry.get("class_name") == "DTypePolicy"
@@ -36,12 +27,6 @@ def with_hard_swish_in_parts(model: SSD) -> SSD:
 
     XNNPACK has no int8 kernel for the operator HARD_SWISH: each one would end its part of the
     network and go to a plain kernel, which took half of the time of SSDLite320-MobileNetV3.
-
-    Args:
-        model: `SSD`.
-
-    Returns:
-        the model itself where it has no hard swish, else a copy with its weights.
     """
     parts = keras.saving.serialize_keras_object(hard_swish_in_parts)
 
@@ -56,33 +41,14 @@ def with_hard_swish_in_parts(model: SSD) -> SSD:
 
 @keras.saving.register_keras_serializable("ssd_keras")
 def hard_swish_in_parts(x: Any) -> Any:
-    """x relu6(x + 3) / 6, as operators that the converter does not join to one again.
-
-    Args:
-        x: float tensor of any shape.
-
-    Returns:
-        same shape; hard swish and 2e-5 of it more.
-
-    Example:
-
-    >>> [round(float(value), 3) for value in hard_swish_in_parts(keras.ops.array([-3.0, 1.0, 4.0]))]
-    [-0.0, 0.667, 4.0]
-    """
+    """x relu6(x + 3) / 6, as operators that the converter does not join to one again."""
     # With exactly 1 / 6 it would join them. In this order: calibration takes the range of a first
     # factor from what overwrites it, and the product is never beyond x.
     return x * (keras.ops.relu6(x + 3.0) * 0.16667)
 
 
 def uniform_preprocessor(model: SSD) -> Preprocessor | None:
-    """The preprocessor where it treats all channels alike, as the coding of bytes can.
-
-    Args:
-        model: `SSD`.
-
-    Returns:
-        the layer, or None where it has a mean or scale for each channel, or swaps them.
-    """
+    """The preprocessor where it treats all channels alike, as the coding of bytes can."""
     layer = model.get_layer("preprocessor")
     is_uniform = len(set(layer.mean)) == 1 and np.size(layer.scale) == 1
     return layer if is_uniform and layer.channel_order == "rgb" else None
@@ -95,18 +61,7 @@ def network_function(
     batch_size: int | None = 1,
     weights: str = "constants",
 ) -> tf.types.experimental.ConcreteFunction:
-    """The network alone.
-
-    Args:
-        model: `SSD`.
-        dtype: of the images, "uint8" or "float32".
-        preprocess: False for a network of images that were preprocessed. Default True.
-        batch_size: images of a call; None: any number. Default 1.
-        weights: "constants" (default) or "variables".
-
-    Returns:
-        concrete function from "images" [B, H, W, 3] in 0..255 to box deltas and class logits.
-    """
+    """The network alone."""
     layers = model
     if not preprocess:
         layers = keras.Model(model.get_layer("preprocessor").output, model.output)

@@ -25,21 +25,7 @@ def write_saved_model(
     precision: str = "float32",
     weights: str = "constants",
 ) -> None:
-    """Writes a SavedModel.
-
-    Args:
-        model: `SSD`, under Keras' TensorFlow backend.
-        path: directory to write; it must be new or empty.
-        post_process: `PostProcess`. Default: the model's own.
-        precision: of the network, "float32" (default) or "bfloat16", for processors and GPUs that
-            compute in it; decoding and suppression are float32 always.
-        weights: "constants" (default), which convolutions arrange for the processor once, or
-            "variables", which they arrange at each call: with few images at a time that costs
-            as much as a part of the arithmetic, but a graph and its copies stay small.
-
-    Raises:
-        ValueError: for an unknown choice.
-    """
+    """Writes a SavedModel."""
     check_choices("saved_model", precision=precision, weights=weights)
     model = in_precision(model, precision)
     with tempfile.TemporaryDirectory() as directory:
@@ -60,13 +46,7 @@ def write_saved_model(
 
 
 def write_warm_up(path: str, model_name: str, image_size: tuple[int, int]) -> None:
-    """Writes one request for each signature, which TF Serving replays when it loads a model.
-
-    Args:
-        path: file to write.
-        model_name: written into the requests.
-        image_size: height and width of the image that is asked about.
-    """
+    """Writes one request for each signature, which TF Serving replays when it loads a model."""
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     encoded = _gradient_jpeg(image_size)

@@ -13,14 +13,7 @@ ENCODED_FEATURE = "image/encoded"
 
 
 class ServedDetector(tf.Module):
-    """The three signatures of a SavedModel.
-
-    Args:
-        model: `SSD`, under Keras' TensorFlow backend.
-        labels_file: file with the class names, which becomes an asset.
-        post_process: `PostProcess`. Default: the model's own.
-        weights: "constants" (default) or "variables"; see `write_saved_model`.
-    """
+    """The three signatures of a SavedModel."""
 
     def __init__(
         self,
@@ -62,11 +55,7 @@ class ServedDetector(tf.Module):
         return self._detect(resized, is_valid)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """The signatures by name, as `tf.saved_model.save` takes them.
-
-        Returns:
-            concrete functions.
-        """
+        """The signatures by name, as `tf.saved_model.save` takes them."""
         functions = {
             "serving_default": self.from_bytes,
             "image_tensor": self.from_images,

@@ -26,22 +26,7 @@ def export_in_tensorflow(
     images: Sequence[np.ndarray],
     options: dict[str, Any],
 ) -> ExportReport:
-    """Does what `ssd_keras.exporters.export.export` does, in a process of its own.
-
-    Args:
-        model: `SSD` of any backend.
-        path: see there.
-        format: see there.
-        post_process: see there.
-        images: see there.
-        options: see there.
-
-    Returns:
-        see there.
-
-    Raises:
-        ValueError: with the other process' last line when it fails.
-    """
+    """Does what `ssd_keras.exporters.export.export` does, in a process of its own."""
     with tempfile.TemporaryDirectory() as directory:
         model.save(os.path.join(directory, MODEL))
         named: Any = {str(index): image for index, image in enumerate(images)}

@@ -40,32 +40,7 @@ def tflite_model(
     post_process: PostProcess | None = None,
     calibration: Iterable[np.ndarray] = (),
 ) -> bytes:
-    """Converts a model.
-
-    Args:
-        model: `SSD`.
-        quantize: "none" (float32, default), "float16" (weights), "dynamic" (int8 weights) or
-            "int8" (weights and activations).
-        post_processing: "builtin" (default, exact per-class suppression in operators of every
-            runtime), "op" (TFLite_Detection_PostProcess, suppression across classes) or "none"
-            (box deltas and scores; default boxes in the metadata).
-        input_dtype: "uint8" (default) or "float32"; 0..255 in both cases.
-        post_process: `PostProcess`. Default: the model's own.
-        calibration: for "int8", images [H, W, 3] of 0..255, H and W the model's.
-
-    Returns:
-        the file's content.
-
-    Raises:
-        ValueError: for an unknown choice, or "int8" without calibration images.
-
-    Example:
-
-    >>> from ssd_keras import from_preset
-    >>> content = tflite_model(from_preset("ssd192_small_shapes"), quantize="float16")
-    >>> content[4:8]
-    b'TFL3'
-    """
+    """Converts a model."""
     check_choices(
         "tflite", quantize=quantize, post_processing=post_processing, input_dtype=input_dtype
     )

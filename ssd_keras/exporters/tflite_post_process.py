@@ -25,20 +25,7 @@ def builtin_detections(
     variances: Sequence[float],
     activation: str = "softmax",
 ) -> dict[str, tf.Tensor]:
-    """Detections of one image, exact class by class.
-
-    Args:
-        box_deltas: float32 [1, N, 4].
-        class_logits: float32 [1, N, 1 + classes].
-        default_boxes: relative yxyx float32 [N, 4].
-        post_process: thresholds and counts.
-        variances: factors of the box deltas.
-        activation: "softmax" (default) or "sigmoid".
-
-    Returns:
-        "boxes" float32 [1, K, 4] relative yxyx, "classes" float32 [1, K] of whole numbers,
-        "scores" float32 [1, K] falling, "count" float32 [1]; unused places are zero.
-    """
+    """Detections of one image, exact class by class."""
     num_classes = class_logits.shape[-1] - 1
     choose = _candidates_of_each_class if post_process.candidates_per_class else _candidates_of_all
     scores = class_scores(class_logits, activation)[0]
@@ -119,17 +106,6 @@ def class_offsets(num_classes: int) -> np.ndarray:
 
     A square of classes keeps the numbers small, and so the digits of the coordinates that are
     added to them.
-
-    Args:
-        num_classes: without background.
-
-    Returns:
-        float32 [classes, 4], to be added to yxyx boxes.
-
-    Example:
-
-    >>> class_offsets(3)[2]
-    array([4., 0., 4., 0.], dtype=float32)
     """
     columns = math.ceil(math.sqrt(num_classes))
     row, column = np.divmod(np.arange(num_classes), columns)

@@ -39,22 +39,7 @@ def import_caffe(
     preset: str | None = None,
     truncate_sizes: bool = True,
 ) -> SSD:
-    """Reads an SSD300 or SSD512 that Caffe trained on VGG16.
-
-    Args:
-        path: a ``.caffemodel`` file.
-        class_names: names of the classes without background. Default: VOC's for 20 classes,
-            COCO's for 80.
-        preset: see `caffe_ssd`.
-        truncate_sizes: see `caffe_ssd`.
-
-    Returns:
-        `SSD` with the file's weights and default boxes.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is damaged or holds another network.
-    """
+    """Reads an SSD300 or SSD512 that Caffe trained on VGG16."""
     return caffe_ssd(read_caffemodel(path), class_names, preset, truncate_sizes)
 
 
@@ -68,23 +53,6 @@ def caffe_ssd(
 
     Default boxes are those of the network's PriorBox layers, which every file that Caffe saved
     holds; without such layers, those of the preset.
-
-    Args:
-        network: what `read_caffemodel` gives.
-        class_names: names of the classes without background. Default: the preset's.
-        preset: one of ssd300_vgg16_voc, ssd300_vgg16_coco, ssd512_vgg16_voc, ssd512_vgg16_coco.
-            Default: by the number of classes and the layers. It must be given only for other
-            classes in a network without PriorBox layers.
-        truncate_sizes: cut sizes of default boxes to whole pixels, as Caffe does: it keeps them
-            in an ``int``, so SSD512 was trained with 35, 76, ... instead of 35.84, 76.8, ...
-            False: as written, which is what OpenCV and most other implementations do. No
-            difference for SSD300. Default True.
-
-    Returns:
-        `SSD`.
-
-    Raises:
-        ValueError: when layers are missing or of another shape.
     """
     size = 512 if "conv10_2" in network.arrays else 300
     maps = SSD512_MAPS if size == 512 else SSD300_MAPS
@@ -110,19 +78,7 @@ def caffe_ssd(
 
 
 def import_caffe_backbone(path: str, image_size: tuple[int, int] = (300, 300)) -> keras.Model:
-    """Reads the ILSVRC VGG16 with reduced fc layers, from which the paper's trainings start.
-
-    Args:
-        path: ``VGG_ILSVRC_16_layers_fc_reduced.caffemodel``, or the file of an SSD on VGG16.
-        image_size: height and width of the backbone's input in pixels. Default (300, 300).
-
-    Returns:
-        the backbone that `vgg16` builds. The scale of conv4_3 stays 20 where the file has none.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is damaged or holds another network.
-    """
+    """Reads the ILSVRC VGG16 with reduced fc layers, from which the paper's trainings start."""
     network = read_caffemodel(path)
     backbone = vgg16(image_size)
     _set_backbone(backbone, network, BACKBONE_WANTED, needs_scale=False)

@@ -17,57 +17,33 @@ LARGEST_FILE = 2**31 - 1
 
 @dataclasses.dataclass(frozen=True)
 class PriorBox:
-    """What one of Caffe's PriorBox layers says of the default boxes of a map.
+    """What one of Caffe's PriorBox layers says of the default boxes of a map."""
 
-    Args:
-        min_sizes: side of the square box in pixels; one in all published files.
-        max_sizes: the size whose geometric mean with `min_sizes` is the second square.
-        aspect_ratios: width by height, without 1.
-        flip: whether reciprocals are added.
-        clip: whether boxes are cut at the image's border.
-        variances: of centre x, centre y, width, height.
-        step: distance of cells in pixels, vertical and horizontal; 0 for image / map.
-        offset: centre within the cell.
-    """
-
-    min_sizes: tuple[float, ...]
+    min_sizes: tuple[float, ...]  # side of the square box in pixels; one in all published files
+    # the size whose geometric mean with `min_sizes` is the second square
     max_sizes: tuple[float, ...]
-    aspect_ratios: tuple[float, ...]
-    flip: bool = True
-    clip: bool = False
-    variances: tuple[float, ...] = VARIANCES
+    aspect_ratios: tuple[float, ...]  # width by height, without 1
+    flip: bool = True  # whether reciprocals are added
+    clip: bool = False  # whether boxes are cut at the image's border
+    variances: tuple[float, ...] = VARIANCES  # of centre x, centre y, width, height
+    # distance of cells in pixels, vertical and horizontal; 0 for image / map
     step: tuple[float, float] = (0.0, 0.0)
-    offset: float = 0.5
+    offset: float = 0.5  # centre within the cell
 
 
 @dataclasses.dataclass(frozen=True)
 class CaffeNetwork:
-    """The weights of a ``.caffemodel`` file.
+    """The weights of a ``.caffemodel`` file."""
 
-    Args:
-        path: the file, for messages.
-        arrays: the blobs of each layer that has any, float32, kernels [out, in, height, width].
-        prior_boxes: of each PriorBox layer.
-    """
-
-    path: str
+    path: str  # the file, for messages
+    # the blobs of each layer that has any, float32, kernels [out, in, height, width]
     arrays: Mapping[str, tuple[np.ndarray, ...]]
+    # of each PriorBox layer
     prior_boxes: Mapping[str, PriorBox] = dataclasses.field(default_factory=dict)
 
 
 def read_caffemodel(path: str) -> CaffeNetwork:
-    """Reads the weights of a ``.caffemodel`` file, of Caffe's present format or the one before.
-
-    Args:
-        path: the file.
-
-    Returns:
-        `CaffeNetwork`.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is none, truncated, or an array does not have its shape's numbers.
-    """
+    """Reads the weights of a ``.caffemodel`` file, of Caffe's present format or the one before."""
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path!r} does not exist; pass the path of a .caffemodel file.")

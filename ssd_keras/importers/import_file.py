@@ -21,28 +21,7 @@ BACKBONE_IMAGE_SIZE = (300, 300)
 
 
 def import_model(source: str, path: str, labels: str | None = None) -> SSD:
-    """Reads a detector that was trained elsewhere.
-
-    Args:
-        source: "torchvision" (a ``.pth`` of `ssd300_vgg16` or `ssdlite320_mobilenet_v3_large`),
-            "caffe" (a ``.caffemodel`` of SSD300 or SSD512 on VGG16) or "object-detection-api" (a
-            ``.tflite`` of an SSD MobileNet of the TF Object Detection API).
-        path: the file.
-        labels: text file with one class name a line, without background. Default: the names in
-            the file, or those of COCO or VOC by the number of classes.
-
-    Returns:
-        `SSD`, ready to detect, to be trained on, or to be exported.
-
-    Raises:
-        FileNotFoundError: when a file is missing.
-        ValueError: when it is damaged or holds something else.
-
-    Example:
-
-        model = import_model("torchvision", "ssd300_vgg16_coco-b556d3b4.pth")
-        model.save("coco.keras")
-    """
+    """Reads a detector that was trained elsewhere."""
     _check_source(source)
     if source == "object-detection-api":
         return import_object_detection_api(path, labels)
@@ -53,43 +32,13 @@ def import_model(source: str, path: str, labels: str | None = None) -> SSD:
 
 
 def import_published(weights: Published, *, progress: bool | None = None) -> SSD:
-    """Reads a detector that others published, fetched if the cache does not have it.
-
-    Args:
-        weights: a value of `ssd_keras.importers.published.DETECTORS`.
-        progress: show a progress bar. Default: on a terminal.
-
-    Returns:
-        `SSD`.
-
-    Raises:
-        ValueError: when it cannot be fetched.
-
-    Example:
-
-        model = import_published(DETECTORS["torchvision_ssd300_vgg16_coco"])
-    """
+    """Reads a detector that others published, fetched if the cache does not have it."""
     with weights.file(progress) as path:
         return import_model(weights.source, path)
 
 
 def import_backbone(source: str, path: str) -> keras.Model:
-    """Reads a classifier's backbone, from which trainings start.
-
-    Args:
-        source: "torchvision" (a ``.pth`` of `resnet18` or `resnet50`), "caffe" (a
-            ``.caffemodel`` of the ILSVRC VGG16 with reduced fc layers) or "object-detection-api"
-            (a ``.tflite`` of a MobileNetV2 that classifies, which that API starts from).
-        path: the file.
-
-    Returns:
-        the backbone; ``backbone.save_weights("name.weights.h5")`` makes the file that the argument
-        `backbone_weights` of models takes.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is damaged or holds something else.
-    """
+    """Reads a classifier's backbone, from which trainings start."""
     _check_source(source)
     if source == "caffe":
         return import_caffe_backbone(path, BACKBONE_IMAGE_SIZE)
@@ -99,43 +48,13 @@ def import_backbone(source: str, path: str) -> keras.Model:
 
 
 def import_published_backbone(name: str, *, progress: bool | None = None) -> keras.Model:
-    """Reads an ImageNet backbone that others published, fetched if the cache does not have it.
-
-    Args:
-        name: a key of `ssd_keras.importers.published.BACKBONES`.
-        progress: show a progress bar. Default: on a terminal.
-
-    Returns:
-        the backbone.
-
-    Raises:
-        ValueError: when it cannot be fetched.
-
-    Example:
-
-        backbone = import_published_backbone("resnet18")
-    """
+    """Reads an ImageNet backbone that others published, fetched if the cache does not have it."""
     with BACKBONES[name].file(progress) as path:
         return import_backbone(BACKBONES[name].source, path)
 
 
 def import_file(source: str, path: str, output: str, labels: str | None = None) -> str:
-    """Reads what was trained elsewhere and writes it in Keras' form.
-
-    Args:
-        source: see `import_model` and `import_backbone`.
-        path: the file to read.
-        output: a path ending in ".keras" for a detector, in ".weights.h5" for a backbone. Nothing
-            is written where the file is refused.
-        labels: see `import_model`.
-
-    Returns:
-        one line that describes what was written.
-
-    Raises:
-        FileNotFoundError: when a file or the output's directory is missing.
-        ValueError: when the file is damaged or holds something else, or `output` ends otherwise.
-    """
+    """Reads what was trained elsewhere and writes it in Keras' form."""
     if not output.endswith((MODEL_ENDING, BACKBONE_ENDING)):
         raise ValueError(
             f"output {output!r} must end in {MODEL_ENDING} for a detector or in {BACKBONE_ENDING} "

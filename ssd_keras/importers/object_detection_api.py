@@ -46,41 +46,13 @@ def import_object_detection_api(path: str, labels: str | None = None) -> SSD:
     Quantised weights become floats again. The default boxes are those of the API's formula, which
     must agree with the file's own: a quantised file has them rounded. Classes without a name
     ("???") are left out.
-
-    Args:
-        path: the ``.tflite`` file, with or without its TFLite_Detection_PostProcess.
-        labels: text file with one class name a line. Default: the one inside the file.
-
-    Returns:
-        `SSD` with sigmoid scores. It has the file's IoU threshold, suppresses class by class, and
-        gives up to 100 detections with a score above 0.01.
-
-    Raises:
-        FileNotFoundError: when a file is missing.
-        ValueError: when it is damaged or holds another network, or the labels do not fit.
-
-    Example:
-
-        model = import_object_detection_api("coco_ssd_mobilenet_v1_quant.tflite", "labels.txt")
-        model.save("coco.keras")
     """
     graph = TFLiteGraph(path)
     return ssd_from_graph(graph, _names(graph, labels))
 
 
 def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
-    """The model of a file that was read.
-
-    Args:
-        graph: the file.
-        names: of all its classes, "???" for those to leave out.
-
-    Returns:
-        `SSD`.
-
-    Raises:
-        ValueError: when it holds another network.
-    """
+    """The model of a file that was read."""
     operator = graph.find(POST_PROCESSING_OPERATOR)
     options = _options(graph, operator)
     maps, activation = _maps(graph, operator)

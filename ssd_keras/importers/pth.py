@@ -11,18 +11,7 @@ STARTS = (b"PK", b"\x80")
 
 
 def read_pth(path: str) -> dict[str, np.ndarray]:
-    """Reads a ``.pth`` file of PyTorch without running anything that is written in it.
-
-    Args:
-        path: a saved state dict, or a checkpoint that holds one under "model" or "state_dict".
-
-    Returns:
-        float32 arrays by name; counters of whole numbers are left out.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when torch is not installed, or the file is damaged, holds code, or no weights.
-    """
+    """Reads a ``.pth`` file of PyTorch without running anything that is written in it."""
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path!r} does not exist; pass the path of a .pth file.")

@@ -20,35 +20,17 @@ CORAL = "https://github.com/google-coral/test_data/raw/master"
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A file of weights.
+    """A file of weights."""
 
-    Args:
-        source: how it is read: a source of `ssd_keras.importers`.
-        address: where it is fetched from.
-        sha256: checksum of the file at the address.
-        licence: its licence by SPDX name.
-        member: path inside the file, where that is an archive. Default "": it is none.
-    """
-
-    source: str
-    address: str
-    sha256: str
-    licence: str
-    member: str = ""
+    source: str  # how it is read: a source of `ssd_keras.importers`
+    address: str  # where it is fetched from
+    sha256: str  # checksum of the file at the address
+    licence: str  # its licence by SPDX name
+    member: str = ""  # path inside the file, where that is an archive. Default "": it is none.
 
     @contextlib.contextmanager
     def file(self, progress: bool | None = None) -> Iterator[str]:
-        """The weights as a local file, fetched if the cache does not have them.
-
-        Args:
-            progress: show a progress bar. Default: on a terminal.
-
-        Yields:
-            path, valid within the block.
-
-        Raises:
-            ValueError: when it cannot be fetched, or is not what was published.
-        """
+        """The weights as a local file, fetched if the cache does not have them."""
         path = fetch(self.address, self.sha256, progress=progress)
         if not self.member:
             yield path

@@ -27,37 +27,17 @@ LABELS_LIMIT = 1_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Operator:
-    """One step of the graph.
+    """One step of the graph."""
 
-    Args:
-        name: as the schema spells it, or a custom operator's own.
-        inputs: places of its tensors; -1 for none.
-        outputs: places of its results.
-        options: its options by name, without a custom operator's.
-        custom_options: a custom operator's, as bytes.
-    """
-
-    name: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    options: dict[str, Any]
-    custom_options: bytes
+    name: str  # as the schema spells it, or a custom operator's own
+    inputs: tuple[int, ...]  # places of its tensors; -1 for none
+    outputs: tuple[int, ...]  # places of its results
+    options: dict[str, Any]  # its options by name, without a custom operator's
+    custom_options: bytes  # a custom operator's, as bytes
 
 
 class TFLiteGraph:
-    """The graph of a TFLite file, which is read and never run.
-
-    Args:
-        path: the file.
-
-    Attributes:
-        operators: all of them, in order.
-        inputs, outputs: places of the graph's tensors.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is another kind of file, damaged or cut off.
-    """
+    """The graph of a TFLite file, which is read and never run."""
 
     def __init__(self, path: str):
         self.path = os.fspath(path)
@@ -103,14 +83,7 @@ class TFLiteGraph:
         return next((one for one in self.operators if one.name == name), None)
 
     def coding(self, place: int) -> tuple[float, float, float, float] | None:
-        """How a tensor of bytes is coded.
-
-        Args:
-            place: of the tensor.
-
-        Returns:
-            step, zero counted from the lowest byte, lowest and highest value; None for floats.
-        """
+        """How a tensor of bytes is coded."""
         limits = {schema.TensorType.UINT8: 0, schema.TensorType.INT8: -128}
         lowest = limits.get(self._tensors[place].type)
         scale, zero = self._scale_and_zero(place)
@@ -120,17 +93,7 @@ class TFLiteGraph:
         return step, offset, -offset * step, (255 - offset) * step
 
     def constant(self, place: int) -> np.ndarray:
-        """A constant tensor's values.
-
-        Args:
-            place: of the tensor.
-
-        Returns:
-            float32 array of its shape, dequantised along its axis where it has steps of its own.
-
-        Raises:
-            ValueError: when it is no constant, or holds more or fewer bytes than its shape says.
-        """
+        """A constant tensor's values."""
         producer = self._producers.get(place)
         if producer is not None and producer.name == "DEQUANTIZE":  # weights in half precision
             return self.constant(producer.inputs[0])

@@ -9,12 +9,7 @@ NO_ACTIVATION, RELU6 = 0, 3
 
 
 def filters(graph: TFLiteGraph, operator: Operator) -> int:
-    """How many channels a convolution gives (a depthwise one: its multiplier).
-
-    Args:
-        graph: the file.
-        operator: a convolution of it.
-    """
+    """How many channels a convolution gives (a depthwise one: its multiplier)."""
     return graph.shape(operator.inputs[1])[0]
 
 
@@ -22,10 +17,6 @@ def has_relu6(graph: TFLiteGraph, operator: Operator) -> bool:
     """Whether a convolution's values end at 0 and 6.
 
     Quantised files may leave the activation to the limits of the bytes.
-
-    Args:
-        graph: the file.
-        operator: a convolution of it.
     """
     fused = operator.options.get("fusedActivationFunction")
     coding = graph.coding(operator.outputs[0])
@@ -34,12 +25,7 @@ def has_relu6(graph: TFLiteGraph, operator: Operator) -> bool:
 
 
 def weights_of(graph: TFLiteGraph, operator: Operator) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of a convolution in Keras' order of axes; zeros where it has no bias.
-
-    Args:
-        graph: the file.
-        operator: a convolution of it.
-    """
+    """Kernel and bias of a convolution in Keras' order of axes; zeros where it has no bias."""
     kernel = graph.constant(operator.inputs[1])
     is_depthwise = operator.name == "DEPTHWISE_CONV_2D"
     kernel = kernel.transpose((1, 2, 3, 0))
@@ -51,16 +37,7 @@ def weights_of(graph: TFLiteGraph, operator: Operator) -> tuple[np.ndarray, np.n
 def set_weights(
     graph: TFLiteGraph, layer: keras.layers.Layer, kernel: np.ndarray, bias: np.ndarray
 ) -> None:
-    """Fills a layer.
-
-    Args:
-        graph: the file, which messages name.
-        layer: a convolution with a bias.
-        kernel, bias: in Keras' order of axes.
-
-    Raises:
-        ValueError: when the shapes are others.
-    """
+    """Fills a layer."""
     expected = [tuple(weight.shape) for weight in layer.weights]
     if [kernel.shape, bias.shape] != expected:
         raise ValueError(

@@ -20,21 +20,6 @@ def import_mobilenet_backbone(path: str, image_size: tuple[int, int]) -> keras.M
     it is in the file: saved with ``backbone.save_weights("mobilenet.weights.h5")``, it is
     `backbone_weights` of `ssdlite_mobilenet_v2` together with ``batch_norm=False`` and the `alpha`
     of the file.
-
-    Args:
-        path: the ``.tflite`` file.
-        image_size: height and width of the input in pixels.
-
-    Returns:
-        the backbone that `mobilenet_v2` builds with ``batch_norm=False``.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is damaged or holds another network.
-
-    Example:
-
-        backbone = import_mobilenet_backbone("mobilenet_v2_1.0_224_quant.tflite", (224, 224))
     """
     graph = TFLiteGraph(path)
     convolutions = [one for one in graph.operators if one.name.endswith("CONV_2D")]

@@ -42,25 +42,6 @@ def torchvision_ssd(
 
     Preprocessing, default boxes and suppression are torchvision's, so the same resized image
     gives the same detections. torchvision resizes by a rule of its own.
-
-    Args:
-        arrays: what `read_pth` gives for `ssd300_vgg16`, or for `ssdlite320_mobilenet_v3_large`
-            with the reduced tail (``weights_backbone=None``), which the published weights have.
-        class_names: names of the classes without background. Default for 91 outputs COCO's by
-            id, `ssd_keras.core.class_names.COCO_CLASSES_BY_ID`; a model with other outputs needs them.
-        source: what messages call the arrays, for example the file's path.
-
-    Returns:
-        `SSD`.
-
-    Raises:
-        ValueError: when an array is missing, has the wrong shape, has no place in the model, or
-            the class names do not fit.
-
-    Example:
-
-        model = torchvision_ssd(read_pth("ssd300_vgg16_coco-b556d3b4.pth"))
-        model.class_names[17]  # 'dog'
     """
     if "backbone.scale_weight" in arrays:
         architecture, build, names = "ssd300_vgg16", _ssd300, _ssd300_names()
@@ -100,17 +81,6 @@ def torchvision_resnet(
     backbone. Images must come as torchvision's, see `builders.IMAGENET_PREPROCESSOR`. Saved with
     ``backbone.save_weights("resnet.weights.h5")``, they are `backbone_weights` of `ssd_resnet`, for
     ResNet50 together with ``variant="torchvision"``.
-
-    Args:
-        arrays: what `read_pth` gives for `resnet18` or `resnet50`.
-        image_size: height and width of the input in pixels.
-        source: what messages call the arrays, for example the file's path.
-
-    Returns:
-        the backbone that `resnet18`, or `resnet50` with ``variant="torchvision"``, builds.
-
-    Raises:
-        ValueError: when an array is missing, has the wrong shape, or has no place in the backbone.
     """
     if "layer1.0.conv1.weight" not in arrays:
         raise ValueError(

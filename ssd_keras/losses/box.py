@@ -7,20 +7,7 @@ from ssd_keras.losses.normalized import Tensor, _MatchNormalizedLoss
 
 
 def smooth_l1(target: Tensor, prediction: Tensor) -> Tensor:
-    """Smooth L1 with its bend at 1 (paper equation 2, after Fast R-CNN).
-
-    Args:
-        target: any shape.
-        prediction: same shape.
-
-    Returns:
-        same shape: ``0.5 d^2`` where ``|d| < 1``, else ``|d| - 0.5``.
-
-    Example:
-
-    >>> [float(v) for v in smooth_l1(ops.array([0., 0.]), ops.array([0.5, -3.]))]
-    [0.125, 2.5]
-    """
+    """Smooth L1 with its bend at 1 (paper equation 2, after Fast R-CNN)."""
     distance = ops.abs(prediction - target)
     return ops.where(distance < 1.0, 0.5 * ops.square(distance), distance - 0.5)
 

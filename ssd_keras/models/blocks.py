@@ -57,14 +57,6 @@ def pad(x: keras.KerasTensor, amount: int | str, name: str) -> keras.KerasTensor
 
     Keras' "same" padding is uneven where a stride meets an even size; the implementations whose
     weights we load pad evenly.
-
-    Args:
-        x: [B, H, W, C].
-        amount: rows and columns on each side; 0 or "same" for none.
-        name: name of the layer.
-
-    Returns:
-        [B, H + 2 amount, W + 2 amount, C].
     """
     return x if amount in (0, SAME) else layers.ZeroPadding2D(amount, name=name)(x)
 
@@ -86,20 +78,7 @@ def conv(
     strides: int = 1,
     padding: int | str = 0,
 ) -> keras.KerasTensor:
-    """Convolution, then batch normalisation where the style has it, then activation.
-
-    Args:
-        x: [B, H, W, C].
-        filters: output channels.
-        kernel_size: side of the kernel.
-        name: name of the convolution; the other layers' names begin with it.
-        style: `ConvStyle`; its `separable` is not looked at.
-        strides: stride. Default 1.
-        padding: zeros on each side, or "same" for TensorFlow's rule. Default 0.
-
-    Returns:
-        [B, H', W', filters].
-    """
+    """Convolution, then batch normalisation where the style has it, then activation."""
     x, rule = _padded(x, padding, kernel_size, strides, name)
     x = layers.Conv2D(
         filters,
@@ -121,19 +100,7 @@ def depthwise_conv(
     strides: int = 1,
     padding: int | str = 0,
 ) -> keras.KerasTensor:
-    """Depthwise convolution, then batch normalisation where the style has it, then activation.
-
-    Args:
-        x: [B, H, W, C].
-        kernel_size: side of the kernel.
-        name: name of the convolution; the other layers' names begin with it.
-        style: `ConvStyle`; its `separable` is not looked at.
-        strides: stride. Default 1.
-        padding: zeros on each side, or "same" for TensorFlow's rule. Default 0.
-
-    Returns:
-        [B, H', W', C].
-    """
+    """Depthwise convolution, then batch normalisation where the style has it, then activation."""
     x, rule = _padded(x, padding, kernel_size, strides, name)
     x = layers.DepthwiseConv2D(
         kernel_size,
@@ -147,16 +114,7 @@ def depthwise_conv(
 
 
 def finish(x: keras.KerasTensor, name: str, style: ConvStyle) -> keras.KerasTensor:
-    """Batch normalisation where the style has it, then the activation.
-
-    Args:
-        x: [B, H, W, C].
-        name: beginning of the layers' names.
-        style: `ConvStyle`.
-
-    Returns:
-        same shape.
-    """
+    """Batch normalisation where the style has it, then the activation."""
     if style.batch_norm:
         x = BatchNormalization(epsilon=style.epsilon, momentum=style.momentum, name=f"{name}_bn")(x)
     return layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)

@@ -14,30 +14,7 @@ from ssd_keras.models.post_process import PostProcess
 
 @keras.saving.register_keras_serializable("ssd_keras")
 class Detections(keras.layers.Layer):
-    """A model's raw outputs become detections, inside its graph.
-
-    Args:
-        default_boxes: relative yxyx [N, 4].
-        post_process: `PostProcess`. Default: the paper's.
-        variances: factors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
-        activation: "softmax" (default) or "sigmoid".
-
-    Call arguments:
-        outputs: "box_deltas" [B, N, 4] and "class_logits" [B, N, 1 + classes].
-
-    Returns of a call:
-        "boxes" relative yxyx float32 [B, K, 4], "scores" float32 [B, K] falling, "labels"
-        int32 [B, K], "num_detections" int32 [B]; K is `post_process.max_detections`, unused places
-        are zero.
-
-    Example:
-
-    >>> layer = Detections([[0., 0., .5, .5], [0., 0., .5, .45]])
-    >>> found = layer({"box_deltas": ops.zeros((1, 2, 4)),
-    ...                "class_logits": ops.array([[[0., 3.], [0., 2.]]])})
-    >>> int(found["num_detections"][0])  # one suppressed
-    1
-    """
+    """A model's raw outputs become detections, inside its graph."""
 
     def __init__(
         self,
@@ -77,23 +54,7 @@ class Detections(keras.layers.Layer):
 
 
 def with_detections(model: Any, post_process: PostProcess | None = None) -> keras.Model:
-    """An SSD and what becomes of its raw outputs, in one graph.
-
-    Args:
-        model: `SSD`.
-        post_process: `PostProcess`. Default: the model's own.
-
-    Returns:
-        a model with the SSD's inputs (and its weights) that gives what `Detections` gives.
-
-    Example:
-
-    >>> from ssd_keras import from_preset
-    >>> detecting = with_detections(from_preset("ssd192_small_shapes", ["cat"], width=4))
-    >>> images = ops.zeros((1, 192, 192, 3))
-    >>> sorted(detecting.predict_on_batch(images))
-    ['boxes', 'labels', 'num_detections', 'scores']
-    """
+    """An SSD and what becomes of its raw outputs, in one graph."""
     layer = Detections(
         model.default_box_array,
         post_process or model.post_process,
@@ -104,16 +65,7 @@ def with_detections(model: Any, post_process: PostProcess | None = None) -> kera
 
 
 def decoded(box_deltas: Any, default_boxes: Any, variances: Sequence[float]) -> Any:
-    """Boxes from box deltas; see `ssd_keras.boxes.coding.decode_boxes`.
-
-    Args:
-        box_deltas: float32 [B, N, 4], yxhw.
-        default_boxes: relative yxyx float32 [N, 4].
-        variances: factors of the box deltas.
-
-    Returns:
-        relative yxyx float32 [B, N, 4].
-    """
+    """Boxes from box deltas; see `ssd_keras.boxes.coding.decode_boxes`."""
     low, high = default_boxes[:, :2], default_boxes[:, 2:]
     size = high - low
     factors = ops.array(variances, "float32")
@@ -123,16 +75,7 @@ def decoded(box_deltas: Any, default_boxes: Any, variances: Sequence[float]) -> 
 
 
 def suppressed(boxes: Any, scores: Any, post_process: PostProcess) -> Mapping[str, Any]:
-    """Suppresses overlapping boxes class by class, all lists side by side.
-
-    Args:
-        boxes: relative yxyx float32 [B, N, 4].
-        scores: float32 [B, N, classes], without background.
-        post_process: thresholds and counts.
-
-    Returns:
-        as of a call of `Detections`.
-    """
+    """Suppresses overlapping boxes class by class, all lists side by side."""
     if post_process.clip_boxes:
         boxes = ops.clip(boxes, 0.0, 1.0)
     choose = _candidates_of_each_class if post_process.candidates_per_class else _candidates_of_all

@@ -7,17 +7,7 @@ from ssd_keras.models.blocks import ConvStyle, depthwise_conv
 
 
 def head(x: keras.KerasTensor, channels: int, name: str, style: ConvStyle) -> keras.KerasTensor:
-    """Predicts `channels` numbers at each position from its neighbourhood.
-
-    Args:
-        x: [B, H, W, C].
-        channels: numbers at each position.
-        name: name of the predicting convolution.
-        style: how it is built.
-
-    Returns:
-        [B, H, W, channels], without activation.
-    """
+    """Predicts `channels` numbers at each position from its neighbourhood."""
     if style.separable:
         x = depthwise_conv(x, 3, f"{name}_depthwise", style, padding=1)
     return layers.Conv2D(

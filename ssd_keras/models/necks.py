@@ -44,20 +44,7 @@ class ExtraLayer:
 def extra_layer(
     x: keras.KerasTensor, spec: ExtraLayer, name: str, style: ConvStyle
 ) -> keras.KerasTensor:
-    """Builds one `ExtraLayer`.
-
-    Args:
-        x: [B, H, W, C].
-        spec: sizes.
-        name: beginning of the layers' names.
-        style: how the convolutions are built.
-
-    Returns:
-        [B, H', W', spec.filters].
-
-    Raises:
-        ValueError: when the map is too small for the kernel.
-    """
+    """Builds one `ExtraLayer`."""
     least = 1 if spec.padding == SAME else spec.kernel_size - 2 * int(spec.padding)
     if min(x.shape[1:3]) < least:
         raise ValueError(

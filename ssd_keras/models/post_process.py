@@ -63,24 +63,7 @@ class PostProcess:
 
 
 def class_scores(class_logits: Array, activation: str = "softmax") -> tf.Tensor:
-    """The one place that knows how logits become scores.
-
-    Args:
-        class_logits: float [..., 1 + classes], background first.
-        activation: "softmax" (default, the paper's: one class wins) or "sigmoid" (each
-            class for itself, as models of the TF Object Detection API).
-
-    Returns:
-        float [..., 1 + classes] in 0..1; the background's column means nothing under "sigmoid".
-
-    Raises:
-        ValueError: for another activation.
-
-    Example:
-
-    >>> class_scores(tf.constant([5., 0., 0.]), "sigmoid").numpy()[1:]
-    array([0.5, 0.5], dtype=float32)
-    """
+    """The one place that knows how logits become scores."""
     check_activation(activation)
     function = tf.nn.softmax if activation == "softmax" else tf.nn.sigmoid
     return function(class_logits)
@@ -93,28 +76,7 @@ def detections_from_outputs(
     variances: Sequence[float] = VARIANCES,
     activation: str = "softmax",
 ) -> dict[str, tf.Tensor]:
-    """Decodes raw outputs and suppresses overlapping boxes class by class.
-
-    Args:
-        outputs: "box_deltas" float [B, N, 4] and "class_logits" float [B, N, 1 + classes].
-        default_boxes: relative yxyx float32 [N, 4].
-        post_process: thresholds and counts. Default `PostProcess()`, the paper's.
-        variances: factors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
-        activation: "softmax" (default) or "sigmoid"; see `class_scores`.
-
-    Returns:
-        "boxes" relative yxyx float32 [B, K, 4], "scores" float32 [B, K] falling, "labels"
-        int32 [B, K] 0-based without background, "num_detections" int32 [B]; K is
-        `post_process.max_detections`, unused places are zero.
-
-    Example:
-
-    >>> logits = tf.constant([[[0., 3.], [0., 2.]]])
-    >>> boxes = tf.constant([[0., 0., .5, .5], [0., 0., .5, .45]])
-    >>> outputs = {"box_deltas": tf.zeros([1, 2, 4]), "class_logits": logits}
-    >>> int(detections_from_outputs(outputs, boxes)["num_detections"][0])  # one suppressed
-    1
-    """
+    """Decodes raw outputs and suppresses overlapping boxes class by class."""
     scores = class_scores(tf.cast(outputs["class_logits"], tf.float32), activation)[..., 1:]
     boxes = decode_boxes(tf.cast(outputs["box_deltas"], tf.float32), default_boxes, variances)
     return suppressed(boxes, scores, post_process or PostProcess())
@@ -123,16 +85,7 @@ def detections_from_outputs(
 def suppressed(
     boxes: tf.Tensor, scores: tf.Tensor, post_process: PostProcess
 ) -> dict[str, tf.Tensor]:
-    """Suppresses overlapping boxes class by class.
-
-    Args:
-        boxes: relative yxyx float32 [B, N, 4].
-        scores: float32 [B, N, classes], without background.
-        post_process: thresholds and counts.
-
-    Returns:
-        as of `detections_from_outputs`.
-    """
+    """Suppresses overlapping boxes class by class."""
     if post_process.clip_boxes:
         boxes = tf.clip_by_value(boxes, 0.0, 1.0)
     choose = _candidates_of_each_class if post_process.candidates_per_class else _candidates_of_all

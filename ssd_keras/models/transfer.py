@@ -103,21 +103,7 @@ def _at_size(model, image_size, sizes):
 
 
 def known_classes(model: SSD, class_names: Sequence[str]) -> dict[str, str]:
-    """Which of some classes a model knows, and by what name.
-
-    Args:
-        model: `SSD`.
-        class_names: names.
-
-    Returns:
-        the model's name by name; classes that it does not know are absent.
-
-    Example:
-
-    >>> from ssd_keras import from_preset
-    >>> known_classes(from_preset("ssd300_vgg16_voc"), ["tv", "moon"])
-    {'tv': 'tvmonitor'}
-    """
+    """Which of some classes a model knows, and by what name."""
     labels = labels_by_name(model.class_names)
     return {name: model.class_names[labels[name]] for name in class_names if name in labels}
 

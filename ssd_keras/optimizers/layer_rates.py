@@ -6,13 +6,7 @@ from ssd_keras.core.all_reduce import num_replicas, sum_over_replicas
 
 
 class LayerRates:
-    """Mixin of optimizers: layers may learn slower or faster than the rest.
-
-    Args:
-        rates: learning rate relative to the rest, by name of a layer. Default: none differs.
-            Decoupled weight decay (AdamW's) goes on at the common rate.
-        **kwargs: arguments of the optimizer.
-    """
+    """Mixin of optimizers: layers may learn slower or faster than the rest."""
 
     def __init__(self, rates=None, **kwargs):
         super().__init__(**kwargs)

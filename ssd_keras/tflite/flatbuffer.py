@@ -42,17 +42,7 @@ class AlignedBuffer(schema.BufferT):
 
 
 def read_model(data: bytes) -> schema.ModelT:
-    """Reads a TFLite file.
-
-    Args:
-        data: the file's bytes.
-
-    Returns:
-        the model as objects, buffers aligned when written again.
-
-    Raises:
-        ValueError: when it is none, is damaged or has more than one subgraph.
-    """
+    """Reads a TFLite file."""
     if data[4:8] != IDENTIFIER:
         raise ValueError("this is no TFLite file; expected one that `ssd-keras export` wrote.")
     try:
@@ -66,32 +56,14 @@ def read_model(data: bytes) -> schema.ModelT:
 
 
 def write_model(model: schema.ModelT) -> bytes:
-    """The bytes of a TFLite file.
-
-    Args:
-        model: as `read_model` gives it.
-
-    Returns:
-        the file's content.
-    """
+    """The bytes of a TFLite file."""
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 
 
 def tensor_index(model: schema.ModelT, name: str) -> int:
-    """Where a tensor stands.
-
-    Args:
-        model: the model.
-        name: the tensor's name.
-
-    Returns:
-        its index.
-
-    Raises:
-        ValueError: when there is no such tensor.
-    """
+    """Where a tensor stands."""
     names = [tensor.name.decode() for tensor in model.subgraphs[0].tensors]
     if name not in names:
         raise ValueError(f"the TFLite graph has no tensor {name!r}; it has {', '.join(names)}.")
@@ -99,13 +71,7 @@ def tensor_index(model: schema.ModelT, name: str) -> int:
 
 
 def join_models(first: schema.ModelT, second: schema.ModelT, links: Mapping[str, str]) -> None:
-    """Lets a second graph go on where a first one ends; the first becomes the whole.
-
-    Args:
-        first: the model that is extended.
-        second: the model that is added; it is used up.
-        links: for each input of the second, by name, the tensor of the first, by name.
-    """
+    """Lets a second graph go on where a first one ends; the first becomes the whole."""
     graph, added = first.subgraphs[0], second.subgraphs[0]
     code_offset, buffer_offset = len(first.operatorCodes), len(first.buffers)
     first.operatorCodes += second.operatorCodes
@@ -133,15 +99,7 @@ def add_custom_operator(
     inputs: Sequence[int],
     outputs: Mapping[str, Sequence[int]],
 ) -> None:
-    """Appends an operator that the runtime knows by name; its results become the outputs.
-
-    Args:
-        model: the model that is extended.
-        name: the operator's name.
-        options: its options as a FlexBuffer.
-        inputs: indices of its input tensors.
-        outputs: shapes of its float32 results by name.
-    """
+    """Appends an operator that the runtime knows by name; its results become the outputs."""
     graph = model.subgraphs[0]
     model.operatorCodes.append(
         schema.OperatorCodeT(
@@ -165,16 +123,7 @@ def add_custom_operator(
 
 
 def add_constant(model: schema.ModelT, name: str, values: np.ndarray) -> int:
-    """Adds a constant float32 tensor.
-
-    Args:
-        model: the model that is extended.
-        name: the tensor's name.
-        values: its values.
-
-    Returns:
-        its index.
-    """
+    """Adds a constant float32 tensor."""
     graph = model.subgraphs[0]
     model.buffers.append(AlignedBuffer(np.ascontiguousarray(values, "<f4").tobytes()))
     graph.tensors.append(
@@ -187,11 +136,6 @@ def set_interface(model: schema.ModelT, input_name: str, outputs: Mapping[str, i
     """Names the input and the outputs, and puts the outputs last, in their order.
 
     Runtimes find outputs by position, by tensor index or by name: here all three agree.
-
-    Args:
-        model: the model, with one input.
-        input_name: the input's new name.
-        outputs: index of the tensor for each new name, in the order wanted.
     """
     graph = model.subgraphs[0]
     for name, index in {input_name: graph.inputs[0], **outputs}.items():
@@ -218,28 +162,14 @@ def set_interface(model: schema.ModelT, input_name: str, outputs: Mapping[str, i
 
 
 def add_metadata(model: schema.ModelT, name: str, content: bytes) -> None:
-    """Attaches named bytes.
-
-    Args:
-        model: the model.
-        name: how readers find them.
-        content: the bytes.
-    """
+    """Attaches named bytes."""
     model.buffers.append(AlignedBuffer(content))
     model.metadata = model.metadata or []
     model.metadata.append(schema.MetadataT(name.encode(), len(model.buffers) - 1))
 
 
 def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
-    """What an operator is called.
-
-    Args:
-        model: the model.
-        operator: one of its operators.
-
-    Returns:
-        the name as the schema spells it, or a custom operator's own.
-    """
+    """What an operator is called."""
     code = model.operatorCodes[operator.opcodeIndex]
     # Old readers find small codes in the deprecated byte, new ones take the larger.
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
@@ -248,14 +178,7 @@ def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
 
 
 def operator_counts(model: schema.ModelT) -> dict[str, int]:
-    """How often each operator occurs.
-
-    Args:
-        model: the model.
-
-    Returns:
-        count by `operator_name`, most frequent first.
-    """
+    """How often each operator occurs."""
     names = (operator_name(model, operator) for operator in model.subgraphs[0].operators)
     return dict(collections.Counter(names).most_common())
 

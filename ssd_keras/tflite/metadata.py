@@ -30,18 +30,7 @@ def detector_metadata(
     outputs: Sequence[Table],
     custom: Sequence[Table] = (),
 ) -> bytes:
-    """The metadata of a detector.
-
-    Args:
-        name: the model's name.
-        description: a sentence about it.
-        version: of what wrote it.
-        outputs: what `box_output`, `plain_output` and `label_output` give, in order.
-        custom: what `default_box_metadata` gives, for a model without post-processing.
-
-    Returns:
-        a FlatBuffer.
-    """
+    """The metadata of a detector."""
     # The images' own 0..255: the network holds its preprocessing.
     normalization = Table({0: np.zeros(1, "float32"), 1: np.ones(1, "float32")})
     image = Table(
@@ -61,43 +50,18 @@ def detector_metadata(
 
 
 def box_output(name: str, description: str) -> Table:
-    """Describes a tensor of boxes, relative yxyx.
-
-    Args:
-        name: MediaPipe's name of the tensor.
-        description: a sentence about it.
-
-    Returns:
-        its description.
-    """
+    """Describes a tensor of boxes, relative yxyx."""
     properties = Table({0: YXYX_ORDER, 1: BOUNDARIES})
     return Table({0: name, 1: description, 3: Table({0: BOX_CONTENT, 1: properties})})
 
 
 def plain_output(name: str, description: str) -> Table:
-    """Describes a tensor of numbers.
-
-    Args:
-        name: MediaPipe's name of the tensor.
-        description: a sentence about it.
-
-    Returns:
-        its description.
-    """
+    """Describes a tensor of numbers."""
     return Table({0: name, 1: description, 3: Table({0: FEATURE_CONTENT, 1: Table({})})})
 
 
 def label_output(name: str, description: str, of_axis: bool = False) -> Table:
-    """Describes a tensor that the labels belong to.
-
-    Args:
-        name: MediaPipe's name of the tensor.
-        description: a sentence about it.
-        of_axis: the labels name the last axis' places, instead of the tensor's values.
-
-    Returns:
-        its description.
-    """
+    """Describes a tensor that the labels belong to."""
     kind = LABELS_OF_AXIS if of_axis else LABELS_OF_VALUES
     labels = Table({0: LABELS_FILE, 1: "Names of the classes, in order.", 2: kind})
     return Table({**plain_output(name, description), 6: [labels]})
@@ -106,16 +70,7 @@ def label_output(name: str, description: str, of_axis: bool = False) -> Table:
 def default_box_metadata(
     default_boxes: np.ndarray, variances: Sequence[float], num_classes: int
 ) -> Table:
-    """What MediaPipe needs to decode raw outputs itself.
-
-    Args:
-        default_boxes: relative yxyx float32 [N, 4].
-        variances: factors of the box deltas.
-        num_classes: without background.
-
-    Returns:
-        an entry for `detector_metadata`.
-    """
+    """What MediaPipe needs to decode raw outputs itself."""
     center_y, center_x = ((default_boxes[:, :2] + default_boxes[:, 2:]) / 2).T
     height, width = (default_boxes[:, 2:] - default_boxes[:, :2]).T
     anchors = [
@@ -144,15 +99,7 @@ def default_box_metadata(
 
 
 def with_labels(model: bytes, class_names: Sequence[str]) -> bytes:
-    """Appends the labels to a TFLite file, as a zip archive behind it.
-
-    Args:
-        model: the file's content.
-        class_names: names by label.
-
-    Returns:
-        the longer content, which runtimes read as before.
-    """
+    """Appends the labels to a TFLite file, as a zip archive behind it."""
     file = io.BytesIO()
     file.write(model)
     with zipfile.ZipFile(file, "a") as archive:
@@ -163,17 +110,7 @@ def with_labels(model: bytes, class_names: Sequence[str]) -> bytes:
 
 
 def read_labels(model: bytes) -> tuple[str, ...]:
-    """The labels that `with_labels` appended.
-
-    Args:
-        model: the content of a TFLite file.
-
-    Returns:
-        names by label.
-
-    Raises:
-        ValueError: when there are none.
-    """
+    """The labels that `with_labels` appended."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             return tuple(archive.read(LABELS_FILE).decode().splitlines())

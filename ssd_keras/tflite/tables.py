@@ -15,24 +15,11 @@ class Table(dict[int, "Value"]):
 
     A union takes two places, a `numpy.uint8` that names the member and the member itself.
     Scalars are of the schema's NumPy type, vectors of scalars are arrays.
-
-    Example:
-
-    >>> table_bytes(Table({0: "name", 2: np.float32(0.5)}), b"M001")[4:8]
-    b'M001'
     """
 
 
 def table_bytes(table: Table, identifier: bytes) -> bytes:
-    """A whole FlatBuffer.
-
-    Args:
-        table: its root.
-        identifier: four bytes that name the schema.
-
-    Returns:
-        the buffer.
-    """
+    """A whole FlatBuffer."""
     builder = flatbuffers.Builder(1024)
     builder.Finish(_write_table(builder, table), file_identifier=identifier)
     return bytes(builder.Output())

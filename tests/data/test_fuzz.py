@@ -196,7 +196,14 @@ def test_processes_that_die_and_hang_are_seen(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_prints_a_table(tmp_path):
-    places = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")])
+    places = os.pathsep.join(
+        [
+            str(ROOT),
+            str(ROOT / "tests"),
+            str(ROOT / "tests" / "helpers"),
+            os.environ.get("PYTHONPATH", ""),
+        ]
+    )
     words = ["--kinds", "toml", "--count", "4", "--processes", "1", "--output", str(tmp_path / "l")]
     done = subprocess.run(
         [sys.executable, "-m", "fuzz", *words],

@@ -11,14 +11,6 @@ def distort_colors(image: tf.Tensor, seed: tf.Tensor, color_space: str = "matrix
     Brightness adds up to 32, contrast and saturation multiply by 0.5 to 1.5, hue turns by up to
     36 degrees, as in the paper's implementation. There, half of the images get the contrast
     last; about the grey axis contrast commutes with saturation and hue, so one order serves.
-
-    Args:
-        image: float32 [H, W, 3], 0..255.
-        seed: int64 [2].
-        color_space: "matrix" or "hsv".
-
-    Returns:
-        float32 [H, W, 3]; may leave 0..255 under "matrix".
     """
     draws = tf.random.stateless_uniform([8], seed)
     applied = draws[:4] < 0.5

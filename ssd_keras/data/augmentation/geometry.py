@@ -103,21 +103,7 @@ def augment(
     seed: tf.Tensor,
     options: Augmentation,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Augments one encoded image.
-
-    Args:
-        data: encoded bytes, scalar string.
-        orientation: EXIF orientation 1..8, scalar int.
-        size: height and width of the upright image in pixels, int32 [2].
-        boxes: relative yxyx float32 [n, 4].
-        labels: int32 [n].
-        image_size: height and width of the result.
-        seed: int64 [2]; equal seeds give equal results.
-        options: `Augmentation`.
-
-    Returns:
-        image uint8 [H, W, 3], boxes float32 [m, 4], labels int32 [m].
-    """
+    """Augments one encoded image."""
     window_seed, color_seed, kernel_seed = tf.unstack(_split(seed, 3))
     geometry = choose_geometry(boxes, window_seed, options)
     kernel = choose_kernel(kernel_seed, options)
@@ -135,16 +121,7 @@ def augment(
 
 
 def choose_geometry(boxes: tf.Tensor, seed: tf.Tensor, options: Augmentation) -> Geometry:
-    """Draws zoom-out, crop and mirroring for one image.
-
-    Args:
-        boxes: relative yxyx float32 [n, 4].
-        seed: int64 [2].
-        options: `Augmentation`.
-
-    Returns:
-        `Geometry`.
-    """
+    """Draws zoom-out, crop and mirroring for one image."""
     zoom_seed, crop_seed, flip_seed = tf.unstack(_split(seed, 3))
     canvas = tf.constant([0.0, 0.0, 1.0, 1.0])
     if options.zoom_out:
@@ -158,16 +135,7 @@ def choose_geometry(boxes: tf.Tensor, seed: tf.Tensor, options: Augmentation) ->
 
 
 def choose_canvas(seed: tf.Tensor, probability: float = 0.5, largest: float = 4.0) -> tf.Tensor:
-    """Draws the zoom-out: where the canvas lies around the image.
-
-    Args:
-        seed: int64 [2].
-        probability: of a canvas larger than the image. Default 0.5.
-        largest: largest canvas side in image sides. Default 4.
-
-    Returns:
-        the canvas as relative yxyx float32 [4] of the image: [0, 0, 1, 1] where not zoomed.
-    """
+    """Draws the zoom-out: where the canvas lies around the image."""
     draws = tf.random.stateless_uniform([4], seed)
     ratio = tf.where(draws[0] < probability, 1.0 + draws[1] * (largest - 1.0), 1.0)
     top_left = -draws[2:] * (ratio - 1.0)
@@ -175,15 +143,7 @@ def choose_canvas(seed: tf.Tensor, probability: float = 0.5, largest: float = 4.
 
 
 def choose_crop(boxes: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Draws a crop: each sampler tries up to 50 windows, one of the successes is drawn.
-
-    Args:
-        boxes: relative yxyx float32 [n, 4]. Without boxes only the whole image remains.
-        seed: int64 [2].
-
-    Returns:
-        relative yxyx float32 [4] within 0..1.
-    """
+    """Draws a crop: each sampler tries up to 50 windows, one of the successes is drawn."""
     trial_seed, choice_seed = tf.unstack(_split(seed, 2))
     windows = _draw_windows(trial_seed, len(MIN_IOUS) * NUM_TRIALS)
     # One ground truth that meets the limit is enough; the padding keeps n = 0 in range.
@@ -215,15 +175,7 @@ def _draw_windows(seed: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def mirror(image: tf.Tensor, geometry: Geometry) -> tf.Tensor:
-    """Mirrors an image as the geometry says.
-
-    Args:
-        image: [H, W, C].
-        geometry: `Geometry`.
-
-    Returns:
-        [H, W, C].
-    """
+    """Mirrors an image as the geometry says."""
     for axis, mirrored in ((1, geometry.flip), (0, geometry.flip_vertical)):
         image = tf.cond(mirrored, lambda x=image, a=axis: tf.reverse(x, [a]), lambda x=image: x)
     return image
@@ -232,16 +184,7 @@ def mirror(image: tf.Tensor, geometry: Geometry) -> tf.Tensor:
 def move_boxes(
     boxes: tf.Tensor, labels: tf.Tensor, geometry: Geometry
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Expresses boxes in the window; those whose centre lies outside are dropped.
-
-    Args:
-        boxes: relative yxyx float32 [n, 4] in the image.
-        labels: int32 [n].
-        geometry: window and mirroring.
-
-    Returns:
-        boxes float32 [m, 4] within 0..1 and labels int32 [m].
-    """
+    """Expresses boxes in the window; those whose centre lies outside are dropped."""
     boxes = _relative_to(boxes, geometry.window)
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
     keep = tf.reduce_all((center >= 0.0) & (center <= 1.0), axis=-1)
@@ -258,15 +201,7 @@ def move_boxes(
 
 
 def choose_kernel(seed: tf.Tensor, options: Augmentation) -> tf.Tensor:
-    """Draws how the image is resized.
-
-    Args:
-        seed: int64 [2].
-        options: `Augmentation`.
-
-    Returns:
-        index into `KERNELS`, scalar int32.
-    """
+    """Draws how the image is resized."""
     return tf.random.stateless_uniform([], seed, maxval=options.num_kernels, dtype=tf.int32)
 
 

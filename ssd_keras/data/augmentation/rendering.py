@@ -13,22 +13,16 @@ KERNELS = ("area", "bilinear", "nearest", "bicubic", "lanczos3")
 
 
 class View(NamedTuple):
-    """A window at whole pixels: which part of an image becomes which part of the result.
+    """A window at whole pixels: which part of an image becomes which part of the result."""
 
-    Args:
-        region: top, left, height, width of the visible part in pixels of the upright image,
-            int32 [4]. One pixel is named where nothing shows.
-        place: row and column of the result where that part begins, int32 [2].
-        shown: rows and columns of the result that it takes, int32 [2]; 0 where nothing shows.
-        window: yxyx float32 [4] in pixels of the image, of the whole result.
-        ratio: by how much the image is reduced while it is decoded, int32: 1, 2, 4 or 8.
-    """
-
+    # top, left, height, width of the visible part in pixels of the upright image, int32 [4].
+    # One pixel is named where nothing shows.
     region: tf.Tensor
-    place: tf.Tensor
+    place: tf.Tensor  # row and column of the result where that part begins, int32 [2]
+    # rows and columns of the result that it takes, int32 [2]; 0 where nothing shows
     shown: tf.Tensor
-    window: tf.Tensor
-    ratio: tf.Tensor
+    window: tf.Tensor  # yxyx float32 [4] in pixels of the image, of the whole result
+    ratio: tf.Tensor  # by how much the image is reduced while it is decoded, int32: 1, 2, 4 or 8
 
 
 def make_view(
@@ -38,22 +32,6 @@ def make_view(
 
     Where the window ends within the image, at whole pixels of the image, as the paper's
     implementation crops; where the image ends within the window, at whole pixels of the result.
-
-    Args:
-        window: yxyx float32 [4] in pixels of the image; may reach outside, where the canvas is.
-        size: height and width of the upright image, int32 [2].
-        image_size: height and width of the result.
-        ratio: of how many pixels the region's edges are multiples. The image's own end need
-            not be one: the region ends behind it then. Default 1.
-
-    Returns:
-        `View`.
-
-    Example:
-
-    >>> view = make_view(tf.constant([2.2, -5.0, 7.9, 15.0]), tf.constant([10, 10]), (3, 8))
-    >>> [value.numpy().tolist() for value in (view.region, view.place, view.shown, view.window)]
-    [[2, 0, 6, 10], [0, 2], [3, 4], [2.0, -5.0, 8.0, 15.0]]
     """
     cells = tf.constant(image_size, tf.float32)
     start, end = window[:2], window[2:]
@@ -90,16 +68,6 @@ def decoding_ratio(
 
     Only before the kernel that averages too, and half of what it would reduce by: what it has to
     average is the smaller half then.
-
-    Args:
-        data: encoded bytes, scalar string.
-        orientation: EXIF orientation 1..8, scalar int.
-        window: yxyx float32 [4] in pixels of the image.
-        image_size: height and width of the result.
-        kernel: index into `KERNELS`.
-
-    Returns:
-        1, 2, 4 or 8, scalar int32.
     """
     can_reduce = is_jpeg(data) & (tf.convert_to_tensor(orientation) == 1) & (kernel == 0)
     reduction = tf.reduce_min((window[2:] - window[:2]) / tf.constant(image_size, tf.float32))
@@ -115,19 +83,7 @@ def render(
     kernel: tf.Tensor,
     num_kernels: int = len(KERNELS),
 ) -> tf.Tensor:
-    """Decodes what shows of an image and resizes it once.
-
-    Args:
-        data: encoded bytes, scalar string.
-        orientation: EXIF orientation 1..8.
-        size: height and width of the upright image, int32 [2].
-        view: of `make_view`.
-        kernel: index into `KERNELS`.
-        num_kernels: how many of them to make operators for. Default all.
-
-    Returns:
-        the part of the result that shows the image, float32 [*view.shown, 3] in 0..255.
-    """
+    """Decodes what shows of an image and resizes it once."""
     pixels = decode_region(data, orientation, size, view.region, view.ratio)
     image = _resize(pixels, tf.maximum(view.shown, 1), kernel, num_kernels)
     image.set_shape([None, None, 3])
@@ -150,21 +106,7 @@ def _resize(pixels, size, kernel, num_kernels):
 
 
 def on_canvas(image: tf.Tensor, place: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """Puts the part that shows on a canvas of the mean colour.
-
-    Args:
-        image: uint8 [h, w, 3].
-        place: row and column where it begins, int32 [2].
-        image_size: height and width of the result.
-
-    Returns:
-        uint8 [H, W, 3].
-
-    Example:
-
-    >>> on_canvas(tf.zeros([1, 1, 3], tf.uint8), tf.constant([0, 1]), (1, 3))[0, :, 0].numpy()
-    array([123,   0, 123], dtype=uint8)
-    """
+    """Puts the part that shows on a canvas of the mean colour."""
     canvas = tf.constant(np.full((*image_size, 3), FILL_COLOR, np.uint8))
     end = place + tf.shape(image)[:2]
 

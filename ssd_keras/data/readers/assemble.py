@@ -51,17 +51,7 @@ class AnnotatedImage:
 
 
 def read_corners(texts: Sequence[str | None]) -> Box:
-    """Four numbers out of the words of a file.
-
-    Args:
-        texts: xmin, ymin, xmax and ymax.
-
-    Returns:
-        left, top, right and bottom as the file has them.
-
-    Raises:
-        ValueError: for words that are no numbers, and for corners in the wrong order.
-    """
+    """Four numbers out of the words of a file."""
     numbers = " ".join(f"{corner}={text}" for corner, text in zip(CORNERS, texts, strict=True))
     try:
         left, top, right, bottom = (float(text or "") for text in texts)
@@ -79,19 +69,6 @@ def to_pixels(corners: Sequence[float], height: int, width: int) -> Box:
 
     Files of relative boxes hold about seven digits: a thousandth of a pixel is what they know, and
     rounding to it gives back the whole pixels that most boxes came from.
-
-    Args:
-        corners: ymin, xmin, ymax and xmax, as shares of the image's sides.
-        height: rows of the image.
-        width: its columns.
-
-    Returns:
-        x, y, width and height in pixels.
-
-    Example:
-
-    >>> to_pixels((0.25, 0.1, 0.75, 0.4), height=80, width=100)
-    (10.0, 20.0, 30.0, 40.0)
     """
     top, bottom = (round(float(y) * height, 3) for y in corners[::2])
     left, right = (round(float(x) * width, 3) for x in corners[1::2])
@@ -99,19 +76,7 @@ def to_pixels(corners: Sequence[float], height: int, width: int) -> Box:
 
 
 def size_of(image: ImageSource, upright: bool) -> tuple[int, int]:
-    """Height and width of an image, for readers of relative boxes.
-
-    Args:
-        image: where it is.
-        upright: whether boxes are of the image as EXIF turns it, or of its stored pixels.
-
-    Returns:
-        rows and columns in pixels.
-
-    Raises:
-        OSError: it is missing.
-        ValueError: it is no image.
-    """
+    """Height and width of an image, for readers of relative boxes."""
     header = read_image_header(image)
     return upright_size(header) if upright else (header.height, header.width)
 
@@ -119,17 +84,7 @@ def size_of(image: ImageSource, upright: bool) -> tuple[int, int]:
 def map_in_threads(
     function: Callable[[Item], Result], items: Sequence[Item], description: str, progress: bool
 ) -> list[Result]:
-    """Calls the function on every item in a few threads.
-
-    Args:
-        function: takes one item.
-        items: what it is called on.
-        description: words in front of the bar.
-        progress: whether a bar is shown.
-
-    Returns:
-        The results in the order of the items.
-    """
+    """Calls the function on every item in a few threads."""
     with ThreadPoolExecutor(max_workers=8) as pool:
         results: Iterable[Result] = pool.map(function, items)
         bar = tqdm(results, description, len(items), leave=False, disable=not progress)
@@ -143,18 +98,7 @@ def assemble(
     check_images: bool,
     progress: bool,
 ) -> tuple[tuple[Example, ...], list[Problem]]:
-    """Turns annotated images into examples.
-
-    Args:
-        images: as the annotation file has them.
-        class_names: names in label order, whose aliases are known; objects of other classes are
-            left out.
-        check_images: whether every image file is looked at.
-        progress: whether a bar is shown.
-
-    Returns:
-        The examples whose image can be used, and everything that was wrong.
-    """
+    """Turns annotated images into examples."""
 
     def make(image: AnnotatedImage) -> tuple[Example | None, list[Problem]]:
         return _make_example(image, class_names, label_of, check_images)
@@ -166,17 +110,7 @@ def assemble(
 
 
 def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -> DetectionData:
-    """One data set out of several, joined by the names of the classes.
-
-    Args:
-        sources: at least one data set. The first keeps its image ids; an id that is already
-            taken gets the number of its source in front ("1:000123").
-        class_names: names in label order; None takes the first source's, then what others add
-            (`united_names`).
-
-    Returns:
-        The union, labels changed to match. Category ids of several sources are 1..C.
-    """
+    """One data set out of several, joined by the names of the classes."""
     if len(sources) == 1:
         return sources[0]
     if class_names is None:
@@ -196,15 +130,7 @@ def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -
 
 
 def relabel(data: DetectionData, class_names: Sequence[str]) -> DetectionData:
-    """The same images under other class names.
-
-    Args:
-        data: any data set.
-        class_names: the new names in label order, whose aliases are known.
-
-    Returns:
-        A data set with labels to match; objects of other classes are left out and become problems.
-    """
+    """The same images under other class names."""
     label_of = labels_by_name(class_names)
     new_labels = np.array([label_of.get(name, -1) for name in data.class_names], np.int32)
     examples, problems = [], list(data.problems)

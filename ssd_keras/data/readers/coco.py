@@ -25,24 +25,7 @@ def read_coco(
     check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
-    """Reads a COCO file; boxes and areas stay the file's own doubles.
-
-    Args:
-        annotation_file: the JSON file.
-        image_folder: folder of the images; `file_name` may name a folder below it.
-        class_names: names in label order; None takes the file's categories by ascending id, so
-            that gaps between ids vanish.
-        check_images: whether every image file is looked at, default True.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        The data set; images without annotations are in it, objects and images that cannot be
-        used are in its problems.
-
-    Raises:
-        FileNotFoundError: the file or the folder is missing.
-        ValueError: the file is not a COCO annotation file.
-    """
+    """Reads a COCO file; boxes and areas stay the file's own doubles."""
     content = _load_json(annotation_file)
     if check_images and not os.path.isdir(image_folder):
         raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the images")
@@ -149,15 +132,7 @@ def _add_objects(
 
 
 def match_categories(class_names: Sequence[str], name_of: dict[int, str]) -> tuple[int, ...]:
-    """The file's id of every class; classes that the file lacks get ids above all of its own.
-
-    Args:
-        class_names: names in label order.
-        name_of: the file's names by id.
-
-    Returns:
-        one id a class.
-    """
+    """The file's id of every class; classes that the file lacks get ids above all of its own."""
     label_of = labels_by_name(class_names)
     id_of = {label_of.get(name): category_id for category_id, name in reversed(name_of.items())}
     next_id = max(name_of, default=0) + 1

@@ -42,21 +42,6 @@ def read_csv(
     Corners are pixels from 0, and width = xmax - xmin. A line without class and corners is a
     image without objects. Other names of the columns are in `COLUMNS`; a column `difficult` may
     say 1.
-
-    Args:
-        table: the file, with commas, semicolons or tabs.
-        image_folder: folder of the images; a filename may name a folder below it.
-        class_names: names in label order; None takes the names found, sorted.
-        check_images: whether every image file is looked at, default True. Sizes are taken
-            from the images.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        The data set; objects and images that cannot be used are in its problems.
-
-    Raises:
-        FileNotFoundError: the file or the folder is missing.
-        ValueError: the file is no such table.
     """
     if not os.path.isfile(table):
         raise FileNotFoundError(f"no table {table}; expected a CSV file there")

@@ -7,18 +7,7 @@ from ssd_keras.core.text import is_plain_text
 
 
 def read_labels(path: str) -> list[str]:
-    """Reads class names.
-
-    Args:
-        path: a text file, one name a line.
-
-    Returns:
-        its lines without the white space around them; empty lines at the end are dropped.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is no text, or holds nothing.
-    """
+    """Reads class names."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"the labels {path!r} do not exist; pass a text file of names.")
     try:
@@ -32,18 +21,7 @@ def read_labels(path: str) -> list[str]:
 
 
 def read_names(path: str) -> list[str]:
-    """Class names out of a text file.
-
-    Args:
-        path: a file with a name a line, in label order.
-
-    Returns:
-        the names.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is empty or has an empty line.
-    """
+    """Class names out of a text file."""
     names = read_labels(path)
     if not all(names):
         raise ValueError(f"the labels {path!r} have an empty line; expected one name a line.")
@@ -53,19 +31,7 @@ def read_names(path: str) -> list[str]:
 
 
 def read_label_map(path: str) -> dict[int, str]:
-    """Class names by id, out of a label map of the TF Object Detection API or a list of names.
-
-    Args:
-        path: a file ending in .pbtxt with items of id, name and perhaps display_name, which then
-            is the name; or a text file with a name a line, whose ids start at 1.
-
-    Returns:
-        name by id, by rising id.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no item can be found in it.
-    """
+    """Class names by id, out of a label map of the TF Object Detection API or a list of names."""
     if not path.endswith(".pbtxt"):
         return dict(enumerate(read_names(path), start=1))
     if not os.path.isfile(path):

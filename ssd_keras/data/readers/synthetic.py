@@ -42,27 +42,7 @@ def read_synthetic(
     check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
-    """Draws one split of the generated data.
-
-    Args:
-        name: "shapes", the one set there is.
-        split: "train" (800 images), "val" (200) or "test" (200); "train[:120]" is the first 120.
-        class_names: names in label order; None takes `SHAPE_NAMES`. Shapes that it leaves out
-            stay in the images as background.
-        check_images: accepted as by the other readers; nothing here can be broken.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        The data set, with the encoded images inside its examples.
-
-    Raises:
-        ValueError: there is no such set, split or number of images.
-
-    Example:
-        >>> data = read_synthetic("shapes", "test[:3]")
-        >>> [example.boxes.shape[1] for example in data.examples]
-        [4, 4, 4]
-    """
+    """Draws one split of the generated data."""
     if name != "shapes":
         raise ValueError(f"unknown generated set '{name}'; expected 'shapes'")
     match = re.fullmatch(r"(\w+)(?:\[:(\d+)\])?", split)
@@ -82,16 +62,7 @@ def read_synthetic(
 
 @functools.lru_cache(maxsize=sum(SPLIT_SIZES.values()))
 def draw_example(split: str, index: int) -> Example:
-    """Draws one image of a split.
-
-    Args:
-        split: "train", "val" or "test".
-        index: the image's number, from 0.
-
-    Returns:
-        The example, its image encoded as JPEG (every tenth as PNG). A box is tight around the
-        whole shape, to half a pixel, whether or not another shape lies over it.
-    """
+    """Draws one image of a split."""
     seed = [list(SPLIT_SIZES).index(split), index]
     # Apart, so that colours rounded in another way on another machine move no box.
     random, painter = np.random.default_rng(seed).spawn(2)

@@ -33,22 +33,6 @@ def read_tfds(
     `voc` keeps VOC's pixels, which start at 1 and include both corners, as shares of the
     image's sides: they are converted as by `read_voc`. The images of sets that are stored as
     ArrayRecords, which compress them, are held in memory.
-
-    Args:
-        name: such as "voc/2007", "voc/2012" or "coco/2017", prepared in $TFDS_DATA_DIR or
-            ~/tensorflow_datasets; or the folder of a prepared set. Its features must have a
-            image and a sequence with a box and a class label.
-        split: such as "train", "train+validation" or "train[:10%]".
-        class_names: names in label order; None takes the set's own.
-        check_images: whether every image is looked at, default True.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        The data set; objects and images that cannot be used are in its problems.
-
-    Raises:
-        ValueError: tensorflow-datasets is not installed, the set is unknown, not prepared or not
-            for detection, or there is no such split.
     """
     tfds = _import_tfds()
     builder = _prepared(tfds, name)

@@ -39,21 +39,6 @@ def read_tfrecord(
 
     Boxes are relative; see `ssd_keras.data.readers.assemble.to_pixels`. Objects are named by
     image/object/class/text, or by image/object/class/label and the label map.
-
-    Args:
-        pattern: path of the files with the wildcards * and ?, such as "train-*.tfrecord".
-        label_map: a .pbtxt file or a list of names a line; "" (default) where the records have
-            texts.
-        class_names: names in label order; None takes those of the label map, else those found, by
-            their number where all have one, else sorted.
-        check_images: whether every image is looked at, default True.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        The data set; objects, images and records that cannot be used are in its problems.
-
-    Raises:
-        FileNotFoundError: no file matches, or there is no such label map.
     """
     files = sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
     if not files:
@@ -83,17 +68,7 @@ def read_tfrecord(
 
 
 def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
-    """The records of one TFRecord file, their checksums verified.
-
-    Args:
-        path: the file, not compressed.
-
-    Yields:
-        where a record's content begins in the file, in bytes, and the content.
-
-    Raises:
-        ValueError: the file is compressed or damaged.
-    """
+    """The records of one TFRecord file, their checksums verified."""
     import tensorflow as tf
 
     with open(path, "rb") as file:
@@ -118,15 +93,7 @@ def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def record_offsets(path: str) -> list[int]:
-    """Where the records of a TFRecord file begin; their contents are passed over.
-
-    Args:
-        path: the file, not compressed.
-
-    Returns:
-        bytes from the start, one for each record that is whole by its stated length, up to the
-        first that is not.
-    """
+    """Where the records of a TFRecord file begin; their contents are passed over."""
     offsets, offset, size = [], 0, os.path.getsize(path)
     with open(path, "rb") as file:
         while len(head := file.read(RECORD_HEADER)) == RECORD_HEADER:

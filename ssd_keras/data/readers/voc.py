@@ -38,22 +38,6 @@ def read_voc(
 
     VOC's pixels start at 1 and both corners belong to the box, so x = xmin - 1 and
     width = xmax - xmin + 1.
-
-    Args:
-        root: folder with Annotations/, JPEGImages/ and ImageSets/Main/.
-        split: name of a file in ImageSets/Main, without .txt. VOC's per-class files (an id and a
-            flag a line) give the same images as the split they belong to. "all", where there is
-            no such file, is every image; annotations and images may then lie in the root.
-        class_names: names in label order; None takes VOC's twenty where all names found are among
-            them, else the names found, sorted.
-        check_images: whether every image file is looked at, default True.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        The data set; objects and images that cannot be used are in its problems.
-
-    Raises:
-        FileNotFoundError: a folder or the split file is missing.
     """
     split_file = os.path.join(root, "ImageSets", "Main", f"{split}.txt")
     is_whole = split == EVERYTHING and not os.path.lexists(split_file)

@@ -32,28 +32,7 @@ def read_yolo(
     check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
-    """Reads one split of a YOLO data set: lines "class x y width height", relative, x y the centre.
-
-    Args:
-        root: folder with data.yaml, or with classes.txt (a name a line), which is also taken where
-            PyYAML is not installed; or the YAML file itself.
-        split: where the images are: what data.yaml says of it (a folder, a text file with the
-            path of an image a line, or several), else the folders images/SPLIT and SPLIT/images
-            below the root, else SPLIT itself, else SPLIT.txt. An image's labels lie in the folder
-            whose path says "labels" instead of "images"; without a file it has no objects.
-        class_names: names in label order; None takes those of data.yaml or classes.txt.
-        check_images: accepted as by the other readers. Every image is looked at, because its
-            size is written nowhere else.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        The data set; objects and images that cannot be used are in its problems.
-
-    Raises:
-        FileNotFoundError: a folder or the class names are missing.
-        ValueError: data.yaml cannot be understood, or there is nothing else and PyYAML is not
-            installed.
-    """
+    """Reads one split of a YOLO data set: lines "class x y width height", relative, x y the centre."""
     names_file, root = (root, os.path.dirname(root)) if os.path.isfile(root) else ("", root)
     if root and not os.path.isdir(root):
         raise FileNotFoundError(f"no folder {root}; expected YOLO's images and labels there")

@@ -10,16 +10,7 @@ from ssd_keras.data.writers.files import _extension, _Stems, _write
 
 
 def write_coco(splits: Sequence[Split], folder: str, tick: Callable[[], object]) -> list[str]:
-    """Writes a JSON file for each split, and images/ for all.
-
-    Args:
-        splits: their names become those of the JSON files.
-        folder: an empty folder.
-        tick: called after every image.
-
-    Returns:
-        words for each split.
-    """
+    """Writes a JSON file for each split, and images/ for all."""
     images = os.path.join(folder, "images")
     os.makedirs(images)
     stem_of = _Stems()

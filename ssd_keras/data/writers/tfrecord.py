@@ -19,15 +19,6 @@ def write_tfrecord(
 
     Boxes are relative, from pixels that count from 0. Records keep the order of the data set: each
     shard holds a stretch of it.
-
-    Args:
-        splits: their names begin those of the files.
-        folder: an empty folder.
-        tick: called after every image.
-        shards: files of each split, at least 1. Default 1.
-
-    Returns:
-        words for each split.
     """
     tf = import_tensorflow()
 
@@ -47,15 +38,7 @@ def write_tfrecord(
 
 
 def make_record(example: Example, data: DetectionData) -> bytes:
-    """One image as a serialised `tf.train.Example`.
-
-    Args:
-        example: the image.
-        data: the data set it belongs to, for the names of the classes.
-
-    Returns:
-        the record's content.
-    """
+    """One image as a serialised `tf.train.Example`."""
     import tensorflow as tf
 
     encoded = example.read()
@@ -86,23 +69,7 @@ def make_record(example: Example, data: DetectionData) -> bytes:
 
 
 def label_map_text(data: DetectionData) -> str:
-    """The classes as a label map of the TF Object Detection API.
-
-    Args:
-        data: any data set.
-
-    Returns:
-        text of a .pbtxt file.
-
-    Example:
-
-    >>> print(label_map_text(DetectionData(("dog",), ())))
-    item {
-      id: 1
-      name: 'dog'
-    }
-    <BLANKLINE>
-    """
+    """The classes as a label map of the TF Object Detection API."""
     pairs = zip(data.category_ids, data.class_names, strict=True)
     quotes = {True: '"', False: "'"}
     return "".join(

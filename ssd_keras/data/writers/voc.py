@@ -12,19 +12,7 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def write_voc(splits: Sequence[Split], folder: str, tick: Callable[[], object]) -> list[str]:
-    """Writes Annotations/, JPEGImages/ and ImageSets/Main/.
-
-    Args:
-        splits: their names become those of the split files.
-        folder: an empty folder.
-        tick: called after every image.
-
-    Returns:
-        words for each split.
-
-    Raises:
-        ValueError: an object is a crowd, which VOC has no flag for.
-    """
+    """Writes Annotations/, JPEGImages/ and ImageSets/Main/."""
     paths = [os.path.join(folder, *parts) for parts in (
         ("Annotations",), ("JPEGImages",), ("ImageSets", "Main"),
     )]  # fmt: skip

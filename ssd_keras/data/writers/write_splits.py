@@ -18,19 +18,7 @@ LAYOUTS = ("voc", "coco", "yolo", "tfrecord")
 
 
 def own_layout(specs: Sequence[str]) -> str:
-    """The layout that a copy of data sets has where none is asked for.
-
-    Args:
-        specs: words for data sets and data files.
-
-    Returns:
-        that of the data, where it is one and can be written; else "voc".
-
-    Example:
-
-    >>> own_layout(["yolo:cells@train", "yolo:cells@val"]), own_layout(["csv:cells.csv@images"])
-    ('yolo', 'voc')
-    """
+    """The layout that a copy of data sets has where none is asked for."""
     kinds = kinds_of(specs)
     return kinds.pop() if len(kinds) == 1 and kinds <= set(LAYOUTS) else "voc"
 
@@ -38,22 +26,7 @@ def own_layout(specs: Sequence[str]) -> str:
 def write_splits(
     splits: Sequence[Split], folder: str, layout: str, *, shards: int = 1, progress: bool = False
 ) -> list[str]:
-    """Writes splits into one new folder, whole or not at all.
-
-    Args:
-        splits: under the same class names.
-        folder: what to make; it must not exist, or be empty.
-        layout: one of `LAYOUTS`.
-        shards: files of each split, for "tfrecord". Default 1.
-        progress: whether a bar is shown, default False.
-
-    Returns:
-        words for each of them as `load_data` takes them.
-
-    Raises:
-        ValueError: for an unknown layout, a folder that is taken, a split without images, or
-            data that the layout cannot hold.
-    """
+    """Writes splits into one new folder, whole or not at all."""
     from ssd_keras.data.writers.tfrecord import write_tfrecord
 
     writers: dict[str, Callable[..., list[str]]] = {

@@ -10,17 +10,7 @@ MOST_NAMES = 10
 def describe_copies(
     splits: Sequence[Split], specs: Sequence[str], progress: bool = False
 ) -> list[str]:
-    """Reads what was written, and says what is not as it was.
-
-    Args:
-        splits: what was written.
-        specs: words for each of them, from `write_splits`.
-        progress: whether progress bars are shown, default False.
-
-    Returns:
-        a line for each split with its words, then lines for what the layout could not hold and for
-        class numbers that are others.
-    """
+    """Reads what was written, and says what is not as it was."""
     copies = load_splits(specs, progress)
     lines = [
         f"wrote {len(copy.data)} images; read them as '{spec}'"

@@ -11,20 +11,7 @@ from ssd_keras.data.writers.files import _extension, _refuse_crowds, _Stems, _wr
 
 
 def write_yolo(splits: Sequence[Split], folder: str, tick: Callable[[], object]) -> list[str]:
-    """Writes images/SPLIT/, labels/SPLIT/ and data.yaml; classes.txt for those without PyYAML.
-
-    Args:
-        splits: their names become those of the folders. Flags of difficult objects are lost.
-        folder: an empty folder.
-        tick: called after every image.
-
-    Returns:
-        words for each split.
-
-    Raises:
-        ValueError: for what YOLO cannot say: a crowd, or boxes of an image as it is stored where
-            its EXIF data turn it.
-    """
+    """Writes images/SPLIT/, labels/SPLIT/ and data.yaml; classes.txt for those without PyYAML."""
     stem_of = _Stems()
     for split in splits:
         images, labels = (os.path.join(folder, kind, split.name) for kind in ("images", "labels"))

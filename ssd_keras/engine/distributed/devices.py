@@ -25,31 +25,16 @@ class Devices:
 
     With several processes, one a host, each is started with the same arguments but its index.
     Process 0 alone evaluates and writes; `output` is a directory that all of them see.
-
-    Args:
-        number: devices of this process: GPUs, or where there are none, CPUs. "all" for all of
-            them. Default 1.
-        coordinator: "HOST:PORT" of process 0, where the others find it. Default "": there is one
-            process.
-        num_processes: Default 1.
-        process_index: of this process, from 0. Default 0.
-        seconds: how long processes wait for each other at the start. Default 300.
-
-    Raises:
-        ValueError: for numbers that do not fit together, or a backend that cannot do it.
-
-    Example:
-
-    >>> Devices(coordinator="10.0.0.1:7890", num_processes=2, process_index=2)
-    Traceback (most recent call last):
-    ValueError: process_index=2 must be from 0 to 1, for num_processes=2.
     """
 
+    # devices of this process: GPUs, or where there are none, CPUs. "all" for all of them.
+    # Default 1.
     number: int | str = 1
+    # "HOST:PORT" of process 0, where the others find it. Default "": there is one process.
     coordinator: str = ""
-    num_processes: int = 1
-    process_index: int = 0
-    seconds: float = 300.0
+    num_processes: int = 1  # Default 1
+    process_index: int = 0  # of this process, from 0. Default 0.
+    seconds: float = 300.0  # how long processes wait for each other at the start. Default 300.
 
     def __post_init__(self):
         if self.number != ALL and (isinstance(self.number, str) or self.number < 1):
@@ -78,20 +63,7 @@ class Devices:
     def joined(
         self, batch_size: int, card: Mapping[str, Any], welcome: Any = None
     ) -> Iterator["Joined"]:
-        """Joins the devices; models that are built and trained inside are on all of them.
-
-        Args:
-            batch_size: images of a step, on all devices together.
-            card: what all processes must agree on, by the name of it.
-            welcome: what process 0 tells the others. Default None.
-
-        Yields:
-            `Joined`.
-
-        Raises:
-            ValueError: when devices or processes are missing, do not agree, or cannot share the
-                batch evenly.
-        """
+        """Joins the devices; models that are built and trained inside are on all of them."""
         import keras
 
         backend = keras.backend.backend()
@@ -165,13 +137,7 @@ class Devices:
 
 
 class Joined:
-    """The devices while they are joined.
-
-    Args:
-        devices: `Devices`.
-        welcome: what process 0 told all processes.
-        team: the processes, where there are several. Default None.
-    """
+    """The devices while they are joined."""
 
     def __init__(self, devices: Devices, welcome: Any, team: Team | None = None):
         self.devices = devices
@@ -194,16 +160,7 @@ class Joined:
 
 
 def check_batch(batch_size: int, parts: int, what: str) -> None:
-    """Refuses a batch that cannot be shared evenly.
-
-    Args:
-        batch_size: images.
-        parts: those who share them.
-        what: the name of those.
-
-    Raises:
-        ValueError: then.
-    """
+    """Refuses a batch that cannot be shared evenly."""
     if batch_size % parts:
         below = batch_size // parts * parts
         raise ValueError(

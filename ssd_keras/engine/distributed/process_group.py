@@ -26,14 +26,7 @@ SILENCE = 20.0
 
 
 class Team:
-    """The connections of this process to the others; `gather` makes them.
-
-    Args:
-        index: of this process.
-        size: number of processes.
-        connections: by the index of the other end.
-        welcome: what process 0 told all of them.
-    """
+    """The connections of this process to the others; `gather` makes them."""
 
     def __init__(
         self, index: int, size: int, connections: Mapping[int, socket.socket], welcome: Any
@@ -48,12 +41,7 @@ class Team:
         self._sending, self._ending = threading.Lock(), threading.Lock()
 
     def meet(self, place: str | None = None, is_last: bool = False) -> None:
-        """Waits until every process has come here.
-
-        Args:
-            place: of process 0: where a training that ended now would go on; all keep it.
-            is_last: from here on processes may leave. Default False.
-        """
+        """Waits until every process has come here."""
         if self.index == 0:
             for marks in self._marks.values():
                 marks.get()
@@ -67,11 +55,7 @@ class Team:
 
     @contextlib.contextmanager
     def work(self) -> Iterator[None]:
-        """Around what the processes do together: they leave it together, or all of them end.
-
-        Yields:
-            nothing.
-        """
+        """Around what the processes do together: they leave it together, or all of them end."""
         for number in self._connections:
             threading.Thread(target=self._listen, args=(number,), daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
@@ -162,22 +146,7 @@ def gather(
     welcome: Any = None,
     seconds: float = 300.0,
 ) -> Team:
-    """Finds the other processes.
-
-    Args:
-        address: "HOST:PORT" of process 0.
-        size: number of processes.
-        index: of this process.
-        card: what all processes must agree on, by the name of it.
-        welcome: what process 0 tells the others. Default None.
-        seconds: how long to wait for the others. Default 300.
-
-    Returns:
-        `Team`.
-
-    Raises:
-        ValueError: when processes are missing after that time, or disagree.
-    """
+    """Finds the other processes."""
     deadline = time.monotonic() + seconds
     card = {"number of processes": size, **card}
     if index == 0:
@@ -198,17 +167,7 @@ def gather(
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Takes an address apart.
-
-    Args:
-        address: "HOST:PORT", an IPv6 host in square brackets.
-
-    Returns:
-        host and port.
-
-    Raises:
-        ValueError: when it is no such text.
-    """
+    """Takes an address apart."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(

@@ -9,11 +9,7 @@ from ssd_keras.engine.distributed.process_group import Team
 
 
 class Together(keras.callbacks.Callback):
-    """Lets processes wait after each epoch for process 0, which evaluates and saves.
-
-    Args:
-        team: the processes.
-    """
+    """Lets processes wait after each epoch for process 0, which evaluates and saves."""
 
     def __init__(self, team: Team):
         super().__init__()
@@ -43,11 +39,7 @@ class JointStatistics(keras.callbacks.Callback):
 
 
 class OwnModel:
-    """A model as this process can call it alone, though several processes train it.
-
-    Args:
-        model: the model that is trained.
-    """
+    """A model as this process can call it alone, though several processes train it."""
 
     def __init__(self, model: keras.Model):
         self.trained = model
@@ -59,11 +51,7 @@ class OwnModel:
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
-        """Around calls of `model`: it has the weights of the moment.
-
-        Yields:
-            nothing.
-        """
+        """Around calls of `model`: it has the weights of the moment."""
         with alone():
             if self.is_shared:
                 self.model.set_weights(self.trained.get_weights())
@@ -76,9 +64,6 @@ def alone() -> Iterator[None]:
 
     Keras would have all of them take part in every variable that is made, were it only for a
     moment, as in saving.
-
-    Yields:
-        nothing.
     """
     distribution = keras.distribution.distribution()
     keras.distribution.set_distribution(None)

@@ -41,26 +41,7 @@ def mobilenet_v2(
     batch_norm: bool = True,
     weights: str | None = None,
 ) -> keras.Model:
-    """MobileNetV2's feature maps (Sandler et al. 2018, arXiv 1801.04381).
-
-    Args:
-        image_size: height and width of the input in pixels.
-        feature_layers: layers of `keras.applications.MobileNetV2` to give out, finest first.
-            Default stride 16 and 32 as in SSDLite; "block_6_expand_relu" is stride 8.
-        alpha: width multiplier. Default 1.
-        batch_norm: False folds batch normalisation into the convolutions: half the training
-            time on a CPU. Default True.
-        weights: None, "imagenet", or the path of a weights file saved from this backbone with the
-            same `batch_norm`.
-
-    Returns:
-        `keras.Model` with an output for each of `feature_layers`. Images in -1..1.
-
-    Example:
-
-    >>> [x.shape[1:] for x in mobilenet_v2((320, 320), alpha=0.35).outputs]
-    [(20, 20, 192), (10, 10, 1280)]
-    """
+    """MobileNetV2's feature maps (Sandler et al. 2018, arXiv 1801.04381)."""
 
     def build(weights):
         # With its ImageNet weights Keras ties the network to one of a few input sizes unless
@@ -92,25 +73,7 @@ def _trained_fast(network):
 
 
 def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) -> keras.Model:
-    """MobileNetV3-Large with the reduced tail, as torchvision's SSDLite uses it.
-
-    Args:
-        image_size: height and width of the input in pixels.
-        weights: None or the path of a weights file saved from this backbone. Keras' own
-            MobileNetV3 has a wider tail, so there is no "imagenet" here.
-
-    Returns:
-        `keras.Model` with two outputs: the expansion of block 13 (stride 16, 672 channels) and
-        the last convolution (stride 32, 480 channels). Images in -1..1.
-
-    Raises:
-        ValueError: for "imagenet".
-
-    Example:
-
-    >>> [x.shape[1:] for x in mobilenet_v3_large((320, 320)).outputs]
-    [(20, 20, 672), (10, 10, 480)]
-    """
+    """MobileNetV3-Large with the reduced tail, as torchvision's SSDLite uses it."""
     if weights == "imagenet":
         raise ValueError(
             "Keras has no ImageNet weights of MobileNetV3-Large with the reduced tail; pass the "

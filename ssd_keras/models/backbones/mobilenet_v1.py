@@ -29,24 +29,6 @@ def mobilenet_v1(
 
     `keras.applications.MobileNet` pads odd maps in another way than the networks whose weights we
     load: 75 becomes 37 there and 38 here.
-
-    Args:
-        image_size: height and width of the input in pixels.
-        channels: output channels of the first convolution and the 13 pairs after it.
-        batch_norm: False has biases instead, as networks with batch normalisation folded away.
-            Default True.
-        weights: None or the path of a weights file saved from this backbone.
-
-    Returns:
-        `keras.Model` with two outputs: pair 11 (stride 16) and 13 (stride 32). Images in -1..1.
-
-    Raises:
-        ValueError: when there are not 14 numbers of channels.
-
-    Example:
-
-    >>> [x.shape[1:] for x in mobilenet_v1((300, 300)).outputs]
-    [(19, 19, 512), (10, 10, 1024)]
     """
     if len(channels) != len(CHANNELS):
         raise ValueError(f"channels has {len(channels)} numbers; expected {len(CHANNELS)}.")

@@ -17,19 +17,6 @@ def resnet18(image_size: tuple[int, int], weights: str | None = None) -> keras.M
     """ResNet18 up to its fourth stage, which keeps stride 8: one map of 38x38x256 at 300x300.
 
     The fifth stage is dropped, as the SSD300-ResNet of the literature does.
-
-    Args:
-        image_size: height and width of the input in pixels.
-        weights: None, "imagenet" (torchvision's, fetched and read with PyTorch), or the path of
-            a weights file saved from this backbone.
-
-    Returns:
-        `keras.Model` with one output.
-
-    Example:
-
-    >>> resnet18((300, 300)).outputs[0].shape
-    (None, 38, 38, 256)
     """
 
     def build(weights):
@@ -43,27 +30,7 @@ def resnet18(image_size: tuple[int, int], weights: str | None = None) -> keras.M
 def resnet50(
     image_size: tuple[int, int], weights: str | None = None, variant: str = "keras"
 ) -> keras.Model:
-    """ResNet50 up to its fourth stage at stride 8: one map of 38x38x1024 at 300x300.
-
-    Args:
-        image_size: height and width of the input in pixels.
-        weights: None, "imagenet" (Keras' or torchvision's, by `variant`), or the path of a
-            weights file saved from this backbone.
-        variant: "keras" (default): the network of `keras.applications`, which halves its maps in
-            1x1 convolutions. "torchvision": halved in the 3x3 ("v1.5"), without biases; its
-            ImageNet weights are read with PyTorch.
-
-    Returns:
-        `keras.Model` with one output.
-
-    Raises:
-        ValueError: for another variant.
-
-    Example:
-
-    >>> resnet50((300, 300)).outputs[0].shape
-    (None, 38, 38, 1024)
-    """
+    """ResNet50 up to its fourth stage at stride 8: one map of 38x38x1024 at 300x300."""
     if variant not in RESNET50_VARIANTS:
         raise ValueError(f"variant={variant!r} is unknown; choose 'keras' or 'torchvision'.")
 
@@ -95,18 +62,7 @@ def basic_resnet(
     num_stages: int = 4,
     strides: tuple[int, ...] = (1, 2, 2, 2),
 ) -> keras.Model:
-    """ResNet (He et al. 2015, arXiv 1512.03385, table 1) without classifier, as torchvision's.
-
-    Args:
-        image_size: height and width of the input in pixels.
-        depth: 18 or 34, of basic blocks, or 50, of bottlenecks. Default 18.
-        num_stages: stages after the stem, 1 to 4. Default 4.
-        strides: stride of each stage's first block.
-
-    Returns:
-        `keras.Model`; its last layers are named as in `keras.applications`: "conv2_block2_out"
-        and so on.
-    """
+    """ResNet (He et al. 2015, arXiv 1512.03385, table 1) without classifier, as torchvision's."""
     image = keras.Input((*image_size, 3))
     x = conv(image, 64, 7, "conv1", STYLE, strides=2, padding=3)
     x = layers.MaxPooling2D(3, 2, name="pool1")(pad(x, 1, "pool1_pad"))

@@ -8,25 +8,7 @@ import keras
 def feature_extractor(
     network: keras.Model, layer_names: Sequence[str], name: str | None = None
 ) -> keras.Model:
-    """Cuts a network down to the feature maps of the named layers.
-
-    Args:
-        network: any functional `keras.Model` with one image input.
-        layer_names: layers whose outputs are wanted, finest map first.
-        name: name of the result. Default: the network's.
-
-    Returns:
-        `keras.Model` with a list of [B, H, W, C] outputs.
-
-    Raises:
-        ValueError: when a layer does not exist or gives no feature map.
-
-    Example:
-
-    >>> network = keras.applications.MobileNetV2((96, 96, 3), weights=None, include_top=False)
-    >>> [x.shape for x in feature_extractor(network, ["block_6_expand_relu"]).outputs]
-    [(None, 12, 12, 192)]
-    """
+    """Cuts a network down to the feature maps of the named layers."""
     known = [layer.name for layer in network.layers]
     for layer_name in layer_names:
         if layer_name not in known:
@@ -60,18 +42,6 @@ def fold_batch_norm(network: keras.Model) -> keras.Model:
 
     In inference both give the same outputs. A training step on a CPU takes about a fifth less
     time without batch normalisation, and small batches no longer disturb the statistics.
-
-    Args:
-        network: functional `keras.Model` in which every `BatchNormalization` follows a
-            convolution or depthwise convolution directly.
-
-    Returns:
-        a new model with biases instead and `Identity` layers in the place of the batch
-        normalisations, under the same names.
-
-    Raises:
-        ValueError: when a batch normalisation does not follow a convolution, or follows one with
-            an activation of its own.
     """
     folded = {_convolution_before(layer).name: layer for layer in _batch_norms(network)}
 
@@ -129,25 +99,7 @@ def _fold(convolution, batch_norm):
 
 
 def restride(network: keras.Model, strides: dict[str, int]) -> keras.Model:
-    """Rebuilds a network with other strides in some layers, weights kept.
-
-    Args:
-        network: functional `keras.Model`.
-        strides: new stride of each named layer.
-
-    Returns:
-        a new model with the same weights and layer names.
-
-    Raises:
-        ValueError: when a named layer does not exist.
-
-    Example:
-
-    >>> image = keras.Input((8, 8, 3))
-    >>> x = keras.layers.Conv2D(2, 1, strides=2, name="half")(image)
-    >>> restride(keras.Model(image, x), {"half": 1}).output.shape
-    (None, 8, 8, 2)
-    """
+    """Rebuilds a network with other strides in some layers, weights kept."""
 
     missing = sorted(strides.keys() - {layer.name for layer in network.layers})
     if missing:
@@ -167,24 +119,7 @@ def restride(network: keras.Model, strides: dict[str, int]) -> keras.Model:
 def rebuild(
     network: keras.Model, change: Callable[[keras.Layer, dict], tuple[type, dict]]
 ) -> keras.Model:
-    """A copy of a network with other layers of the same weights.
-
-    Args:
-        network: functional `keras.Model`.
-        change: called with each layer and its configuration; returns the class and the
-            configuration of the layer in its place.
-
-    Returns:
-        a new model with the same weights.
-
-    Example:
-
-    >>> image = keras.Input((8, 8, 3))
-    >>> network = keras.Model(image, keras.layers.Conv2D(2, 1, name="half")(image))
-    >>> other = rebuild(network, lambda layer, config: (type(layer), {**config, "name": "full"}))
-    >>> other.layers[-1].name
-    'full'
-    """
+    """A copy of a network with other layers of the same weights."""
 
     def clone(layer):
         kind, config = change(layer, layer.get_config())

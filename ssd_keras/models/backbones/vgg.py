@@ -17,25 +17,7 @@ def vgg16(
     normalize: bool = True,
     weights: str | None = None,
 ) -> keras.Model:
-    """VGG16 with fc6 and fc7 as convolutions (paper section 3, "Base network").
-
-    Args:
-        image_size: height and width of the input in pixels.
-        atrous: True (default): pool5 3x3 at stride 1, fc6 3x3x1024 with dilation 6, fc7
-            1x1x1024. False: the full VGG16 of the paper's ablation, pool5 2x2 at stride 2, fc6
-            7x7x4096, fc7 1x1x4096, and conv5_3 as one more output.
-        normalize: L2-normalise conv4_3 with a learned scale from 20. Default True.
-        weights: None, "imagenet" (Keras' VGG16, its fc layers decimated for atrous), or the
-            path of a weights file saved from this backbone.
-
-    Returns:
-        `keras.Model` with the outputs conv4_3, (conv5_3,) fc7.
-
-    Example:
-
-    >>> [x.shape[1:] for x in vgg16((300, 300)).outputs]
-    [(38, 38, 512), (19, 19, 1024)]
-    """
+    """VGG16 with fc6 and fc7 as convolutions (paper section 3, "Base network")."""
     image = keras.Input((*image_size, 3))
     x = image
     for block, (filters, count) in enumerate(BLOCKS, start=1):

@@ -7,19 +7,7 @@ import keras
 
 
 def load_backbone(build: Callable[..., keras.Model], weights: str | None) -> keras.Model:
-    """Builds a `keras.applications` network with the weights that were asked for.
-
-    Args:
-        build: called with ``weights="imagenet"`` or ``weights=None``.
-        weights: None for a random start, "imagenet" for Keras' download, or the path of a file
-            that `load_weights` reads.
-
-    Returns:
-        the network.
-
-    Raises:
-        ValueError: when the weights cannot be had; there is never a silent random start.
-    """
+    """Builds a `keras.applications` network with the weights that were asked for."""
     if weights != "imagenet":
         network = build(weights=None)
         if weights is not None:
@@ -36,16 +24,7 @@ def load_backbone(build: Callable[..., keras.Model], weights: str | None) -> ker
 
 
 def load_weights(network: keras.Model, path: str) -> None:
-    """Loads weights into a network from a local file, offline.
-
-    Args:
-        network: the backbone, with the layers that the file was saved from.
-        path: a ``.weights.h5`` or ``.keras`` file.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it cannot be read or does not fit the network.
-    """
+    """Loads weights into a network from a local file, offline."""
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(

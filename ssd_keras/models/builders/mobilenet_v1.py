@@ -31,26 +31,7 @@ def object_detection_boxes(
     first_square: float = 0.1,
     variances: Sequence[float] = VARIANCES,
 ) -> DefaultBoxes:
-    """The default boxes of the Object Detection API's `ssd_anchor_generator`.
-
-    Args:
-        image_size: height and width of the input in pixels.
-        boxes_per_cell: of each map: 6, 4 or 2, and one less on the first map where its boxes are
-            reduced.
-        smallest: size on the first map, share of the shorter side. Default 0.2.
-        largest: size on the last map. Default 0.95.
-        first_square: size of the first map's only square where its boxes are reduced. Default
-            0.1.
-        variances: divisors of the four box deltas. Default (0.1, 0.1, 0.2, 0.2).
-
-    Returns:
-        `DefaultBoxes`.
-
-    Example:
-
-    >>> object_detection_boxes((300, 300), (3, 6, 6)).sizes
-    (60.0, 172.5, 285.0, 300.0)
-    """
+    """The default boxes of the Object Detection API's `ssd_anchor_generator`."""
     side, steps = min(image_size), max(1, len(boxes_per_cell) - 1)
     scales = [smallest + (largest - smallest) * i / steps for i in range(len(boxes_per_cell))]
     is_reduced = boxes_per_cell[0] % 2 == 1
