@@ -3,9 +3,10 @@
 import importlib
 from typing import Any
 
+from ssd_keras.core.registry import register_with_keras
 from ssd_keras.version import __version__ as __version__
 
-_HOMES = {
+_MODULES = {
     "SSD": "ssd_keras.models",
     "build_ssd": "ssd_keras.models",
     "ExtraLayer": "ssd_keras.models",
@@ -16,8 +17,8 @@ _HOMES = {
     "DetectionResult": "ssd_keras.drawing.results",
     "PostProcess": "ssd_keras.models.post_process",
     "TargetEncoder": "ssd_keras.assigners.max_iou",
-    "BoxLoss": "ssd_keras.losses.normalized",
-    "ClassLoss": "ssd_keras.losses.normalized",
+    "BoxLoss": "ssd_keras.losses",
+    "ClassLoss": "ssd_keras.losses",
     "Augmentation": "ssd_keras.data.augmentation.geometry",
     "training_dataset": "ssd_keras.data.pipeline",
     "inference_dataset": "ssd_keras.data.pipeline",
@@ -30,16 +31,16 @@ _HOMES = {
     "TrainRecipe": "ssd_keras.engine.recipes",
     "load_recipe": "ssd_keras.engine.recipes",
     "draw_boxes": "ssd_keras.drawing.draw",
-    "contact_sheet": "ssd_keras.drawing.draw",
+    "contact_sheet": "ssd_keras.drawing.sheet",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'ssd_keras' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
@@ -48,8 +49,4 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# `keras.models.load_model` knows our classes once they are imported. The command alone waits
-# with that, for its --help: Keras and TensorFlow take seconds.
-if True:
-    importlib.import_module("ssd_keras.models")
-    importlib.import_module("ssd_keras.optimizers.layer_rates")
+register_with_keras()

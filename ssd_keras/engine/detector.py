@@ -15,8 +15,9 @@ from ssd_keras.data.images import read_image, resize_image
 from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
 from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.results import DetectionResult
+from ssd_keras.models.detect_in_tensorflow import detections_from_outputs
 from ssd_keras.models.detections_layer import with_detections
-from ssd_keras.models.post_process import PostProcess, detections_from_outputs
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
 

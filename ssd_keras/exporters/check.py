@@ -16,7 +16,8 @@ from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters import runner
 from ssd_keras.exporters.tflite import OUTPUTS, POST_PROCESSING_OPERATOR, RAW_OUTPUTS
-from ssd_keras.models.post_process import PostProcess, class_scores, suppressed
+from ssd_keras.models.detect_in_tensorflow import class_scores, suppressed
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.tflite import flatbuffer
 

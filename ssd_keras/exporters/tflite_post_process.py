@@ -1,6 +1,6 @@
 """Decoding and suppression of one image in operators that every TFLite runtime has.
 
-The same detections as `ssd_keras.models.post_process.detections_from_outputs`, which needs an operator
+The same detections as `ssd_keras.models.detect_in_tensorflow.detections_from_outputs`, which needs an operator
 that TFLite lacks: here boxes are moved apart by class before one suppression of all, so that
 boxes of different classes never overlap.
 """
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.models.post_process import PostProcess, class_scores
+from ssd_keras.models.detect_in_tensorflow import class_scores
+from ssd_keras.models.post_process import PostProcess
 
 # Relative boxes reach little over 0..1: at this distance those of two classes do not meet.
 CLASS_DISTANCE = 4.0

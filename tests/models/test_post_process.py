@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 from gold import scene
 
+from ssd_keras.models.detect_in_tensorflow import detections_from_outputs
 from ssd_keras.models.detections_layer import Detections
-from ssd_keras.models.post_process import PostProcess, detections_from_outputs
+from ssd_keras.models.post_process import PostProcess
 
 GOLD = Path(__file__).parents[1] / "gold"
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
