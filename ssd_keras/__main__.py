@@ -2,6 +2,6 @@
 
 import sys
 
-from ssd_keras.cli import main
+from ssd_keras.cli.parser import main
 
 sys.exit(main())

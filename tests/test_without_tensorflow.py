@@ -24,7 +24,7 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 import keras, numpy
 import ssd_keras
-from ssd_keras.boxes.nms import with_detections
+from ssd_keras.models.detections_layer import with_detections
 
 given = dict(numpy.load("given.npz"))
 model = keras.models.load_model("model.keras")

@@ -11,7 +11,11 @@ from types import ModuleType
 from typing import Any
 
 # What holds registered classes. `keras.saving.load_model` finds those that are imported.
-REGISTERED_PACKAGES = ("ssd_keras.models", "ssd_keras.optimizers")
+REGISTERED_MODULES = (
+    "ssd_keras.models.ssd",
+    "ssd_keras.models.detections_layer",
+    "ssd_keras.optimizers",
+)
 
 
 def register_with_keras() -> None:
@@ -26,7 +30,7 @@ def register_with_keras() -> None:
 
 
 def _import_registered() -> None:
-    for name in REGISTERED_PACKAGES:
+    for name in REGISTERED_MODULES:
         importlib.import_module(name)
 
 

@@ -26,3 +26,22 @@ def import_tensorflow() -> ModuleType:
     with silence_stderr():
         import tensorflow
     return tensorflow
+
+
+def is_terminal() -> bool:
+    """Whether to show progress bars: in a terminal, or where SSD_KERAS_PROGRESS is set."""
+    return sys.stderr.isatty() or bool(os.environ.get("SSD_KERAS_PROGRESS"))
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow without its greeting; a terminal shows that it loads."""
+    # What TensorFlow logs as errors is what the machine lacks (a GPU, some instructions);
+    # real failures are raised.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not is_terminal() or "tensorflow" in sys.modules:
+        import_tensorflow()
+        return
+    message = "starting TensorFlow ..."
+    print(message, end="", file=sys.stderr, flush=True)
+    import_tensorflow()
+    print("\r" + " " * len(message), end="\r", file=sys.stderr, flush=True)

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from ssd_keras.boxes.coding import decode_boxes, encode_boxes
-from ssd_keras.boxes.iou import VARIANCES, pairwise_iou
+from ssd_keras.boxes.default_boxes import VARIANCES
+from ssd_keras.boxes.iou import pairwise_iou
 
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)  # one number for each coordinate, so that a swap shows
 

@@ -485,7 +485,7 @@ def test_what_can_be_answered_at_once_imports_no_framework():
     for words in (["--help"], ["train", "--help"], ["info", "presets"], *refused):
         status = 2 if words in refused else 0
         command = (
-            "import sys; sys.argv = ['ssd-keras']; sys.stderr = sys.stdout\n"
+            "import sys; sys.stderr = sys.stdout\n"
             "from ssd_keras import cli\ntry:\n"
             f"    assert cli.main({words!r}) == {status}\n"
             "except SystemExit as stop:\n    assert stop.code == 0\n"
@@ -507,11 +507,11 @@ def test_a_terminal_is_told_of_the_wait_for_tensorflow(capsys, monkeypatch):
     shown = []
     monkeypatch.setattr(asked, "import_tensorflow", lambda: shown.append(capsys.readouterr().err))
     monkeypatch.setenv("SSD_KERAS_PROGRESS", "1")
-    asked.start_tensorflow()  # is imported already
+    terminal.start_tensorflow()  # is imported already
     monkeypatch.delitem(sys.modules, "tensorflow")
-    asked.start_tensorflow()
+    terminal.start_tensorflow()
     monkeypatch.delenv("SSD_KERAS_PROGRESS")
-    asked.start_tensorflow()
+    terminal.start_tensorflow()
     assert shown == ["", "starting TensorFlow ...", f"\r{' ' * 23}\r"]
     assert capsys.readouterr().err == ""
 

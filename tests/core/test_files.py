@@ -17,12 +17,10 @@ from ssd_keras.core import files
 from ssd_keras.core.files import replacing, replacing_directory
 
 NUM_FILES, FILE_SIZE = 5, 20_000
-# Under this name the package waits with importing Keras.
-QUICK = "import sys; sys.argv[0] = 'ssd-keras'\n"
 
 # Replaces a directory by number 1, 2, 3, ...: each file of directory n holds n again and again.
 WRITER = f"""
-import itertools, os
+import itertools, os, sys
 from ssd_keras.core.files import replacing_directory
 for n in itertools.count(int(sys.argv[2])):
     with replacing_directory(sys.argv[1]) as beside:
@@ -34,8 +32,8 @@ for n in itertools.count(int(sys.argv[2])):
 
 # Replaces a directory once where two cannot be exchanged, and is killed before the given rename.
 KILLED_AT_RENAME = """
-import os, signal, types
-from ssd_keras import files
+import os, signal, sys, types
+from ssd_keras.core import files
 files.ctypes.CDLL = lambda *arguments, **options: types.SimpleNamespace()
 rename, calls = os.rename, []
 def counted(first, second):
@@ -193,7 +191,7 @@ def test_behind_a_link_its_target_is_replaced(tmp_path):
 
 
 def run(script: str, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", QUICK + script, *arguments])
+    return subprocess.Popen([sys.executable, "-c", script, *arguments])
 
 
 def number_of(path: Path) -> int:

@@ -158,7 +158,7 @@ import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from ssd_keras.engine.distributed.devices import Devices
-from ssd_keras.losses.normalized import BoxLoss
+from ssd_keras.losses import BoxLoss
 with Devices("all").joined(4, {}) as joined:
     strategy = tf.distribute.get_strategy()
     def values(context):
@@ -196,14 +196,14 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 import trainings, keras
 from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.train import train
-from ssd_keras.engine import together
+from ssd_keras.engine.distributed import sync
 recipe = trainings.recipe(optimizer="caffe_sgd", epochs=1, batch_size=16)
 data = trainings.train_data()
 def learned(name, number):
     train(recipe, data, trainings.validation_data(), name, devices=Devices(number))
     return name + "/model.keras"
 one, two = learned("one", 1), learned("two", 2)
-together.JointStatistics._switch = lambda self, is_on: None
+sync.JointStatistics._switch = lambda self, is_on: None
 apart = learned("apart", 2)
 print(trainings.difference(one, two), trainings.difference(one, apart))
 """

@@ -154,8 +154,7 @@ def test_addresses_that_are_none(address):
 
 MEMBER = """
 import sys, time
-sys.argv[0] = "ssd-keras"  # which keeps Keras and TensorFlow out
-from ssd_keras.engine import team
+from ssd_keras.engine.distributed import process_group as team
 team.BEAT, team.SILENCE = 0.2, 5.0
 index, how = int(sys.argv[2]), sys.argv[3]
 with team.gather(sys.argv[1], 3, index, {}, seconds=60).work() as _:

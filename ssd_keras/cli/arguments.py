@@ -1,0 +1,59 @@
+"""Arguments that several commands share."""
+
+import argparse
+
+DATA_HELP = (
+    "voc:ROOT@SPLIT (ROOT@all: every image), coco:ANNOTATIONS.json@IMAGES_DIR, "
+    "yolo:ROOT@SPLIT, csv:TABLE.csv@IMAGES_DIR, tfrecord:PATTERN[@LABEL_MAP], "
+    "tfds:voc/2007@train, synthetic:shapes@train or a data file data.toml; several are united "
+    "by class name"
+)
+SPLITS_HELP = f"{DATA_HELP}; here each is a split by itself"
+MODEL_HELP = "a RUN directory of `ssd-keras train`, a .keras file, or a preset with weights"
+DETECTOR_HELP = f"{MODEL_HELP}, or what `ssd-keras export` wrote"
+
+
+def add_bad_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bad-data",
+        choices=("drop", "refuse"),
+        default="drop",
+        help="what to do with broken images and boxes: drop and report them (default), or stop",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", nargs="+", action="extend", required=True, help=DATA_HELP)
+    add_bad_data(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="replace a value of the recipe",
+    )
+
+
+def add_results(parser: argparse.ArgumentParser, plots_help: str) -> None:
+    parser.add_argument("--json", dest="json_path", metavar="FILE", help="file for the metrics")
+    parser.add_argument("--plots", metavar="DIR", help=plots_help)
+
+
+def positive_int(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of 1 or more")
+    return int(text)
+
+
+def fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number between 0 and 1")
+    return value

@@ -1,0 +1,96 @@
+"""`ssd-keras data check`."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ssd_keras.cli.arguments import SPLITS_HELP, add_bad_data, add_overrides
+from ssd_keras.cli.data_convert import FORMAT_HELP, write_copies
+from ssd_keras.cli.inputs import read_recipe
+from ssd_keras.core.data_formats import DATA_FORMATS
+from ssd_keras.core.terminal import is_terminal, start_tensorflow
+
+if TYPE_CHECKING:
+    from ssd_keras.data.splits import Split
+    from ssd_keras.doctor.default_box_report import BoxCheck
+    from ssd_keras.engine.recipes import TrainRecipe
+
+HELP = "find what is wrong with data, and default boxes that fit them"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", nargs="+", help=SPLITS_HELP)
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument(
+        "--preset", help="preset whose default boxes are compared with the objects and fitted"
+    )
+    model.add_argument("--recipe", help="recipe whose model is used instead")
+    add_overrides(parser)
+    parser.add_argument("--plots", metavar="DIR", help="folder for plots of the findings")
+    parser.add_argument("--fix", metavar="DIR", help="new folder for a cleaned copy of the data")
+    parser.add_argument(
+        "--format", choices=DATA_FORMATS, help=f"format of that copy; {FORMAT_HELP}"
+    )
+    add_bad_data(parser)
+    parser.set_defaults(run=run)
+
+
+def run(
+    data: Sequence[str],
+    preset: str | None,
+    recipe: str | None,
+    overrides: Sequence[str],
+    plots: str | None,
+    fix: str | None,
+    format: str | None,
+    bad_data: str,
+) -> None:
+    from ssd_keras.data.splits import load_splits
+    from ssd_keras.doctor.data_report import examine
+
+    if overrides and not (preset or recipe):
+        raise ValueError(f"--set {overrides[0]!r} changes a recipe; pass --preset or --recipe too")
+    chosen = read_recipe(recipe, preset, overrides) if preset or recipe else None
+    splits = load_splits(data, is_terminal(), bad_data)
+    examination = examine(splits, is_terminal())
+    print(examination)
+    boxes = None
+    if chosen is not None:
+        boxes = _check_default_boxes(splits, chosen, "the recipe" if recipe else "--set")
+    if fix:
+        from ssd_keras.doctor.fix import cleaned, describe_kept
+
+        copies, changes = cleaned(examination)
+        written = write_copies(copies, fix, format, data)
+        lines = [*(changes or ["nothing had to be changed"]), *describe_kept(examination, copies)]
+        print("\n".join(["", "cleaned copy", *(f"  {line}" for line in [*lines, *written])]))
+    if plots:
+        start_tensorflow()
+        from ssd_keras.doctor.data_plots import write_plots
+
+        paths = write_plots(examination, boxes, plots)
+        print(f"\nwrote {', '.join(map(os.path.basename, paths))} to {plots}")
+
+
+def _check_default_boxes(
+    splits: "Sequence[Split]", recipe: "TrainRecipe", changed_by: str
+) -> "BoxCheck":
+    start_tensorflow()
+    from ssd_keras.doctor.default_box_grid import default_box_grid
+    from ssd_keras.doctor.default_box_report import check_boxes, describe_boxes
+    from ssd_keras.engine.train import initial_model
+    from ssd_keras.presets import is_trained
+
+    model = initial_model(recipe.replace(backbone_weights=""), splits[0].data.class_names)
+    name = recipe.preset
+    boxes = check_boxes(
+        splits,
+        default_box_grid(model),
+        f"{name} as {changed_by} changes it" if recipe.model_options else name,
+        recipe.match_threshold,
+        keep_ratios=is_trained(name),
+        progress=is_terminal(),
+    )
+    print(f"\n{describe_boxes(boxes)}")
+    return boxes

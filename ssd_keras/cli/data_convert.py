@@ -1,0 +1,53 @@
+"""`ssd-keras data convert`."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ssd_keras.cli.arguments import SPLITS_HELP, add_bad_data, positive_int
+from ssd_keras.cli.inputs import print_problems
+from ssd_keras.core.data_formats import DATA_FORMATS
+from ssd_keras.core.terminal import is_terminal, start_tensorflow
+
+if TYPE_CHECKING:
+    from ssd_keras.data.splits import Split
+
+HELP = "write data in another format"
+FORMAT_HELP = "default: the format of the data, or voc where it cannot be written"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", nargs="+", help=SPLITS_HELP)
+    parser.add_argument("--format", choices=DATA_FORMATS, required=True)
+    parser.add_argument("--output", required=True, help="new folder to write")
+    parser.add_argument(
+        "--shards", type=positive_int, default=1, help="tfrecord: files of each split; default 1"
+    )
+    add_bad_data(parser)
+    parser.set_defaults(run=run)
+
+
+def run(data: Sequence[str], format: str, output: str, shards: int, bad_data: str) -> None:
+    from ssd_keras.data.splits import load_splits
+
+    splits = load_splits(data, is_terminal(), bad_data)
+    print_problems([str(problem) for split in splits for problem in split.data.problems])
+    print(*write_copies(splits, output, format, data, shards), sep="\n")
+
+
+def write_copies(
+    splits: "Sequence[Split]",
+    folder: str,
+    format: str | None,
+    specs: Sequence[str],
+    shards: int = 1,
+) -> list[str]:
+    """Writes splits, by default in the format of their source; returns lines about the copies."""
+    from ssd_keras.data.writers.write_splits import own_layout, write_splits
+    from ssd_keras.data.writers.written_report import describe_copies
+
+    format = format or own_layout(specs)
+    if format == "tfrecord":
+        start_tensorflow()
+    copies = write_splits(splits, folder, format, shards=shards, progress=is_terminal())
+    return describe_copies(splits, copies, is_terminal())

@@ -1,0 +1,60 @@
+"""`ssd-keras data split`."""
+
+import argparse
+from collections.abc import Sequence
+
+from ssd_keras.cli.arguments import DATA_HELP, add_bad_data
+from ssd_keras.cli.data_convert import FORMAT_HELP, write_copies
+from ssd_keras.cli.inputs import print_problems, read_data
+from ssd_keras.core.data_formats import DATA_FORMATS
+from ssd_keras.core.terminal import is_terminal
+
+HELP = "split data into parts"
+DESCRIPTION = (
+    "Writes a copy of the data in parts. Each part has the same mix of classes; images that look "
+    "alike stay in one part."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    parser.add_argument("data", nargs="+", help=DATA_HELP)
+    parser.add_argument("--output", required=True, help="new folder to write")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        type=_part,
+        default=[("train", 0.8), ("val", 0.2)],
+        metavar="NAME=SHARE",
+        help="names and shares of the parts, together 1; default: train=0.8 val=0.2",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="another seed draws other parts")
+    parser.add_argument("--format", choices=DATA_FORMATS, help=FORMAT_HELP)
+    add_bad_data(parser)
+    parser.set_defaults(run=run)
+
+
+def run(
+    data: Sequence[str],
+    output: str,
+    parts: Sequence[tuple[str, float]],
+    seed: int,
+    format: str | None,
+    bad_data: str,
+) -> None:
+    from ssd_keras.doctor.split import divide
+
+    shares = dict(parts)
+    if len(shares) < len(parts):
+        raise ValueError("--parts names a part twice; expected such as train=0.8 val=0.2")
+    splits, notes = divide(read_data(data, bad_data), shares, seed, is_terminal())
+    print_problems(notes)
+    print(*write_copies(splits, output, format, data), sep="\n")
+
+
+def _part(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be such as train=0.8") from None

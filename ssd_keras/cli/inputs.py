@@ -1,0 +1,63 @@
+"""Reads what the shared arguments name: data, a recipe, a model."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ssd_keras.core.terminal import is_terminal
+
+if TYPE_CHECKING:
+    from ssd_keras.data.records import DetectionData
+    from ssd_keras.engine.recipes import TrainRecipe
+
+MAX_PROBLEMS_SHOWN = 5
+PAPER_STEPS, PAPER_DECAY = 120_000, (2 / 3, 5 / 6)
+
+
+def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]) -> "TrainRecipe":
+    """Returns the recipe of --recipe, --preset and --set."""
+    from ssd_keras.engine.recipes import TrainRecipe, load_recipe, override
+
+    if not (recipe or preset):
+        raise ValueError(
+            "neither --recipe nor --preset is given; pass --recipe FILE, such as "
+            "training/recipes/own_data.py, or --preset NAME, or both."
+        )
+    if recipe:
+        chosen = load_recipe(recipe)
+        if preset and preset != chosen.preset:
+            # Options and backbone of the recipe belong to its own preset.
+            chosen = chosen.replace(preset=preset, model_options={}, backbone_weights="")
+    else:
+        chosen = TrainRecipe(preset=preset, steps=PAPER_STEPS, decay_steps=PAPER_DECAY)
+    return override(chosen, overrides)
+
+
+def read_data(
+    specs: Sequence[str],
+    bad_data: str,
+    class_names: Sequence[str] | None = None,
+    check_images: bool = True,
+    part: str = "train",
+) -> "DetectionData":
+    """Loads data with a progress bar and prints their first problems."""
+    from ssd_keras.data.sources import load_data
+
+    data = load_data(
+        specs,
+        class_names=class_names,
+        bad_data=bad_data,
+        check_images=check_images,
+        progress=is_terminal(),
+        part=part,
+    )
+    print_problems([str(problem) for problem in data.problems])
+    return data
+
+
+def print_problems(lines: Sequence[str]) -> None:
+    """Prints the first problems to stderr, and how many more there are."""
+    for line in lines[:MAX_PROBLEMS_SHOWN]:
+        print(f"note: {line}", file=sys.stderr)
+    if len(lines) > MAX_PROBLEMS_SHOWN:
+        print(f"note: and {len(lines) - MAX_PROBLEMS_SHOWN} more like these", file=sys.stderr)

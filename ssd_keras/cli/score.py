@@ -1,0 +1,36 @@
+"""`ssd-keras score`."""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from ssd_keras.cli.arguments import add_data, add_results
+from ssd_keras.cli.inputs import read_data
+
+HELP = "measure detections of another program"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--detections", required=True, help="COCO results JSON")
+    add_data(parser)
+    add_results(parser, "folder for report.html, without images")
+    parser.set_defaults(run=run)
+
+
+def run(
+    detections: str,
+    data: Sequence[str],
+    bad_data: str,
+    json_path: str | None,
+    plots: str | None,
+) -> None:
+    from ssd_keras.engine.evaluate import score, write_json
+    from ssd_keras.evaluation.metrics import metrics_table
+
+    truth = read_data(data, bad_data, check_images=False, part="validation")
+    metrics = score(detections, truth, plots=plots, title=f"{detections} on {' '.join(data)}")
+    print(metrics_table(metrics))
+    if json_path:
+        write_json(metrics, json_path)
+    if plots:
+        print(f"wrote {os.path.join(plots, 'report.html')}")
