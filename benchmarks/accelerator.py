@@ -20,7 +20,7 @@ import numpy as np
 from pairs import ratios, row, spread, table
 
 from ssd_keras import from_preset
-from ssd_keras.models.detections_layer import with_detections
+from ssd_keras.models.post_process_layer import with_post_process
 
 # Preset, options, batch sizes of training; images a second that are wanted, or None.
 TRAININGS = (
@@ -155,7 +155,7 @@ def state_of(model):
 
 def inference_rate(model, batch, calls, rounds):
     """Images a second from uint8 images of the host to detections there."""
-    whole, state = with_detections(model), state_of(model)
+    whole, state = with_post_process(model), state_of(model)
     detect = jax.jit(lambda state, images: whole.stateless_call(*state, images)[0])
     shape = (batch, *model.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)

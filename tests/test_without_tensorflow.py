@@ -24,11 +24,11 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 import keras, numpy
 import ssd_keras
-from ssd_keras.models.detections_layer import with_detections
+from ssd_keras.models.post_process_layer import with_post_process
 
 given = dict(numpy.load("given.npz"))
 model = keras.models.load_model("model.keras")
-numpy.savez("found.npz", **with_detections(model).predict_on_batch(given["images"]))
+numpy.savez("found.npz", **with_post_process(model).predict_on_batch(given["images"]))
 model.compile()
 targets = {name: given[name] for name in ("box_deltas", "class_logits")}
 losses = [model.train_on_batch(given["images"], targets) for _ in range(3)]

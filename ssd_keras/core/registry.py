@@ -13,7 +13,7 @@ from typing import Any
 # What holds registered classes. `keras.saving.load_model` finds those that are imported.
 REGISTERED_MODULES = (
     "ssd_keras.models.ssd",
-    "ssd_keras.models.detections_layer",
+    "ssd_keras.models.post_process_layer",
     "ssd_keras.optimizers",
 )
 

@@ -15,9 +15,9 @@ from ssd_keras.data.images import read_image, resize_image
 from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
 from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.results import DetectionResult
-from ssd_keras.models.detect_in_tensorflow import detections_from_outputs
-from ssd_keras.models.detections_layer import with_detections
 from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.post_process_layer import with_post_process
+from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
 
@@ -52,7 +52,7 @@ class KerasDetector:
                 reduce_retracing=True,
             )
         else:
-            self._network, self._suppress = with_detections(model, post_process), None
+            self._network, self._suppress = with_post_process(model, post_process), None
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         # predict_on_batch is compiled by every Keras backend, which all take and give NumPy arrays.

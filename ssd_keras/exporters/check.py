@@ -16,7 +16,7 @@ from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters import runner
 from ssd_keras.exporters.tflite import OUTPUTS, POST_PROCESSING_OPERATOR, RAW_OUTPUTS
-from ssd_keras.models.detect_in_tensorflow import class_scores, suppressed
+from ssd_keras.models.post_process_tensorflow import class_scores, nms
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.tflite import flatbuffer
@@ -216,7 +216,7 @@ def _decoded(box_deltas, model):
 
 def _nms(boxes, scores, post_process):
     """The detections of one image, unused places left out."""
-    found = suppressed(tf.constant(boxes[None]), tf.constant(scores[None]), post_process)
+    found = nms(tf.constant(boxes[None]), tf.constant(scores[None]), post_process)
     count = int(found["num_detections"][0])
     return {name: np.asarray(found[name][0])[:count] for name in ("boxes", "scores", "labels")}
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.exporters.exif import exif_orientation
 from ssd_keras.exporters.network import network_function
-from ssd_keras.models.detect_in_tensorflow import detections_from_outputs
+from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 

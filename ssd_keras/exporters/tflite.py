@@ -20,7 +20,7 @@ from ssd_keras.exporters.network import (
     with_hard_swish_in_parts,
 )
 from ssd_keras.exporters.tflite_post_process import builtin_detections
-from ssd_keras.models.detect_in_tensorflow import class_scores
+from ssd_keras.models.post_process_tensorflow import class_scores
 from ssd_keras.models.layers import Preprocessor
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD

@@ -15,7 +15,7 @@ from ssd_keras.exporters.check import check_artefact
 from ssd_keras.exporters.network import hard_swish_in_parts, with_hard_swish_in_parts
 from ssd_keras.exporters.tflite import OUTPUTS, RAW_OUTPUTS, tflite_model
 from ssd_keras.models import SSD
-from ssd_keras.models.detect_in_tensorflow import class_scores
+from ssd_keras.models.post_process_tensorflow import class_scores
 from ssd_keras.presets import PRESETS
 from ssd_keras.tflite import flatbuffer
 from ssd_keras.tflite.metadata import read_labels

@@ -13,7 +13,7 @@ from ssd_keras.exporters.tflite_post_process import (
     builtin_detections,
     class_offsets,
 )
-from ssd_keras.models.detect_in_tensorflow import detections_from_outputs
+from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 from ssd_keras.models.post_process import PostProcess
 
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 from gold import scene
 
-from ssd_keras.models.detect_in_tensorflow import detections_from_outputs
-from ssd_keras.models.detections_layer import Detections
 from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.post_process_layer import PostProcessLayer
+from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 
 GOLD = Path(__file__).parents[1] / "gold"
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
@@ -24,7 +24,7 @@ def in_tensorflow(outputs, default_boxes, *options):
 
 
 def in_any_backend(outputs, default_boxes, *options):
-    layer = Detections(default_boxes, *options)
+    layer = PostProcessLayer(default_boxes, *options)
     return {key: keras.ops.convert_to_numpy(value) for key, value in layer(outputs).items()}
 
 

@@ -12,7 +12,7 @@ from ssd_keras.models.post_process import PostProcess
 
 
 def class_scores(class_logits: Array, activation: str = "softmax") -> tf.Tensor:
-    """The one place that knows how logits become scores."""
+    """Turns logits [..., 1 + classes] into scores, background included."""
     check_activation(activation)
     function = tf.nn.softmax if activation == "softmax" else tf.nn.sigmoid
     return function(class_logits)
@@ -25,16 +25,17 @@ def detections_from_outputs(
     variances: Sequence[float] = VARIANCES,
     activation: str = "softmax",
 ) -> dict[str, tf.Tensor]:
-    """Decodes raw outputs and suppresses overlapping boxes class by class."""
+    """Turns raw outputs into boxes [B, K, 4], scores [B, K], labels [B, K], num_detections [B].
+
+    K is `max_detections`; unused slots are zero.
+    """
     scores = class_scores(tf.cast(outputs["class_logits"], tf.float32), activation)[..., 1:]
     boxes = decode_boxes(tf.cast(outputs["box_deltas"], tf.float32), default_boxes, variances)
-    return suppressed(boxes, scores, post_process or PostProcess())
+    return nms(boxes, scores, post_process or PostProcess())
 
 
-def suppressed(
-    boxes: tf.Tensor, scores: tf.Tensor, post_process: PostProcess
-) -> dict[str, tf.Tensor]:
-    """Suppresses overlapping boxes class by class."""
+def nms(boxes: tf.Tensor, scores: tf.Tensor, post_process: PostProcess) -> dict[str, tf.Tensor]:
+    """Applies NMS class by class to boxes [B, N, 4] and scores [B, N, classes]."""
     if post_process.clip_boxes:
         boxes = tf.clip_by_value(boxes, 0.0, 1.0)
     choose = _candidates_of_each_class if post_process.candidates_per_class else _candidates_of_all
@@ -54,16 +55,23 @@ def suppressed(
     }
 
 
-def _candidates_of_each_class(boxes, scores, max_candidates):
-    """A list of boxes and scores for each class: [B, k, classes, 4], [B, k, classes]."""
+def _candidates_of_each_class(
+    boxes: tf.Tensor, scores: tf.Tensor, max_candidates: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns boxes [B, k, classes, 4] and scores [B, k, classes] of one list a class."""
     count = tf.minimum(max_candidates, tf.shape(scores)[1])
     scores, index = tf.math.top_k(tf.transpose(scores, [0, 2, 1]), count)
     candidates = tf.gather(boxes, index, batch_dims=1)
     return tf.transpose(candidates, [0, 2, 1, 3]), tf.transpose(scores, [0, 2, 1])
 
 
-def _candidates_of_all(boxes, scores, max_candidates):
-    """One list of boxes, [B, k, 1, 4], and scores [B, k, classes], 0 in all classes but its own."""
+def _candidates_of_all(
+    boxes: tf.Tensor, scores: tf.Tensor, max_candidates: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns one list of boxes [B, k, 1, 4] and their scores [B, k, classes].
+
+    Each box has a score in one class and 0 in the others.
+    """
     num_classes = tf.shape(scores)[2]
     flat = tf.reshape(scores, [tf.shape(scores)[0], -1])
     best, index = tf.math.top_k(flat, tf.minimum(max_candidates, tf.shape(flat)[1]))
