@@ -11,8 +11,8 @@ Example:
     (4, ('circle', 'square', 'triangle', 'star', 'cross'))
 """
 
-from ssd_keras.data.problems import Problem
+from ssd_keras.data.problems import Problem, ProblemKind
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.data.sources import load_data
 
-__all__ = ["DetectionData", "Example", "Problem", "load_data"]
+__all__ = ["DetectionData", "Example", "Problem", "ProblemKind", "load_data"]

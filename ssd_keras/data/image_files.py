@@ -9,7 +9,8 @@ from typing import BinaryIO
 from PIL import Image
 
 from ssd_keras.core.files import lies_within
-from ssd_keras.data.records import ImageSource, read_image
+from ssd_keras.data.problems import BadDataError, ProblemKind
+from ssd_keras.data.records import ImageSource, read_bytes
 
 SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "BMP": b"BM", "GIF": b"GIF8"}
 KINDS = "JPEG, PNG, BMP or GIF"
@@ -32,7 +33,7 @@ class ImageHeader:
 def read_image_header(image: ImageSource) -> ImageHeader:
     """Looks at the two ends of an image."""
     if not isinstance(image, str):
-        return _read_header(io.BytesIO(read_image(image)))
+        return _read_header(io.BytesIO(read_bytes(image)))
     if not os.path.isfile(image):
         raise FileNotFoundError("the image is missing; expected a file there")
     with open(image, "rb") as file:
@@ -51,10 +52,10 @@ def leaves_folder(name: str) -> bool:
     return os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == ".."
 
 
-def check_place(path: str, folders: Sequence[str]) -> None:
+def check_links(path: str, folders: Sequence[str]) -> None:
     """Refuses a file that lies elsewhere: the links in data from others may lead anywhere."""
     if not any(lies_within(path, folder) for folder in folders):
-        raise ValueError(f"a symbolic link leads out of {folders[0]}; copy the file there")
+        raise BadDataError(ProblemKind.SYMBOLIC_LINK, folders[0])
 
 
 def find_orientation(header: ImageHeader, height: int, width: int) -> int:
@@ -64,21 +65,19 @@ def find_orientation(header: ImageHeader, height: int, width: int) -> int:
     is_swapped = (header.width, header.height) == (height, width)
     if is_swapped and header.orientation in TURNED_ORIENTATIONS:
         return header.orientation
-    raise ValueError(
-        f"the image has {header.width}x{header.height} pixels; expected {width}x{height} as "
-        "annotated (width x height)"
-    )
+    sizes = f"{header.width}x{header.height} pixels; expected {width}x{height}"
+    raise BadDataError(ProblemKind.OTHER_SIZE, sizes)
 
 
 def _read_header(file: BinaryIO) -> ImageHeader:
     head = file.read(8)
     if not head:
-        raise ValueError("the file is empty; expected an image")
+        raise _broken("the file is empty; expected an image")
     kind = next((kind for kind, mark in SIGNATURES.items() if head.startswith(mark)), "")
     if not kind:
-        raise ValueError(f"not an image (it starts with {head!r}); expected {KINDS}")
+        raise _broken(f"not an image (it starts with {head!r}); expected {KINDS}")
     if not _ends_properly(file, kind):
-        raise ValueError(f"the {kind} file is cut off; expected its end mark, copy it again")
+        raise _broken(f"the {kind} file is cut off; expected its end mark, copy it again")
     file.seek(0)
     try:
         with Image.open(file, formats=[kind]) as image:
@@ -94,8 +93,12 @@ def _read_header(file: BinaryIO) -> ImageHeader:
                 raise ValueError("its first image does not fill it; save it as PNG")
     # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
     except Exception as error:
-        raise ValueError(f"the {kind} header cannot be read ({error})") from error
+        raise _broken(f"the {kind} header cannot be read ({error})") from error
     return ImageHeader(height, width, orientation if orientation in range(1, 9) else 1)
+
+
+def _broken(detail: str) -> BadDataError:
+    return BadDataError(ProblemKind.BROKEN_IMAGE, detail)
 
 
 def _ends_properly(file: BinaryIO, kind: str) -> bool:

@@ -262,7 +262,7 @@ def locate_broken_image(data: DetectionData) -> Iterator[None]:
                 verb = "read" if isinstance(reason, OSError) else "decoded"
                 words = getattr(reason, "strerror", None) or " ".join(str(reason).split())[:120]
                 raise ValueError(
-                    f"{example.place}: the image cannot be {verb} ({words}); replace the file, "
+                    f"{example.location}: the image cannot be {verb} ({words}); replace the file, "
                     "or take it out of the data."
                 ) from error
         raise

@@ -1,36 +1,202 @@
-"""What is wrong with data."""
+"""What can be wrong with data, by kind."""
 
 from dataclasses import dataclass
+from enum import Enum, StrEnum
 
 from ssd_keras.core.text import one_line
+
+LEFT_OUT, CLIPPED, REST_LEFT_OUT = "left out", "clipped", "the rest left out"
+
+
+class Scope(StrEnum):
+    """What a problem makes unusable."""
+
+    FILE = "file"
+    IMAGE = "image"
+    OBJECT = "object"
+
+
+class ProblemKind(Enum):
+    """Kind of a data problem: title in reports, scope, sentence and default action.
+
+    The sentence says what is wrong and what was expected; "{}" stands for the problem's detail.
+    """
+
+    title: str
+    scope: Scope
+    sentence: str
+    action: str
+
+    NO_AREA = (
+        "boxes of no area",
+        Scope.OBJECT,
+        "{} has no area; expected a width and a height above 0",
+    )
+    SWAPPED_CORNERS = (
+        "boxes with swapped corners",
+        Scope.OBJECT,
+        "{} has swapped corners; expected xmin < xmax and ymin < ymax",
+    )
+    NOT_FOUR_NUMBERS = (
+        "boxes that are not four numbers",
+        Scope.OBJECT,
+        "{} is not four numbers; expected finite pixels",
+    )
+    OUTSIDE_IMAGE = (
+        "boxes outside their image",
+        Scope.OBJECT,
+        "{} lies outside the image",
+    )
+    REACHES_OUTSIDE = (
+        "boxes that reach outside their image",
+        Scope.OBJECT,
+        "{} reaches outside the image",
+        CLIPPED,
+    )
+    UNKNOWN_CLASS = (
+        "objects of unknown classes",
+        Scope.OBJECT,
+        "unknown class {}",
+    )
+    NO_CLASS_NAME = (
+        "objects without a class name",
+        Scope.OBJECT,
+        "the object has no class name; expected one line of text",
+    )
+    UNKNOWN_IMAGE = (
+        "objects of unknown images",
+        Scope.OBJECT,
+        "unknown image_id {}; expected the id of one of the images",
+    )
+    BAD_LINE = (
+        "lines that cannot be read",
+        Scope.OBJECT,
+        "{} is not understood; expected class x y width height",
+    )
+    MISSING_IMAGE = (
+        "missing images",
+        Scope.IMAGE,
+        "the image is missing; expected a file there",
+    )
+    MISSING_ANNOTATION = (
+        "missing annotation files",
+        Scope.IMAGE,
+        "the annotation file is missing; expected it there",
+    )
+    BAD_ANNOTATION = (
+        "annotation files that cannot be read",
+        Scope.IMAGE,
+        "the annotation file cannot be read ({}); expected a plain file in the data's format",
+    )
+    BROKEN_IMAGE = (
+        "broken images",
+        Scope.IMAGE,
+        "{}",
+    )
+    OTHER_SIZE = (
+        "images of another size than annotated",
+        Scope.IMAGE,
+        "the image has {} as annotated (width x height)",
+    )
+    DUPLICATE_IMAGE = (
+        "images that are listed twice",
+        Scope.IMAGE,
+        "image {} is listed twice; expected each image once",
+    )
+    NO_IMAGE_ID = (
+        "images without an id",
+        Scope.IMAGE,
+        "the image has no id; expected a whole number or one line of text",
+    )
+    NO_IMAGE_PATH = (
+        "images without a path",
+        Scope.IMAGE,
+        "the path of the image is {}; expected one line of text, a path below the image folder",
+    )
+    PATH_OUTSIDE = (
+        "image paths that lead out of the data set",
+        Scope.IMAGE,
+        "the path {} leads out of the image folder; expected a path below it",
+    )
+    SYMBOLIC_LINK = (
+        "symbolic links that lead out of the data set",
+        Scope.IMAGE,
+        "a symbolic link leads out of {}; copy the file there",
+    )
+    BAD_RECORD = (
+        "records that cannot be read",
+        Scope.IMAGE,
+        "the record has {}; expected a tf.train.Example with an image and its boxes",
+    )
+    UNREADABLE = (
+        "files that cannot be read",
+        Scope.IMAGE,
+        "the file cannot be read ({})",
+    )
+    BAD_CATEGORY = (
+        "categories that cannot be used",
+        Scope.FILE,
+        "the category has {}; expected a whole number as id and one line of text as name",
+    )
+    DUPLICATE_CATEGORY = (
+        "category ids that occur twice",
+        Scope.FILE,
+        "category id {}; expected each id once",
+    )
+    DAMAGED_FILE = (
+        "damaged record files",
+        Scope.FILE,
+        "the file is {}; expected TFRecords",
+        REST_LEFT_OUT,
+    )
+
+    def __init__(self, title: str, scope: Scope, sentence: str, action: str = LEFT_OUT) -> None:
+        self.title, self.scope, self.sentence, self.action = title, scope, sentence, action
+
+
+class BadDataError(ValueError):
+    """Data that cannot be used, with the kind and the detail of the problem."""
+
+    def __init__(self, kind: ProblemKind, detail: str = "") -> None:
+        super().__init__(kind.sentence.format(detail))
+        self.kind, self.detail = kind, detail
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong in a data set, told in one line.
+    """Something wrong in a data set; `str(problem)` says it in one line.
 
     Args:
-        file: the image, annotation or split file that is wrong.
-        item: the object in that file, such as "object 3 (RBC)"; empty for the whole file.
-        what: what is wrong and what was expected.
-        mended: what was done about it, default "left out".
+        kind: what is wrong; `kind.title`, `kind.scope` ("file", "image" or "object").
+        location: the file, and the image, object or line in it, such as "a.xml: object 3 (RBC)".
+        detail: what the data have there, default none; quoted by the sentence.
+        action: what was done about it; default `kind.action`, mostly "left out".
     """
 
-    file: str
-    item: str
-    what: str
-    mended: str = "left out"
+    kind: ProblemKind
+    location: str
+    detail: str = ""
+    action: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("item", "what"):  # they quote what the file says
+        # Both quote files, which may hold line breaks and anything else.
+        for name in ("location", "detail"):
             object.__setattr__(self, name, one_line(getattr(self, name)))
+        object.__setattr__(self, "action", self.action or self.kind.action)
 
     def __str__(self) -> str:
-        # Names in files may hold line breaks.
-        return " ".join(f"{self.place}: {self.what}; {self.mended}".splitlines())
+        return f"{self.location}: {self.sentence}; {self.action}"
 
     @property
-    def place(self) -> str:
-        """The file, and the object in it."""
-        file = one_line(self.file)
-        return f"{file}: {self.item}" if self.item else file
+    def sentence(self) -> str:
+        """What is wrong and what was expected."""
+        return self.kind.sentence.format(self.detail)
+
+
+def problem_of(error: Exception, location: str) -> Problem:
+    """Returns the problem that an error of reading an image or its annotation stands for."""
+    if isinstance(error, BadDataError):
+        return Problem(error.kind, location, error.detail)
+    if isinstance(error, FileNotFoundError):
+        return Problem(ProblemKind.MISSING_IMAGE, location)
+    return Problem(ProblemKind.UNREADABLE, location, str(error))

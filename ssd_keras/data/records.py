@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssd_keras.data.problems import Problem
+from ssd_keras.data.problems import Problem, ProblemKind
 
 Box = tuple[float, float, float, float]
 
@@ -28,8 +28,8 @@ ImageSource = str | bytes | FileSlice
 """Where an encoded image is: in a file of its own, in memory, or inside a larger file."""
 
 
-def read_image(image: ImageSource) -> bytes:
-    """The encoded bytes of an image."""
+def read_bytes(image: ImageSource) -> bytes:
+    """Returns the encoded bytes of an image."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, str):
@@ -40,8 +40,8 @@ def read_image(image: ImageSource) -> bytes:
         return file.read(image.length)
 
 
-def place_of(image: ImageSource, image_id: str | int) -> str:
-    """What an image is called in messages."""
+def location_of(image: ImageSource, image_id: str | int) -> str:
+    """Returns what names an image in messages: its path, or its id where it has none."""
     if isinstance(image, FileSlice):
         return f"{image.path}: image {image_id}"
     return image if isinstance(image, str) else str(image_id)
@@ -80,9 +80,9 @@ class Example:
     orientation: int = 1
 
     @property
-    def place(self) -> str:
-        """What the image is called in messages; see `place_of`."""
-        return place_of(self.image, self.image_id)
+    def location(self) -> str:
+        """The image's path, or its id where it has none, for messages."""
+        return location_of(self.image, self.image_id)
 
     def read(self) -> bytes:
         """The encoded image, as its file has it.
@@ -93,7 +93,7 @@ class Example:
         Raises:
             FileNotFoundError: the image has been moved since the data were loaded.
         """
-        return read_image(self.image)
+        return read_bytes(self.image)
 
     def relative_boxes(self) -> np.ndarray:
         """The boxes in the library's own form, with every edge inside the image.
@@ -132,24 +132,27 @@ class DetectionData:
         return len(self.examples)
 
 
-def fit_box(box: Sequence[float], height: int, width: int) -> tuple[Box | None, str]:
-    """Judges one box against its image.
+def fit_box(
+    box: Sequence[float], height: int, width: int
+) -> tuple[Box | None, ProblemKind | None, str]:
+    """Returns the box as it can be used (None: not at all), and a problem's kind and detail.
 
-    A box that reaches up to one pixel over the edge is returned with its own numbers, because a
-    scorer needs them exactly; `Example.relative_boxes` clips it.
+    A box that reaches up to one pixel over the edge keeps its own numbers, because a scorer needs
+    them exactly; `Example.relative_boxes` clips it.
     """
     x, y, box_width, box_height = (float(value) for value in box)
     numbers = f"box x={x:g} y={y:g} width={box_width:g} height={box_height:g}"
     if not all(map(math.isfinite, (x, y, box_width, box_height))):
-        return None, f"{numbers} is not four numbers; expected finite pixels"
+        return None, ProblemKind.NOT_FOUR_NUMBERS, numbers
     if box_width <= 0 or box_height <= 0:
-        return None, f"{numbers} has no area; expected width and height above 0"
+        return None, ProblemKind.NO_AREA, numbers
+    numbers += f" in {width}x{height} pixels"
     left, top = max(x, 0.0), max(y, 0.0)
     right, bottom = min(x + box_width, width), min(y + box_height, height)
     if right <= left or bottom <= top:
-        return None, f"{numbers} lies outside the image of {width}x{height} pixels"
+        return None, ProblemKind.OUTSIDE_IMAGE, numbers
     overshoot = max(left - x, top - y, x + box_width - right, y + box_height - bottom)
     if overshoot <= EDGE_TOLERANCE:
-        return (x, y, box_width, box_height), ""
+        return (x, y, box_width, box_height), None, ""
     clipped = (left, top, float(right - left), float(bottom - top))
-    return clipped, f"{numbers} reaches outside the image of {width}x{height} pixels"
+    return clipped, ProblemKind.REACHES_OUTSIDE, numbers

@@ -182,7 +182,7 @@ def _refuse_problems(data: DetectionData) -> None:
     more = f" ... and {len(others)} more" if others else ""
     them = "them" if others else "it"
     raise ValueError(
-        f"{first.place}: {first.what}{more}; mend the data, or pass bad_data='drop' "
+        f"{first.location}: {first.sentence}{more}; correct the data, or pass bad_data='drop' "
         f"(--bad-data drop) to leave {them} out"
     )
 

@@ -1,18 +1,18 @@
-"""The whole examination of a data set, and how it reads."""
+"""Checks a whole data set and reports what it holds and what is wrong with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.duplicates import (
+    Duplicate,
     Fingerprint,
-    Twins,
-    broken_findings,
-    find_twins,
-    take_fingerprints,
-    twin_findings,
+    broken_image_findings,
+    duplicate_findings,
+    find_duplicates,
+    fingerprints,
 )
 from ssd_keras.doctor.findings import Finding, box_findings, class_findings, reader_findings
 from ssd_keras.doctor.shift import shift_findings
@@ -20,90 +20,90 @@ from ssd_keras.doctor.statistics import (
     ASPECT_EDGES,
     ASPECT_NAMES,
     SIDE_EDGES,
-    ClassCount,
-    count_classes,
+    ClassStatistics,
+    class_statistics,
     histogram,
-    object_boxes,
+    pixel_boxes,
     sides_and_aspects,
 )
 
-MOST_PLACES = 3
-MOST_CLASSES = 30
+MAX_FINDINGS = 3  # of one kind
+MAX_CLASSES = 30
+SIDE_NAMES = (
+    f"<{SIDE_EDGES[0]}",
+    *(f"{low}-{high}" for low, high in zip(SIDE_EDGES, SIDE_EDGES[1:], strict=False)),
+    f">={SIDE_EDGES[-1]}",
+)
 INDENT = "  "
 
 
 @dataclass(frozen=True)
-class Examination:
-    """What a data set holds and what is wrong with it."""
+class DataReport:
+    """What a data set holds and what is wrong with it; `str` gives tables."""
 
-    splits: Sequence[Split]  # what was examined
-    prints: list[list[Fingerprint]]  # the fingerprints of each split's images
-    twins: list[Twins]  # images of the same content
-    # all that is wrong: of each split by itself, then between them
-    findings: list[Finding] = field(default_factory=list)
+    splits: Sequence[Split]
+    fingerprints: list[list[Fingerprint]]  # of each split's images
+    duplicates: list[Duplicate]
+    findings: list[Finding]  # those of each split, then those between splits
 
     def __str__(self) -> str:
-        parts = [describe_split(split) for split in self.splits]
-        return "\n\n".join([*parts, describe_findings(self.findings)])
+        return "\n\n".join([*map(_split_table, self.splits), _findings_list(self.findings)])
 
 
-def examine(splits: Sequence[Split], progress: bool = False) -> Examination:
-    """Counts, decodes and compares everything."""
-    prints = take_fingerprints(splits, progress)
-    twins = find_twins(prints, progress)
+def check_data(splits: Sequence[Split], progress: bool = False) -> DataReport:
+    """Counts the objects, decodes all images and compares them with each other."""
+    prints = fingerprints(splits, progress)
+    duplicates = find_duplicates(prints, progress)
     findings: list[Finding] = []
-    for split, own in zip(splits, prints, strict=True):
-        findings += reader_findings(split.data) + broken_findings(split, own)
+    for split, split_prints in zip(splits, prints, strict=True):
+        findings += reader_findings(split.data) + broken_image_findings(split, split_prints)
         findings += box_findings(split.data) + shift_findings(split)
-    findings += class_findings(splits) + twin_findings(splits, twins)
-    return Examination(splits, prints, twins, findings)
+    findings += class_findings(splits) + duplicate_findings(splits, duplicates)
+    return DataReport(splits, prints, duplicates, findings)
 
 
-def describe_split(split: Split) -> str:
-    """What a split holds, as a table."""
-    *classes, total = count_classes(split.data)
+def _split_table(split: Split) -> str:
+    *classes, total = class_statistics(split.data)
     empty = sum(not len(example.labels) for example in split.data.examples)
+    width = max(len(row.name) for row in [*classes, total])
     lines = [
+        f"{'':{width}}  objects  images  difficult"
+        "  side in pixels: 10 % median 90 %  width/height: 10 % median 90 %"
+    ]
+    shown = sorted(classes, key=lambda row: -row.objects)[:MAX_CLASSES]
+    lines += [_class_row(row, width) for row in shown]
+    if len(classes) > len(shown):
+        lines.append(f"... and {len(classes) - len(shown)} rarer classes")
+    sides, aspects = sides_and_aspects(pixel_boxes(split.data))
+    lines += [
+        _class_row(total, width),
+        f"sides in pixels: {_shares(SIDE_NAMES, histogram(sides, SIDE_EDGES))}",
+        f"width to height: {_shares(ASPECT_NAMES, histogram(aspects, ASPECT_EDGES))}",
+    ]
+    title = (
         f"{split.name}: {len(split.data)} images ({empty} without objects), "
         f"{total.objects} objects, {len(classes)} classes"
-    ]
-    width = max(len(row.name) for row in [*classes, total])
-    title = f"{'':{width}}  objects  images  difficult"
-    title += "  side in pixels: 10 % median 90 %  width/height: 10 % median 90 %"
-    lines.append(INDENT + title)
-    shown = sorted(classes, key=lambda row: -row.objects)[:MOST_CLASSES]
-    lines += [INDENT + _row(row, width) for row in shown]
-    if len(classes) > len(shown):
-        lines.append(f"{INDENT}... and {len(classes) - len(shown)} rarer classes")
-    lines.append(INDENT + _row(total, width))
-    sides, aspects = sides_and_aspects(object_boxes(split.data))
-    names = [f"<{SIDE_EDGES[0]}"]
-    names += [f"{a}-{b}" for a, b in zip(SIDE_EDGES, SIDE_EDGES[1:], strict=False)]
-    names.append(f">={SIDE_EDGES[-1]}")
-    lines.append(f"{INDENT}sides in pixels: {_shares(names, histogram(sides, SIDE_EDGES))}")
-    lines.append(
-        f"{INDENT}width to height: {_shares(ASPECT_NAMES, histogram(aspects, ASPECT_EDGES))}"
     )
-    return "\n".join(lines)
+    return f"\n{INDENT}".join([title, *lines])
 
 
-def describe_findings(findings: Sequence[Finding]) -> str:
-    """Findings by kind, each with its number and its first places."""
+def _findings_list(findings: Sequence[Finding]) -> str:
+    """Groups the findings by title, with their number and the first of each."""
     if not findings:
-        return "nothing wrong was found"
+        return "no problems found"
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
-        groups.setdefault(finding.kind, []).append(finding)
+        groups.setdefault(finding.title, []).append(finding)
     lines = ["found"]
-    for kind, group in groups.items():
-        lines.append(f"{INDENT}{kind}: {len(group)}")
-        lines += [f"{INDENT * 2}{finding}" for finding in group[:MOST_PLACES]]
-        if len(group) > MOST_PLACES:
-            lines.append(f"{INDENT * 2}... and {len(group) - MOST_PLACES} more")
+    for title, group in groups.items():
+        lines.append(f"{INDENT}{title}: {len(group)}")
+        lines += [f"{INDENT * 2}{finding}" for finding in group[:MAX_FINDINGS]]
+        if len(group) > MAX_FINDINGS:
+            lines.append(f"{INDENT * 2}... and {len(group) - MAX_FINDINGS} more")
     return "\n".join(lines)
 
 
-def _row(row: ClassCount, width: int) -> str:
+def _class_row(row: ClassStatistics, width: int) -> str:
     sides = "".join(f"{_number(value, 0):>7}" for value in row.sides)
     aspects = "".join(f"{_number(value, 2):>7}" for value in row.aspects)
     counts = f"{row.objects:>9}{row.images:>10}{row.difficult:>11}"

@@ -2,30 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
-from ssd_keras.data.problems import Problem
+from ssd_keras.boxes.formats import convert_boxes
+from ssd_keras.boxes.iou import pairwise_iou
+from ssd_keras.data.problems import ProblemKind
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.data.splits import Split
-
-# The words of the readers' problems, and what such problems are called together.
-PROBLEM_KINDS = (
-    ("has no area", "boxes of no area"),
-    ("has swapped corners", "boxes with swapped corners"),
-    ("lies outside the image", "boxes outside their image"),
-    ("reaches outside the image", "boxes that reach outside their image"),
-    ("is not four numbers", "boxes that are not four numbers"),
-    ("unknown class", "objects of unknown classes"),
-    ("the image is missing", "missing images"),
-    ("the annotation file is missing", "missing annotation files"),
-    ("as annotated", "images of another size than annotated"),
-    ("is cut off", "broken images"),
-    ("the file is empty; expected an image", "broken images"),
-    ("not an image", "broken images"),
-    ("header cannot be read", "broken images"),
-)
-
 
 SAME_IOU = 0.9
 """Two boxes of one class that overlap by this much are one object, annotated twice."""
@@ -34,30 +19,48 @@ SAME_IOU = 0.9
 DISPUTED_IOU = 0.98
 
 
+class FindingKind(Enum):
+    """Title of what a comparison of objects, images or splits finds; "{}" names a split."""
+
+    REPEATED = "objects annotated twice"
+    DISPUTED = "disputed objects"
+    UNSEEN_CLASS = "classes never seen"
+    SHIFTED = "boxes shifted by one"
+    PERHAPS_SHIFTED = "boxes perhaps shifted by one"
+    DUPLICATE = "duplicate images"
+    LOOK_ALIKE = "images that look alike"
+    SHARED = "images of {} that are in {} too"
+    NEARLY_SHARED = "images of {} that are in {} too, nearly the same"
+
+    @property
+    def title(self) -> str:
+        return self.value
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something wrong in a data set."""
 
-    kind: str  # what findings like this one are called together, such as "boxes of no area"
-    place: str  # the file, or the image, and the object in it
-    what: str  # the details
+    kind: ProblemKind | FindingKind
+    location: str  # the file, or the image, and the object in it
+    detail: str
+    splits: tuple[str, ...] = ()  # names of the splits that the title of the kind names
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.what}"
+        return f"{self.location}: {self.detail}"
+
+    @property
+    def title(self) -> str:
+        """Heading of findings of this kind, such as "boxes of no area"."""
+        return self.kind.title.format(*self.splits)
 
 
 def reader_findings(data: DetectionData) -> list[Finding]:
-    """What the readers have left out or mended, by kind."""
-    found = []
-    for problem in data.problems:
-        found.append(Finding(kind_of(problem), problem.place, f"{problem.what}; {problem.mended}"))
-    return found
-
-
-def kind_of(problem: Problem) -> str:
-    """What problems like this one are called together."""
-    kinds = (kind for words, kind in PROBLEM_KINDS if words in problem.what)
-    return next(kinds, "other problems of the files")
+    """Returns what the readers have left out or clipped."""
+    return [
+        Finding(problem.kind, problem.location, f"{problem.sentence}; {problem.action}")
+        for problem in data.problems
+    ]
 
 
 def box_findings(data: DetectionData) -> list[Finding]:
@@ -65,11 +68,11 @@ def box_findings(data: DetectionData) -> list[Finding]:
     found = []
     for example in data.examples:
         repeated, disputed = repeated_boxes(example), disputed_boxes(example)
-        for kind, rows in (("objects annotated twice", repeated), ("disputed objects", disputed)):
+        for kind, rows in ((FindingKind.REPEATED, repeated), (FindingKind.DISPUTED, disputed)):
             for row, earlier in rows.items():
                 name, other = (data.class_names[example.labels[i]] for i in (row, earlier))
                 what = f"object {row + 1} ({name}) lies on object {earlier + 1} ({other})"
-                found.append(Finding(kind, example.place, what))
+                found.append(Finding(kind, example.location, what))
     return found
 
 
@@ -84,24 +87,16 @@ def disputed_boxes(example: Example) -> dict[int, int]:
 
 
 def _pairs(example: Example, least_iou: float, same_class: bool) -> dict[int, int]:
-    overlap = _overlaps(example.boxes)
+    corners = convert_boxes(example.boxes, "xywh", "xyxy")
+    iou = pairwise_iou(corners, corners)
     of_one_class = example.labels[:, None] == example.labels[None, :]
     usable = ~(example.is_crowd[:, None] | example.is_crowd[None, :])
-    linked = np.tril((overlap >= least_iou) & (of_one_class == same_class) & usable, k=-1)
+    linked = np.tril((iou >= least_iou) & (of_one_class == same_class) & usable, k=-1)
     pairs: dict[int, int] = {}
     for row in np.flatnonzero(linked.any(axis=1)):
         # An object that only repeats another repeated one is told once, by its first twin.
         pairs[int(row)] = int(np.argmax(linked[row]))
     return pairs
-
-
-def _overlaps(boxes: np.ndarray) -> np.ndarray:
-    """IoU [n, n] of x, y, width, height boxes."""
-    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
-    sides = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
-    shared = np.prod(np.maximum(sides, 0.0), axis=-1)
-    areas = np.prod(boxes[:, 2:], axis=-1)
-    return shared / (areas[:, None] + areas[None] - shared)
 
 
 def class_findings(splits: Sequence[Split]) -> list[Finding]:
@@ -119,7 +114,7 @@ def class_findings(splits: Sequence[Split]) -> list[Finding]:
             ]
             what = f"no object of class '{name}'"
             what += f" ({', '.join(others)})" if others else ""
-            found.append(Finding("classes never seen", split.name, what))
+            found.append(Finding(FindingKind.UNSEEN_CLASS, split.name, what))
     return found
 
 

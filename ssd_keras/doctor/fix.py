@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from ssd_keras.data.problems import LEFT_OUT, Scope
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.data_report import Examination
-from ssd_keras.doctor.findings import kind_of, repeated_boxes
+from ssd_keras.doctor.findings import FindingKind, repeated_boxes
 from ssd_keras.doctor.shift import Shift, find_shift
 
-OBJECT_KINDS = ("boxes ", "objects ")
-"""How the names of those kinds of problems begin that are of single objects."""
 FOR_A_PERSON = (
-    "disputed objects", "images that look alike", "nearly the same", "perhaps shifted by one",
-)  # fmt: skip
+    FindingKind.DISPUTED,
+    FindingKind.LOOK_ALIKE,
+    FindingKind.NEARLY_SHARED,
+    FindingKind.PERHAPS_SHIFTED,
+)
 
 
 def cleaned(examination: Examination) -> tuple[list[Split], list[str]]:
@@ -54,7 +56,7 @@ def describe_kept(examination: Examination, copies: Sequence[Split]) -> list[str
     """What a cleaned copy still has that its user should know of."""
     problems = [problem for split in examination.splits for problem in split.data.problems]
     unlabelled = sum(
-        problem.mended == "left out" and kind_of(problem).startswith(OBJECT_KINDS)
+        problem.action == LEFT_OUT and problem.kind.scope == Scope.OBJECT
         for problem in problems
     )
     empty = sum(not len(x.labels) for split in copies for x in split.data.examples)
@@ -66,9 +68,9 @@ def describe_kept(examination: Examination, copies: Sequence[Split]) -> list[str
         )
     if empty:
         lines.append(f"images without objects: {empty}, kept, to learn the background from")
-    kinds = Counter(f.kind for f in examination.findings if f.kind.endswith(FOR_A_PERSON))
-    if kinds:
-        told = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+    counts = Counter(f.title for f in examination.findings if f.kind in FOR_A_PERSON)
+    if counts:
+        told = ", ".join(f"{title} {count}" for title, count in counts.items())
         lines.append(f"left as they are, for you to judge: {told}")
     return lines
 

@@ -16,7 +16,7 @@ from datasets import (
     write_voc,
 )
 
-from ssd_keras.data import Example, Problem, load_data
+from ssd_keras.data import Example, Problem, ProblemKind, load_data
 from ssd_keras.data.readers.voc import VOC_CLASS_NAMES
 from ssd_keras.data.records import fit_box
 
@@ -247,11 +247,11 @@ def test_filename_in_the_annotation_is_not_trusted(tmp_path):
 # --- annotations that are not as they should be ---
 
 BAD_XML = {
-    "cut": ("<annotation><object>", r"the XML cannot be parsed \(no element found"),
-    "empty": ("", r"the XML cannot be parsed \(no element found"),
+    "cut": ("<annotation><object>", r"the annotation file cannot be read \(no element found"),
+    "empty": ("", r"the annotation file cannot be read \(no element found"),
     "entities": (
         '<!DOCTYPE a [<!ENTITY b "cccc">]><annotation>&b;</annotation>',
-        r"the XML declares a document type, which is refused; expected plain VOC",
+        r"cannot be read \(it declares a document type, which is refused\); expected a plain",
     ),
 }
 
@@ -265,13 +265,13 @@ def test_bad_xml_is_left_out(tmp_path, text, words):
 
 BAD_VOC_OBJECTS = {
     "one pixel": ((50, 20, 50, 20), r"box xmin=50 ymin=20 xmax=50 ymax=20 has no area; expected"),
-    "no height": ((50, 20, 60, 20), r"has no area; expected xmin < xmax and ymin < ymax"),
+    "no height": ((50, 20, 60, 20), r"has no area; expected a width and a height above 0"),
     "swapped": ((60, 20, 50, 30), r"box xmin=60 .* has swapped corners; expected xmin < xmax"),
     "word": (("left", 20, 50, 30), r"box xmin=left .* is not four numbers; expected finite pixels"),
     "empty": (("", 20, 50, 30), r"is not four numbers; expected finite pixels"),
     "nan": (("nan", 20, 50, 30), r"is not four numbers; expected finite pixels"),
     "infinite": ((10, 20, "inf", 30), r"is not four numbers; expected finite pixels"),
-    "outside": ((101, 20, 120, 30), r"lies outside the image of 100x80 pixels"),
+    "outside": ((101, 20, 120, 30), r"in 100x80 pixels lies outside the image"),
 }
 
 
@@ -281,7 +281,7 @@ def test_a_bad_object_is_left_out_and_its_neighbours_stay(tmp_path, corners, wor
     data = load_data(write_voc(tmp_path, {"a": objects}))
     assert [data.class_names[label] for label in data.examples[0].labels] == ["cat", "cow"]
     assert re.search(r"a\.xml: object 2 \(dog\): .*" + words, only_problem(data))
-    assert data.problems[0].mended == "left out"
+    assert data.problems[0].action == "left out"
 
 
 def test_an_object_without_a_name_is_left_out(tmp_path):
@@ -293,42 +293,42 @@ def test_a_box_that_reaches_outside_is_clipped(tmp_path):
     data = load_data(write_voc(tmp_path, {"a": [voc_object(corners=(-9, 21, 103, 60))]}))
     assert data.examples[0].boxes.tolist() == [[0, 20, 100, 40]]
     assert re.search(
-        r"object 1 \(dog\): box x=-10 y=20 width=113 height=40 reaches outside the image of "
-        r"100x80 pixels; clipped$",
+        r"object 1 \(dog\): box x=-10 y=20 width=113 height=40 in 100x80 pixels reaches outside "
+        r"the image; clipped$",
         only_problem(data),
     )
 
 
 @pytest.mark.parametrize(
-    ("box", "expected", "words"),
+    ("box", "expected", "expected_kind"),
     [
-        ((10, 20, 30, 40), (10, 20, 30, 40), ""),
-        ((-1, -1, 102, 82), (-1, -1, 102, 82), ""),  # one pixel over each edge: as it is
-        ((-1.5, 0, 50, 50), (0, 0, 48.5, 50), "reaches outside"),
-        ((90, 70, 11.5, 10), (90, 70, 10, 10), "reaches outside"),
-        ((-5, 10, 5, 10), None, "lies outside"),  # touches the edge from outside
-        ((10, 10, 0, 10), None, "has no area"),
-        ((10, 10, 5, -3), None, "has no area"),
-        ((float("nan"), 10, 5, 3), None, "is not four numbers"),
+        ((10, 20, 30, 40), (10, 20, 30, 40), None),
+        ((-1, -1, 102, 82), (-1, -1, 102, 82), None),  # one pixel over each edge: as it is
+        ((-1.5, 0, 50, 50), (0, 0, 48.5, 50), ProblemKind.REACHES_OUTSIDE),
+        ((90, 70, 11.5, 10), (90, 70, 10, 10), ProblemKind.REACHES_OUTSIDE),
+        ((-5, 10, 5, 10), None, ProblemKind.OUTSIDE_IMAGE),  # touches the edge from outside
+        ((10, 10, 0, 10), None, ProblemKind.NO_AREA),
+        ((10, 10, 5, -3), None, ProblemKind.NO_AREA),
+        ((float("nan"), 10, 5, 3), None, ProblemKind.NOT_FOUR_NUMBERS),
     ],
 )
-def test_fit_box(box, expected, words):
-    kept, what = fit_box(box, height=80, width=100)
-    assert kept == expected
-    assert bool(what) == bool(words) and words in what
+def test_fit_box(box, expected, expected_kind):
+    kept, kind, detail = fit_box(box, height=80, width=100)
+    assert (kept, kind) == (expected, expected_kind)
+    assert bool(detail) == bool(kind)
 
 
 BAD_COCO = {
     "image": ({"image_id": 8}, r"annotation 1: unknown image_id 8; expected the id of one of"),
     "list": ({"image_id": [7]}, r"annotation 1: unknown image_id \[7\]; expected"),
-    "category": ({"category_id": 4}, r"annotation 1: unknown category_id 4; expected one of the"),
-    "three": ({"bbox": [1, 2, 3]}, r"annotation 1: bbox \[1, 2, 3\] is not four numbers; expected"),
+    "category": ({"category_id": 4}, r"annotation 1: unknown class 4 \(category_id\); expected"),
+    "three": ({"bbox": [1, 2, 3]}, r"annotation 1: bbox \[1, 2, 3\] .* is not four numbers; exp"),
     "nan": (
         {"bbox": [1, 2, 3, float("nan")]},
-        r".* is not four numbers; expected finite \[x, y, w",
+        r".* is not four numbers; expected finite pixels",
     ),
-    "words": ({"bbox": ["1", "2", "3", "4"]}, r".* is not four numbers; expected finite \[x, y, w"),
-    "none": ({"bbox": None}, r".*bbox None is not four numbers; expected finite \[x, y, w, h\]"),
+    "words": ({"bbox": ["1", "2", "3", "4"]}, r".* is not four numbers; expected finite pixels"),
+    "none": ({"bbox": None}, r".*bbox None \(x, y, width, height\) is not four numbers; exp"),
     "area": ({"bbox": [1, 2, 0, 4]}, r"annotation 1 \(dog\): box x=1 .* has no area; expected"),
     "outside": ({"bbox": [100, 2, 9, 4]}, r"annotation 1 \(dog\): box .* lies outside the image"),
 }
@@ -343,10 +343,10 @@ def test_a_bad_coco_annotation_is_left_out(tmp_path, changes, words):
 
 
 BAD_COCO_IMAGES = {
-    "twice": (coco_image(7, file_name="8.jpg"), r"image 2: image id 7 is already .*7\.jpg"),
+    "twice": (coco_image(7, file_name="8.jpg"), r"image 2: image 7 \(.*7\.jpg\) is listed"),
     "missing": (coco_image(8, file_name="missing.jpg"), r"missing\.jpg: the image is missing"),
-    "outside": (coco_image(8, file_name="../x.jpg"), r"image 2: file_name \.\./x\.jpg leaves the"),
-    "no name": (coco_image(8, file_name=None), r"image 2: the image has no file_name; expected"),
+    "outside": (coco_image(8, file_name="../x.jpg"), r"image 2: the path \.\./x\.jpg leads out"),
+    "no name": (coco_image(8, file_name=None), r"image 2: the path of the image is missing"),
     "no id": (coco_image(None, file_name="8.jpg"), r"image 2: the image has no id; expected"),
 }
 
@@ -363,15 +363,15 @@ def test_bad_coco_categories_are_told(tmp_path):
     data = load_data(write_coco(tmp_path, categories=categories))
     assert data.class_names == ("dog",)
     first, second = map(str, data.problems)
-    assert re.search(r"category 2: category id 1 is already 'dog'", first)
-    assert re.search(r"category 3: a category needs a whole number as id and a name", second)
+    assert re.search(r"category 2: category id 1 is already 'dog'; expected", first)
+    assert re.search(r"category 3: the category has no id or no name; expected a whole", second)
 
 
 def test_an_id_that_is_listed_twice_counts_once(tmp_path):
     spec = write_voc(tmp_path, {"a": [], "b": []}, listed=["a", "b", "a"])
     data = load_data(spec)
     assert [example.image_id for example in data.examples] == ["a", "b"]
-    assert re.search(r"train\.txt: a: the image id is listed twice", only_problem(data))
+    assert re.search(r"train\.txt: image a is listed twice", only_problem(data))
 
 
 # --- policies and words ---
@@ -384,22 +384,24 @@ def test_refuse_names_the_first_problem_and_counts_the_others(tmp_path):
     with pytest.raises(
         ValueError,
         match=r"a\.xml: object 2 \(dog\): box .* has no area; expected .* \.\.\. and 3 more; "
-        r"mend the data, or pass bad_data='drop' \(--bad-data drop\) to leave them out$",
+        r"correct the data, or pass bad_data='drop' \(--bad-data drop\) to leave them out$",
     ):
         load_data(spec, bad_data="refuse")
 
 
 def test_refuse_of_a_single_problem(tmp_path):
     spec = write_voc(tmp_path, {"a": [voc_object(corners=(9, 9, 9, 9))]})
-    with pytest.raises(ValueError, match=r"ymin < ymax; mend .*--bad-data drop\) to leave it out$"):
+    with pytest.raises(ValueError, match=r"above 0; correct .*--bad-data drop\) to leave it out$"):
         load_data(spec, bad_data="refuse")
 
 
 def test_a_problem_is_one_line():
-    assert str(Problem("a.xml", "object 3 (RBC)", "it is bad")) == (
-        "a.xml: object 3 (RBC): it is bad; left out"
+    problem = Problem(ProblemKind.NO_CLASS_NAME, "a.xml: object 3")
+    assert str(problem) == (
+        "a.xml: object 3: the object has no class name; expected one line of text; left out"
     )
-    assert str(Problem("a.jpg", "", "it is bad", "clipped")) == "a.jpg: it is bad; clipped"
+    problem = Problem(ProblemKind.BROKEN_IMAGE, "two\nlines.jpg", "{} it is\nbad", "kept")
+    assert str(problem) == r"two\nlines.jpg: {} it is\nbad; kept"
 
 
 WRONG_WORDS = {

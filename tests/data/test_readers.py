@@ -65,7 +65,7 @@ BAD_YOLO = {
     "negative": ("-1 0.5 0.5 0.2 0.2", r"line 2: unknown class -1; expected"),
     "nan": ("0 nan 0.5 0.2 0.2", r"line 2 \(dog\): box .* is not four numbers"),
     "no area": ("0 0.5 0.5 0 0.2", r"line 2 \(dog\): box .* has no area; expected"),
-    "outside": ("0 1.5 0.5 0.2 0.2", r"line 2 \(dog\): box .* lies outside the image of 100x80"),
+    "outside": ("0 1.5 0.5 0.2 0.2", r"line 2 \(dog\): box .* in 100x80 pixels lies outside the image"),
 }
 
 
@@ -186,13 +186,13 @@ BAD_CSV = {
     "word": ("a.jpg,dog,left,20,10,60", r"line 3: box xmin=left .* is not four numbers; expected"),
     "short": ("a.jpg,dog,10,20", r"line 3: box .* xmax= ymax= is not four numbers; expected"),
     "no class": ("a.jpg,,10,20,40,60", r"line 3: the object has no class name; expected one"),
-    "no file": (",dog,10,20,40,60", r"line 3: the line has no filename; expected a path below"),
-    "two lines": ('"x\ny.jpg",dog,1,2,3,4', r"filename 'x\\ny\.jpg' is not one line of plain"),
-    "leaves": ("../x.jpg,dog,1,2,3,4", r"line 3: filename \.\./x\.jpg leaves the image folder; ex"),
-    "absolute": ("/x.jpg,dog,1,2,3,4", r"line 3: filename /x\.jpg leaves the image folder; exp"),
+    "no file": (",dog,10,20,40,60", r"line 3: the path of the image is missing; expected one"),
+    "two lines": ('"x\ny.jpg",dog,1,2,3,4', r"the path of the image is 'x\\ny\.jpg'; expected one line"),
+    "leaves": ("../x.jpg,dog,1,2,3,4", r"line 3: the path \.\./x\.jpg leads out of the image folder"),
+    "absolute": ("/x.jpg,dog,1,2,3,4", r"line 3: the path /x\.jpg leads out of the image folder"),
     "outside": (
         "a.jpg,dog,100,2,130,4",
-        r"line 3 \(dog\): box .* lies outside the image of 100x",
+        r"line 3 \(dog\): box .* in 100x80 pixels lies outside",
     ),
 }
 
@@ -329,7 +329,7 @@ def test_names_without_numbers_are_sorted(tmp_path):
 
 
 BAD_RECORDS = {
-    "no example": (b"\xff\xff\xff", r"record 1: the record is no tf\.train\.Example; expected one"),
+    "no example": (b"\xff\xff\xff", r"record 1: the record has another content; expected a tf\.tr"),
     "no image": (record(encoded=None), r"record 1: the record has no image/encoded; expected"),
     "image": (record(encoded=[b"<html>"]), r"image 000012: not an image"),
     "cut": (record(encoded=[image_bytes()[:-99]]), r"image 000012: the JPEG file is cut off"),
@@ -339,7 +339,7 @@ BAD_RECORDS = {
     ),
     "lengths": (
         record(xmin=[0.1]),
-        r"record 1: ymin, xmin, ymax, xmax have 2, 1, 2, 2 numbers; exp",
+        r"record 1: the record has 2, 1, 2, 2 numbers of ymin, xmin, ymax, xmax; exp",
     ),
 }
 
@@ -389,7 +389,7 @@ def test_a_damaged_file_gives_the_records_before_the_damage(tmp_path):
 def test_a_record_that_is_there_twice_counts_once(tmp_path):
     data = load_data(write_records(tmp_path, record(), record()))
     assert len(data) == 1
-    assert re.search(r"000012: an image of this id is there already", only_problem(data))
+    assert re.search(r"of-00001: image 000012 is listed twice; expected", only_problem(data))
 
 
 def test_files_that_are_no_tfrecords_are_told(tmp_path):
@@ -403,7 +403,7 @@ def test_files_that_are_no_tfrecords_are_told(tmp_path):
     ):
         load_data(f"tfrecord:{tmp_path}/train-*")
     (tmp_path / "train-0").write_bytes(gzip.compress(b"text"))
-    with pytest.raises(ValueError, match=r"the file is compressed with gzip; decompress it with g"):
+    with pytest.raises(ValueError, match=r"the file is compressed with gzip \(decompress it with g"):
         load_data(f"tfrecord:{tmp_path}/train-*")
 
 

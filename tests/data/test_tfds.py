@@ -176,7 +176,7 @@ def test_names_that_are_no_detection_data_are_errors(tmp_path, monkeypatch):
     ):
         load_data("tfds:no_such_set@train")
     with pytest.raises(
-        ValueError, match=r"the features .* are not those of detection; expected a "
+        ValueError, match=r"the features .* are not those of detection; expected an"
     ):
         load_data(f"tfds:{build(tmp_path, 'flat')}@train")
 

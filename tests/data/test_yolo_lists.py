@@ -6,7 +6,7 @@ import pytest
 from datasets import image_bytes, only_problem
 from test_readers import write_yolo
 
-from ssd_keras.data import load_data
+from ssd_keras.data import ProblemKind, load_data
 
 LABELS = {"a": "0 0.5 0.5 0.2 0.2", "b": "1 0.25 0.5 0.3 0.5", "c": None}
 
@@ -79,21 +79,21 @@ def test_paths_count_from_where_the_user_is(tmp_path, monkeypatch):
 BAD_LINES = {
     "out": (
         "../../x/secret.jpg",
-        r"train\.txt: line 2: \.\./\.\./x/secret\.jpg leads out of .*; ex",
+        r"train\.txt: line 2: the path \.\./\.\./x/secret\.jpg leads out of .*; ex",
     ),
     "elsewhere": (
         "/etc/hostname",
-        r"train\.txt: line 2: /etc/hostname leads out of .*; expected a",
+        r"train\.txt: line 2: the path /etc/hostname leads out of .*; expected a",
     ),
     "twice": (
         "./images/train/b.jpg",
-        r"train\.txt: line 2: \./images/.* is listed twice; expected",
+        r"train\.txt: line 2: image \./images/.* is listed twice; expected",
     ),
     "missing": (
         "images/train/z.jpg",
         r"images/train/z\.jpg: the image is missing; expected a fi",
     ),
-    "no text": ("images/\x1b[2J.jpg", r"train\.txt: line 2: '.*' is not one line of plain text"),
+    "no text": ("images/\x1b[2J.jpg", r"train\.txt: line 2: the path of the image is '.*'; expected one line"),
 }
 
 
@@ -120,8 +120,8 @@ def test_what_a_list_names_is_no_link_out(tmp_path):
     (root / "other").symlink_to(tmp_path / "elsewhere")
     data = load_data(spec)
     assert ids(data) == ["images/train/a"]
-    assert [problem.file.rpartition("/")[2] for problem in data.problems] == ["b.jpg", "c.jpg"]
-    assert all("a symbolic link leads out of" in problem.what for problem in data.problems)
+    assert [problem.location.rpartition("/")[2] for problem in data.problems] == ["b.jpg", "c.jpg"]
+    assert all(problem.kind is ProblemKind.SYMBOLIC_LINK for problem in data.problems)
 
 
 def test_a_list_that_is_not_there_is_an_error(tmp_path):

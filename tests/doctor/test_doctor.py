@@ -10,12 +10,12 @@ from datasets import coco_object, image_bytes, voc_object, write_coco, write_voc
 from PIL import Image
 
 from ssd_keras import cli
-from ssd_keras.data import DetectionData, Example, load_data
+from ssd_keras.data import DetectionData, Example, ProblemKind, load_data
 from ssd_keras.data.splits import Split, load_splits
 from ssd_keras.doctor.data_report import examine
 from ssd_keras.doctor.duplicates import find_twins, image_bits, take_fingerprint
 from ssd_keras.doctor.findings import (
-    PROBLEM_KINDS,
+    FindingKind,
     box_findings,
     disputed_boxes,
     reader_findings,
@@ -67,7 +67,7 @@ def split_of(*examples: Example, name="train", names=("dog", "cat"), problems=()
 def kinds(findings) -> dict[str, int]:
     found: dict[str, int] = {}
     for finding in findings:
-        found[finding.kind] = found.get(finding.kind, 0) + 1
+        found[finding.title] = found.get(finding.title, 0) + 1
     return found
 
 
@@ -116,7 +116,7 @@ def test_crowds_and_other_classes_repeat_nothing():
     assert repeated_boxes(both) == {}
     assert disputed_boxes(both) == {1: 0}
     (finding,) = box_findings(DetectionData(("dog", "cat"), (both,)))
-    assert finding.kind == "disputed objects"
+    assert finding.kind is FindingKind.DISPUTED
     assert str(finding) == "a: object 2 (dog) lies on object 1 (cat)"
 
 
@@ -174,8 +174,8 @@ def test_boxes_that_are_a_pixel_off_are_moved(begin, end, boxes, expected):
     assert ("boxes moved by a pixel: 3" in changes) == bool(begin)
     # Mended, it is no longer found.
     again = examine([split])
-    assert not [f for f in again.findings if "shifted" in f.kind]
-    told = [str(f) for f in examination.findings if f.kind == "boxes shifted by one"]
+    assert not [f for f in again.findings if "shifted" in f.title]
+    told = [str(f) for f in examination.findings if f.kind is FindingKind.SHIFTED]
     assert len(told) == sum(map(bool, (begin, end)))
     assert all(
         "; --fix moves these edges of all boxes, or convert the data anew" in t for t in told
@@ -205,7 +205,7 @@ def test_boxes_at_the_edges_that_disagree_tell_nothing():
     assert shift_findings(split_of(example(boxes=boxes))) == []
     mostly = [[x, 30, 40, 20] for x in (-1, -1, -1, -1, -1, -1, 0, 0, 1, 1)]
     (finding,) = shift_findings(split_of(example(boxes=mostly)))
-    assert finding.kind == "boxes perhaps shifted by one"
+    assert finding.kind is FindingKind.PERHAPS_SHIFTED
     assert str(finding).startswith("train: 6 of 10 boxes at the left and top edges are -1 pixel")
     assert "(--fix moves none, for the others are right)" in str(finding)
 
@@ -235,16 +235,16 @@ def test_problems_of_the_readers_are_told_by_kind(tmp_path):
         "missing annotation files": 1,
         "broken images": 2,
         "images of another size than annotated": 1,
-        "other problems of the files": 2,  # an id listed twice, an object without a name
+        "images that are listed twice": 1,
+        "objects without a class name": 1,
     }
-    (area,) = (finding for finding in findings if finding.kind == "boxes of no area")
+    (area,) = (finding for finding in findings if finding.kind is ProblemKind.NO_AREA)
     assert re.search(r"a\.xml: object 1 \(dog\): box xmin=9 .*; left out$", str(area))
 
 
 def test_unknown_classes_are_a_kind_of_their_own(tmp_path):
     data = load_data(write_coco(tmp_path, annotations=[coco_object()]), class_names=["car"])
     assert kinds(reader_findings(data)) == {"objects of unknown classes": 1}
-    assert len({words for words, _ in PROBLEM_KINDS}) == len(PROBLEM_KINDS)
 
 
 # --- images ---
@@ -297,7 +297,7 @@ def test_twins_within_and_between_splits(tmp_path):
         ((0, 1), (1, 1), True),
         ((0, 0), (1, 0), False),
     ]
-    found = {finding.kind: str(finding) for finding in examination.findings}
+    found = {finding.title: str(finding) for finding in examination.findings}
     assert found["duplicate images"] == "c: is a, with other boxes"
     assert found["images of train that are in val too"] == "f: is b"
     near = found["images of train that are in val too, nearly the same"]

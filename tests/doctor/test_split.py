@@ -94,7 +94,7 @@ def test_images_that_look_alike_stay_together():
         assert sorted(ids(one) + ids(two)) == sorted(x.image_id for x in data.examples)
         for group in ({"p0", "p6", "p7"}, {"p1", "p8"}):
             assert group <= set(ids(one)) or group <= set(ids(two))
-        assert not [f for f in examine([one, two]).findings if "too" in f.kind]
+        assert not [f for f in examine([one, two]).findings if "too" in f.title]
         assert notes == [
             "5 images look like others: they lie in 2 groups of up to 3, and each group is in "
             "one part"

@@ -105,7 +105,7 @@ def test_the_doctor_tells_and_leaves_it_out():
     damaged = cut(jpeg(), 0.5)
     one = example("a", jpeg(image=textured(6, (320, 240))), size=(320, 240))
     examination = examine([split_of(one, example("b", damaged, size=(320, 240)))])
-    (found,) = [f for f in examination.findings if f.kind == "broken images"]
+    (found,) = [f for f in examination.findings if f.title == "broken images"]
     share = f"{missing(damaged):.0%}"
     assert str(found) == (
         f"b: its data end early: the last {share} of its rows are made up by the decoder; copy it "

@@ -277,7 +277,7 @@ def test_an_image_that_vanishes_ends_the_training(tmp_path, monkeypatch):
     assert 1 <= epoch < 50 and steps_of(run / f"state-{epoch}.keras") == epoch * STEPS_PER_EPOCH
     # What is loaded now has one image less, and says so.
     data = load_data(spec)
-    assert len(data) == 31 and [problem.file for problem in data.problems] == [str(image)]
+    assert len(data) == 31 and [problem.location for problem in data.problems] == [str(image)]
 
 
 def test_weights_that_are_no_numbers_are_never_saved():
@@ -301,4 +301,4 @@ def test_numbers_that_are_none_in_annotations_are_counted(tmp_path):
     data = load_data(spec)
     assert [len(example.labels) for example in data.examples] == [1, 0, 1]
     (problem,) = data.problems
-    assert problem.file == str(path) and "is not four numbers" in problem.what
+    assert str(problem).startswith(f"{path}: object 1") and "is not four numbers" in str(problem)

@@ -201,23 +201,23 @@ ATTACKS = {
     "voc: split is a link": Attack("voc", _link(SPLIT, "secret.txt"), LEADS_OUT),
     "voc: image is a device": Attack("voc", _link(IMAGE, "/dev/zero"), LEADS_OUT),
     "coco: file_name leads out": Attack(
-        "coco", _image(file_name="../../outside/secret.jpg"), r"leaves the image folder"
+        "coco", _image(file_name="../../outside/secret.jpg"), r"leads out of the image folder"
     ),
     "coco: file_name goes in and out": Attack(
-        "coco", _image(file_name="a/../../../outside/secret.jpg"), r"leaves the image folder"
+        "coco", _image(file_name="a/../../../outside/secret.jpg"), r"leads out of the image folder"
     ),
     "coco: absolute file_name": Attack(
-        "coco", _image(file_name="/etc/hostname"), r"leaves the image folder"
+        "coco", _image(file_name="/etc/hostname"), r"leads out of the image folder"
     ),
     "coco: image is a link": Attack("coco", _link("images/0.jpg", "secret.jpg"), LEADS_OUT),
     "coco: file_name is a folder": Attack(
         "coco", _image(file_name="."), r"the image is missing; expected a file there"
     ),
     "coco: file_name with a zero byte": Attack(
-        "coco", _image(file_name="0.jpg\0.png"), r"the image has no file_name"
+        "coco", _image(file_name="0.jpg\0.png"), r"the path of the image is missing or unusable"
     ),
     "coco: file_name of half a character": Attack(
-        "coco", _image(file_name="\ud800.jpg"), r"the image has no file_name"
+        "coco", _image(file_name="\ud800.jpg"), r"the path of the image is missing or unusable"
     ),
     "yolo: folder leads out": Attack(
         "yolo", _replace("data.yaml", "train: images/train", "train: ../../outside"),
@@ -236,7 +236,7 @@ ATTACKS = {
         "yolo-list", _replace(LIST, "images/train/0.jpg", "/etc/hostname"), r"leads out of"
     ),
     "yolo-list: zero byte": Attack(
-        "yolo-list", _replace(LIST, "0.jpg", "0.jpg\0.png"), r"is not one line of plain text"
+        "yolo-list", _replace(LIST, "0.jpg", "0.jpg\0.png"), r"the path of the image is .*; expected one line of text"
     ),
     "yolo-list: image is a link": Attack(
         "yolo-list", _link("images/train/0.jpg", "secret.jpg"), LEADS_OUT
@@ -246,20 +246,20 @@ ATTACKS = {
     "yolo-list: is a pipe": Attack("yolo-list", _pipe(LIST), r"no images of 'train: train\.txt'"),
     "csv: filename leads out": Attack(
         "csv", _replace("objects.csv", "0.jpg", "../../outside/secret.jpg"),
-        r"leaves the image folder",
+        r"leads out of the image folder",
     ),
     "csv: absolute filename": Attack(
-        "csv", _replace("objects.csv", "0.jpg", "/etc/hostname"), r"leaves the image folder"
+        "csv", _replace("objects.csv", "0.jpg", "/etc/hostname"), r"leads out of the image folder"
     ),
     "csv: image is a link": Attack("csv", _link("images/0.jpg", "secret.jpg"), LEADS_OUT),
     "tfrecord: filename leads out": Attack(
         "tfrecord", _record(image__filename=[b"../../outside/secret.jpg"]), ""
     ),
     # Files that never end
-    "voc: annotation is a pipe": Attack("voc", _pipe(XML), r"the annotation is no file"),
+    "voc: annotation is a pipe": Attack("voc", _pipe(XML), r"cannot be read \(it is not a file\)"),
     "voc: image is a pipe": Attack("voc", _pipe(IMAGE), r"the image is missing"),
     "voc: split is a pipe": Attack("voc", _pipe(SPLIT), r"no split file .*train\.txt; expected"),
-    "yolo: labels are a pipe": Attack("yolo", _pipe("labels/train/0.txt"), r"no file"),
+    "yolo: labels are a pipe": Attack("yolo", _pipe("labels/train/0.txt"), r"not a file"),
     "coco: file is a pipe": Attack("coco", _pipe("instances.json"), r"no annotation file"),
     "csv: table is a pipe": Attack("csv", _pipe("objects.csv"), r"no table"),
     "tfrecord: file is a pipe": Attack("tfrecord", _pipe("train.tfrecord"), r"no file matches"),
@@ -271,7 +271,7 @@ ATTACKS = {
     "voc: entity of an address": Attack(
         "voc", _write(XML, _entity("http://127.0.0.1:9/")), r"declares a document type"
     ),
-    "voc: deep XML": Attack("voc", _write(XML, "<a>" * DEEP), r"the XML cannot be parsed"),
+    "voc: deep XML": Attack("voc", _write(XML, "<a>" * DEEP), r"the annotation file cannot be read"),
     "voc: deep XML that ends": Attack("voc", _write(XML, "<a>" * DEEP + "</a>" * DEEP), ""),
     "voc: a line of a million": Attack(
         "voc", _write(SPLIT, "p1\n" + "A" * 1_000_000), r"the annotation file is missing"
@@ -313,7 +313,7 @@ ATTACKS = {
     "coco: sides of 400 digits": Attack("coco", _image(width=10**400), ""),
     "coco: an id of 400 digits": Attack(
         "coco", _coco(lambda content: content["categories"][0].update(id=10**400)),
-        r"unknown category_id",
+        r"unknown class .* \(category_id\)",
     ),
     "csv: NaN": Attack("csv", _replace("objects.csv", "2.5", "nan"), NOT_NUMBERS),
     "yolo: NaN": Attack("yolo", _replace("labels/train/0.txt", "0.25", "nan"), NOT_NUMBERS),
@@ -329,11 +329,11 @@ ATTACKS = {
     ),
     "coco: a name of two lines": Attack(
         "coco", _coco(lambda content: content["categories"][0].update(name="dog\ncar")),
-        r"a category needs a whole number as id and a name",
+        r"the category has no id or no name",
     ),
     "coco: a name that clears the terminal": Attack(
         "coco", _coco(lambda content: content["categories"][0].update(name="\x1b[2Jdog")),
-        r"a category needs a whole number as id and a name",
+        r"the category has no id or no name",
     ),
     "voc: a name of two lines": Attack(
         "voc", _replace(XML, ">dog<", ">dog\ncar<"), r"the object has no class name"
@@ -349,7 +349,7 @@ ATTACKS = {
         r"unknown class 'dog'; expected one of car",
     ),
     "tfrecord: three numbers of one box": Attack(
-        "tfrecord", _record(image__object__bbox__xmin=[0.1, 0.2]), r"expected as many of each"
+        "tfrecord", _record(image__object__bbox__xmin=[0.1, 0.2]), r"2, 1, 1, 1 numbers|numbers of ymin, xmin, ymax, xmax"
     ),
     "tfrecord: no image": Attack(
         "tfrecord", _record(image__encoded=[b""]), r"has no image/encoded"
@@ -357,7 +357,7 @@ ATTACKS = {
     "tfrecord: text as a number": Attack(
         "tfrecord", _record(image__height=[b"32"]), ""
     ),
-    "voc: another kind of file": Attack("voc", _write(XML, image("PNG")), r"cannot be parsed"),
+    "voc: another kind of file": Attack("voc", _write(XML, image("PNG")), r"cannot be read"),
     "voc: an annotation in UTF-16": Attack(
         "voc", _write(XML, xml().replace("utf-8", "utf-16").encode("utf-16")), ""
     ),

@@ -10,13 +10,13 @@ from tqdm import tqdm
 
 from ssd_keras.core.class_names import labels_by_name, united_names
 from ssd_keras.data.image_files import (
-    check_place,
+    check_links,
     find_orientation,
     read_image_header,
     upright_size,
 )
-from ssd_keras.data.problems import Problem
-from ssd_keras.data.records import Box, DetectionData, Example, ImageSource, fit_box, place_of
+from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
+from ssd_keras.data.records import Box, DetectionData, Example, ImageSource, fit_box, location_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,15 +52,16 @@ class AnnotatedImage:
 
 def read_corners(texts: Sequence[str | None]) -> Box:
     """Four numbers out of the words of a file."""
-    numbers = " ".join(f"{corner}={text}" for corner, text in zip(CORNERS, texts, strict=True))
+    pairs = zip(CORNERS, texts, strict=True)
+    numbers = "box " + " ".join(f"{corner}={text}" for corner, text in pairs)
     try:
         left, top, right, bottom = (float(text or "") for text in texts)
     except ValueError:
-        raise ValueError(f"box {numbers} is not four numbers; expected finite pixels") from None
+        raise BadDataError(ProblemKind.NOT_FOUR_NUMBERS, numbers) from None
     if right < left or bottom < top:
-        raise ValueError(f"box {numbers} has swapped corners; expected xmin < xmax and ymin < ymax")
+        raise BadDataError(ProblemKind.SWAPPED_CORNERS, numbers)
     if right == left or bottom == top:
-        raise ValueError(f"box {numbers} has no area; expected xmin < xmax and ymin < ymax")
+        raise BadDataError(ProblemKind.NO_AREA, numbers)
     return left, top, right, bottom
 
 
@@ -138,8 +139,8 @@ def relabel(data: DetectionData, class_names: Sequence[str]) -> DetectionData:
         labels = new_labels[example.labels]
         for index in np.flatnonzero(labels < 0):
             name = data.class_names[example.labels[index]]
-            what = _unknown_class(name, class_names)
-            problems.append(Problem(f"{example.image_id}", f"object {index + 1} ({name})", what))
+            location = f"{example.image_id}: object {index + 1} ({name})"
+            problems.append(_unknown_class(location, name, class_names))
         kept = labels >= 0
         fields = ("boxes", "is_difficult", "is_crowd", "areas")
         changes = {field: getattr(example, field)[kept] for field in fields}
@@ -158,25 +159,23 @@ def _make_example(
     try:
         if check_images or not has_size:
             if image.folders and isinstance(image.image, str):
-                check_place(image.image, image.folders)
+                check_links(image.image, image.folders)
             header = read_image_header(image.image)
             if not has_size:
                 height, width = header.height, header.width
             orientation = find_orientation(header, height, width)
     except (OSError, ValueError) as error:
-        return None, [Problem(place_of(image.image, image.image_id), "", str(error))]
+        return None, [problem_of(error, location_of(image.image, image.image_id))]
     kept: list[AnnotatedObject] = []
     problems: list[Problem] = []
     for found in image.objects:
-        item = f"{found.item} ({found.class_name})"
+        location = f"{image.annotation_file}: {found.item} ({found.class_name})"
         if found.class_name not in label_of:
-            what = _unknown_class(found.class_name, class_names)
-            problems.append(Problem(image.annotation_file, item, what))
+            problems.append(_unknown_class(location, found.class_name, class_names))
             continue
-        box, what = fit_box(found.box, height, width)
-        if what:
-            mended = "left out" if box is None else "clipped"
-            problems.append(Problem(image.annotation_file, item, what, mended))
+        box, kind, detail = fit_box(found.box, height, width)
+        if kind is not None:
+            problems.append(Problem(kind, location, detail))
         if box is not None:
             kept.append(found._replace(box=box))
     example = Example(
@@ -198,7 +197,10 @@ def _area(found: AnnotatedObject) -> float:
     return found.box[2] * found.box[3] if found.area is None else found.area
 
 
-def _unknown_class(name: str, class_names: Sequence[str], limit: int = 10) -> str:
+def _unknown_class(
+    location: str, name: str, class_names: Sequence[str], limit: int = 10
+) -> Problem:
     hidden = len(class_names) - limit
     more = f" and {hidden} more" if hidden > 0 else ""
-    return f"unknown class '{name}'; expected one of {', '.join(class_names[:limit])}{more}"
+    detail = f"'{name}'; expected one of {', '.join(class_names[:limit])}{more}"
+    return Problem(ProblemKind.UNKNOWN_CLASS, location, detail)

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 from ssd_keras.core.class_names import labels_by_name
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import leaves_folder
-from ssd_keras.data.problems import Problem
+from ssd_keras.data.problems import Problem, ProblemKind
 from ssd_keras.data.readers.assemble import AnnotatedImage, AnnotatedObject, assemble
 from ssd_keras.data.records import DetectionData
 
@@ -66,13 +66,14 @@ def _read_categories(records: list[Record], file: str) -> tuple[dict[int, str], 
     for number, record in enumerate(records, start=1):
         category_id, name = record.get("id"), record.get("name")
         if not isinstance(category_id, int) or not _is_text(name):
-            what = "a category needs a whole number as id and a name"
+            kind, detail = ProblemKind.BAD_CATEGORY, "no id or no name"
         elif category_id in name_of:
-            what = f"category id {category_id} is already '{name_of[category_id]}'"
+            kind = ProblemKind.DUPLICATE_CATEGORY
+            detail = f"{category_id} is already '{name_of[category_id]}'"
         else:
             name_of[category_id] = name
             continue
-        problems.append(Problem(file, f"category {number}", what))
+        problems.append(Problem(kind, f"{file}: category {number}", detail))
     return dict(sorted(name_of.items())), problems
 
 
@@ -84,19 +85,20 @@ def _read_images(
     for number, record in enumerate(records, start=1):
         image_id, name = record.get("id"), record.get("file_name")
         if not isinstance(image_id, int) and not _is_text(image_id):
-            what = "the image has no id; expected a whole number"
+            kind, detail = ProblemKind.NO_IMAGE_ID, ""
         elif image_id in images:
-            what = f"image id {image_id} is already {images[image_id].image!s}"
+            kind = ProblemKind.DUPLICATE_IMAGE
+            detail = f"{image_id} ({images[image_id].image!s})"
         elif not _is_text(name):
-            what = "the image has no file_name; expected a path below the image folder"
+            kind, detail = ProblemKind.NO_IMAGE_PATH, "missing or unusable"
         elif leaves_folder(name):
-            what = f"file_name {name} leaves the image folder; expected a path below it"
+            kind, detail = ProblemKind.PATH_OUTSIDE, name
         else:
             height, width = _side(record.get("height")), _side(record.get("width"))
             path = os.path.join(folder, name)
             images[image_id] = AnnotatedImage(image_id, path, height, width, file, [], (folder,))
             continue
-        problems.append(Problem(file, f"image {number}", what))
+        problems.append(Problem(kind, f"{file}: image {number}", detail))
     return images, problems
 
 
@@ -112,11 +114,13 @@ def _add_objects(
         image_id, category_id = record.get("image_id"), record.get("category_id")
         box, area = _numbers(record.get("bbox"), 4), _numbers([record.get("area")], 1)
         if not isinstance(image_id, (int, str)) or image_id not in images:
-            what = f"unknown image_id {image_id!r}; expected the id of one of the images"
+            kind, detail = ProblemKind.UNKNOWN_IMAGE, repr(image_id)
         elif not isinstance(category_id, int) or category_id not in name_of:
-            what = f"unknown category_id {category_id!r}; expected one of the categories"
+            kind = ProblemKind.UNKNOWN_CLASS
+            detail = f"{category_id!r} (category_id); expected the id of one of the categories"
         elif box is None:
-            what = f"bbox {record.get('bbox')!r} is not four numbers; expected finite [x, y, w, h]"
+            kind = ProblemKind.NOT_FOUR_NUMBERS
+            detail = f"bbox {record.get('bbox')!r} (x, y, width, height)"
         else:
             found = AnnotatedObject(
                 item,
@@ -127,7 +131,7 @@ def _add_objects(
             )
             images[image_id].objects.append(found)
             continue
-        problems.append(Problem(file, item, what))
+        problems.append(Problem(kind, f"{file}: {item}", detail))
     return problems
 
 

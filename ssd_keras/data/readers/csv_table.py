@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import leaves_folder
-from ssd_keras.data.problems import Problem
+from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
     CORNERS,
     AnnotatedImage,
@@ -99,11 +99,11 @@ def _add_row(
     name, class_name = row["filename"], row["class"]
     try:
         if not name:
-            raise ValueError("the line has no filename; expected a path below the image folder")
+            raise BadDataError(ProblemKind.NO_IMAGE_PATH, "missing")
         if not is_plain_text(name):
-            raise ValueError(f"filename {name!r} is not one line of plain text")
+            raise BadDataError(ProblemKind.NO_IMAGE_PATH, f"{name!r}")
         if leaves_folder(name):
-            raise ValueError(f"filename {name} leaves the image folder; expected a path below it")
+            raise BadDataError(ProblemKind.PATH_OUTSIDE, name)
         path = os.path.join(folder, name)
         stem = os.path.splitext(name)[0]
         image = images.setdefault(name, AnnotatedImage(stem, path, 0, 0, table, [], (folder,)))
@@ -111,10 +111,10 @@ def _add_row(
         if not class_name and not any(texts):
             return
         if not is_plain_text(class_name):
-            raise ValueError("the object has no class name; expected one")
+            raise BadDataError(ProblemKind.NO_CLASS_NAME)
         left, top, right, bottom = read_corners(texts)
-    except ValueError as error:
-        problems.append(Problem(table, f"line {line}", str(error)))
+    except BadDataError as error:
+        problems.append(problem_of(error, f"{table}: line {line}"))
         return
     box = (left, top, right - left, bottom - top)
     is_difficult = row.get("difficult") == "1"

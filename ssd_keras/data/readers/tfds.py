@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from ssd_keras.core.terminal import import_tensorflow
-from ssd_keras.data.problems import Problem
+from ssd_keras.data.problems import BadDataError, Problem, problem_of
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
     AnnotatedObject,
@@ -43,16 +43,16 @@ def read_tfds(
     problems: list[Problem] = []
     for number, (element, image) in enumerate(_elements(tfds, builder, split, keys, progress)):
         image_id = _image_id(element, number)
-        place = f"tfds:{name}@{split}: image {image_id}"
+        location = f"tfds:{name}@{split}: image {image_id}"
         try:
             height, width = size_of(element[keys.image], upright=False)
-        except ValueError as error:
-            problems.append(Problem(place, "", str(error)))
+        except BadDataError as error:
+            problems.append(problem_of(error, location))
             continue
         objects = element[keys.sequence]
         boxes = [to_box(box, height, width) for box in objects[keys.box]]
         found = _objects(objects, boxes, [own_names[label] for label in objects[keys.label]])
-        annotated.append(AnnotatedImage(image_id, image, height, width, place, found))
+        annotated.append(AnnotatedImage(image_id, image, height, width, location, found))
     names = own_names if class_names is None else class_names
     examples, more = assemble(annotated, names, check_images=check_images, progress=progress)
     return DetectionData(tuple(names), examples, (*problems, *more))

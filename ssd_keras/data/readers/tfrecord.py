@@ -9,7 +9,7 @@ from typing import Any
 
 from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.core.text import is_plain_text
-from ssd_keras.data.problems import Problem
+from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
     AnnotatedObject,
@@ -52,8 +52,9 @@ def read_tfrecord(
     annotated: dict[str | int, AnnotatedImage] = {}
     for image in (image for images, _, _ in parsed for image in images):
         if image.image_id in annotated:
-            what = "an image of this id is there already"
-            problems.append(Problem(image.annotation_file, str(image.image_id), what))
+            problems.append(
+                Problem(ProblemKind.DUPLICATE_IMAGE, image.annotation_file, f"{image.image_id}")
+            )
         else:
             annotated[image.image_id] = image
     if not name_of:
@@ -73,7 +74,8 @@ def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
 
     with open(path, "rb") as file:
         if file.read(2) == b"\x1f\x8b":
-            raise ValueError("the file is compressed with gzip; decompress it with gunzip")
+            detail = "compressed with gzip (decompress it with gunzip)"
+            raise BadDataError(ProblemKind.DAMAGED_FILE, detail)
     offsets = record_offsets(path)
     offset = number = 0
     error: Exception | None = None
@@ -87,9 +89,8 @@ def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
         error = caught
     # Less than a header at the end is no error to TensorFlow.
     if error or offset != os.path.getsize(path):
-        raise ValueError(
-            f"the file is damaged after record {number} (byte {offset}); expected TFRecords"
-        ) from error
+        detail = f"damaged after record {number} (byte {offset})"
+        raise BadDataError(ProblemKind.DAMAGED_FILE, detail) from error
 
 
 def record_offsets(path: str) -> list[int]:
@@ -122,14 +123,17 @@ def _read_file(
             offset, record = next(records)
         except StopIteration:
             break
-        except (OSError, ValueError) as error:
-            problems.append(Problem(path, "", str(error), "the rest left out"))
+        except BadDataError as error:
+            problems.append(problem_of(error, path))
+            break
+        except OSError as error:
+            problems.append(Problem(ProblemKind.DAMAGED_FILE, path, f"unreadable ({error})"))
             break
         item = f"record {number}"
         try:
             image, found = _read_record(record, path, offset, item, name_of, pairs)
         except (OSError, ValueError) as error:
-            problems.append(Problem(path, item, str(error)))
+            problems.append(problem_of(error, f"{path}: {item}"))
             continue
         images.append(image)
         problems += found
@@ -147,7 +151,7 @@ def _read_record(
     features = _parse(record)
     encoded = _bytes(features, "image/encoded")
     if not encoded or not encoded[0]:
-        raise ValueError("the record has no image/encoded; expected an image")
+        raise BadDataError(ProblemKind.BAD_RECORD, "no image/encoded")
     place = FileSlice(path, offset + record.find(encoded[0]), len(encoded[0]))
     sides = [_numbers(features, key) for key in ("image/height", "image/width")]
     if all(side and 0 < side[0] < math.inf for side in sides):
@@ -160,7 +164,7 @@ def _read_record(
     count = len(columns[0])
     if any(len(column) != count for column in columns):
         lengths = ", ".join(f"{len(column)}" for column in columns)
-        raise ValueError(f"ymin, xmin, ymax, xmax have {lengths} numbers; expected as many of each")
+        raise BadDataError(ProblemKind.BAD_RECORD, f"{lengths} numbers of ymin, xmin, ymax, xmax")
     objects: list[AnnotatedObject] = []
     problems: list[Problem] = []
     extra = {
@@ -172,8 +176,9 @@ def _read_record(
         label = numbers[index] if len(numbers) == count else 0
         text = texts[index] if len(texts) == count else name_of.get(label, "")
         if not is_plain_text(text):
-            what = f"unknown class {label}; expected class/text, or a label of the label map"
-            problems.append(Problem(path, f"{item}, object {index + 1}", what))
+            detail = f"{label}; expected class/text, or a label of the label map"
+            location = f"{path}: {item}, object {index + 1}"
+            problems.append(Problem(ProblemKind.UNKNOWN_CLASS, location, detail))
             continue
         pairs[text, label] = None
         objects.append(
@@ -198,7 +203,7 @@ def _parse(record: bytes) -> Any:
     try:
         return tf.train.Example.FromString(record).features.feature
     except DecodeError as error:
-        raise ValueError("the record is no tf.train.Example; expected one") from error
+        raise BadDataError(ProblemKind.BAD_RECORD, "another content") from error
 
 
 def _bytes(features: Any, key: str) -> list[bytes]:

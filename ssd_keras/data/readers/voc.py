@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
 from ssd_keras.core.text import is_plain_text
-from ssd_keras.data.image_files import check_place
-from ssd_keras.data.problems import Problem
+from ssd_keras.data.image_files import check_links
+from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
     CORNERS,
     AnnotatedImage,
@@ -53,7 +53,7 @@ def read_voc(
     def read(stem: str) -> tuple[AnnotatedImage | None, list[Problem]]:
         if stem not in annotations:
             missing = os.path.join(annotation_folder, f"{stem}.xml")
-            return None, [Problem(missing, "", "the annotation file is missing; expected it there")]
+            return None, [Problem(ProblemKind.MISSING_ANNOTATION, missing)]
         image = images.get(stem) or os.path.join(image_folder, f"{stem}.jpg")
         return _read_annotation(root, stem, annotations[stem], image)
 
@@ -107,7 +107,7 @@ def _read_split(
             "images"
         )
     try:
-        check_place(path, (root, folder))
+        check_links(path, (root, folder))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     with open(path, encoding="utf-8-sig", errors="replace") as file:
@@ -119,7 +119,7 @@ def _read_split(
         # A stem may hold blanks: the line is cut only where it is not itself a known stem.
         stem = line if line in annotations else line.split()[0]
         if stem in stems:
-            problems.append(Problem(path, stem, "the image id is listed twice"))
+            problems.append(Problem(ProblemKind.DUPLICATE_IMAGE, path, stem))
         stems[stem] = None
     return list(stems)
 
@@ -128,32 +128,32 @@ class _TreeBuilder(ElementTree.TreeBuilder):
     """Refuses document types: entities in them can fill the memory or read other files."""
 
     def doctype(self, name: str, public_id: str | None, system: str | None) -> None:
-        raise ValueError("the XML declares a document type, which is refused; expected plain VOC")
+        raise ValueError("it declares a document type, which is refused")
 
 
 def _read_annotation(
     root: str, stem: str, path: str, image: str
 ) -> tuple[AnnotatedImage | None, list[Problem]]:
     try:
-        check_place(path, (root, os.path.dirname(path)))
+        check_links(path, (root, os.path.dirname(path)))
         if not os.path.isfile(path):  # a pipe would be waited for
-            raise ValueError("the annotation is no file; expected VOC's XML")
+            raise ValueError("it is not a file")
         parser = ElementTree.XMLParser(target=_TreeBuilder())
         tree = ElementTree.parse(path, parser).getroot()
-    except ElementTree.ParseError as error:
-        return None, [Problem(path, "", f"the XML cannot be parsed ({error})")]
-    except (OSError, ValueError, LookupError) as error:
-        return None, [Problem(path, "", str(error))]
+    except BadDataError as error:
+        return None, [problem_of(error, path)]
+    except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
+        return None, [Problem(ProblemKind.BAD_ANNOTATION, path, str(error))]
     width, height = (_side(tree.findtext(f"size/{name}")) for name in ("width", "height"))
     objects: list[AnnotatedObject] = []
     problems: list[Problem] = []
     for number, element in enumerate(tree.findall("object"), start=1):
         try:
             objects.append(_read_object(element, f"object {number}"))
-        except ValueError as error:
+        except BadDataError as error:
             name = (element.findtext("name") or "").strip()
             item = f"object {number} ({name})" if name else f"object {number}"
-            problems.append(Problem(path, item, str(error)))
+            problems.append(problem_of(error, f"{path}: {item}"))
     folders = (root, os.path.dirname(image))
     return AnnotatedImage(stem, image, height, width, path, objects, folders), problems
 
@@ -161,7 +161,7 @@ def _read_annotation(
 def _read_object(element: ElementTree.Element, item: str) -> AnnotatedObject:
     name = (element.findtext("name") or "").strip()
     if not is_plain_text(name):
-        raise ValueError("the object has no class name; expected <name>, a word or some in a line")
+        raise BadDataError(ProblemKind.NO_CLASS_NAME)
     texts = [element.findtext(f"bndbox/{corner}") for corner in CORNERS]
     # By VOC's rule a box of equal corners is one pixel wide, but tools write it for clicks by
     # accident: it counts as having no area.

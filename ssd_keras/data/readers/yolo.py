@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ssd_keras.core.text import is_plain_text
-from ssd_keras.data.image_files import check_place, leaves_folder
-from ssd_keras.data.problems import Problem
+from ssd_keras.data.image_files import check_links, leaves_folder
+from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
     AnnotatedObject,
@@ -32,7 +32,7 @@ def read_yolo(
     check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
-    """Reads one split of a YOLO data set: lines "class x y width height", relative, x y the centre."""
+    """Reads one split of a YOLO data set: lines of class, x and y of the centre, width, height."""
     names_file, root = (root, os.path.dirname(root)) if os.path.isfile(root) else ("", root)
     if root and not os.path.isdir(root):
         raise FileNotFoundError(f"no folder {root}; expected YOLO's images and labels there")
@@ -143,7 +143,7 @@ def _images_in(folder: str) -> list[str]:
 def _listed_images(root: str, path: str, problems: list[Problem]) -> list[str]:
     """The images that a text file names; what is wrong with its lines becomes problems."""
     try:
-        check_place(path, (root,))
+        check_links(path, (root,))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     found: dict[str, None] = {}
@@ -153,10 +153,10 @@ def _listed_images(root: str, path: str, problems: list[Problem]) -> list[str]:
         try:
             image = _find_listed(root, os.path.dirname(path), line)
             if image in found:
-                raise ValueError(f"{line} is listed twice; expected each image once")
+                raise BadDataError(ProblemKind.DUPLICATE_IMAGE, line)
             found[image] = None
-        except ValueError as error:
-            problems.append(Problem(path, f"line {number}", str(error)))
+        except BadDataError as error:
+            problems.append(problem_of(error, f"{path}: line {number}"))
     return list(found)
 
 
@@ -164,7 +164,7 @@ def _find_listed(root: str, folder: str, line: str) -> str:
     """Where a line's image is. Lines count from the list's folder, from the root, or from the
     folder above, where a training was started; or they are absolute."""
     if not is_plain_text(line):
-        raise ValueError(f"{line!r} is not one line of plain text")
+        raise BadDataError(ProblemKind.NO_IMAGE_PATH, f"{line!r}")
     if os.path.isabs(line):
         names = [os.path.relpath(line, os.path.abspath(root))]
     else:
@@ -172,7 +172,7 @@ def _find_listed(root: str, folder: str, line: str) -> str:
         names = [own, line, os.path.normpath(line).partition(os.sep)[2]]
     inside = [os.path.normpath(name) for name in names if name and not leaves_folder(name)]
     if not inside:
-        raise ValueError(f"{line} leads out of {root or '.'}; expected a path below it")
+        raise BadDataError(ProblemKind.PATH_OUTSIDE, line)
     paths = [os.path.join(root, name) for name in inside]
     return next(filter(os.path.isfile, paths), paths[0])
 
@@ -184,11 +184,11 @@ def _read_image(
     try:
         for file in (path, labels):
             # The folders of a data set may be links themselves; what a list names may not.
-            check_place(file, (root,) if is_listed else (root, os.path.dirname(file)))
+            check_links(file, (root,) if is_listed else (root, os.path.dirname(file)))
         height, width = size_of(path, upright=True)
         lines = _lines(labels)
     except (OSError, ValueError) as error:
-        return None, [Problem(path, "", str(error))]
+        return None, [problem_of(error, path)]
     objects: list[AnnotatedObject] = []
     problems: list[Problem] = []
     for number, line in enumerate(lines, start=1):
@@ -196,8 +196,8 @@ def _read_image(
             continue
         try:
             objects.append(_read_object(line, f"line {number}", names, height, width))
-        except ValueError as error:
-            problems.append(Problem(labels, f"line {number}", str(error)))
+        except BadDataError as error:
+            problems.append(problem_of(error, f"{labels}: line {number}"))
     return AnnotatedImage(image_id, path, height, width, labels, objects), problems
 
 
@@ -215,7 +215,7 @@ def _lines(path: str) -> list[str]:
     if not os.path.lexists(path):
         return []
     if not os.path.isfile(path):  # a pipe would be waited for
-        raise ValueError(f"{path} is no file; expected YOLO's labels")
+        raise BadDataError(ProblemKind.BAD_ANNOTATION, f"{path} is not a file")
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         return file.read().splitlines()
 
@@ -227,10 +227,9 @@ def _read_object(
     try:
         label, (x, y, box_width, box_height) = int(words[0]), map(float, words[1:])
     except ValueError:
-        raise ValueError(
-            f"'{line.strip()[:60]}' is not understood; expected class x y width height"
-        ) from None
+        raise BadDataError(ProblemKind.BAD_LINE, f"'{line.strip()[:60]}'") from None
     if not 0 <= label < len(names):
-        raise ValueError(f"unknown class {label}; expected a number from 0 to {len(names) - 1}")
+        expected = f"expected a number from 0 to {len(names) - 1}"
+        raise BadDataError(ProblemKind.UNKNOWN_CLASS, f"{label}; {expected}")
     corners = (y - box_height / 2, x - box_width / 2, y + box_height / 2, x + box_width / 2)
     return AnnotatedObject(item, names[label], to_pixels(corners, height, width))

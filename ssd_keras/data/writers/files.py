@@ -12,7 +12,7 @@ EXTENSIONS = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "GIF": ".gif"}
 def _refuse_crowds(example: Example, layout: str) -> None:
     if example.is_crowd.any():
         raise ValueError(
-            f"{example.place}: a crowd, for which {layout} has no flag; choose the layout coco"
+            f"{example.location}: a crowd, for which {layout} has no flag; choose the layout coco"
         )
 
 

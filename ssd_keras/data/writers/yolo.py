@@ -22,7 +22,7 @@ def write_yolo(splits: Sequence[Split], folder: str, tick: Callable[[], object])
             content = example.read()
             if upright_size(read_image_header(content)) != (example.height, example.width):
                 raise ValueError(
-                    f"{example.place}: its EXIF data turn the image but not its boxes, which "
+                    f"{example.location}: its EXIF data turn the image but not its boxes, which "
                     "YOLO cannot say; choose the layout voc or coco"
                 )
             stem = stem_of(example)
