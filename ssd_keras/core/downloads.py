@@ -1,4 +1,4 @@
-"""Files from the net in a cache: fetched once, resumed, never used before their checksum fits."""
+"""Downloads files into a cache: resumes broken transfers, verifies checksums."""
 
 import hashlib
 import itertools
@@ -6,9 +6,9 @@ import os
 import re
 
 import requests
-import tqdm
+from tqdm.auto import tqdm
 
-from ssd_keras.core.files import WRITING
+from ssd_keras.core.files import PARTIAL_PREFIX
 
 CACHE_VARIABLE = "SSD_KERAS_CACHE"
 BLOCK = 1 << 20
@@ -17,15 +17,14 @@ RANGE_NOT_SATISFIABLE = 416
 
 
 def cache_directory() -> str:
-    """Where fetched files are kept."""
+    """Returns the folder of downloaded files."""
     return os.path.expanduser(os.environ.get(CACHE_VARIABLE) or "~/.cache/ssd_keras")
 
 
 def fetch(address: str, sha256: str, *, progress: bool | None = None) -> str:
-    """Gives the local copy of a file, which is fetched if the cache does not have it.
+    """Returns the path of a file in the cache; downloads it where it is missing.
 
-    A transfer that broke off goes on where it ended. With the file in the cache nothing is asked
-    of the net.
+    A broken transfer resumes where it ended.
     """
     # Named by the checksum too: two addresses may end in the same name.
     name = re.sub(r"[^\w.-]", "_", address.rpartition("/")[2])
@@ -34,39 +33,39 @@ def fetch(address: str, sha256: str, *, progress: bool | None = None) -> str:
     if os.path.isfile(path) and checksum(path) == sha256:
         return path
     os.makedirs(directory, exist_ok=True)
-    partial = os.path.join(directory, f"{WRITING}{name}")
+    partial = os.path.join(directory, f"{PARTIAL_PREFIX}{name}")
     try:
         _transfer(address, partial, progress)
     except requests.RequestException as error:
         reason = type(error).__name__ if "\n" in str(error) else str(error)[:160]
         raise ValueError(
-            f"{address} could not be fetched ({reason}); try again, it goes on where it ended, or "
-            f"fetch the file elsewhere and put it at {path}."
+            f"{address} could not be downloaded ({reason}); try again, the transfer resumes, or "
+            f"download the file elsewhere and put it at {path}."
         ) from error
     found = checksum(partial)
     if found != sha256:
         os.remove(partial)
         raise ValueError(
-            f"{address} gave another file: its SHA-256 is {found}, expected {sha256}; nothing was "
-            "kept. Try again, or ask its publisher."
+            f"{address} gave another file: its SHA-256 is {found}, expected {sha256}; the file was "
+            "deleted. Try again, or ask its publisher."
         )
     os.replace(partial, path)
     return path
 
 
 def checksum(path: str) -> str:
-    """A file's SHA-256 in 64 hexadecimal digits."""
+    """Returns the SHA-256 of a file, 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _transfer(address: str, partial: str, progress: bool | None) -> None:
-    """Appends to the partial file what it lacks."""
+    """Appends the missing bytes to the partial file."""
     present = os.path.getsize(partial) if os.path.exists(partial) else 0
     headers = {"Range": f"bytes={present}-"} if present else {}
     with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
         if present and response.status_code == RANGE_NOT_SATISFIABLE:
-            return  # all of it is there
+            return  # the partial file is whole
         response.raise_for_status()
         is_resumed = response.status_code == requests.codes.partial_content
         blocks = response.iter_content(BLOCK)
@@ -75,13 +74,13 @@ def _transfer(address: str, partial: str, progress: bool | None) -> None:
             _refuse_web_page(address, response.headers.get("Content-Type", ""), first)
         length = int(response.headers.get("Content-Length") or 0)
         start = present if is_resumed else 0
-        bar = tqdm.tqdm(
+        bar = tqdm(
             total=start + length or None,
             initial=start,
             unit="B",
             unit_scale=True,
-            desc=f"fetching {address.rpartition('/')[2]}",
-            disable=None if progress is None else not progress,  # None: unless on a terminal
+            desc=f"downloading {address.rpartition('/')[2]}",
+            disable=None if progress is None else not progress,  # None shows it in a terminal
         )
         with open(partial, "ab" if is_resumed else "wb") as file, bar:
             for block in itertools.chain([first], blocks):
@@ -93,6 +92,6 @@ def _refuse_web_page(address: str, content_type: str, first: bytes) -> None:
     """Sign-in and error pages come with status 200 too."""
     if "text/html" in content_type or first.lstrip()[:1] == b"<":
         raise ValueError(
-            f"{address} gave a web page instead of the file; nothing was kept. Open the address "
-            "in a browser to see what it wants."
+            f"{address} gave a web page instead of the file; nothing was written. Open the address "
+            "in a browser to see the page."
         )

@@ -1,5 +1,4 @@
-"""Files and directories that are whole or absent: written beside their place, then moved; and
-where a path leads."""
+"""Writes files and directories whole or not at all: under a temporary name, then moved."""
 
 import contextlib
 import ctypes
@@ -9,72 +8,72 @@ import shutil
 import sys
 from collections.abc import Iterator
 
-WRITING = ".writing-"
-"""Begins the name of what is not whole yet."""
+PARTIAL_PREFIX = ".writing-"  # begins the names of files that are not whole yet
 
-# What a disk, not a program, refuses: full, a quota, too large, read-only, not allowed, broken.
-REFUSALS = {
+# Errors of the disk: full, quota, too large, read-only, not allowed, broken.
+DISK_ERRORS = {
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
     if hasattr(errno, name)
 }
 
+# Arguments of Linux' renameat2: RENAME_EXCHANGE and AT_FDCWD.
 EXCHANGE = 2
 CURRENT_DIRECTORY = -100
 
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Gives a path to write to; the file moves to its place when the block ends well."""
+    """Yields a temporary path; moves the file to `path` when the block succeeds."""
     directory, name = os.path.split(path)
-    beside = os.path.join(directory, f"{WRITING}{name}")
+    temporary = os.path.join(directory, f"{PARTIAL_PREFIX}{name}")
     try:
-        yield beside
-        os.replace(beside, path)
+        yield temporary
+        os.replace(temporary, path)
     except OSError as error:
-        if error.errno not in REFUSALS:
+        if error.errno not in DISK_ERRORS:
             raise
         raise ValueError(cannot_write(path, error)) from error
     finally:
-        if os.path.exists(beside):
-            os.remove(beside)
+        if os.path.exists(temporary):
+            os.remove(temporary)
 
 
 def cannot_write(path: str, error: OSError) -> str:
-    """One line for a refusal of the disk."""
+    """Returns one line for an error of the disk."""
     reason = error.strerror or " ".join(str(error).split())
-    return f"{path!r} cannot be written ({reason}); make room there, or choose another place."
+    return f"{path!r} cannot be written ({reason}); make room there, or choose another path."
 
 
 def lies_within(path: str, folder: str) -> bool:
-    """Whether a path lies in a folder once the symbolic links of both are followed."""
-    place, whole = (os.path.join(os.path.realpath(each), "") for each in (path, folder))
-    return place.startswith(whole)
+    """Whether a path lies in a folder, symbolic links of both followed."""
+    path, folder = (os.path.join(os.path.realpath(name), "") for name in (path, folder))
+    return path.startswith(folder)
 
 
 @contextlib.contextmanager
 def replacing_directory(path: str) -> Iterator[str]:
-    """Gives a directory to write to; it moves to its place when the block ends well."""
+    """Yields a temporary directory; moves it to `path` when the block succeeds."""
     path = os.path.realpath(path)
     parent, name = os.path.split(path)
-    beside = os.path.join(parent, f"{WRITING}{name}")
-    # What a killed attempt left: the old directory may be all that is whole.
-    if os.path.isdir(_aside(beside)) and not os.path.lexists(path):
-        os.rename(_aside(beside), path)
-    for left_over in (_aside(beside), beside):
+    temporary = os.path.join(parent, f"{PARTIAL_PREFIX}{name}")
+    # After a kill between the two renames of `_exchange`, only the old directory is whole.
+    if os.path.isdir(_aside(temporary)) and not os.path.lexists(path):
+        os.rename(_aside(temporary), path)
+    for left_over in (_aside(temporary), temporary):
         shutil.rmtree(left_over, ignore_errors=True)
     try:
-        yield beside
+        yield temporary
         if os.path.lexists(path):
-            _exchange(beside, path)
+            _exchange(temporary, path)
         else:
-            os.rename(beside, path)
+            os.rename(temporary, path)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _exchange(first, second):
-    """Lets two directories change places; on Linux there is no moment without either."""
+def _exchange(first: str, second: str) -> None:
+    """Swaps two directories; on Linux in one step."""
     if sys.platform == "linux":
         rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
         paths = [os.fsencode(path) for path in (first, second)]
@@ -82,7 +81,7 @@ def _exchange(first, second):
             CURRENT_DIRECTORY, paths[0], CURRENT_DIRECTORY, paths[1], EXCHANGE
         ):
             return
-    # Elsewhere, and on file systems that cannot, the place is empty for a moment.
+    # Elsewhere, and on file systems without it, `second` is missing for a moment.
     os.rename(second, _aside(first))
     try:
         os.rename(first, second)
@@ -92,6 +91,5 @@ def _exchange(first, second):
     os.rename(_aside(first), first)
 
 
-def _aside(beside):
-    """Where the old directory waits while the new one takes its place."""
-    return f"{beside}.old"
+def _aside(temporary: str) -> str:
+    return f"{temporary}.old"

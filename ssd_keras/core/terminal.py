@@ -1,4 +1,4 @@
-"""Silence for compiled libraries, which print to the standard error whatever the log level."""
+"""Terminal output: progress bars or not, and silence for native libraries."""
 
 import contextlib
 import os
@@ -9,12 +9,12 @@ from types import ModuleType
 
 @contextlib.contextmanager
 def silence_stderr() -> Iterator[None]:
-    """Sends the process' standard error nowhere; exceptions are raised as ever."""
+    """Suppresses messages that native libraries write to stderr."""
     sys.stderr.flush()
     saved = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), 2)
         yield
     finally:
         os.dup2(saved, 2)
@@ -22,7 +22,7 @@ def silence_stderr() -> Iterator[None]:
 
 
 def import_tensorflow() -> ModuleType:
-    """Imports TensorFlow without its greeting, which no log level silences."""
+    """Imports TensorFlow without its messages, which no log level silences."""
     with silence_stderr():
         import tensorflow
     return tensorflow
@@ -34,7 +34,7 @@ def is_terminal() -> bool:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow without its greeting; a terminal shows that it loads."""
+    """Imports TensorFlow without its messages; a terminal shows that it loads."""
     # What TensorFlow logs as errors is what the machine lacks (a GPU, some instructions);
     # real failures are raised.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

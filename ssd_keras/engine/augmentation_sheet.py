@@ -1,8 +1,8 @@
-"""Images of what training sees."""
+"""Contact sheets of augmented images."""
 
-import keras
 import numpy as np
 
+from ssd_keras.core.precision import dtype_policy
 from ssd_keras.data.images import decode_image
 from ssd_keras.data.pipeline import locate_broken_image, shuffled_index, training_examples
 from ssd_keras.data.records import DetectionData
@@ -15,12 +15,9 @@ from ssd_keras.engine.train import augmentation_of, initial_model
 def training_sheet(
     recipe: TrainRecipe, data: DetectionData, count: int = 12, seed: int = 0
 ) -> np.ndarray:
-    """Images in pairs: as they are, and as training sees them.
-
-    The second of each pair is augmented, with the default boxes that are matched to its objects.
-    """
-    keras.config.set_dtype_policy("float32")
-    model = initial_model(recipe.replace(backbone_weights=""), data.class_names)
+    """Returns a sheet of pairs: the original, and an augmented image with matched boxes."""
+    with dtype_policy("float32"):
+        model = initial_model(recipe.replace(backbone_weights=""), data.class_names)
     encoder = model.target_encoder(
         threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
     )
@@ -35,7 +32,7 @@ def training_sheet(
     with locate_broken_image(data):
         for position, example in enumerate(examples.take(count)):
             index = int(shuffled_index(position, len(data), seed))
-            drawings.append(_as_it_is(data, index))
+            drawings.append(_draw_original(data, index))
             _, is_matched = encoder.match(example["boxes"], example["labels"])
             arrays = {name: value.numpy() for name, value in example.items()}
             drawings.append(
@@ -54,7 +51,7 @@ def training_sheet(
     return contact_sheet(drawings, columns=columns, cell_size=model.image_size, captions=captions)
 
 
-def _as_it_is(data: DetectionData, index: int) -> np.ndarray:
+def _draw_original(data: DetectionData, index: int) -> np.ndarray:
     """An image with its boxes, before augmentation."""
     example = data.examples[index]
     image = decode_image(example.read(), example.orientation).numpy()

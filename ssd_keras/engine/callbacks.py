@@ -1,19 +1,22 @@
-"""Keras callbacks of a training: validation AP, the RUN directory, TensorBoard, progress."""
+"""Keras callbacks of a training: validation AP, run directory, TensorBoard, progress."""
 
 import math
 import time
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.curves import plot_history
 from ssd_keras.engine.detector import KerasDetector, detect_data
-from ssd_keras.engine.distributed.sync import OwnModel, alone
+from ssd_keras.engine.distributed.sync import LocalModel, single_process
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.evaluation.coco import coco_metrics
+
+Logs = dict[str, Any] | None
 
 
 class ValidationAP(keras.callbacks.Callback):
@@ -24,66 +27,68 @@ class ValidationAP(keras.callbacks.Callback):
     Args:
         data: validation images with the model's classes.
         every: epochs between validations. Default 1.
-        last_epoch: the epoch after which to validate in any case. Default 0: none.
+        last_epoch: an epoch after which to validate in addition. Default 0: none.
         batch_size: images of one forward pass. Default 16.
     """
 
     def __init__(
         self, data: DetectionData, every: int = 1, last_epoch: int = 0, batch_size: int = 16
-    ):
+    ) -> None:
         super().__init__()
         self.data = data
         self.every = every
         self.last_epoch = last_epoch
         self.batch_size = batch_size
 
-    def on_train_begin(self, logs=None):
-        self.own = OwnModel(self.model)
-        self.detector = KerasDetector(self.own.model)
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.local = LocalModel(self.model)
+        self.detector = KerasDetector(self.local.model)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if is_due(epoch + 1, self.every, self.last_epoch):
-            with self.own.current():
+            with self.local.current():
                 detections, _ = detect_data(self.detector, self.data, self.batch_size)
             metrics = coco_metrics(self.data, detections)
             if logs is not None:
                 logs.update(val_AP=metrics["AP"], val_AP50=metrics["AP50"])
 
 
-class RunKeeper(keras.callbacks.Callback):
-    """Keeps the best model, the history, the curves and the state to resume from."""
+class SaveRun(keras.callbacks.Callback):
+    """Saves the best model, the history, the curves and the state to resume from."""
 
-    def __init__(self, run: RunDirectory, state: TrainingState, every: int, last_epoch: int):
+    def __init__(
+        self, run: RunDirectory, state: TrainingState, every: int, last_epoch: int
+    ) -> None:
         super().__init__()
         self.run = run
         self.state = state
         self.every = every
         self.last_epoch = last_epoch
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         state, logs = self.state, dict(logs or {})
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        state.history.append({"epoch": epoch + 1, "learning_rate": rate, **readable(logs)})
+        state.history.append({"epoch": epoch + 1, "learning_rate": rate, **short_names(logs)})
         if not is_due(epoch + 1, self.every, self.last_epoch):
             return
         score = logs.get("val_AP")
-        # Without validation data the latest model is the best one known.
+        # Without validation data the latest model counts as the best.
         if score is None or state.best is None or score > state.best:
             state.best = score
-            with alone():
+            with single_process():
                 self.run.save_model(self.model)
         self.run.write_history(state.history)
         plot_history(state.history, self.run.file("curves.png"))
-        # Last: whatever a kill before this moment left undone, the epochs that follow repeat.
+        # Last: after a kill before this line, the resumed training repeats these epochs.
         state.epoch = epoch + 1
-        with alone():
+        with single_process():
             self.run.save_state(self.model, state)
 
 
-class FiniteLoss(keras.callbacks.Callback):
-    """Ends a training whose loss or weights are no longer numbers, before they are saved."""
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops a training whose loss or weights are not finite, before they are saved."""
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             raise ValueError(
@@ -91,12 +96,12 @@ class FiniteLoss(keras.callbacks.Callback):
                 "or set gradient_norm=10, and start again."
             )
 
-    def on_epoch_end(self, epoch, logs=None):
-        # The last step's loss is older than its weights.
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        # The loss of the last step was computed before its update of the weights.
         for weight in self.model.weights:
             if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
                 raise ValueError(
-                    f"the weights {weight.path!r} are no longer numbers after epoch {epoch + 1}; "
+                    f"the weights {weight.path!r} are not finite after epoch {epoch + 1}; "
                     "lower learning_rate, or set gradient_norm=10, and start again."
                 )
 
@@ -104,16 +109,16 @@ class FiniteLoss(keras.callbacks.Callback):
 class TensorBoardLog(keras.callbacks.Callback):
     """Writes the logs of every epoch for TensorBoard, under any Keras backend."""
 
-    def __init__(self, directory: str):
+    def __init__(self, directory: str) -> None:
         super().__init__()
         self.directory = directory
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self.writer = tf.summary.create_file_writer(self.directory)
 
-    def on_epoch_end(self, epoch, logs=None):
-        known = {k: value for k, value in readable(logs or {}).items() if value is not None}
-        # tf.summary.scalar needs the tensorboard package, which only the one who looks needs.
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        known = {k: value for k, value in short_names(logs or {}).items() if value is not None}
+        # tf.summary.scalar would require the tensorboard package.
         summary = tf.compat.v1.Summary(
             value=[tf.compat.v1.Summary.Value(tag=k, simple_value=v) for k, v in known.items()]
         )
@@ -121,36 +126,37 @@ class TensorBoardLog(keras.callbacks.Callback):
             tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=epoch + 1)
         self.writer.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         self.writer.close()
 
 
 class Progress(keras.callbacks.Callback):
-    """How far the training is, with the time left."""
+    """Shows the progress of the training and the time left: a bar, or a line each epoch."""
 
-    def __init__(self, total_steps: int, done_steps: int, show: bool | str):
+    def __init__(self, total_steps: int, done_steps: int, show: bool | str) -> None:
         super().__init__()
         self.options = {"total": total_steps, "initial": done_steps, "disable": show is not True}
         self.shows_lines = show == "lines"
         self.scores: dict[str, str] = {}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self.bar = tqdm(desc="training", unit="step", smoothing=0.05, **self.options)
         self.began = time.monotonic()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         losses = {name: f"{value:.2f}" for name, value in (logs or {}).items() if name == "loss"}
         self.bar.set_postfix({**losses, **self.scores}, refresh=False)
         self.bar.update()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        logs = logs or {}
         for name in ("val_AP", "val_AP50"):
-            if (logs or {}).get(name) is not None:
+            if logs.get(name) is not None:
                 self.scores[name] = f"{logs[name]:.3f}"
         if self.shows_lines:
-            print(self._line(epoch + 1, logs or {}), flush=True)
+            print(self._line(epoch + 1, logs), flush=True)
 
-    def _line(self, epoch, logs):
+    def _line(self, epoch: int, logs: dict[str, Any]) -> str:
         epochs = self.params["epochs"]
         steps = self.params["steps"]
         done = epoch * steps - self.options["initial"]
@@ -162,16 +168,16 @@ class Progress(keras.callbacks.Callback):
                 parts.append(f"{name.removeprefix('val_')} {logs[name]:.3f}")
         return f"epoch {epoch}/{epochs}: {', '.join(parts)}; about {minutes:.0f} min left"
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         self.bar.close()
 
 
-def readable(logs: dict) -> dict:
-    """The logs of `fit` with the losses under shorter names."""
+def short_names(logs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the logs of `fit` with short names for the losses."""
     names = {"box_deltas_loss": "box_loss", "class_logits_loss": "class_loss"}
     return {names.get(name, name): value for name, value in logs.items()}
 
 
 def is_due(epoch: int, every: int, last_epoch: int) -> bool:
-    """Whether something that happens every few epochs happens now."""
+    """Whether `epoch` (from 1) is a multiple of `every`, or the last one."""
     return epoch % every == 0 or epoch == last_epoch

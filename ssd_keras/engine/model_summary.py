@@ -1,19 +1,21 @@
-"""What `ssd-keras info` says of a preset, a model or an export."""
+"""Describes a preset, a model or an export in a few lines, for `ssd-keras info`."""
 
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ssd_keras.engine.detector import load_model
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
 
 
-def describe(name: str) -> str:
-    """Describes a model in a few lines."""
+def model_summary(name: str) -> str:
+    """Returns lines about a preset, a RUN directory, a .keras file or an export."""
     if name in PRESETS:
         weights = PRESETS[name].weights
         if weights is None:
             return _describe_model(from_preset(name))
-        # Nobody wants to fetch a hundred megabytes to be told what they are.
+        # Without a download of a hundred megabytes.
         return f"{PRESETS[name]}\nfrom {weights.address}\nSHA-256 {weights.sha256}"
     if not os.path.exists(name):
         raise FileNotFoundError(
@@ -27,9 +29,10 @@ def describe(name: str) -> str:
 
 
 def _describe_model(model: SSD) -> str:
-    maps = ", ".join(f"{rows}x{columns}" for rows, columns in model.feature_sizes)
+    height, width = model.image_size
+    sizes = ", ".join(f"{rows}x{columns}" for rows, columns in model.feature_sizes)
     lines = [
-        f"{model.name}: input {model.image_size[0]}x{model.image_size[1]}, maps {maps}",
+        f"{model.name}: input {height}x{width}, feature maps {sizes}",
         f"{len(model.default_box_array)} default boxes, {model.count_params():,} parameters",
         _class_line(model.class_names),
         f"post-processing: {model.post_process}",
@@ -37,7 +40,7 @@ def _describe_model(model: SSD) -> str:
     return "\n".join(lines)
 
 
-def _describe_saved_model(path):
+def _describe_saved_model(path: str) -> str:
     from ssd_keras.exporters.check import artefact_size
     from ssd_keras.exporters.exported_detectors import SavedModelDetector
 
@@ -49,7 +52,7 @@ def _describe_saved_model(path):
     return "\n".join([*lines, _class_line(detector.class_names)])
 
 
-def _describe_tflite(path):
+def _describe_tflite(path: str) -> str:
     from ai_edge_litert.interpreter import Interpreter
 
     from ssd_keras.tflite.flatbuffer import operator_counts, read_model
@@ -74,11 +77,11 @@ def _describe_tflite(path):
     return "\n".join([*lines, _class_line(labels)])
 
 
-def _specs(named):
+def _specs(tensors: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{name} {spec.dtype.name}{list(spec.shape)}" for name, spec in sorted(named.items())
+        f"{name} {spec.dtype.name}{list(spec.shape)}" for name, spec in sorted(tensors.items())
     )
 
 
-def _class_line(class_names):
+def _class_line(class_names: Sequence[str]) -> str:
     return f"{len(class_names)} classes: {', '.join(class_names)}"

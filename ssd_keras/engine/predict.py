@@ -1,11 +1,11 @@
-"""Prediction on image files: annotated images and detections.json."""
+"""Detects objects in image files: writes annotated images and detections.json."""
 
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssd_keras.data.images import read_image
 from ssd_keras.drawing.draw import save_image
@@ -16,7 +16,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
 def find_images(paths: Sequence[str]) -> list[str]:
-    """The image files among files and folders (a folder's own files, by name)."""
+    """Returns the image files among files and folders; of a folder its files by name."""
     found: dict[str, None] = {}
     for path in paths:
         if os.path.isdir(path):
@@ -39,20 +39,22 @@ def predict(
     paths: Sequence[str],
     output: str,
     *,
+    score_threshold: float = 0.0,
     display_threshold: float = 0.5,
     batch_size: int = 8,
     progress: bool = False,
 ) -> tuple[list[dict], list[str]]:
     """Detects objects in image files; writes drawings and `detections.json`.
 
-    Images that cannot be read are left out and told.
+    Returns COCO results, and a line for each image that cannot be read. A detection below
+    `score_threshold` is dropped, one below `display_threshold` is not drawn.
     """
     files = find_images(paths)
     for path in files:
         if os.path.realpath(output) == os.path.realpath(os.path.dirname(path)):
             raise ValueError(
-                f"output {output!r} is where {os.path.basename(path)!r} lies, and a drawing might "
-                "overwrite it; choose another directory."
+                f"output {output!r} holds the image {os.path.basename(path)!r}, which a drawing "
+                "might overwrite; choose another directory."
             )
     os.makedirs(output, exist_ok=True)
     image_ids = unique_stems(files)
@@ -63,7 +65,7 @@ def predict(
             for name, result in zip(
                 names, detect_several(detector, images, batch_size), strict=True
             ):
-                result = dataclasses.replace(result, image_id=name)
+                result = dataclasses.replace(result.above(score_threshold), image_id=name)
                 detections += result.to_coco()
                 drawing = np.asarray(result.plot(display_threshold))
                 save_image(drawing, os.path.join(output, f"{name}.jpg"))
@@ -74,7 +76,7 @@ def predict(
 
 
 def unique_stems(files: Sequence[str]) -> dict[str, str]:
-    """Names for images: the file's stem, with a number where two files share it."""
+    """Returns file by name; the name is the stem, with a number where two files share it."""
     names: dict[str, str] = {}
     for path in files:
         stem = name = os.path.splitext(os.path.basename(path))[0]
@@ -89,7 +91,7 @@ def unique_stems(files: Sequence[str]) -> dict[str, str]:
 def _batches(
     image_ids: dict[str, str], batch_size: int, problems: list[str], bar: tqdm
 ) -> Iterator[tuple[list[str], list[np.ndarray]]]:
-    """Readable images in batches; the others go to `problems`."""
+    """Yields names and pixels of batches; unreadable images go to `problems`."""
     names: list[str] = []
     images: list[np.ndarray] = []
     for name, path in image_ids.items():
@@ -97,7 +99,7 @@ def _batches(
             images.append(read_image(path))
             names.append(name)
         except ValueError as error:
-            problems.append(f"{error}; left out")
+            problems.append(f"{error}; skipped")
         bar.update()
         if len(images) == batch_size:
             yield names, images

@@ -1,10 +1,10 @@
-"""Recipes: all choices of a training in one frozen, flat record that a file names."""
+"""Recipes: every choice of a training in one frozen record, read from a file."""
 
 import dataclasses
 import json
 import os
 import runpy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ssd_keras.presets import PRESETS, TRAINED_OPTIONS
@@ -25,17 +25,17 @@ SHARES = ("momentum", "match_threshold", "zoom_out_probability")
 
 @dataclasses.dataclass(frozen=True)
 class TrainRecipe:
-    """How a model is trained. The defaults are the paper's.
+    """Every choice of a training. The defaults are the paper's.
 
     Args:
         preset: name of the model, see `ssd_keras.presets`; or the path of a trained one to start
-            from: its heads are kept by class name, see `ssd_keras.models.transfer`.
+            from: its heads are kept by class name, see `ssd_keras.models.with_classes`.
         model_options: arguments of the preset's builder that replace the preset's own.
         backbone_weights: "imagenet", the path of a weights file, or "" for random weights.
-        backbone_learning_rate: learning rate of the backbone relative to the rest; 0 freezes it, with the
-            statistics of its batch normalisation. Default 1.
+        backbone_learning_rate: learning rate of the backbone relative to the rest; 0 freezes it,
+            including the statistics of its batch normalisation. Default 1.
         epochs: passes over the images. Default 0: `steps` counts.
-        steps: training steps, where `epochs` is 0.
+        steps: training steps, used where `epochs` is 0.
         batch_size: images of a step. Default 32.
         optimizer: "caffe_sgd" (default) or "adamw".
         learning_rate: after the warm-up. Default 1e-3.
@@ -43,25 +43,25 @@ class TrainRecipe:
         weight_decay: of kernels. Default 5e-4.
         gradient_norm: gradients are scaled down to this norm; 0 (default) leaves them.
         schedule: "steps" (default) or "cosine".
-        decay_steps: shares of the training, 0..1, at which the rate falls to a tenth, for
-            "steps".
+        decay_steps: shares of the training, 0..1, after which the schedule "steps" divides the
+            rate by 10.
         warmup_steps: linear rise at the start, at most a third of all steps. Default 0.
         precision: "float32" (default), "mixed_bfloat16" or "mixed_float16".
         jit_compile: compile the step with XLA. Default False.
         negatives_per_positive: hard negatives for one match. Default 3.
-        min_negatives: hard negatives of an image with no or few objects. Default 0.
-        match_threshold: overlap from which default boxes match. Default 0.5.
+        min_negatives: minimum number of hard negatives of an image. Default 0.
+        match_threshold: IoU from which default boxes match, 0..1. Default 0.5.
         use_boundary_boxes: learn with default boxes that cross the border. Default True.
         use_difficult: learn from objects flagged as difficult. Default True.
         photometric, color_space: see `ssd_keras.data.augmentation.geometry.Augmentation`.
         zoom_out, zoom_out_probability, zoom_out_max: see there.
         crop, flip, flip_vertical, random_resize: see there.
-        validate_every: epochs between validations, which are also the points from which a
-            killed training resumes. Default 1.
-        seed: decides every random choice. Default 0.
+        validate_every: epochs between validations. A killed training resumes from the last one.
+            Default 1.
+        seed: seed of every random choice. Default 0.
 
     Raises:
-        ValueError: for a value that is out of range.
+        ValueError: a value is out of range.
 
     Example:
 
@@ -103,7 +103,7 @@ class TrainRecipe:
     validate_every: int = 1
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_preset()
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
@@ -130,7 +130,7 @@ class TrainRecipe:
                 f"epochs={self.epochs} and steps={self.steps}: exactly one must be above 0."
             )
 
-    def _check_preset(self):
+    def _check_preset(self) -> None:
         if self.preset in PRESETS:
             return
         if not os.path.exists(self.preset):
@@ -140,25 +140,24 @@ class TrainRecipe:
             )
         if self.backbone_weights:
             raise ValueError(
-                f"backbone_weights={self.backbone_weights!r} is for presets; {self.preset!r} is a "
-                "trained model and has its own: set backbone_weights= (nothing)."
+                f"backbone_weights={self.backbone_weights!r} is for presets, but {self.preset!r} is "
+                "a trained model: set backbone_weights= (nothing)."
             )
         unknown = sorted(self.model_options.keys() - set(TRAINED_OPTIONS))
         if unknown:
             raise ValueError(
-                f"model_options has {unknown[0]!r}, but {self.preset!r} is a trained model, of "
-                f"which only {', '.join(TRAINED_OPTIONS)} can be chosen anew: set "
-                "model_options={}."
+                f"model_options has {unknown[0]!r}, but {self.preset!r} is a trained model, "
+                f"which takes only {', '.join(TRAINED_OPTIONS)}: set model_options={{}}."
             )
 
     def length(self, num_images: int) -> tuple[int, int]:
-        """How long the training is.
+        """Returns the length of the training.
 
         Args:
-            num_images: of the training data.
+            num_images: number of training images.
 
         Returns:
-            epochs, and steps of each.
+            epochs, and steps of each epoch.
 
         Example:
 
@@ -169,7 +168,7 @@ class TrainRecipe:
         return self.epochs or -(-self.steps // steps_per_epoch), steps_per_epoch
 
     def warmup(self, total_steps: int) -> int:
-        """How many steps the learning rate rises: of a short training at most a third.
+        """Returns the number of warm-up steps: in a short training at most a third of all steps.
 
         Args:
             total_steps: steps of the whole training.
@@ -185,10 +184,10 @@ class TrainRecipe:
         return min(self.warmup_steps, total_steps // 3)
 
     def replace(self, **changes: Any) -> "TrainRecipe":
-        """A copy with other values.
+        """Returns a copy with other values.
 
         Args:
-            **changes: fields and their new values.
+            **changes: new values by field.
 
         Returns:
             `TrainRecipe`.
@@ -196,12 +195,12 @@ class TrainRecipe:
         return dataclasses.replace(self, **changes)
 
     def to_json(self) -> str:
-        """The record as JSON text."""
+        """Returns the record as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "TrainRecipe":
-        """Builds the record from `to_json`'s text."""
+        """Builds the record from the text of `to_json`."""
         values = json.loads(text)
         values["decay_steps"] = tuple(values["decay_steps"])
         return cls(**values)
@@ -211,14 +210,14 @@ def load_recipe(path: str) -> TrainRecipe:
     """Reads a recipe file: Python that assigns a `TrainRecipe` to the name RECIPE.
 
     Args:
-        path: the file. It is executed: run recipes of people you trust.
+        path: the file. It is executed: load only recipes that you trust.
 
     Returns:
         `TrainRecipe`.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it cannot be run or defines no RECIPE.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file fails or defines no RECIPE.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"recipe {path!r} does not exist; see training/recipes.")
@@ -232,7 +231,7 @@ def load_recipe(path: str) -> TrainRecipe:
 
 
 def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
-    """Applies ``name=value`` texts strictly: known names, values of the field's type."""
+    """Applies "name=value" texts; names must exist and values have the type of the field."""
     fields = {field.name: field for field in dataclasses.fields(recipe)}
     changes: dict[str, Any] = {}
     for assignment in assignments:
@@ -257,8 +256,8 @@ def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
     return recipe.replace(**changes)
 
 
-def _parse_field(assignment, text, current):
-    """The text as a value of the same type as the present one."""
+def _parse_field(assignment: str, text: str, current: Any) -> Any:
+    """Converts the text to the type of the current value."""
     if isinstance(current, bool):
         values = {"true": True, "false": False}
         return _parse(assignment, text.lower(), "true or false", values.__getitem__)
@@ -272,14 +271,14 @@ def _parse_field(assignment, text, current):
     return text
 
 
-def _json_object(text):
+def _json_object(text: str) -> dict:
     value = json.loads(text or "{}")
     if not isinstance(value, dict):
         raise ValueError(text)
     return value
 
 
-def _parse(assignment, text, expected, convert):
+def _parse(assignment: str, text: str, expected: str, convert: Callable[[str], Any]) -> Any:
     try:
         return convert(text)
     except (ValueError, KeyError) as error:

@@ -1,8 +1,13 @@
-"""The RUN directory: what a training leaves behind and resumes from.
+"""The RUN directory: the files of a training, and the state from which it resumes."""
 
-Every file is written beside its place and moved there when whole, and `state.json` is moved
-last, so that a kill at any moment leaves the previous state.
-"""
+# Each file is written under a temporary name and then moved, in this order:
+#
+#     state-N.keras     weights and optimizer of the new state
+#     state.json        names state-N.keras: from here on, resuming starts at epoch N
+#     state-M.keras     of the previous state is removed
+#
+# A kill before state.json is moved leaves the previous state whole; a kill after it leaves at
+# most an old file, which the next start removes.
 
 import csv
 import dataclasses
@@ -13,32 +18,32 @@ from collections.abc import Sequence
 
 import keras
 
-from ssd_keras.core.files import WRITING, cannot_write, replacing
+from ssd_keras.core.files import PARTIAL_PREFIX, cannot_write, replacing
 from ssd_keras.engine.recipes import TrainRecipe
 
 
 @dataclasses.dataclass
 class TrainingState:
-    """How far a training has come."""
+    """The progress of a training."""
 
-    epoch: int = 0  # finished epochs that the state's model has seen. Default 0.
-    best: float | None = None  # best validation AP so far, or None
-    history: list[dict] = dataclasses.field(default_factory=list)  # one dictionary a finished epoch
-    model_file: str = ""  # name of the file with weights and optimizer
+    epoch: int = 0  # finished epochs of the saved model
+    best: float | None = None  # best validation AP so far
+    history: list[dict] = dataclasses.field(default_factory=list)  # one entry for each epoch
+    model_file: str = ""  # holds weights and optimizer
 
 
 class RunDirectory:
     """Reads and writes a RUN directory."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str) -> None:
         self.path = path
 
     def file(self, name: str) -> str:
-        """The path of a file of the run."""
+        """Returns the path of a file of the run."""
         return os.path.join(self.path, name)
 
     def open(self, recipe: TrainRecipe, class_names: Sequence[str], resume: bool) -> TrainingState:
-        """Checks that a new run may start here, or finds where to resume; `start` comes next."""
+        """Checks that a run can start or resume here; returns its state. `start` comes next."""
         if not resume:
             if self._is_taken():
                 raise ValueError(
@@ -48,8 +53,7 @@ class RunDirectory:
             return TrainingState()
         if not os.path.isfile(self.file("recipe.json")):
             raise ValueError(
-                f"output {self.path!r} holds no training to resume; leave --resume away to start "
-                "one."
+                f"output {self.path!r} holds no training to resume; omit --resume to start one."
             )
         if self._read_recipe() != TrainRecipe.from_json(recipe.to_json()):
             raise ValueError(
@@ -69,7 +73,7 @@ class RunDirectory:
         return state
 
     def start(self, recipe: TrainRecipe, class_names: Sequence[str]) -> None:
-        """Makes the directory and writes down what is trained in it."""
+        """Makes the directory and writes recipe and class names."""
         try:
             os.makedirs(self.path, exist_ok=True)
         except OSError as error:
@@ -78,10 +82,10 @@ class RunDirectory:
         self.write_text("class_names.txt", _lines(class_names))
 
     def _is_taken(self) -> bool:
-        """Whether there is anything but what a kill during the first file leaves behind."""
+        """Whether the directory holds more than partial files of a killed start."""
         if not os.path.isdir(self.path):
             return os.path.exists(self.path)
-        return not all(name.startswith(WRITING) for name in os.listdir(self.path))
+        return not all(name.startswith(PARTIAL_PREFIX) for name in os.listdir(self.path))
 
     def _read_recipe(self) -> TrainRecipe:
         try:
@@ -93,24 +97,24 @@ class RunDirectory:
             ) from error
 
     def _remove_leftovers(self, state: TrainingState) -> None:
-        """Removes what kills left behind, and states before this one."""
-        for pattern in (f"{WRITING}*", "state-*.keras"):
+        """Removes partial files of killed runs, and states before this one."""
+        for pattern in (f"{PARTIAL_PREFIX}*", "state-*.keras"):
             for path in glob.glob(os.path.join(glob.escape(self.path), pattern)):
                 if os.path.basename(path) != state.model_file:
                     os.remove(path)
 
     def load_state_model(self, state: TrainingState) -> keras.Model:
-        """The compiled model of a state, optimizer included."""
+        """Loads the compiled model of a state, optimizer included."""
         path = self.file(state.model_file)
         if not os.path.isfile(path):
             raise ValueError(
-                f"{path!r} is not there, from which the training goes on; --output must be a "
+                f"{path!r}, from which the training resumes, does not exist; --output must be a "
                 "directory that all hosts see."
             )
         return keras.models.load_model(path)
 
     def save_state(self, model: keras.Model, state: TrainingState) -> None:
-        """Makes the present moment the one to resume from."""
+        """Saves the state from which a killed training resumes."""
         state.model_file = f"state-{state.epoch}.keras"
         with replacing(self.file(state.model_file)) as path:
             model.save(path)
@@ -118,12 +122,11 @@ class RunDirectory:
         self._remove_leftovers(state)
 
     def save_model(self, model: keras.Model) -> None:
-        """Writes model.keras, the run's result."""
+        """Writes model.keras, the result of the run."""
         with replacing(self.file("model.keras")) as path:
             model.save(path)
 
     def write_history(self, history: list[dict]) -> None:
-        """Writes history.csv."""
         columns = list(dict.fromkeys(name for row in history for name in row))
         with replacing(self.file("history.csv")) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, columns)
@@ -131,12 +134,11 @@ class RunDirectory:
             writer.writerows(history)
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes a text file whole or not at all."""
+        """Writes a text file, whole or not at all."""
         with replacing(self.file(name)) as path, open(path, "w", encoding="utf-8") as file:
             file.write(text)
 
     def read_text(self, name: str) -> str:
-        """Reads a text file."""
         with open(self.file(name), encoding="utf-8") as file:
             return file.read()
 

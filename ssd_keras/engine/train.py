@@ -1,4 +1,4 @@
-"""Training: from a recipe and data to a RUN directory that can be resumed at any time."""
+"""Trains a model by a recipe into a run directory; a killed training resumes."""
 
 import dataclasses
 import hashlib
@@ -6,19 +6,20 @@ from collections.abc import Sequence
 
 import keras
 
+from ssd_keras.core.precision import dtype_policy
 from ssd_keras.data.augmentation.geometry import Augmentation
 from ssd_keras.data.pipeline import locate_broken_image, training_dataset
 from ssd_keras.data.records import DetectionData
 from ssd_keras.doctor.small_objects import objects_hint
 from ssd_keras.engine.callbacks import (
-    FiniteLoss,
     Progress,
-    RunKeeper,
+    SaveRun,
+    StopOnNaN,
     TensorBoardLog,
     ValidationAP,
 )
 from ssd_keras.engine.detector import load_model
-from ssd_keras.engine.distributed.devices import Devices, Joined
+from ssd_keras.engine.distributed.devices import Devices, DeviceSession
 from ssd_keras.engine.recipes import TrainRecipe
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.losses.box import BoxLoss
@@ -47,22 +48,22 @@ def train(
     images and best AP as one that was never interrupted.
 
     Args:
-        recipe: all choices.
-        train_data: images to learn from; its class names become the model's.
-        validation_data: images for AP, with the same class names, or None: then the last
-            model is kept instead of the best.
-        output: the RUN directory to write. It must be new or empty unless resuming.
+        recipe: model, data, augmentation, loss, optimizer and schedule of the training.
+        train_data: images to learn from; their class names become the model's.
+        validation_data: images for AP, with the same class names. None keeps the last model
+            instead of the best.
+        output: the RUN directory to write. It must be new or empty unless `resume` is True.
         resume: continue what `output` holds. Default False.
-        progress: True shows a progress bar, "lines" a line an epoch, both a hint where many
-            objects are too small for the model. Default False: nothing.
+        progress: True shows a progress bar, "lines" one line for each epoch; both warn where
+            many objects are too small for the model. Default False.
         devices: `Devices`, for several devices or hosts. Default: one device.
 
     Returns:
-        the history, one dictionary an epoch; empty in processes that do not write it.
+        the history, one dictionary for each epoch; empty in processes other than 0.
 
     Raises:
-        ValueError: when `output` is taken, or holds another training than the one to resume, or
-            when the two data sets have different classes.
+        ValueError: `output` is not empty, or holds another training than the one to resume, or
+            the two data sets have different classes.
 
     Example:
 
@@ -82,10 +83,10 @@ def train(
         "number of images": len(train_data),
     }
     welcome = {"epoch": state.epoch, "model_file": state.model_file}
-    with devices.joined(recipe.batch_size, card, welcome) as joined:
+    with devices.open(recipe.batch_size, card, welcome) as session:
         if not devices.writes:
-            state = TrainingState(**joined.welcome)
-        _train(recipe, train_data, validation_data, run, state, progress, joined)
+            state = TrainingState(**session.welcome)
+        _train(recipe, train_data, validation_data, run, state, progress, session)
     return state.history
 
 
@@ -96,10 +97,8 @@ def _train(
     run: RunDirectory,
     state: TrainingState,
     progress: bool | str,
-    joined: Joined,
+    session: DeviceSession,
 ) -> None:
-    """Trains from a state on, on devices that are joined."""
-    keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(recipe.seed)
     epochs, steps_per_epoch = recipe.length(len(train_data))
     if state.epoch >= epochs:
@@ -109,8 +108,8 @@ def _train(
         model = run.load_state_model(state)
     else:
         model = build_model(recipe, train_data.class_names, total_steps)
-        wants_hint = progress and joined.devices.writes
-        if wants_hint and (hint := objects_hint(train_data, model, recipe.match_threshold)):
+        shows_hint = progress and session.devices.writes
+        if shows_hint and (hint := objects_hint(train_data, model, recipe.match_threshold)):
             print(hint, flush=True)
     encoder = model.target_encoder(
         threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
@@ -124,15 +123,15 @@ def _train(
         use_difficult=recipe.use_difficult,
         seed=recipe.seed,
         start_step=state.epoch * steps_per_epoch,
-        part=joined.part,
+        part=session.part,
     )
-    callbacks: list[keras.callbacks.Callback] = [FiniteLoss()]
-    if joined.devices.writes:
+    callbacks: list[keras.callbacks.Callback] = [StopOnNaN()]
+    if session.devices.writes:
         run.start(recipe, train_data.class_names)
         if validation_data is not None:
             callbacks.append(ValidationAP(validation_data, recipe.validate_every, epochs))
         callbacks += [
-            RunKeeper(run, state, recipe.validate_every, epochs),
+            SaveRun(run, state, recipe.validate_every, epochs),
             TensorBoardLog(run.file("tensorboard")),
             Progress(total_steps, state.epoch * steps_per_epoch, progress),
         ]
@@ -142,7 +141,7 @@ def _train(
             steps_per_epoch=steps_per_epoch,
             epochs=epochs,
             initial_epoch=state.epoch,
-            callbacks=callbacks + joined.callbacks(),
+            callbacks=callbacks + session.callbacks(),
             shuffle=False,
             verbose=0,
         )
@@ -159,11 +158,8 @@ def _check_classes(train_data: DetectionData, validation_data: DetectionData | N
 
 def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: int) -> SSD:
     """Builds and compiles the model of a recipe."""
-    keras.config.set_dtype_policy(recipe.precision)
-    try:
+    with dtype_policy(recipe.precision):
         model = initial_model(recipe, class_names)
-    finally:
-        keras.config.set_dtype_policy("float32")
     model.backbone.trainable = recipe.backbone_learning_rate > 0
     model.compile(
         optimizer=make_optimizer(
@@ -177,14 +173,14 @@ def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: in
                 activation=model.activation,
             ),
         },
-        # Without it, JAX would run a step operation by operation.
+        # Without it, JAX would run each operation of a step by itself.
         jit_compile=recipe.jit_compile or keras.backend.backend() == "jax",
     )
     return model
 
 
 def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
-    """The model that a training starts from."""
+    """Returns the uncompiled model that a training starts from: a preset, or a trained model."""
     if recipe.preset in PRESETS:
         options = dict(recipe.model_options)
         if recipe.backbone_weights:
@@ -193,7 +189,7 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
     model = with_classes(load_model(recipe.preset), class_names, **recipe.model_options)
     if model.dtype_policy.name != recipe.precision:
         raise ValueError(
-            f"precision={recipe.precision!r} cannot be had from {recipe.preset!r}, which is "
+            f"precision={recipe.precision!r} does not fit {recipe.preset!r}, which is "
             f"{model.dtype_policy.name}; set the same precision."
         )
     return model
@@ -202,7 +198,7 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
 def make_optimizer(
     recipe: TrainRecipe, total_steps: int, backbone_layers: Sequence[str] = ()
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of a recipe with its schedule."""
+    """Returns the optimizer of a recipe with its learning rate schedule."""
     boundaries = [round(share * total_steps) for share in recipe.decay_steps]
     learning_rate = WarmUp(
         recipe.learning_rate,
@@ -219,6 +215,6 @@ def make_optimizer(
 
 
 def augmentation_of(recipe: TrainRecipe) -> Augmentation:
-    """The augmentation fields of a recipe."""
+    """Returns the augmentation of a recipe: its fields of the same names."""
     names = [field.name for field in dataclasses.fields(Augmentation)]
     return Augmentation(**{name: getattr(recipe, name) for name in names})

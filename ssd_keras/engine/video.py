@@ -1,4 +1,4 @@
-"""Prediction on videos and cameras, with OpenCV: annotated videos and detections.json."""
+"""Detects objects in videos and cameras: writes annotated videos and detections.json."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssd_keras.core.files import replacing
 from ssd_keras.core.terminal import silence_stderr
@@ -27,10 +27,10 @@ USUAL_RATE = 25.0
 
 @dataclass(frozen=True)
 class VideoReport:
-    """What was done with one video."""
+    """Counts and times of one video."""
 
     name: str  # of the annotated video, without ".mp4"
-    num_frames: int  # frames that were looked at
+    num_frames: int  # frames read
     detection_ms: float  # milliseconds to detect in a frame, the median over the batches
     frames_per_second: float  # with reading, drawing and writing
 
@@ -42,7 +42,7 @@ class VideoReport:
 
 
 def is_video(path: str) -> bool:
-    """Whether a path is a video's by its ending, or the number of a camera."""
+    """Whether a path ends like a video, or is the number of a camera."""
     return is_camera(path) or path.lower().endswith(EXTENSIONS)
 
 
@@ -56,21 +56,22 @@ def predict_videos(
     sources: Sequence[str],
     output: str,
     *,
+    score_threshold: float = 0.0,
     display_threshold: float = 0.5,
     batch_size: int = 8,
-    most_frames: int | None = None,
+    max_frames: int | None = None,
     progress: bool = False,
 ) -> tuple[list[dict], list[VideoReport], list[str]]:
     """Detects objects in every frame; writes annotated videos (MPEG-4) and `detections.json`.
 
-    Videos that cannot be read are left out and told. A camera runs until `most_frames` or an
-    interruption from the keyboard, which ends its video well.
+    Returns COCO results with a frame number, a report of each video, and a line for each video
+    that cannot be read. A camera runs until `max_frames` or Ctrl-C.
     """
     cv2 = import_opencv()
     detections: list[dict] = []
     reports: list[VideoReport] = []
     problems: list[str] = []
-    files = {f"camera_{one}" if is_camera(one) else one: one for one in sources}
+    files = {f"camera_{source}" if is_camera(source) else source: source for source in sources}
     taken = set(map(os.path.realpath, sources))
     for name, key in unique_stems(list(files)).items():
         source, target = files[key], os.path.join(output, f"{name}.mp4")
@@ -81,20 +82,22 @@ def predict_videos(
         try:
             video = Video(cv2, source)
         except ValueError as error:
-            problems.append(f"{error}; left out")
+            problems.append(f"{error}; skipped")
             continue
         os.makedirs(output, exist_ok=True)
         size = 1 if video.is_camera else batch_size
         start = time.perf_counter()
-        total = most_frames or video.num_frames or None
+        total = max_frames or video.num_frames or None
         bar = tqdm(total=total, desc=name, unit="frame", disable=not progress)
-        with contextlib.closing(video), _written(cv2, target, video) as add, bar:
-            batches = _detected(detector, islice(video, most_frames), size, bar)
-            found, times = _drawn(batches, name, display_threshold, add, video.is_camera)
+        with contextlib.closing(video), _video_writer(cv2, target, video) as write, bar:
+            batches = _detect_batches(detector, islice(video, max_frames), size, bar)
+            found, times = _draw_frames(
+                batches, name, score_threshold, display_threshold, write, video.is_camera
+            )
         rate = video.num_read / (time.perf_counter() - start)
         detections += found
         reports.append(VideoReport(name, video.num_read, statistics.median(times), rate))
-        if most_frames is None and video.num_read < video.num_frames:
+        if max_frames is None and video.num_read < video.num_frames:
             problems.append(
                 f"{source}: ended after {video.num_read} of {video.num_frames} frames; the file "
                 "may be cut off"
@@ -106,7 +109,7 @@ def predict_videos(
 
 
 def import_opencv() -> Any:
-    """OpenCV, which is optional."""
+    """Imports OpenCV, which is optional."""
     try:
         import cv2
     except ImportError as error:
@@ -119,15 +122,13 @@ def import_opencv() -> Any:
 class Video:
     """An open video or camera; iterating gives its frames once, RGB uint8 [H, W, 3]."""
 
-    def __init__(self, cv2: Any, source: str):
+    def __init__(self, cv2: Any, source: str) -> None:
         self.is_camera = is_camera(source)
         if not self.is_camera and not os.path.isfile(source):
             raise ValueError(
                 f"{source}: the video does not exist; pass a file or a camera's number"
             )
-        with (
-            silence_stderr()
-        ):  # FFmpeg and the drivers of cameras print at length what we say in a line
+        with silence_stderr():  # FFmpeg and camera drivers log at length
             self._capture = cv2.VideoCapture(int(source) if self.is_camera else source)
             is_read, self._first = self._capture.read()
         if not is_read:
@@ -138,7 +139,7 @@ class Video:
         self.size = (self._first.shape[1], self._first.shape[0])
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if 1.0 <= rate <= 1000.0 else USUAL_RATE
-        # What the file says; 0 where it does not.
+        # As the file states it; 0 where it does not.
         self.num_frames = 0
         if not self.is_camera:
             self.num_frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -153,14 +154,14 @@ class Video:
                 is_read, frame = self._capture.read()
 
     def close(self) -> None:
-        """Lets go of the file or the camera."""
+        """Releases the file or the camera."""
         self._capture.release()
 
 
-Batch = tuple[list[DetectionResult], float]  # and milliseconds a frame
+Batch = tuple[list[DetectionResult], float]  # results, milliseconds for each frame
 
 
-def _detected(
+def _detect_batches(
     detector: Detector, frames: Iterator[np.ndarray], batch_size: int, bar: tqdm
 ) -> Iterator[Batch]:
     while batch := list(islice(frames, batch_size)):
@@ -172,14 +173,15 @@ def _detected(
         bar.set_postfix_str(f"{milliseconds:.1f} ms to detect")
 
 
-def _drawn(
+def _draw_frames(
     batches: Iterator[Batch],
     name: str,
+    score_threshold: float,
     display_threshold: float,
-    add: Callable[[np.ndarray], None],
+    write: Callable[[np.ndarray], None],
     is_camera: bool,
 ) -> tuple[list[dict], list[float]]:
-    """Adds every frame with its boxes; returns the detections and the times of the batches."""
+    """Writes every frame with its boxes; returns detections and milliseconds of the batches."""
     detections: list[dict] = []
     times: list[float] = []
     frame = 0
@@ -187,22 +189,22 @@ def _drawn(
         for results, milliseconds in batches:
             times.append(milliseconds)
             for result in results:
-                found = replace(result, image_id=name).to_coco()
-                detections += [one | {"frame": frame} for one in found]
-                add(np.asarray(result.plot(display_threshold)))
+                result = replace(result.above(score_threshold), image_id=name)
+                detections += [entry | {"frame": frame} for entry in result.to_coco()]
+                write(np.asarray(result.plot(display_threshold)))
                 frame += 1
-    except KeyboardInterrupt:  # the only end that a camera has
+    except KeyboardInterrupt:  # Ctrl-C ends a camera
         if not is_camera or not times:
             raise
     return detections, times
 
 
 @contextlib.contextmanager
-def _written(cv2: Any, path: str, video: Video) -> Iterator[Callable[[np.ndarray], None]]:
-    """Gives a function that adds a frame; the file takes its place when all of them are in it."""
+def _video_writer(cv2: Any, path: str, video: Video) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yields a function that writes a frame; moves the file to `path` once it is whole."""
     count = 0
 
-    def add(frame: np.ndarray) -> None:
+    def write(frame: np.ndarray) -> None:
         nonlocal count
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         count += 1
@@ -216,7 +218,7 @@ def _written(cv2: Any, path: str, video: Video) -> Iterator[Callable[[np.ndarray
                     f"{path}: OpenCV cannot write a video there with its codec {CODEC}; expected a "
                     "folder to write to and a build with FFmpeg: pip install opencv-python-headless"
                 )
-            yield add
+            yield write
         finally:
             writer.release()
         # OpenCV reports no failure of writing, such as a full disk.

@@ -10,7 +10,8 @@ import sys
 import pytest
 from trainings import encoded, finished_run, write_voc
 
-from ssd_keras import asked, cli
+from ssd_keras import cli
+from ssd_keras.core import terminal
 
 SMALL = ["--preset", "ssd192_small_shapes", "--set", "epochs=1", "--set", "steps=0"]
 SMALL += ["--set", "batch_size=4", "--set", "optimizer=adamw", "--set", "decay_steps="]
@@ -161,7 +162,7 @@ BAD_INPUTS = [
     (
         "a part of data that is refused",
         lambda folder: ["data", "check", *bad_box(folder), "--bad-data", "refuse"],
-        r".*p0\.xml: object 1 \(dog\): box .* has no area; .*; mend the data, or pass bad_data=.*",
+        r".*p0\.xml: object 1 \(dog\): box .* has no area; .*; correct the data, or pass bad_data=.*",
     ),
     (
         "unknown kind of data",
@@ -183,7 +184,7 @@ BAD_INPUTS = [
     (
         "broken image under --bad-data refuse",
         broken_image,
-        r".*p1\.jpg: the JPEG file is cut off; .*; mend the data, or pass bad_data='drop' .*",
+        r".*p1\.jpg: the JPEG file is cut off; .*; correct the data, or pass bad_data='drop' .*",
     ),
     (
         "unknown class under --bad-data refuse",
@@ -505,7 +506,7 @@ def test_tensorflow_greets_nobody(tmp_path):
 
 def test_a_terminal_is_told_of_the_wait_for_tensorflow(capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr(asked, "import_tensorflow", lambda: shown.append(capsys.readouterr().err))
+    monkeypatch.setattr(terminal, "import_tensorflow", lambda: shown.append(capsys.readouterr().err))
     monkeypatch.setenv("SSD_KERAS_PROGRESS", "1")
     terminal.start_tensorflow()  # is imported already
     monkeypatch.delitem(sys.modules, "tensorflow")

@@ -203,7 +203,7 @@ def learned(name, number):
     train(recipe, data, trainings.validation_data(), name, devices=Devices(number))
     return name + "/model.keras"
 one, two = learned("one", 1), learned("two", 2)
-sync.JointStatistics._switch = lambda self, is_on: None
+sync.SyncBatchNorm._switch = lambda self, is_on: None
 apart = learned("apart", 2)
 print(trainings.difference(one, two), trainings.difference(one, apart))
 """

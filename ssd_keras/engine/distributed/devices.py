@@ -1,7 +1,7 @@
-"""Where a training runs: one device, several of this host, or those of several hosts.
+"""The devices of a training: one, several of this host, or those of several hosts.
 
-Every device has the whole model and a part of each batch; what is learned from a batch is the
-same on any number of them, but for the order in which floats are added. JAX runs one program over
+Every device has the whole model and a part of each batch. The gradients of a batch are equal on
+any number of devices, up to the order in which floats are added. JAX runs one program over
 all devices of all hosts, TensorFlow (`MirroredStrategy`) one on each device of a host.
 """
 
@@ -23,20 +23,18 @@ ALL = "all"
 class Devices:
     """The devices that share a training.
 
-    With several processes, one a host, each is started with the same arguments but its index.
-    Process 0 alone evaluates and writes; `output` is a directory that all of them see.
+    Several processes, one on each host, start with the same arguments except their index. Process
+    0 alone evaluates and writes; all processes see the `output` directory.
     """
 
-    # devices of this process: GPUs, or where there are none, CPUs. "all" for all of them.
-    # Default 1.
+    # Devices of this process, or "all": GPUs, or where there are none, CPUs.
     number: int | str = 1
-    # "HOST:PORT" of process 0, where the others find it. Default "": there is one process.
-    coordinator: str = ""
-    num_processes: int = 1  # Default 1
-    process_index: int = 0  # of this process, from 0. Default 0.
-    seconds: float = 300.0  # how long processes wait for each other at the start. Default 300.
+    coordinator: str = ""  # "HOST:PORT" of process 0; "" for one process
+    num_processes: int = 1
+    process_index: int = 0
+    seconds: float = 300.0  # longest wait for the other processes at the start
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.number != ALL and (isinstance(self.number, str) or self.number < 1):
             raise ValueError(f"devices={self.number!r} must be a number of 1 or more, or 'all'.")
         if self.num_processes < 1:
@@ -56,14 +54,14 @@ class Devices:
 
     @property
     def writes(self) -> bool:
-        """Whether this process evaluates and writes: process 0 does."""
+        """Whether this process evaluates and writes: only process 0 does."""
         return self.process_index == 0
 
     @contextlib.contextmanager
-    def joined(
+    def open(
         self, batch_size: int, card: Mapping[str, Any], welcome: Any = None
-    ) -> Iterator["Joined"]:
-        """Joins the devices; models that are built and trained inside are on all of them."""
+    ) -> Iterator["DeviceSession"]:
+        """Connects the devices; models built and trained in the block are on all of them."""
         import keras
 
         backend = keras.backend.backend()
@@ -75,13 +73,13 @@ class Devices:
             )
         if self.num_processes == 1:
             with self._scope(backend, batch_size):
-                yield Joined(self, welcome)
+                yield DeviceSession(self, welcome)
             return
         check_batch(batch_size, self.num_processes, "processes")
         if self.number != ALL:
             check_batch(batch_size, self.num_processes * int(self.number), "devices")
-        # Sent by process 0, used by all: where JAX's own coordinator listens.
-        offer = {"port": _free_port(self.coordinator) if self.writes else None, "told": welcome}
+        # Process 0 sends to all: the port of JAX's coordinator, and the state to start from.
+        offer = {"port": _free_port(self.coordinator) if self.writes else None, "state": welcome}
         card = {"batch size": batch_size, "devices": self.number, **card}
         team = gather(
             self.coordinator, self.num_processes, self.process_index, card, offer, self.seconds
@@ -89,14 +87,14 @@ class Devices:
         with team.work():
             self._start_jax(team.welcome["port"])
             with self._scope(backend, batch_size):
-                yield Joined(self, team.welcome["told"], team)
+                yield DeviceSession(self, team.welcome["state"], team)
         _stop_jax()
 
-    def _start_jax(self, port):
-        """Lets JAX know of all processes; the team notices a lost one long before it does."""
+    def _start_jax(self, port: int) -> None:
+        """Connects JAX with all processes. The team notices a lost one long before JAX does."""
         import jax
 
-        # It would catch SIGTERM, by which batch systems and users end a process.
+        # This service would catch SIGTERM, with which batch systems and users stop a process.
         jax.config.update("jax_enable_preemption_service", False)
         host = self.coordinator.rpartition(":")[0]
         jax.distributed.initialize(
@@ -108,14 +106,14 @@ class Devices:
             cluster_detection_method="deactivate",
         )
 
-    def _scope(self, backend, batch_size):
-        """The context of Keras in which a model is on all devices."""
+    def _scope(self, backend: str, batch_size: int) -> contextlib.AbstractContextManager:
+        """Returns the Keras context in which a model is on all devices."""
         import keras
         import tensorflow as tf
 
         if backend == "jax":
-            # Images are read by TensorFlow, on the CPU: it would take the GPUs' memory.
-            with contextlib.suppress(RuntimeError):  # it has it already
+            # TensorFlow reads images on the CPU; without this it would take the memory of the GPUs.
+            with contextlib.suppress(RuntimeError):  # TensorFlow is initialised already
                 tf.config.set_visible_devices([], "GPU")
         if self.number == 1 and self.num_processes == 1:
             return contextlib.nullcontext()
@@ -129,34 +127,34 @@ class Devices:
         check_batch(batch_size, len(chosen), "devices")
         if backend == "jax":
             return keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False).scope()
-        # TensorFlow's default, by collective operations, gave wrong sums: what batch normalisation
-        # and losses add up in a step got mixed up with each other (TF 2.21).
+        # TensorFlow's default, collective operations, mixed up the sums of batch normalisation and
+        # losses within a step (TF 2.21).
         return tf.distribute.MirroredStrategy(
             chosen, cross_device_ops=tf.distribute.ReductionToOneDevice()
         ).scope()
 
 
-class Joined:
-    """The devices while they are joined."""
+class DeviceSession:
+    """Devices that are connected."""
 
-    def __init__(self, devices: Devices, welcome: Any, team: Team | None = None):
+    def __init__(self, devices: Devices, welcome: Any, team: Team | None = None) -> None:
         self.devices = devices
         self.welcome = welcome
         self.team = team
 
     @property
     def part(self) -> tuple[int, int]:
-        """What this process reads of each batch, for `training_dataset`."""
+        """Index of this process and number of processes: its part of each batch."""
         return self.devices.process_index, self.devices.num_processes
 
     def callbacks(self) -> list["keras.callbacks.Callback"]:
-        """What `fit` needs, after all callbacks that evaluate or write."""
+        """Returns callbacks for `fit`, to run after all that evaluate or write."""
         import tensorflow as tf
 
-        from ssd_keras.engine.distributed.sync import JointStatistics, Together
+        from ssd_keras.engine.distributed.sync import EpochBarrier, SyncBatchNorm
 
-        together: list[keras.callbacks.Callback] = [Together(self.team)] if self.team else []
-        return together + [JointStatistics()] * tf.distribute.has_strategy()
+        barrier: list[keras.callbacks.Callback] = [EpochBarrier(self.team)] if self.team else []
+        return barrier + [SyncBatchNorm()] * tf.distribute.has_strategy()
 
 
 def check_batch(batch_size: int, parts: int, what: str) -> None:
@@ -169,18 +167,17 @@ def check_batch(batch_size: int, parts: int, what: str) -> None:
         )
 
 
-def _stop_jax():
-    """Lets the processes go their own ways."""
+def _stop_jax() -> None:
     import jax
 
     jax.distributed.shutdown()
 
 
-def _jax_devices(number):
-    """Names of the devices of all processes, so many of each."""
+def _jax_devices(number: int | str) -> list[str]:
+    """Returns names of the devices of all processes, `number` of each process."""
     import jax
 
-    of_process = {}
+    of_process: dict[int, list[str]] = {}
     for device in jax.devices():
         of_process.setdefault(device.process_index, []).append(f"{device.platform}:{device.id}")
     counts = {len(names) for names in of_process.values()}
@@ -194,7 +191,7 @@ def _jax_devices(number):
     return [name for i in sorted(of_process) for name in _first(of_process[i], number)]
 
 
-def _tensorflow_devices(number):
+def _tensorflow_devices(number: int | str) -> list[str]:
     import tensorflow as tf
 
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -203,24 +200,24 @@ def _tensorflow_devices(number):
     return _first(names, number)
 
 
-def _first(names, number):
-    return names if number == ALL else names[:number]
+def _first(names: list[str], number: int | str) -> list[str]:
+    return names[:number] if isinstance(number, int) else names
 
 
-def _check_number(number, names):
-    if number != ALL and number > len(names):
+def _check_number(number: int | str, names: list[str]) -> None:
+    if isinstance(number, int) and number > len(names):
         raise ValueError(
             f"devices={number}: there are {len(names)} ({', '.join(names)}); pass at most "
             f"{len(names)}, or 'all'."
         )
 
 
-def _free_port(coordinator):
-    """A port of this host that nobody uses."""
+def _free_port(coordinator: str) -> int | None:
+    """Returns a free port of this host."""
     host, port = host_and_port(coordinator)
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.create_server((host, 0), family=family) as server:
             return server.getsockname()[1]
     except OSError:
-        return None  # `gather` says what is wrong with that address
+        return None  # `gather` names the fault of that address

@@ -30,7 +30,7 @@ class Team:
 
     def __init__(
         self, index: int, size: int, connections: Mapping[int, socket.socket], welcome: Any
-    ):
+    ) -> None:
         self.index = index
         self.size = size
         self.welcome = welcome
@@ -80,7 +80,7 @@ class Team:
         for connection in self._connections.values():
             connection.close()
 
-    def _listen(self, number):
+    def _listen(self, number: int) -> None:
         """Reads what one other process says until one of them leaves."""
         connection = self._connections[number]
         connection.settimeout(SILENCE)
@@ -101,18 +101,18 @@ class Team:
             pass
         self._end(number, reason)
 
-    def _beat(self):
+    def _beat(self) -> None:
         while not self._is_over.wait(BEAT):
             self._send({})
 
-    def _send(self, message):
+    def _send(self, message: dict) -> None:
         line = (json.dumps(message) if message else "").encode() + b"\n"
         with self._sending:
             for connection in self._connections.values():
                 with contextlib.suppress(OSError):  # who listens to that one notices it
                     connection.sendall(line)
 
-    def _end(self, number, reason):
+    def _end(self, number: int, reason: str) -> None:
         """Ends this process, and process 0 the others, because one is lost."""
         with self._ending:
             if self._is_over.is_set():
@@ -176,7 +176,9 @@ def host_and_port(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _wait_for_all(address, size, card, welcome, deadline, seconds):
+def _wait_for_all(
+    address: str, size: int, card: Any, welcome: Any, deadline: float, seconds: float
+) -> Any:
     """Process 0: listens until every other one has come with the same card."""
     host, port = host_and_port(address)
     try:
@@ -216,7 +218,7 @@ def _wait_for_all(address, size, card, welcome, deadline, seconds):
     return Team(0, size, connections, welcome)
 
 
-def _is_of_a_team(hello, size):
+def _is_of_a_team(hello: Any, size: int) -> bool:
     """Whether a first line is one of `gather`, not a stranger's."""
     return (
         hello is not None
@@ -225,7 +227,7 @@ def _is_of_a_team(hello, size):
     )
 
 
-def _refusal(hello, card, size, connections):
+def _refusal(hello: Any, card: Any, size: int, connections: Mapping[int, Any]) -> str:
     """Why a process cannot take part, or nothing."""
     index = hello["index"]
     for name, value in card.items():
@@ -240,7 +242,7 @@ def _refusal(hello, card, size, connections):
     return None
 
 
-def _present(connections):
+def _present(connections: Mapping[int, Any]) -> str:
     """Those whose other end is open: before the welcome it has nothing to say, but may leave."""
     left, _, _ = select.select(list(connections.values()), [], [], 0)
     for connection in left:
@@ -248,11 +250,11 @@ def _present(connections):
     return {index: each for index, each in connections.items() if each not in left}
 
 
-def _reason(error):
+def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
 
 
-def _reach(address, deadline, seconds):
+def _reach(address: str, deadline: float, seconds: float) -> socket.socket:
     """A connection to process 0, which may start later than this one."""
     host, port = host_and_port(address)
     while True:
@@ -268,12 +270,12 @@ def _reach(address, deadline, seconds):
         time.sleep(0.2)
 
 
-def _send_line(connection, message):
+def _send_line(connection: socket.socket, message: Any) -> None:
     with contextlib.suppress(OSError):  # then it is missed when it should answer
         connection.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _read_line(connection, deadline):
+def _read_line(connection: socket.socket, deadline: float) -> Any:
     """One message as a dictionary; None if none comes in time."""
     data = b""
     try:
