@@ -9,7 +9,6 @@ from flatbuffers import flexbuffers
 
 from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.data.readers.label_map import read_labels
-from ssd_keras.exporters.tflite import POST_PROCESSING_OPERATOR
 from ssd_keras.importers.tflite_graph import Operator, TFLiteGraph
 from ssd_keras.importers.tflite_layers import filters, has_relu6, set_weights, weights_of
 from ssd_keras.models.backbones.mobilenet_v1 import CHANNELS, SOURCES, STRIDES
@@ -22,13 +21,13 @@ from ssd_keras.models.builders.mobilenet_v1 import (
 )
 from ssd_keras.models.necks import ExtraLayer
 from ssd_keras.models.ssd import SSD
+from ssd_keras.tflite.post_process_operator import POST_PROCESS_OPERATOR, SCALES
 
 UNNAMED = ("???", "background", "")
 ACTIVATIONS = {"LOGISTIC": "sigmoid", "SOFTMAX": "softmax"}
 SAME_PADDING = 0
 LENGTH = 2 * len(CHANNELS) - 1
 """Convolutions of the backbone: the first, and 13 depthwise with their pointwise ones."""
-SCALES = ("y_scale", "x_scale", "h_scale", "w_scale")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +52,7 @@ def import_object_detection_api(path: str, labels: str | None = None) -> SSD:
 
 def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
     """The model of a file that was read."""
-    operator = graph.find(POST_PROCESSING_OPERATOR)
+    operator = graph.find(POST_PROCESS_OPERATOR)
     options = _options(graph, operator)
     maps, activation = _maps(graph, operator)
     chain = _chain(graph, maps[-1].source)
@@ -97,7 +96,7 @@ def _options(graph: TFLiteGraph, operator: Operator | None) -> dict[str, Any]:
         return {name: options[name] for name in (*SCALES, "nms_iou_threshold", "num_classes")}
     except Exception as error:  # the reader raises whatever a damaged buffer leads it to
         raise ValueError(
-            f"{graph.path!r}: the options of {POST_PROCESSING_OPERATOR} cannot be read; expected "
+            f"{graph.path!r}: the options of {POST_PROCESS_OPERATOR} cannot be read; expected "
             "those of the TF Object Detection API: download the file again."
         ) from error
 

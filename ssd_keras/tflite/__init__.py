@@ -1,1 +1,1 @@
-"""TFLite files as such: FlatBuffers, metadata. Knows no model."""
+"""TFLite files: FlatBuffers and metadata, without knowledge of any model."""

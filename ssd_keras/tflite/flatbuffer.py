@@ -1,4 +1,4 @@
-"""TFLite files as objects: read, join two graphs, name and order the tensors, write."""
+"""TFLite files as objects: reads and writes them, joins two graphs, names and orders tensors."""
 
 import collections
 import re
@@ -20,14 +20,16 @@ BUILTIN_NAMES = {
 
 
 class AlignedBuffer(schema.BufferT):
-    """Weights at addresses that vector instructions want: the generated code forgets the
-    alignment that the schema demands."""
+    """A buffer whose bytes begin at a multiple of 16, as the schema demands.
 
-    def __init__(self, data: bytes | np.ndarray | None = None):
+    The generated code ignores that alignment.
+    """
+
+    def __init__(self, data: bytes | np.ndarray | None = None) -> None:
         super().__init__()
         self.data = None if data is None else np.frombuffer(bytes(data), np.uint8)
 
-    def Pack(self, builder):
+    def Pack(self, builder: flatbuffers.Builder) -> int:
         vector = None
         if self.data is not None:
             count = len(self.data)
@@ -42,9 +44,9 @@ class AlignedBuffer(schema.BufferT):
 
 
 def read_model(data: bytes) -> schema.ModelT:
-    """Reads a TFLite file."""
+    """Reads a TFLite file with one graph."""
     if data[4:8] != IDENTIFIER:
-        raise ValueError("this is no TFLite file; expected one that `ssd-keras export` wrote.")
+        raise ValueError("this is not a TFLite file; expected one that `ssd-keras export` wrote.")
     try:
         model = schema.ModelT.InitFromPackedBuf(data, 0)
     except (struct.error, IndexError, ValueError) as error:
@@ -56,14 +58,14 @@ def read_model(data: bytes) -> schema.ModelT:
 
 
 def write_model(model: schema.ModelT) -> bytes:
-    """The bytes of a TFLite file."""
+    """Returns the bytes of a TFLite file."""
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 
 
 def tensor_index(model: schema.ModelT, name: str) -> int:
-    """Where a tensor stands."""
+    """Returns the index of a tensor by its name."""
     names = [tensor.name.decode() for tensor in model.subgraphs[0].tensors]
     if name not in names:
         raise ValueError(f"the TFLite graph has no tensor {name!r}; it has {', '.join(names)}.")
@@ -71,25 +73,36 @@ def tensor_index(model: schema.ModelT, name: str) -> int:
 
 
 def join_models(first: schema.ModelT, second: schema.ModelT, links: Mapping[str, str]) -> None:
-    """Lets a second graph go on where a first one ends; the first becomes the whole."""
+    """Appends the second model's graph to the first one's.
+
+    `links` maps names of the second's inputs to names of the first's tensors.
+    """
+    # Linked inputs become the first's tensors, all other tensors move behind these:
+    #
+    #     first    0 images  1 kernel  2 deltas  3 logits
+    #     second                       0 deltas  1 logits  2 anchors  3 boxes
+    #     joined   0 images  1 kernel  2 deltas  3 logits  4 anchors  5 boxes
+    #
+    # Here new_index is [2, 3, 4, 5]. Operators and outputs name tensors by index; tensors name
+    # buffers and operators name operator codes, which move by the first's number of these.
     graph, added = first.subgraphs[0], second.subgraphs[0]
-    code_offset, buffer_offset = len(first.operatorCodes), len(first.buffers)
+    num_codes, num_buffers = len(first.operatorCodes), len(first.buffers)
     first.operatorCodes += second.operatorCodes
     first.buffers += second.buffers
     linked = {tensor_index(second, name): tensor_index(first, links[name]) for name in links}
-    places = []
+    new_index = []
     for index, tensor in enumerate(added.tensors):
         if index in linked:
-            places.append(linked[index])
+            new_index.append(linked[index])
         else:
-            tensor.buffer += buffer_offset
-            places.append(len(graph.tensors))
+            tensor.buffer += num_buffers
+            new_index.append(len(graph.tensors))
             graph.tensors.append(tensor)
     for operator in added.operators:
-        operator.opcodeIndex += code_offset
-        _move_tensors(operator, places)
+        operator.opcodeIndex += num_codes
+        _renumber_tensors(operator, new_index)
         graph.operators.append(operator)
-    graph.outputs = [places[index] for index in added.outputs]
+    graph.outputs = [new_index[index] for index in added.outputs]
 
 
 def add_custom_operator(
@@ -99,7 +112,10 @@ def add_custom_operator(
     inputs: Sequence[int],
     outputs: Mapping[str, Sequence[int]],
 ) -> None:
-    """Appends an operator that the runtime knows by name; its results become the outputs."""
+    """Appends an operator that the runtime knows by name; the graph then ends in its outputs.
+
+    `outputs` maps names to shapes.
+    """
     graph = model.subgraphs[0]
     model.operatorCodes.append(
         schema.OperatorCodeT(
@@ -123,7 +139,7 @@ def add_custom_operator(
 
 
 def add_constant(model: schema.ModelT, name: str, values: np.ndarray) -> int:
-    """Adds a constant float32 tensor."""
+    """Adds a constant float32 tensor and returns its index."""
     graph = model.subgraphs[0]
     model.buffers.append(AlignedBuffer(np.ascontiguousarray(values, "<f4").tobytes()))
     graph.tensors.append(
@@ -133,21 +149,21 @@ def add_constant(model: schema.ModelT, name: str, values: np.ndarray) -> int:
 
 
 def set_interface(model: schema.ModelT, input_name: str, outputs: Mapping[str, int]) -> None:
-    """Names the input and the outputs, and puts the outputs last, in their order.
+    """Names the input and the outputs (tensor indices by name), and moves the outputs to the end.
 
-    Runtimes find outputs by position, by tensor index or by name: here all three agree.
+    Runtimes find outputs by position, by tensor index or by name: the three agree afterwards.
     """
     graph = model.subgraphs[0]
     for name, index in {input_name: graph.inputs[0], **outputs}.items():
         graph.tensors[index].name = name.encode()
-    chosen = list(outputs.values())
-    order = [index for index in range(len(graph.tensors)) if index not in chosen] + chosen
-    places = np.argsort(order).tolist()
+    last = list(outputs.values())
+    order = [index for index in range(len(graph.tensors)) if index not in last] + last
+    new_index = np.argsort(order).tolist()
     graph.tensors = [graph.tensors[index] for index in order]
     for operator in graph.operators:
-        _move_tensors(operator, places)
-    graph.inputs = [places[index] for index in graph.inputs]
-    graph.outputs = [places[index] for index in chosen]
+        _renumber_tensors(operator, new_index)
+    graph.inputs = [new_index[index] for index in graph.inputs]
+    graph.outputs = [new_index[index] for index in last]
     model.signatureDefs = [
         schema.SignatureDefT(
             inputs=[schema.TensorMapT(input_name.encode(), graph.inputs[0])],
@@ -162,29 +178,29 @@ def set_interface(model: schema.ModelT, input_name: str, outputs: Mapping[str, i
 
 
 def add_metadata(model: schema.ModelT, name: str, content: bytes) -> None:
-    """Attaches named bytes."""
+    """Attaches named bytes to a model."""
     model.buffers.append(AlignedBuffer(content))
     model.metadata = model.metadata or []
     model.metadata.append(schema.MetadataT(name.encode(), len(model.buffers) - 1))
 
 
 def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
-    """What an operator is called."""
+    """Returns an operator's name: the schema's, or a custom operator's own."""
     code = model.operatorCodes[operator.opcodeIndex]
-    # Old readers find small codes in the deprecated byte, new ones take the larger.
+    # Old files have small codes in the deprecated byte alone; the schema says to take the larger.
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     is_custom = number == schema.BuiltinOperator.CUSTOM
     return code.customCode.decode() if is_custom else BUILTIN_NAMES[number]
 
 
 def operator_counts(model: schema.ModelT) -> dict[str, int]:
-    """How often each operator occurs."""
+    """Returns the number of occurrences of each operator, most frequent first."""
     names = (operator_name(model, operator) for operator in model.subgraphs[0].operators)
     return dict(collections.Counter(names).most_common())
 
 
-def _move_tensors(operator, places):
-    """Rewrites an operator's tensor indices; -1 means none."""
+def _renumber_tensors(operator: schema.OperatorT, new_index: Sequence[int]) -> None:
     for side in ("inputs", "outputs"):
         indices = getattr(operator, side)
-        setattr(operator, side, [places[index] if index >= 0 else -1 for index in indices])
+        # -1 stands for an input that is left out.
+        setattr(operator, side, [new_index[index] if index >= 0 else -1 for index in indices])

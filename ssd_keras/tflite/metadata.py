@@ -1,7 +1,7 @@
-"""Metadata of TFLite detectors as MediaPipe reads it: what the tensors mean, and the labels.
+"""Metadata of TFLite detectors as MediaPipe reads it: the meaning of the tensors, the labels.
 
-The numbers are places in the tables of metadata_schema.fbs (version 1.5.0) and
-object_detector_metadata_schema.fbs of MediaPipe.
+Keys of a `Table` are field numbers of MediaPipe's metadata_schema.fbs (version 1.5.0) and
+object_detector_metadata_schema.fbs.
 """
 
 import io
@@ -19,7 +19,7 @@ PARSER_VERSION = "1.5.0"
 LABELS_OF_AXIS, LABELS_OF_VALUES = np.int8(2), np.int8(3)
 FEATURE_CONTENT, IMAGE_CONTENT, BOX_CONTENT = np.uint8(1), np.uint8(2), np.uint8(3)
 RGB, BOUNDARIES, NORMALIZATION = np.int8(1), np.int8(1), np.uint8(1)
-# The library's yxyx as indices of left, top, right, bottom.
+# The positions of left, top, right and bottom in a box yxyx.
 YXYX_ORDER = np.array([1, 0, 3, 2], "uint32")
 
 
@@ -30,8 +30,8 @@ def detector_metadata(
     outputs: Sequence[Table],
     custom: Sequence[Table] = (),
 ) -> bytes:
-    """The metadata of a detector."""
-    # The images' own 0..255: the network holds its preprocessing.
+    """Returns the metadata of a detector with one input image."""
+    # Images stay 0..255: the network does its own preprocessing.
     normalization = Table({0: np.zeros(1, "float32"), 1: np.ones(1, "float32")})
     image = Table(
         {
@@ -50,27 +50,27 @@ def detector_metadata(
 
 
 def box_output(name: str, description: str) -> Table:
-    """Describes a tensor of boxes, relative yxyx."""
+    """Describes an output of boxes, relative yxyx."""
     properties = Table({0: YXYX_ORDER, 1: BOUNDARIES})
     return Table({0: name, 1: description, 3: Table({0: BOX_CONTENT, 1: properties})})
 
 
 def plain_output(name: str, description: str) -> Table:
-    """Describes a tensor of numbers."""
+    """Describes an output of numbers."""
     return Table({0: name, 1: description, 3: Table({0: FEATURE_CONTENT, 1: Table({})})})
 
 
 def label_output(name: str, description: str, of_axis: bool = False) -> Table:
-    """Describes a tensor that the labels belong to."""
-    kind = LABELS_OF_AXIS if of_axis else LABELS_OF_VALUES
-    labels = Table({0: LABELS_FILE, 1: "Names of the classes, in order.", 2: kind})
+    """Describes an output whose values, or whose last axis, the labels name."""
+    label_type = LABELS_OF_AXIS if of_axis else LABELS_OF_VALUES
+    labels = Table({0: LABELS_FILE, 1: "Names of the classes, in order.", 2: label_type})
     return Table({**plain_output(name, description), 6: [labels]})
 
 
 def default_box_metadata(
     default_boxes: np.ndarray, variances: Sequence[float], num_classes: int
 ) -> Table:
-    """What MediaPipe needs to decode raw outputs itself."""
+    """Returns what MediaPipe needs to decode raw outputs: default boxes [N, 4] and scales."""
     center_y, center_x = ((default_boxes[:, :2] + default_boxes[:, 2:]) / 2).T
     height, width = (default_boxes[:, 2:] - default_boxes[:, :2]).T
     anchors = [
@@ -81,15 +81,15 @@ def default_box_metadata(
         {
             0: np.int32(num_classes),
             1: np.int32(len(default_boxes)),
-            2: np.int32(4),  # numbers of a box
-            3: np.int32(0),  # offset, count and numbers of keypoints: there are none
+            2: np.int32(4),  # numbers per box
+            3: np.int32(0),  # keypoints: offset, count, numbers per keypoint; there are none
             4: np.int32(0),
             5: np.int32(2),
             6: x_scale,
             7: y_scale,
             8: width_scale,
             9: height_scale,
-            10: np.bool_(True),  # sizes are logarithms
+            10: np.bool_(True),  # widths and heights are logarithms
             11: np.bool_(False),  # scores are probabilities already
         }
     )
@@ -99,7 +99,7 @@ def default_box_metadata(
 
 
 def with_labels(model: bytes, class_names: Sequence[str]) -> bytes:
-    """Appends the labels to a TFLite file, as a zip archive behind it."""
+    """Appends the labels to a TFLite file as a zip archive."""
     file = io.BytesIO()
     file.write(model)
     with zipfile.ZipFile(file, "a") as archive:
@@ -110,7 +110,7 @@ def with_labels(model: bytes, class_names: Sequence[str]) -> bytes:
 
 
 def read_labels(model: bytes) -> tuple[str, ...]:
-    """The labels that `with_labels` appended."""
+    """Reads the labels that `with_labels` appended."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             return tuple(archive.read(LABELS_FILE).decode().splitlines())

@@ -1,4 +1,4 @@
-"""FlatBuffer tables from plain values, for schemas whose generated code nobody ships."""
+"""Writes FlatBuffer tables from plain values, for schemas without packaged generated code."""
 
 from typing import TypeAlias
 
@@ -11,37 +11,37 @@ Value: TypeAlias = "str | np.generic | np.ndarray | Table | list[Table]"
 
 
 class Table(dict[int, "Value"]):
-    """A table: its values by their place in the schema, counted from 0.
+    """A table: values by field number, counted from 0 in the order of the schema.
 
-    A union takes two places, a `numpy.uint8` that names the member and the member itself.
+    A union takes two fields, a `numpy.uint8` that names the member and the member itself.
     Scalars are of the schema's NumPy type, vectors of scalars are arrays.
     """
 
 
 def table_bytes(table: Table, identifier: bytes) -> bytes:
-    """A whole FlatBuffer."""
+    """Returns a FlatBuffer with the table as its root."""
     builder = flatbuffers.Builder(1024)
     builder.Finish(_write_table(builder, table), file_identifier=identifier)
     return bytes(builder.Output())
 
 
-def _write_table(builder, table):
-    # Whatever a table points to is written before the table.
+def _write_table(builder: flatbuffers.Builder, table: Table) -> int:
+    # The format demands that everything a table points to is written before the table.
     offsets = {
-        place: _write_pointed(builder, value)
-        for place, value in table.items()
+        field: _write_pointed(builder, value)
+        for field, value in table.items()
         if not isinstance(value, np.generic)
     }
     builder.StartObject(max(table, default=-1) + 1)
-    for place, value in table.items():
-        if place in offsets:
-            builder.PrependUOffsetTRelativeSlot(place, offsets[place], 0)
+    for field, value in table.items():
+        if isinstance(value, np.generic):
+            _SCALARS[value.dtype](builder, field, value.item(), None)
         else:
-            _SCALARS[value.dtype](builder, place, value.item(), None)
+            builder.PrependUOffsetTRelativeSlot(field, offsets[field], 0)
     return builder.EndObject()
 
 
-def _write_pointed(builder, value):
+def _write_pointed(builder: flatbuffers.Builder, value: str | np.ndarray | Table | list) -> int:
     if isinstance(value, str):
         return builder.CreateString(value)
     if isinstance(value, Table):
