@@ -140,7 +140,7 @@ class TrainRecipe:
             )
         if self.backbone_weights:
             raise ValueError(
-                f"backbone_weights={self.backbone_weights!r} is for presets, but {self.preset!r} is "
+                f"backbone_weights={self.backbone_weights!r} is for presets; {self.preset!r} is "
                 "a trained model: set backbone_weights= (nothing)."
             )
         unknown = sorted(self.model_options.keys() - set(TRAINED_OPTIONS))

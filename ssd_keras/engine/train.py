@@ -10,7 +10,7 @@ from ssd_keras.core.precision import dtype_policy
 from ssd_keras.data.augmentation.geometry import Augmentation
 from ssd_keras.data.pipeline import locate_broken_image, training_dataset
 from ssd_keras.data.records import DetectionData
-from ssd_keras.doctor.small_objects import objects_hint
+from ssd_keras.doctor.small_objects import small_objects_hint
 from ssd_keras.engine.callbacks import (
     Progress,
     SaveRun,
@@ -109,7 +109,7 @@ def _train(
     else:
         model = build_model(recipe, train_data.class_names, total_steps)
         shows_hint = progress and session.devices.writes
-        if shows_hint and (hint := objects_hint(train_data, model, recipe.match_threshold)):
+        if shows_hint and (hint := small_objects_hint(train_data, model, recipe.match_threshold)):
             print(hint, flush=True)
     encoder = model.target_encoder(
         threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes

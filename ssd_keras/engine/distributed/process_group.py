@@ -189,7 +189,7 @@ def _wait_for_all(
             f"process 0 cannot listen at {address} ({_reason(error)}); name an address "
             "of its own host, and a free port."
         ) from error
-    connections = {}
+    connections: dict[int, socket.socket] = {}
     with server, contextlib.ExitStack() as unless_well:
         while len(connections := _present(connections)) < size - 1:
             server.settimeout(max(0.01, deadline - time.monotonic()))
@@ -227,7 +227,7 @@ def _is_of_a_team(hello: Any, size: int) -> bool:
     )
 
 
-def _refusal(hello: Any, card: Any, size: int, connections: Mapping[int, Any]) -> str:
+def _refusal(hello: Any, card: Any, size: int, connections: Mapping[int, Any]) -> str | None:
     """Why a process cannot take part, or nothing."""
     index = hello["index"]
     for name, value in card.items():
@@ -242,7 +242,7 @@ def _refusal(hello: Any, card: Any, size: int, connections: Mapping[int, Any]) -
     return None
 
 
-def _present(connections: Mapping[int, Any]) -> str:
+def _present(connections: Mapping[int, socket.socket]) -> dict[int, socket.socket]:
     """Those whose other end is open: before the welcome it has nothing to say, but may leave."""
     left, _, _ = select.select(list(connections.values()), [], [], 0)
     for connection in left:
@@ -251,7 +251,8 @@ def _present(connections: Mapping[int, Any]) -> str:
 
 
 def _reason(error: OSError) -> str:
-    return os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
 def _reach(address: str, deadline: float, seconds: float) -> socket.socket:
