@@ -1,4 +1,4 @@
-"""Matching ground truth to default boxes, and the training targets that follow."""
+"""Matches default boxes to ground truths by IoU, and encodes the training targets that follow."""
 
 from collections.abc import Sequence
 
@@ -8,93 +8,106 @@ import tensorflow as tf
 from ssd_keras.boxes.coding import encode_boxes
 from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.boxes.formats import Array
-from ssd_keras.boxes.iou_index import IoUIndex, Pairs, all_pairs
+from ssd_keras.boxes.iou_index import IoUIndex, Pairs
 
 
 def match_pairs(
-    pairs: Pairs, num_truths: int, num_default_boxes: int, threshold: float = 0.5
+    pairs: Pairs, num_ground_truths: int, num_default_boxes: int, threshold: float = 0.5
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Matches default boxes to ground truths as the paper does (section 2.2, "Matching").
 
-    First each ground truth gets a default box of its own, whatever their overlap: greedy over all
-    pairs, best first. Then every other default box takes its best ground truth where the overlap
-    reaches the threshold. Ties go to the lower ground truth, then to the lower default box.
+    Each ground truth first claims its best free default box, in order of falling IoU. Then every
+    other default box takes its best ground truth where the IoU reaches the threshold. Ties go to
+    the lower ground truth, then to the lower default box.
+
+    Returns the ground truth of each default box [N] and the claim of each ground truth [n], or -1.
     """
-    # One whole number that sorts by overlap, then by place; the bits of floats above 0 sort alike.
-    bits = tf.cast(tf.bitcast(pairs.overlap, tf.int32), tf.int64)
+    # One int64 ranks the pairs by IoU and then by position, because the bits of positive floats
+    # sort as the floats do. Of two pairs with an IoU of 0.5, the first ranks higher by one:
+    #   pair 0   0x3f000000 * 2**32 - 0
+    #   pair 1   0x3f000000 * 2**32 - 1
+    bits = tf.cast(tf.bitcast(pairs.iou, tf.int32), tf.int64)
     rank = bits * 2**32 - tf.range(tf.size(bits, tf.int64))
 
-    def is_best(rank, group, number):
-        return rank == tf.gather(tf.math.unsorted_segment_max(rank, group, number), group)
+    def is_best(rank: tf.Tensor, group: tf.Tensor, num_groups: int) -> tf.Tensor:
+        return rank == tf.gather(tf.math.unsorted_segment_max(rank, group, num_groups), group)
 
-    def settle_round(rank, truth, default_box, owner, owned):
-        """Settles every pair that is the best one left for both, as one by one would too."""
-        is_settled = is_best(rank, truth, num_truths)
+    def settle_best_pairs(
+        rank: tf.Tensor,
+        ground_truth: tf.Tensor,
+        default_box: tf.Tensor,
+        matched: tf.Tensor,
+        claimed: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        # A pair that is the best one left for both its members is claimed whenever its turn
+        # comes: no pair with either of them ranks higher. So all such pairs are settled at once.
+        #           box 0  box 1  box 2
+        #   truth 0  0.9*   0.8     -      round 1: 0.9 and 0.6 are best in their row and column
+        #   truth 1  0.7    0.5     -      round 2: 0.5 is what truth 1 has left
+        #   truth 2   -     0.4    0.6*
+        is_settled = is_best(rank, ground_truth, num_ground_truths)
         is_settled &= is_best(rank, default_box, num_default_boxes)
-        place = tf.where(is_settled)
-        new_truth, new_box = tf.gather_nd(truth, place), tf.gather_nd(default_box, place)
-        owner = tf.tensor_scatter_nd_update(owner, new_box[:, None], new_truth)
-        owned = tf.tensor_scatter_nd_update(owned, new_truth[:, None], new_box)
-        is_left = (tf.gather(owned, truth) < 0) & (tf.gather(owner, default_box) < 0)
+        index = tf.where(is_settled)
+        new_truth, new_box = tf.gather_nd(ground_truth, index), tf.gather_nd(default_box, index)
+        matched = tf.tensor_scatter_nd_update(matched, new_box[:, None], new_truth)
+        claimed = tf.tensor_scatter_nd_update(claimed, new_truth[:, None], new_box)
+        is_left = (tf.gather(claimed, ground_truth) < 0) & (tf.gather(matched, default_box) < 0)
         left = tf.where(is_left)[:, 0]
-        return *(tf.gather(one, left) for one in (rank, truth, default_box)), owner, owned
+        columns = (tf.gather(column, left) for column in (rank, ground_truth, default_box))
+        return *columns, matched, claimed
 
-    shape = tf.TensorShape([None])
-    *_, owner, owned = tf.while_loop(
+    *_, matched, claimed = tf.while_loop(
         lambda rank, *_: tf.size(rank) > 0,
-        settle_round,
+        settle_best_pairs,
         (
             rank,
-            pairs.truth,
+            pairs.ground_truth,
             pairs.default_box,
             -tf.ones([num_default_boxes], tf.int64),
-            -tf.ones([num_truths], tf.int64),
+            -tf.ones([num_ground_truths], tf.int64),
         ),
-        shape_invariants=(shape,) * 5,
+        shape_invariants=(tf.TensorShape([None]),) * 5,
     )
-    is_next = is_best(rank, pairs.default_box, num_default_boxes) & (pairs.overlap >= threshold)
-    place = tf.where(is_next & (tf.gather(owner, pairs.default_box) < 0))
-    owner = tf.tensor_scatter_nd_update(
-        owner, tf.gather(pairs.default_box, place), tf.gather_nd(pairs.truth, place)
+    takes = is_best(rank, pairs.default_box, num_default_boxes) & (pairs.iou >= threshold)
+    index = tf.where(takes & (tf.gather(matched, pairs.default_box) < 0))
+    matched = tf.tensor_scatter_nd_update(
+        matched, tf.gather(pairs.default_box, index), tf.gather_nd(pairs.ground_truth, index)
     )
-    return owner, owned
+    return matched, claimed
 
 
-def match_near(
+def match_with_index(
     index: IoUIndex,
     boxes: tf.Tensor,
     threshold: float = 0.5,
     image: tf.Tensor | None = None,
     num_images: int | tf.Tensor = 1,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`match_pairs` of all pairs, with a look at the near ones alone; of many images at once."""
-    num_truths, num_default_boxes = tf.shape(boxes)[0], len(index.default_boxes)
+    """Returns `match_pairs` of all pairs, but computes only those that matter.
 
-    def match(is_short, is_whole, *_):
-        """With a look at all pairs of the ground truths that came short, now and before."""
+    Boxes [n, 4] of several images are matched at once: `image` [n] says which image each box is
+    in, and the default boxes count through all images.
+    """
+    num_ground_truths, num_default_boxes = tf.shape(boxes)[0], len(index.default_boxes)
+
+    def match(is_short: tf.Tensor, is_whole: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
         is_whole |= is_short
         pairs, is_complete = index.pairs(boxes, threshold, is_whole)
         if image is not None:
-            first = num_default_boxes * tf.gather(image, pairs.truth)
+            first = num_default_boxes * tf.gather(image, pairs.ground_truth)
             pairs = pairs._replace(default_box=first + pairs.default_box)
-        owner, owned = match_pairs(pairs, num_truths, num_images * num_default_boxes, threshold)
-        # What was left out of a ground truth's pairs comes behind all of them: it matters where
-        # others own all of these, in a crowd at one place.
-        return (owned < 0) & ~is_complete, is_whole, owner, owned
+        matched, claimed = match_pairs(
+            pairs, num_ground_truths, num_images * num_default_boxes, threshold
+        )
+        # If others claim all default boxes of a ground truth's pairs, as in a crowd, it is matched
+        # again with all its pairs. The pairs left out rank behind the others.
+        return (claimed < 0) & ~is_complete, is_whole, matched, claimed
 
-    none = tf.zeros([num_truths], tf.bool)
-    *_, owner, owned = tf.while_loop(
+    none = tf.zeros([num_ground_truths], tf.bool)
+    *_, matched, claimed = tf.while_loop(
         lambda is_short, *_: tf.reduce_any(is_short), match, match(none, none)
     )
-    return owner, owned
-
-
-def match_boxes(iou: Array, threshold: float = 0.5) -> tuple[tf.Tensor, tf.Tensor]:
-    """`match_pairs` of a full matrix."""
-    iou = tf.convert_to_tensor(iou)
-    num_truths, num_default_boxes = tf.unstack(tf.shape(iou))
-    owner, _ = match_pairs(all_pairs(iou), num_truths, num_default_boxes, threshold)
-    return tf.maximum(owner, 0), owner >= 0
+    return matched, claimed
 
 
 class TargetEncoder:
@@ -103,20 +116,23 @@ class TargetEncoder:
     Args:
         default_boxes: relative yxyx float32 [N, 4].
         variances: divisors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
-        threshold: overlap from which further default boxes match. Default 0.5.
-        use_boundary_boxes: False leaves default boxes that cross the image's border out of
+        threshold: smallest IoU of further matches, in (0, 1]. Default 0.5.
+        use_boundary_boxes: False leaves default boxes that cross the image border out of
             matching and loss (the ablation of the paper's table 3). Default True.
 
     Call arguments:
         boxes: relative yxyx float32, [n, 4] of an image or [B, n, 4] of several; n may be 0.
-            Boxes of no area are passed over.
-        labels: int32 [n] or [B, n], 0-based without background; negative labels are passed over:
-            fill up the shorter images with -1.
+            Boxes of no area are ignored.
+        labels: int32 [n] or [B, n], 0-based without background. Boxes with negative labels are
+            ignored: pad the shorter images of a batch with -1.
 
     Returns of a call:
-        ``{"box_deltas": float32 [N, 5], "class_logits": int32 [N]}``, or with a batch axis: the
-        deltas followed by 1 where the default box is positive; class 0 for background, 1 + label
-        where positive, -1 where the loss must look away.
+        ``{"box_deltas": float32 [N, 5], "class_logits": int32 [N]}``, with a batch axis where the
+        arguments have one: the deltas followed by 1 where the default box is positive; class 0
+        for background, 1 + label where positive, -1 where the loss ignores the default box.
+
+    Raises:
+        ValueError: for a threshold out of range.
 
     Example:
 
@@ -143,7 +159,7 @@ class TargetEncoder:
         self._index = IoUIndex(np.where(self.is_ignored[:, None], 0, self.default_boxes))
 
     def match(self, boxes: Array, labels: Array) -> tuple[tf.Tensor, tf.Tensor]:
-        """The matching alone, for images of it.
+        """Matches the default boxes to the objects of an image.
 
         Args:
             boxes: relative yxyx float32 [n, 4].
@@ -152,37 +168,40 @@ class TargetEncoder:
         Returns:
             matched index int64 [N] into `boxes` (0 where there is none), and is positive bool [N].
         """
-        place, owner = self._match(*_as_batch(boxes, labels))
-        # Of -1 the first, which stands before all of them: there may be none.
-        return tf.gather(tf.concat([[0], place[:, 1]], axis=0), owner + 1), owner >= 0
+        usable, matched = self._match(*_as_batch(boxes, labels))
+        # Index -1 (no match) gives the 0 in front, which is there even without objects.
+        return tf.gather(tf.concat([[0], usable[:, 1]], axis=0), matched + 1), matched >= 0
 
-    def _match(self, boxes, labels):
-        """Where the usable ground truths stand, and which of them each default box has, or -1."""
-        usable = (labels >= 0) & tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1)
-        place = tf.where(usable)
+    def _match(self, boxes: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the indices [n, 2] of usable objects, and which one each default box has, or -1.
+
+        The default boxes of all images are in one vector [B * N].
+        """
+        is_usable = (labels >= 0) & tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1)
+        usable = tf.where(is_usable)
         num_images = labels.shape[0] or tf.shape(labels, tf.int64)[0]
-        boxes = tf.gather_nd(boxes, place)
-        image = None if labels.shape[0] == 1 else place[:, 0]
-        return place, match_near(self._index, boxes, self.threshold, image, num_images)[0]
+        boxes = tf.gather_nd(boxes, usable)
+        image = None if labels.shape[0] == 1 else usable[:, 0]
+        return usable, match_with_index(self._index, boxes, self.threshold, image, num_images)[0]
 
     def __call__(self, boxes: Array, labels: Array) -> dict[str, tf.Tensor]:
         is_batch = len(labels.shape) > 1
         boxes, labels = _as_batch(boxes, labels)
-        truth, owner = self._match(boxes, labels)
-        # Only the few positive ones have deltas and a class.
-        place = tf.where(owner >= 0)
-        truth = tf.gather(truth, tf.gather_nd(owner, place))
+        usable, matched = self._match(boxes, labels)
+        # Only the few positive default boxes have deltas and a class.
+        positive = tf.where(matched >= 0)
+        objects = tf.gather(usable, tf.gather_nd(matched, positive))
         num_boxes = len(self.default_boxes)
         deltas = encode_boxes(
-            tf.gather_nd(boxes, truth),
-            tf.gather_nd(self.default_boxes, place % num_boxes),
+            tf.gather_nd(boxes, objects),
+            tf.gather_nd(self.default_boxes, positive % num_boxes),
             self.variances,
         )
         deltas = tf.concat([deltas, tf.ones_like(deltas[:, :1])], axis=-1)
-        length, num_images = tf.size(owner, tf.int64), labels.shape[0] or -1
-        deltas = tf.scatter_nd(place, deltas, [length, 5])
+        length, num_images = tf.size(matched, tf.int64), labels.shape[0] or -1
+        deltas = tf.scatter_nd(positive, deltas, [length, 5])
         deltas = tf.reshape(deltas, [num_images, num_boxes, 5])
-        classes = tf.scatter_nd(place, 1 + tf.gather_nd(labels, truth), length[None])
+        classes = tf.scatter_nd(positive, 1 + tf.gather_nd(labels, objects), length[None])
         classes = tf.reshape(classes, [num_images, num_boxes])
         if self.is_ignored.any():
             classes = tf.where(self.is_ignored, -1, classes)
@@ -190,8 +209,8 @@ class TargetEncoder:
         return targets if is_batch else {name: value[0] for name, value in targets.items()}
 
 
-def _as_batch(boxes, labels):
-    """Float32 [B, n, 4] and int32 [B, n] of one image's or several images' ground truth."""
+def _as_batch(boxes: Array, labels: Array) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns float32 [B, n, 4] and int32 [B, n] for the ground truth of one or several images."""
     labels = tf.cast(labels, tf.int32)
     labels = labels if len(labels.shape) > 1 else labels[None]
     return tf.reshape(tf.cast(boxes, tf.float32), tf.concat([tf.shape(labels), [4]], 0)), labels

@@ -1,27 +1,61 @@
-"""Intersection over union of boxes."""
+"""Intersection over union of boxes: one formula for NumPy, TensorFlow and Keras.
 
-import tensorflow as tf
+`xp` is the namespace of the arrays: `numpy`, `tensorflow` or `keras.ops`.
+"""
 
-from ssd_keras.boxes.formats import Array, Coordinates, split_coordinates
+import functools
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ssd_keras.boxes.formats import Array
+
+Edges = Sequence[Array]
+"""The edges of boxes in arrays that broadcast: the lower ones of all axes, then the upper ones.
+
+(ymin, xmin, ymax, xmax) are the edges of boxes, (start, end) those of intervals.
+"""
+
+SMALLEST_UNION = 1e-30  # instead of 0: boxes of no area overlap nothing
 
 
-def pairwise_iou(boxes: Array, default_boxes: Array) -> tf.Tensor:
-    """Intersection over union of every box with every default box.
-
-    Laid out as one contiguous row of default boxes for each box: no ``[N, n, 2]`` tensors.
-    """
-    box = Coordinates(*(edge[:, None] for edge in split_coordinates(tf.convert_to_tensor(boxes))))
-    return _iou(box, split_coordinates(default_boxes))
+def edges(boxes: Array) -> Edges:
+    """Returns the four edges of boxes [..., 4]."""
+    return [boxes[..., index] for index in range(4)]
 
 
-def paired_iou(boxes: Array, others: Array) -> tf.Tensor:
-    """Intersection over union of each box with the other of the same row, as `pairwise_iou`."""
-    return _iou(split_coordinates(boxes), split_coordinates(others))
+def intersection_and_union(box: Edges, other: Edges, xp: Any) -> tuple[Array, Array]:
+    """Returns the areas that two boxes share and cover."""
+    num_axes = len(box) // 2
+    starts = map(xp.maximum, box[:num_axes], other[:num_axes])
+    ends = map(xp.minimum, box[num_axes:], other[num_axes:])
+    shared = _product(xp.maximum(end - start, 0.0) for start, end in zip(starts, ends, strict=True))
+    return shared, _area(box) + _area(other) - shared
 
 
-def _iou(box, other):
-    height = tf.minimum(box.ymax, other.ymax) - tf.maximum(box.ymin, other.ymin)
-    width = tf.minimum(box.xmax, other.xmax) - tf.maximum(box.xmin, other.xmin)
-    intersection = tf.maximum(height, 0.0) * tf.maximum(width, 0.0)
-    union = box.height * box.width + other.height * other.width - intersection
-    return tf.math.divide_no_nan(intersection, union)
+def iou(box: Edges, other: Edges, xp: Any) -> Array:
+    """Returns the IoU of boxes that are given by their edges; 0 for boxes of no area."""
+    shared, union = intersection_and_union(box, other, xp)
+    return shared / xp.maximum(union, SMALLEST_UNION)
+
+
+def paired_iou(boxes: Array, others: Array, xp: Any = np) -> Array:
+    """Returns the IoU of each box with the other box of the same row, [n]."""
+    return iou(edges(boxes), edges(others), xp)
+
+
+def pairwise_iou(boxes: Array, others: Array, xp: Any = np) -> Array:
+    """Returns the IoU of every box with every other box, [n, m]."""
+    # One row of others for each box: no arrays [n, m, 2], whose short last axis is slow.
+    return iou([edge[:, None] for edge in edges(boxes)], edges(others), xp)
+
+
+def _area(box: Edges) -> Array:
+    num_axes = len(box) // 2
+    return _product(map(operator.sub, box[num_axes:], box[:num_axes]))
+
+
+def _product(factors: Iterable[Array]) -> Array:
+    return functools.reduce(operator.mul, factors)

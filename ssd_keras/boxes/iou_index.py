@@ -1,15 +1,15 @@
-"""Which default boxes overlap a ground truth enough to matter, without a look at all of them."""
+"""Finds the default boxes that overlap a ground truth enough to matter, without all pairs."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.boxes.formats import Array, split_coordinates
-from ssd_keras.boxes.iou import paired_iou
+from ssd_keras.boxes.iou import edges, iou, paired_iou
 
 SMALLEST_IOU = 1e-6
-"""A ground truth that overlaps no default box by more than this stays unmatched."""
+"""A ground truth whose IoU with every default box is at most this stays unmatched."""
 
 LEAST = np.nextafter(np.float32(SMALLEST_IOU), np.float32(1))
 SHARE_OF_BEST = 0.75
@@ -19,54 +19,65 @@ MARGIN = 1e-5  # the bounds are rounded by 1e-6
 class Pairs(NamedTuple):
     """Ground truths and default boxes that overlap; of each, the lower index comes first."""
 
-    truth: tf.Tensor  # int64 [M], index of the ground truth
+    ground_truth: tf.Tensor  # int64 [M], index of the ground truth
     default_box: tf.Tensor  # int64 [M], index of the default box
-    overlap: tf.Tensor  # float32 [M], their intersection over union, above `SMALLEST_IOU`
-
-
-def all_pairs(iou: Array) -> Pairs:
-    """The pairs of a full matrix."""
-    place = tf.where(iou > SMALLEST_IOU)
-    return Pairs(place[:, 0], place[:, 1], tf.gather_nd(iou, place))
+    iou: tf.Tensor  # float32 [M], above `SMALLEST_IOU`
 
 
 class IoUIndex:
     """Finds the pairs that matter for matching: exactly, for any default boxes.
 
-    The default boxes of a grid are products of a few hundred vertical and horizontal intervals.
-    Two boxes overlap (always as intersection over union) by no more than their vertical intervals
-    do, nor than their horizontal ones; and by no less than the product of these two, whose
-    denominator is the area of the rectangle around both boxes. So the intervals alone say which
-    pairs are worth an exact look, and how well each ground truth can do at least. Default boxes
-    that share no intervals take as long as the full matrix.
+    The IoU of two boxes is at most that of their vertical intervals, at most that of their
+    horizontal ones, and at least the product of the two, whose denominator is the area of the
+    rectangle around both boxes. So the intervals alone say which pairs need an exact IoU, and
+    which IoU each ground truth reaches at least.
     """
+
+    # The default boxes of a grid are products of few intervals. A grid of 3 x 3 cells with a
+    # square and a wide box in each (#) has six row intervals and six column intervals. Rows that
+    # have boxes in the same columns form a block, which has a box for each row and column, so
+    # that its best bound is the product of its best row and its best column:
+    #
+    #             columns of squares    of wide boxes
+    #   rows of         # # #
+    #   squares         # # #                              block 0: rows 0-2, columns 0-2
+    #                   # # #
+    #   of wide                           # # #
+    #   boxes                             # # #            block 1: rows 3-5, columns 3-5
+    #                                     # # #
+    #
+    # Default boxes that share no intervals take as long as the full matrix.
 
     def __init__(self, default_boxes: np.ndarray) -> None:
         self.default_boxes = default_boxes = np.asarray(default_boxes, "float32")
         rows, row_of = np.unique(default_boxes[:, [0, 2]], axis=0, return_inverse=True)
         columns, column_of = np.unique(default_boxes[:, [1, 3]], axis=0, return_inverse=True)
-        # Rows that go with the same columns are a block: each of them goes with each of these.
         column_lists = np.split(
             column_of[np.lexsort((column_of, row_of))], np.cumsum(np.bincount(row_of))[:-1]
         )
         blocks: dict[tuple, list[int]] = {}
-        for row, found in enumerate(column_lists):
-            blocks.setdefault(tuple(np.unique(found)), []).append(row)
+        for row, columns_of_row in enumerate(column_lists):
+            blocks.setdefault(tuple(np.unique(columns_of_row)), []).append(row)
         order = np.concatenate(list(blocks.values()))
-        self._rows, self._columns = rows[order], columns
-        self._row_of = np.argsort(order)[row_of].astype("int32")
+        # Rows lie in the order of the blocks; columns may belong to several blocks.
+        self._rows, self._columns = rows[order], columns  # intervals [rows, 2] and [columns, 2]
+        self._row_of = np.argsort(order)[row_of].astype("int32")  # of each default box
         self._column_of = column_of.astype("int32")
-        self._row_blocks = _repeated(blocks.values())
-        self._column_blocks = _repeated(blocks)
+        self._row_blocks = _group_numbers(blocks.values())
+        self._column_blocks = _group_numbers(blocks)
         self._block_columns = np.concatenate(list(blocks)).astype("int32")
 
     def pairs(
         self, boxes: tf.Tensor, threshold: float, is_whole: tf.Tensor | bool = False
     ) -> tuple[Pairs, tf.Tensor]:
-        """The pairs that matter."""
-        edge = split_coordinates(boxes)
-        vertical = _interval_iou(edge.ymin, edge.ymax, self._rows)
-        horizontal = _interval_iou(edge.xmin, edge.xmax, self._columns)
+        """Returns the pairs of boxes [n, 4] that matter, and which boxes have all of theirs there.
+
+        A pair matters from `threshold` on, or from `SHARE_OF_BEST` of its ground truth's best
+        IoU on; of the ground truths in `is_whole`, every pair does.
+        """
+        ymin, xmin, ymax, xmax = edges(boxes)
+        vertical = iou((ymin, ymax), (self._rows[:, :1], self._rows[:, 1:]), tf)
+        horizontal = iou((xmin, xmax), (self._columns[:, :1], self._columns[:, 1:]), tf)
         best_row = tf.math.segment_max(vertical, self._row_blocks)
         best_column = tf.math.segment_max(
             tf.gather(horizontal, self._block_columns), self._column_blocks
@@ -75,27 +86,21 @@ class IoUIndex:
         lowest = tf.maximum(tf.minimum(SHARE_OF_BEST * best, threshold), LEAST)
         lowest = tf.where(is_whole, LEAST, lowest)
         # Whole rows of all ground truths at a time: contiguous bytes.
-        least = lowest * (1 - MARGIN)
-        is_near = tf.gather(vertical >= least, self._row_of) & tf.gather(
-            horizontal >= least, self._column_of
+        bound = lowest * (1 - MARGIN)
+        may_matter = tf.gather(vertical >= bound, self._row_of) & tf.gather(
+            horizontal >= bound, self._column_of
         )
-        near = tf.where(is_near)
-        default_box, truth = near[:, 0], near[:, 1]
-        overlap = paired_iou(tf.gather(boxes, truth), tf.gather(self.default_boxes, default_box))
-        kept = tf.where(overlap >= tf.gather(lowest, truth))[:, 0]
-        pairs = Pairs(*(tf.gather(one, kept) for one in (truth, default_box, overlap)))
+        index = tf.where(may_matter)
+        default_box, ground_truth = index[:, 0], index[:, 1]
+        exact = paired_iou(
+            tf.gather(boxes, ground_truth), tf.gather(self.default_boxes, default_box), tf
+        )
+        kept = tf.where(exact >= tf.gather(lowest, ground_truth))[:, 0]
+        pairs = Pairs(*(tf.gather(column, kept) for column in (ground_truth, default_box, exact)))
         return pairs, lowest <= LEAST
 
 
-def _repeated(groups):
-    """The number of each group, as often as it has members."""
+def _group_numbers(groups: Collection[Collection[int]]) -> np.ndarray:
+    """Returns the number of each group, once for each of its members."""
     lengths = [len(group) for group in groups]
     return np.repeat(np.arange(len(lengths)), lengths).astype("int32")
-
-
-def _interval_iou(start, end, intervals):
-    """Intersection over union in one dimension, [intervals, n]; 0 without a length."""
-    other_start, other_end = intervals[:, :1], intervals[:, 1:]
-    shared = tf.minimum(end, other_end) - tf.maximum(start, other_start)
-    shared = tf.maximum(shared, 0.0)
-    return tf.math.divide_no_nan(shared, (end - start) + (other_end - other_start) - shared)

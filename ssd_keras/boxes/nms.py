@@ -4,55 +4,57 @@ from typing import Any
 
 from keras import ops
 
+from ssd_keras.boxes.formats import Array
+from ssd_keras.boxes.iou import edges, intersection_and_union
 
-def overlaps(boxes: Any, iou_threshold: float) -> Any:
-    """Which boxes of a list overlap by more than the threshold."""
-    ymin, xmin, ymax, xmax = (boxes[..., edge] for edge in range(4))
 
-    def common(low, high):
-        highest_low = ops.maximum(ops.expand_dims(low, -1), ops.expand_dims(low, -2))
-        lowest_high = ops.minimum(ops.expand_dims(high, -1), ops.expand_dims(high, -2))
-        return ops.maximum(lowest_high - highest_low, 0.0)
-
-    area = (ymax - ymin) * (xmax - xmin)
-    intersection = common(ymin, ymax) * common(xmin, xmax)
-    union = ops.expand_dims(area, -1) + ops.expand_dims(area, -2) - intersection
+def exceeds_iou(boxes: Array, iou_threshold: float) -> Array:
+    """Returns which boxes of a list [..., k, 4] have an IoU above the threshold, [..., k, k]."""
+    rows = [edge[..., :, None] for edge in edges(boxes)]
+    columns = [edge[..., None, :] for edge in edges(boxes)]
+    intersection, union = intersection_and_union(rows, columns, ops)
     # A box of no area overlaps nothing.
     return (intersection > 0.0) & (intersection > iou_threshold * union)
 
 
-def greedy(clash: Any, is_candidate: Any) -> Any:
-    """Greedy suppression of lists that are sorted by falling score.
+def greedy_nms(in_conflict: Array, is_candidate: Array) -> Array:
+    """Returns which candidates [..., k], sorted by falling score, greedy NMS keeps.
 
-    A box stays unless a better one that stays clashes with it. That rule is applied to all boxes
-    at once and again, until nothing changes. The first box of a list is right after one round,
-    and each round makes at least the next one right for good, so it ends at the only answer;
-    after a handful of rounds in practice, as many as boxes suppress each other in a chain.
+    The rule "a candidate stays unless it is in conflict with a better one that stays" is applied
+    to all boxes at once until nothing changes. The first box is right after one round, and each
+    round makes at least the next one right for good.
     """
-    place = ops.arange(is_candidate.shape[-1])
-    is_better = ops.expand_dims(place, -1) > ops.expand_dims(place, -2)
-    clash &= is_better
+    # A chain of four boxes, each in conflict with its neighbours (x: stays):
+    #   round   A B C D
+    #     1     x . . .   every candidate counts, so that A alone has no better one
+    #     2     x . x x   A alone counts: B goes, C and D stay
+    #     3     x . x .   C counts too: D goes
+    #     4     x . x .   nothing changes
+    # In practice there are as many rounds as boxes that suppress each other in a chain: few.
+    index = ops.arange(is_candidate.shape[-1])
+    in_conflict &= index[:, None] > index
 
-    def stays(kept):
-        return is_candidate & ~ops.any(clash & ops.expand_dims(kept, -2), axis=-1)
+    def staying(kept: Any) -> Any:
+        return is_candidate & ~ops.any(in_conflict & kept[..., None, :], axis=-1)
 
     kept, _ = ops.while_loop(
         lambda kept, before: ops.any(kept != before),
-        lambda kept, before: (stays(kept), kept),
-        (stays(is_candidate), is_candidate),
+        lambda kept, before: (staying(kept), kept),
+        (staying(is_candidate), is_candidate),
     )
     return kept
 
 
-def _best(boxes, scores, labels, kept, max_detections):
-    """The best of all lists, in places that are zero where there are no more."""
-    num_places = kept.shape[1] * kept.shape[2]
-    scores = ops.reshape(ops.where(kept, scores, 0.0), (-1, num_places))
-    count = min(max_detections, num_places)
+def top_detections(
+    boxes: Array, scores: Array, labels: Array, is_kept: Array, max_detections: int
+) -> dict[str, Array]:
+    """Returns the best of the kept boxes of all lists [B, lists, k]; unused slots are zero."""
+    num_boxes = is_kept.shape[1] * is_kept.shape[2]
+    scores = ops.reshape(ops.where(is_kept, scores, 0.0), (-1, num_boxes))
+    count = min(max_detections, num_boxes)
     best, index = ops.top_k(scores, count)
-    labels = ops.take_along_axis(ops.reshape(labels, (-1, num_places)), index, axis=1)
-    boxes = ops.reshape(boxes, (-1, num_places, 4))
-    boxes = ops.take_along_axis(boxes, ops.expand_dims(index, -1), axis=1)
+    labels = ops.take_along_axis(ops.reshape(labels, (-1, num_boxes)), index, axis=1)
+    boxes = ops.take_along_axis(ops.reshape(boxes, (-1, num_boxes, 4)), index[..., None], axis=1)
     is_used = best > 0.0
     unused = ((0, 0), (0, max_detections - count))
     return {

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.core.files import replacing
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
@@ -118,7 +119,7 @@ def draw_training_example(
     truth, own_labels, _, rows = _checked_boxes(boxes, labels, None, class_names, 0.0)
     if rows:
         matched = default_boxes[matched_mask]
-        owner = np.asarray(rows)[np.argmax(_overlaps(matched, truth[rows]), axis=1)]
+        owner = np.asarray(rows)[np.argmax(pairwise_iou(matched, truth[rows]), axis=1)]
         colors = class_colors(int(own_labels.max()) + 1).tolist()
         draw = ImageDraw.Draw(canvas, "RGBA")  # this mode blends by the fourth number
         for box, index in zip(matched, owner, strict=True):
@@ -261,11 +262,3 @@ def _text_color(color: Sequence[int]) -> Color:
     linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # WCAG 2
     return BLACK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else WHITE
-
-
-def _overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Returns the IoU [n, m] of relative yxyx boxes."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    shared = np.prod(np.maximum(np.minimum(first[:, None, 2:], second[None, :, 2:]) - low, 0), -1)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (first, second)]
-    return shared / np.maximum(areas[0][:, None] + areas[1] - shared, 1e-12)

@@ -5,45 +5,52 @@ from typing import Any
 import numpy as np
 
 from ssd_keras.data.records import DetectionData
-from ssd_keras.evaluation.detection_table import Detections, detection_rows, object_rows
+from ssd_keras.evaluation.detection_table import (
+    BoxTable,
+    Detections,
+    DetectionTable,
+    ObjectTable,
+    as_table,
+)
 
 
-def best_object_ious(rows: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns each detection's best IoU in its image and the first object that has it (or -1).
-
-    The objects are in the order of the images, so that a detection's candidates are one slice;
-    the pairs of all detections are laid out in one vector.
-    """
-    start = np.searchsorted(truth["image"], rows["image"], side="left")
-    count = np.searchsorted(truth["image"], rows["image"], side="right") - start
+def best_object_ious(
+    detections: DetectionTable, objects: BoxTable
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each detection's best IoU in its image and the first object that has it (or -1)."""
+    # The objects are in the order of the images: a detection's candidates are one slice of them.
+    # All pairs lie in one vector, detection by detection.
+    start = np.searchsorted(objects.image_index, detections.image_index, side="left")
+    count = np.searchsorted(objects.image_index, detections.image_index, side="right") - start
     offset = np.cumsum(count) - count
-    pair_row = np.repeat(np.arange(len(rows)), count)
-    pair_truth = np.arange(len(pair_row)) - np.repeat(offset - start, count)
+    pair_detection = np.repeat(np.arange(len(detections)), count)
+    pair_object = np.arange(len(pair_detection)) - np.repeat(offset - start, count)
     # VOC's pixels are 1-based and inclusive: a box is xmax - xmin + 1 wide. With x = xmin - 1 and
     # w = xmax - xmin + 1 the inclusive overlap min(xmax) - max(xmin) + 1 is min(x + w) - max(x).
-    a, b = rows["box"][pair_row], truth["box"][pair_truth]
+    # The areas are w * h: from edges, as in `ssd_keras.boxes.iou`, they would be rounded twice.
+    a, b = detections.boxes[pair_detection], objects.boxes[pair_object]
     low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(*(c[:, :2] + c[:, 2:] for c in (a, b)))
     shared = np.prod(np.maximum(high - low, 0.0), axis=1)
     union = a[:, 2] * a[:, 3] + b[:, 2] * b[:, 3] - shared
     iou = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
-    best_iou, best = np.zeros(len(rows)), np.full(len(rows), -1)
+    best_iou, best = np.zeros(len(detections)), np.full(len(detections), -1)
     best_iou[count > 0] = np.maximum.reduceat(iou, offset[count > 0]) if len(iou) else 0.0
-    is_best = np.flatnonzero(iou == best_iou[pair_row])
-    found, first = np.unique(pair_row[is_best], return_index=True)
-    best[found] = pair_truth[is_best[first]]
+    is_best = np.flatnonzero(iou == best_iou[pair_detection])
+    index, first = np.unique(pair_detection[is_best], return_index=True)
+    best[index] = pair_object[is_best[first]]
     return best_iou, best
 
 
 def voc_match(
     iou: np.ndarray, best: np.ndarray, is_ignored_object: np.ndarray, iou_threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tells which detections of one class are true, and which do not count, by VOC's rule."""
+    """Returns which detections of one class, by falling score, are true and which are ignored."""
     is_matched = (iou >= iou_threshold) & (iou > 0)
     is_ignored = is_matched & np.append(is_ignored_object, False)[best]
-    claimants = np.flatnonzero(is_matched & ~is_ignored)
-    _, first = np.unique(best[claimants], return_index=True)
+    candidates = np.flatnonzero(is_matched & ~is_ignored)
+    _, first = np.unique(best[candidates], return_index=True)
     is_true = np.zeros(len(iou), bool)
-    is_true[claimants[first]] = True
+    is_true[candidates[first]] = True
     return is_true, is_ignored
 
 
@@ -57,7 +64,7 @@ def average_precision(recall: np.ndarray, precision: np.ndarray, method: str = "
     """Returns the average precision of a precision-recall curve, as the VOC devkit computes it.
 
     Args:
-        recall: [n], 0..1, for each detection by falling score; never falls.
+        recall: [n], 0..1, after each detection by falling score; never falls.
         precision: [n], 0..1, aligned with `recall`.
         method: "area" (VOC 2010 on: area under the curve made monotonic; default) or "11point"
             (VOC 2007: mean of the best precisions at recall >= 0, 0.1, ..., 1).
@@ -99,15 +106,16 @@ def voc_metrics(
     """Returns Pascal VOC's average precision of every class and its mean.
 
     The rule of VOCevaldet.m: detections of a class are taken by falling score (ties in the order
-    given), and each looks only at the object of its image and class that it overlaps most. Below
-    `iou_threshold` it is false; on a difficult object it is ignored; the first on an object is
-    true, later ones are false. COCO's crowd boxes are treated as difficult.
+    given), and each looks only at the object of its image and class with the highest IoU. Below
+    `iou_threshold` the detection is false; on a difficult object it is ignored; the first on an
+    object is true, later ones are false. COCO's crowd boxes are treated as difficult.
 
     Args:
         data: the annotated images.
-        detections: COCO results form: dicts with "image_id", "category_id" or "category_name",
-            "bbox" ([x, y, width, height] in pixels, 0-based, continuous) and "score".
-        iou_threshold: least intersection over union of a match, 0..1, default 0.5.
+        detections: `DetectionTable`, or a list in COCO's results form: dictionaries with
+            "image_id", "category_id" or "category_name", "bbox" ([x, y, width, height] in
+            pixels, 0-based and continuous) and "score".
+        iou_threshold: smallest IoU of a match, 0..1, default 0.5.
         method: "area" (default) or "11point", see `average_precision`.
 
     Returns:
@@ -122,16 +130,17 @@ def voc_metrics(
         >>> voc_metrics(load_data("synthetic:shapes@test[:8]"), [], method="11point")["mAP"]
         0.0
     """
-    rows, objects = detection_rows(data, detections), object_rows(data)
-    rows = rows[np.argsort(-rows["score"], kind="stable")]
+    table, objects = as_table(data, detections).by_score(), ObjectTable.from_data(data)
     per_class: dict[str, float | None] = {}
     for label, name in enumerate(data.class_names):
-        own, truth = rows[rows["label"] == label], objects[objects["label"] == label]
-        is_ignored_object = truth["is_difficult"] | truth["is_crowd"]
+        class_objects = objects[objects.labels == label]
         is_true, is_ignored = voc_match(
-            *best_object_ious(own, truth), is_ignored_object, iou_threshold
+            *best_object_ious(table[table.labels == label], class_objects),
+            class_objects.is_ignored,
+            iou_threshold,
         )
-        curve = precision_recall(is_true[~is_ignored], np.sum(~is_ignored_object))
-        per_class[name] = None if is_ignored_object.all() else average_precision(*curve, method)
+        num_objects = int(np.sum(~class_objects.is_ignored))
+        curve = precision_recall(is_true[~is_ignored], num_objects)
+        per_class[name] = average_precision(*curve, method) if num_objects else None
     values = [value for value in per_class.values() if value is not None]
     return {"mAP": float(np.mean(values)) if values else None, "AP": per_class}

@@ -1,6 +1,6 @@
 """Decoding and suppression of one image in operators that every TFLite runtime has.
 
-The same detections as `ssd_keras.models.detect_in_tensorflow.detections_from_outputs`, which needs an operator
+The same detections as `ssd_keras.models.post_process_tensorflow.detections_from_outputs`, which needs an operator
 that TFLite lacks: here boxes are moved apart by class before one suppression of all, so that
 boxes of different classes never overlap.
 """
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.models.detect_in_tensorflow import class_scores
+from ssd_keras.models.post_process_tensorflow import class_scores
+from ssd_keras.boxes.coding import decode_corners
 from ssd_keras.models.post_process import PostProcess
 
 # Relative boxes reach little over 0..1: at this distance those of two classes do not meet.
@@ -31,7 +32,8 @@ def builtin_detections(
     choose = _candidates_of_each_class if post_process.candidates_per_class else _candidates_of_all
     scores = class_scores(class_logits, activation)[0]
     scores, index, classes = choose(scores, post_process.max_candidates)
-    boxes = _decode_chosen(box_deltas[0], default_boxes, index, variances)
+    candidates = (tf.gather(values, index) for values in (box_deltas[0], default_boxes))
+    boxes = tf.concat(decode_corners(*candidates, variances, tf), axis=1)
     if post_process.clip_boxes:
         boxes = tf.clip_by_value(boxes, 0.0, 1.0)
     num_kept = min(post_process.max_detections, scores.shape[0])
@@ -89,17 +91,6 @@ def _just_above(iou_threshold):
     """
     above = np.nextafter(np.float32(iou_threshold), np.float32(2))
     return np.clip(above, np.finfo("float32").tiny, np.float32(1))
-
-
-def _decode_chosen(box_deltas, default_boxes, index, variances):
-    """Decodes the candidates alone, relative yxyx [k, 4]; see `ssd_keras.boxes.coding.decode_boxes`."""
-    low, high = default_boxes[:, :2], default_boxes[:, 2:]
-    deltas = tf.gather(box_deltas, index)
-    size = tf.gather(tf.constant(high - low), index)
-    center = tf.gather(tf.constant((low + high) / 2), index)
-    center += deltas[:, :2] * np.float32(variances[:2]) * size
-    half = tf.exp(deltas[:, 2:] * np.float32(variances[2:])) * (size / 2)
-    return tf.concat([center - half, center + half], axis=1)
 
 
 def class_offsets(num_classes: int) -> np.ndarray:

@@ -7,10 +7,10 @@ import oracle
 import pytest
 import tensorflow as tf
 from gold import scene
+from matching import all_pairs
 
-from ssd_keras.assigners.max_iou import TargetEncoder, match_boxes, match_pairs
+from ssd_keras.assigners.max_iou import TargetEncoder, match_pairs
 from ssd_keras.boxes.iou import pairwise_iou
-from ssd_keras.boxes.iou_index import all_pairs
 
 GOLD = Path(__file__).parents[1] / "gold"
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
@@ -25,17 +25,20 @@ def ssd300_boxes():
 
 @pytest.fixture
 def same_ious(monkeypatch):
-    """Lets the oracle decide on the library's float32 overlaps.
+    """Lets the oracle decide on the library's float32 IoUs.
 
     A small box inside several default boxes of one shape overlaps them equally, and so does a
     large one around several: real scenes are full of ties that only rounding decides.
     """
-    monkeypatch.setattr(oracle, "iou_matrix", lambda a, b: pairwise_iou(a, b).numpy())
+    monkeypatch.setattr(oracle, "iou_matrix", pairwise_iou)
 
 
-def match_bipartite(iou):
-    """The default box that each ground truth owns."""
-    return match_pairs(all_pairs(iou), *iou.shape)[1]
+def assert_matches(iou, matched, claimed, threshold=0.5):
+    """Compares the ground truth of each default box and the claim of each ground truth, or -1."""
+    for found, expected in zip(
+        match_pairs(all_pairs(iou), *iou.shape, threshold), (matched, claimed), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
 
 
 def match(boxes, default_boxes, threshold=0.5):
@@ -71,19 +74,16 @@ def test_greedy_is_neither_argmax_nor_forced_match():
         ],
         "float32",
     )
-    # Both ground truths want default box 0. Greedy: 0.90 first, so 0 keeps 0; the best pair left
-    # is (1, 1). The plain rule "each default box takes its best" leaves ground truth 1 nothing;
+    # Default box 0 is the best of both. Greedy: 0.90 first, so 0 keeps 0; the best pair left is
+    # (1, 1). The plain rule "each default box takes its best" leaves ground truth 1 nothing;
     # forced matching, where the later ground truth wins, gives 0 -> 1 and 1 -> 0; the best sum
     # (0.80 + 0.85 > 0.90 + 0.60) would give the same.
-    np.testing.assert_array_equal(match_bipartite(iou), [0, 1])
-    index, is_positive = match_boxes(iou)
-    np.testing.assert_array_equal(index, [0, 1, 0])
-    np.testing.assert_array_equal(is_positive, [True, True, False])
+    assert_matches(iou, [0, 1, -1], [0, 1])
 
 
-def test_own_default_box_counts_below_the_threshold_and_before_a_better_ground_truth():
-    # Ground truth 1 loses box 0 (.7 < .8), then box 1 (.3 < .4 of ground truth 2), and owns box 2
-    # with .05. Box 3 is nobody's own; its best is ground truth 0 with exactly the threshold.
+def test_claims_count_below_the_threshold_and_before_a_better_ground_truth():
+    # Ground truth 1 loses box 0 (.7 < .8), then box 1 (.3 < .4 of ground truth 2), and claims box 2
+    # with .05. Nobody claims box 3; its best is ground truth 0 with exactly the threshold.
     iou = np.array(
         [
             [0.80, 0.75, 0.55, 0.50],
@@ -92,33 +92,25 @@ def test_own_default_box_counts_below_the_threshold_and_before_a_better_ground_t
         ],
         "float32",
     )
-    np.testing.assert_array_equal(match_bipartite(iou), [0, 2, 1])
-    index, is_positive = match_boxes(iou, threshold=0.5)
-    np.testing.assert_array_equal(np.where(is_positive, index, -1), [0, 2, 1, 0])
-    index, is_positive = match_boxes(iou, threshold=0.51)
-    np.testing.assert_array_equal(np.where(is_positive, index, -1), [0, 2, 1, -1])
+    assert_matches(iou, [0, 2, 1, 0], [0, 2, 1], threshold=0.5)
+    assert_matches(iou, [0, 2, 1, -1], [0, 2, 1], threshold=0.51)
 
 
-def test_equal_overlaps_go_to_the_lower_ground_truth_then_the_lower_default_box():
+def test_equal_ious_go_to_the_lower_ground_truth_then_the_lower_default_box():
     iou = np.full((3, 5), 0.75, "float32")
-    np.testing.assert_array_equal(match_bipartite(iou), [0, 1, 2])
-    index, is_positive = match_boxes(iou)
-    np.testing.assert_array_equal(index, [0, 1, 2, 0, 0])
-    assert is_positive.numpy().all()
+    assert_matches(iou, [0, 1, 2, 0, 0], [0, 1, 2])
 
 
-@pytest.mark.parametrize(("overlap", "owned"), [(1e-6, -1), (1.1e-6, 1), (0.0, -1)])
-def test_smallest_overlap(overlap, owned):
-    iou = np.array([[0.0, overlap, 0.0]], "float32")
-    np.testing.assert_array_equal(match_bipartite(iou), [owned])
-    _, is_positive = match_boxes(iou)
-    np.testing.assert_array_equal(is_positive, [False, owned == 1, False])
+@pytest.mark.parametrize(("iou", "claim"), [(1e-6, -1), (1.1e-6, 1), (0.0, -1)])
+def test_smallest_iou(iou, claim):
+    matched = [-1, 0 if claim == 1 else -1, -1]
+    assert_matches(np.array([[0.0, iou, 0.0]], "float32"), matched, [claim])
 
 
 def test_more_ground_truths_than_default_boxes():
     iou = np.array([[0.2, 0.3], [0.6, 0.4], [0.1, 0.5]], "float32")
     # .6 gives (1, 0), then .5 gives (2, 1); ground truth 0 goes without.
-    np.testing.assert_array_equal(match_bipartite(iou), [-1, 0, 1])
+    assert_matches(iou, [1, 2], [-1, 0, 1])
 
 
 @pytest.mark.parametrize("threshold", [0.35, 0.5, 0.7])
@@ -161,7 +153,7 @@ def test_photographs_on_ssd300s_default_boxes_against_the_oracle(ssd300_boxes, s
         np.testing.assert_array_equal(match(boxes, default_boxes, threshold), expected)
 
 
-def test_every_ground_truth_owns_a_default_box(ssd300_boxes):
+def test_every_ground_truth_claims_a_default_box(ssd300_boxes):
     generator = np.random.default_rng(7)
     for count in (1, 10, 40, 100):
         boxes = random_boxes(generator, count)

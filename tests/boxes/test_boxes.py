@@ -6,10 +6,12 @@ import numpy as np
 import oracle
 import pytest
 import tensorflow as tf
+from keras import ops
 
-from ssd_keras.boxes.coding import decode_boxes, encode_boxes
+from ssd_keras.boxes.coding import decode_boxes, decode_corners, encode_boxes
 from ssd_keras.boxes.default_boxes import VARIANCES
-from ssd_keras.boxes.iou import pairwise_iou
+from ssd_keras.boxes.formats import convert_boxes
+from ssd_keras.boxes.iou import iou, paired_iou, pairwise_iou
 
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)  # one number for each coordinate, so that a swap shows
 
@@ -41,7 +43,7 @@ def random_boxes(generator, count):
 )
 def test_iou_by_hand(box, other, expected):
     for one, two in ((box, other), (other, box)):
-        iou = pairwise_iou(np.array([one], "float32"), np.array([two], "float32")).numpy()
+        iou = pairwise_iou(np.array([one], "float32"), np.array([two], "float32"))
         np.testing.assert_allclose(iou, [[expected]], atol=1e-6)
 
 
@@ -51,8 +53,56 @@ def test_iou_has_a_row_for_each_box_and_a_column_for_each_default_box():
     assert expected.shape == (17, 40) and (expected > 0.3).sum() > 5
     # Largest difference seen: 4e-8.
     np.testing.assert_allclose(pairwise_iou(boxes, default_boxes), expected, atol=3e-7)
-    as_tensors = pairwise_iou(tf.constant(boxes), tf.constant(default_boxes))
-    np.testing.assert_array_equal(as_tensors, pairwise_iou(boxes, default_boxes))
+
+
+@pytest.mark.parametrize("xp", [tf, ops], ids=["tensorflow", "keras.ops"])
+def test_every_library_gives_the_same_bits(xp):
+    generator = np.random.default_rng(6)
+    boxes, others = random_boxes(generator, 5000), random_boxes(generator, 5000)
+    boxes[:100] = others[:100]
+    boxes[50:150, 2] = boxes[50:150, 0]  # no area
+    expected = paired_iou(boxes, others)
+    assert expected.dtype == np.float32 and (expected > 0.1).sum() > 100
+    tensors = [xp.convert_to_tensor(each) for each in (boxes, others)]
+    np.testing.assert_array_equal(paired_iou(*tensors, xp), expected)
+    matrix = pairwise_iou(*(each[:200] for each in tensors), xp)
+    np.testing.assert_array_equal(matrix, pairwise_iou(boxes[:200], others[:200]))
+    deltas = generator.normal(0, 2, (5000, 4)).astype("float32")
+    found = decode_corners(xp.convert_to_tensor(deltas), tensors[1], ODD_VARIANCES, xp)
+    corners = decode_corners(deltas, others, ODD_VARIANCES, np)
+    # NumPy computes exponentials by another routine.
+    np.testing.assert_allclose(found, corners, rtol=2e-6, atol=1e-6)
+
+
+def test_iou_of_intervals():
+    # From 0 to .4 and from .1 to .5: .3 of .5.
+    assert iou((np.float32(0), np.float32(0.4)), (0.1, 0.5), np) == pytest.approx(0.6)
+    # Of no length: 0 / 0.
+    assert iou((np.float32(0.2), np.float32(0.2)), (0.2, 0.2), np) == 0
+
+
+SCENE = {  # one box in an image of 40 x 100 pixels (height x width)
+    "yxyx": [10, 20, 30, 50],
+    "xyxy": [20, 10, 50, 30],
+    "xywh": [20, 10, 30, 20],
+    "rel_yxyx": [0.25, 0.2, 0.75, 0.5],
+    "rel_xyxy": [0.2, 0.25, 0.5, 0.75],
+    "rel_xywh": [0.2, 0.25, 0.3, 0.5],
+}
+
+
+@pytest.mark.parametrize("target", SCENE)
+@pytest.mark.parametrize("source", SCENE)
+def test_one_box_in_every_format(source, target):
+    found = convert_boxes([SCENE[source]], source, target, (40, 100))
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, [SCENE[target]], rtol=1e-12)
+    assert convert_boxes([], source, target, (40, 100)).shape == (0, 4)
+
+
+def test_unknown_box_format():
+    with pytest.raises(ValueError, match=r"^box_format='xxyy' is unknown; choose one of yxyx, xy"):
+        convert_boxes([], "xyxy", "xxyy")
 
 
 def test_iou_of_no_boxes_is_empty():

@@ -1,13 +1,14 @@
-"""The pairs that matter: none is missing, on any default boxes, and their overlaps are exact."""
+"""The pairs that matter: none is missing, on any default boxes, and their IoUs are exact."""
 
 import numpy as np
 import oracle
 import pytest
 import tensorflow as tf
+from matching import all_pairs
 
-from ssd_keras.assigners.max_iou import match_near, match_pairs
+from ssd_keras.assigners.max_iou import match_pairs, match_with_index
 from ssd_keras.boxes.iou import pairwise_iou
-from ssd_keras.boxes.iou_index import IoUIndex, all_pairs
+from ssd_keras.boxes.iou_index import IoUIndex
 
 SSD300 = oracle.default_boxes(
     (300, 300),
@@ -48,14 +49,14 @@ def test_no_pair_that_matters_is_missing(name, default_boxes):
     boxes[8:12, :2] += 0.3 * (boxes[8:12, 2:] - boxes[8:12, :2])
     boxes[12:15] = [[0.2, 0.3, 0.2, 0.8], [0, 0, 0, 0], [4, 4, 5, 5]]  # overlap nothing
     exact = oracle.iou_matrix(boxes, default_boxes)
-    full = pairwise_iou(boxes, default_boxes).numpy()
+    full = pairwise_iou(boxes, default_boxes)
     for threshold in (0.3, 0.5, 1.0):
         pairs, is_complete = index.pairs(tf.constant(boxes), threshold)
-        truth, place = pairs.truth.numpy(), pairs.default_box.numpy()
+        truth, box = pairs.ground_truth.numpy(), pairs.default_box.numpy()
         is_found = np.zeros_like(full, bool)
-        is_found[truth, place] = True
+        is_found[truth, box] = True
         assert is_found.sum() == len(truth)  # none twice
-        np.testing.assert_array_equal(pairs.overlap, full[truth, place])
+        np.testing.assert_array_equal(pairs.iou, full[truth, box])
         assert is_found[exact >= threshold + 1e-6].all()
         # More of its best, down to three quarters of that; 1e-6 and less count as nothing.
         best = exact.max(axis=1, keepdims=True)
@@ -65,7 +66,7 @@ def test_no_pair_that_matters_is_missing(name, default_boxes):
         assert everything[is_complete.numpy()].all()
         # The order that decides ties: of each default box the lower ground truth comes first, and
         # of each ground truth the lower default box.
-        assert (np.diff(place * len(boxes) + truth) > 0).all()
+        assert (np.diff(box * len(boxes) + truth) > 0).all()
 
 
 def test_pairs_by_hand():
@@ -75,32 +76,32 @@ def test_pairs_by_hand():
     pairs, is_complete = IoUIndex(default_boxes).pairs(boxes, 0.5)
     # .2 / .25 with box 1 and .15 / .2 with box 2; of the best, .8, everything from .6 on, but the
     # threshold is lower.
-    np.testing.assert_array_equal(pairs.truth, [0, 0])
+    np.testing.assert_array_equal(pairs.ground_truth, [0, 0])
     np.testing.assert_array_equal(pairs.default_box, [1, 2])
-    np.testing.assert_allclose(pairs.overlap, [0.8, 0.75], atol=1e-6)
+    np.testing.assert_allclose(pairs.iou, [0.8, 0.75], atol=1e-6)
     np.testing.assert_array_equal(is_complete, [False, True])
 
 
 def test_all_pairs_of_a_matrix():
     iou = np.array([[0.5, 0, 1e-6], [1.1e-6, 0.25, 0]], "float32")
     pairs = all_pairs(iou)
-    np.testing.assert_array_equal(pairs.truth, [0, 1, 1])
+    np.testing.assert_array_equal(pairs.ground_truth, [0, 1, 1])
     np.testing.assert_array_equal(pairs.default_box, [0, 0, 1])
-    np.testing.assert_allclose(pairs.overlap, [0.5, 1.1e-6, 0.25])
+    np.testing.assert_allclose(pairs.iou, [0.5, 1.1e-6, 0.25])
 
 
 @pytest.fixture
 def attempts(monkeypatch):
     """For each attempt to match, how many ground truths it looks at whole."""
-    asked = []
+    counts = []
     pairs = IoUIndex.pairs
 
     def counted(index, boxes, threshold, is_whole):
-        asked.append(np.count_nonzero(is_whole))
+        counts.append(np.count_nonzero(is_whole))
         return pairs(index, boxes, threshold, is_whole)
 
     monkeypatch.setattr(IoUIndex, "pairs", counted)
-    return asked
+    return counts
 
 
 def crowd(generator, count, smallest, largest):
@@ -112,12 +113,12 @@ def crowd(generator, count, smallest, largest):
 
 def matched_as_by_all(index, boxes, threshold=0.5):
     """What matching of the near pairs gives, compared with that of all pairs."""
-    owner, owned = match_near(index, tf.constant(boxes), threshold)
+    matched, claimed = match_with_index(index, tf.constant(boxes), threshold)
     pairs = all_pairs(pairwise_iou(boxes, index.default_boxes))
     expected = match_pairs(pairs, len(boxes), len(index.default_boxes), threshold)
-    np.testing.assert_array_equal(owner, expected[0])
-    np.testing.assert_array_equal(owned, expected[1])
-    return owner, owned
+    np.testing.assert_array_equal(matched, expected[0])
+    np.testing.assert_array_equal(claimed, expected[1])
+    return matched, claimed
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5])
@@ -128,9 +129,9 @@ def test_matching_of_near_pairs_is_that_of_all(attempts, threshold):
     num_positive = 0
     for count, *sizes in [(1, 0.1, 0.2), (30, 0.01, 0.05), (60, 0.02, 0.9), (90, 0.02, 0.06)]:
         boxes = crowd(generator, count, *sizes)
-        owner, owned = matched_as_by_all(index, boxes, threshold)
-        assert (owned.numpy() >= 0).all()
-        num_positive += (owner.numpy() >= 0).sum()
+        matched, claimed = matched_as_by_all(index, boxes, threshold)
+        assert (claimed.numpy() >= 0).all()
+        num_positive += (matched.numpy() >= 0).sum()
     assert num_positive > 200 and attempts == [0] * 4
 
 
@@ -150,8 +151,8 @@ def test_a_crowd_at_one_place_gets_all_there_is(attempts):
     # Sixty times nearly the same box: those that come last own default boxes that overlap little.
     boxes = np.float32([0.3, 0.3, 0.7, 0.5]) + np.linspace(0, 0.01, 60, dtype="float32")[:, None]
     expected = oracle.match(boxes, default_boxes)
-    owner, owned = match_near(index, tf.constant(boxes))
-    np.testing.assert_array_equal(owner, expected)
+    matched, claimed = match_with_index(index, tf.constant(boxes))
+    np.testing.assert_array_equal(matched, expected)
     assert attempts[0] == 0 and 0 < attempts[-1] < 60
-    overlap = pairwise_iou(boxes, default_boxes).numpy()[np.arange(60), owned]
-    assert (owned.numpy() >= 0).all() and overlap.min() < overlap.max() / 2
+    overlap = pairwise_iou(boxes, default_boxes)[np.arange(60), claimed]
+    assert (claimed.numpy() >= 0).all() and overlap.min() < overlap.max() / 2

@@ -1,6 +1,6 @@
-"""Suppression in keras.ops as every backend compiles it: the oracle, random clashes, the layer.
+"""NMS in keras.ops on every backend, against the oracle; the layer that contains it.
 
-tests/test_detections.py puts the same function to all tests of TensorFlow's.
+tests/models/test_post_process.py puts the same function to all tests of TensorFlow's.
 """
 
 import keras
@@ -9,9 +9,9 @@ import oracle
 import pytest
 from keras import ops
 
-from ssd_keras.boxes.nms import greedy
-from ssd_keras.models.detections_layer import Detections
+from ssd_keras.boxes.nms import greedy_nms
 from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.post_process_layer import PostProcessLayer
 
 pytestmark = pytest.mark.backends
 
@@ -41,7 +41,7 @@ def random_outputs():
 def test_compiled_with_a_network(post_process):
     outputs = random_outputs()
     inputs = {key: keras.Input(value.shape[1:], name=key) for key, value in outputs.items()}
-    layer = Detections(DEFAULT_BOXES, post_process, VARIANCES)
+    layer = PostProcessLayer(DEFAULT_BOXES, post_process, VARIANCES)
     model = keras.Model(inputs, layer(inputs))
     for images in (slice(0, 3), slice(1, 3)):
         batch = {name: value[images] for name, value in outputs.items()}
@@ -64,42 +64,42 @@ def test_compiled_with_a_network(post_process):
                 np.testing.assert_array_equal(found[key][image, len(detections) :], 0)
 
 
-def plain_greedy(clash, is_candidate):
+def plain_greedy(in_conflict, is_candidate):
     kept = []
     for i in np.flatnonzero(is_candidate):
-        if not any(clash[i, j] for j in kept):
+        if not any(in_conflict[i, j] for j in kept):
             kept.append(i)
     return kept
 
 
 @pytest.mark.parametrize("density", [0.02, 0.2, 0.7])
-def test_greedy_on_random_clashes(density):
+def test_greedy_nms_on_random_conflicts(density):
     generator = np.random.default_rng(3)
-    clash = generator.random((4, 60, 60)) < density
-    clash |= clash.transpose(0, 2, 1)
+    in_conflict = generator.random((4, 60, 60)) < density
+    in_conflict |= in_conflict.transpose(0, 2, 1)
     is_candidate = generator.random((4, 60)) < 0.8
-    kept = ops.convert_to_numpy(greedy(ops.array(clash), ops.array(is_candidate)))
-    for one in range(4):
-        expected = plain_greedy(clash[one], is_candidate[one])
-        assert 1 < len(expected) < is_candidate[one].sum()
-        assert np.flatnonzero(kept[one]).tolist() == expected
+    kept = ops.convert_to_numpy(greedy_nms(ops.array(in_conflict), ops.array(is_candidate)))
+    for image in range(4):
+        expected = plain_greedy(in_conflict[image], is_candidate[image])
+        assert 1 < len(expected) < is_candidate[image].sum()
+        assert np.flatnonzero(kept[image]).tolist() == expected
 
 
-def test_greedy_on_the_longest_chain():
-    # Each box clashes with its neighbours alone: every second stays, after as many rounds.
-    clash = np.eye(41, k=1, dtype=bool) | np.eye(41, k=-1, dtype=bool)
-    kept = ops.convert_to_numpy(greedy(ops.array(clash), ops.ones(41, "bool")))
-    assert kept.tolist() == [place % 2 == 0 for place in range(41)]
+def test_greedy_nms_on_the_longest_chain():
+    # Each box is in conflict with its neighbours alone: every second stays, after as many rounds.
+    in_conflict = np.eye(41, k=1, dtype=bool) | np.eye(41, k=-1, dtype=bool)
+    kept = ops.convert_to_numpy(greedy_nms(ops.array(in_conflict), ops.ones(41, "bool")))
+    assert kept.tolist() == [index % 2 == 0 for index in range(41)]
 
 
 def test_config_equals_the_arguments():
     post_process = PostProcess(0.2, 0.6, 7, 3, candidates_per_class=False)
     boxes = [[0.0, 0.25, 0.5, 0.75], [0.5, 0.0, 1.0, 0.125]]
-    layer = Detections(boxes, post_process, VARIANCES, "sigmoid", name="found")
+    layer = PostProcessLayer(boxes, post_process, VARIANCES, "sigmoid", name="found")
     config = layer.get_config()
     assert config["default_boxes"] == boxes and config["variances"] == list(VARIANCES)
     assert config["activation"] == "sigmoid" and config["name"] == "found"
-    restored = Detections.from_config(config)
+    restored = PostProcessLayer.from_config(config)
     assert restored.post_process == post_process and restored.get_config() == config
     with pytest.raises(ValueError, match=r"^activation='tanh' is unknown; choose 'softmax'"):
-        Detections(boxes, activation="tanh")
+        PostProcessLayer(boxes, activation="tanh")

@@ -147,7 +147,7 @@ def choose_crop(boxes: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     trial_seed, choice_seed = tf.unstack(_split(seed, 2))
     windows = _draw_windows(trial_seed, len(MIN_IOUS) * NUM_TRIALS)
     # One ground truth that meets the limit is enough; the padding keeps n = 0 in range.
-    overlap = tf.reduce_max(tf.pad(pairwise_iou(boxes, windows), [[0, 1], [0, 0]]), axis=0)
+    overlap = tf.reduce_max(tf.pad(pairwise_iou(boxes, windows, tf), [[0, 1], [0, 0]]), axis=0)
     overlap = tf.reshape(overlap, [len(MIN_IOUS), NUM_TRIALS])
     succeeds = (overlap >= tf.constant(MIN_IOUS)[:, None]) & (tf.shape(boxes)[0] > 0)
     first = tf.argmax(succeeds, axis=1)
