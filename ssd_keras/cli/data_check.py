@@ -13,7 +13,7 @@ from ssd_keras.core.terminal import is_terminal, start_tensorflow
 
 if TYPE_CHECKING:
     from ssd_keras.data.splits import Split
-    from ssd_keras.doctor.default_box_report import BoxCheck
+    from ssd_keras.doctor.default_box_report import DefaultBoxReport
     from ssd_keras.engine.recipes import TrainRecipe
 
 HELP = "find what is wrong with data, and default boxes that fit them"
@@ -47,50 +47,50 @@ def run(
     bad_data: str,
 ) -> None:
     from ssd_keras.data.splits import load_splits
-    from ssd_keras.doctor.data_report import examine
+    from ssd_keras.doctor.data_report import check_data
 
     if overrides and not (preset or recipe):
         raise ValueError(f"--set {overrides[0]!r} changes a recipe; pass --preset or --recipe too")
     chosen = read_recipe(recipe, preset, overrides) if preset or recipe else None
     splits = load_splits(data, is_terminal(), bad_data)
-    examination = examine(splits, is_terminal())
-    print(examination)
-    boxes = None
+    report = check_data(splits, is_terminal())
+    print(report)
+    default_boxes = None
     if chosen is not None:
-        boxes = _check_default_boxes(splits, chosen, "the recipe" if recipe else "--set")
+        default_boxes = _check_default_boxes(splits, chosen, "the recipe" if recipe else "--set")
     if fix:
-        from ssd_keras.doctor.fix import cleaned, describe_kept
+        from ssd_keras.doctor.fix import fixed_copy, remaining_issues
 
-        copies, changes = cleaned(examination)
+        copies, changes = fixed_copy(report)
         written = write_copies(copies, fix, format, data)
-        lines = [*(changes or ["nothing had to be changed"]), *describe_kept(examination, copies)]
+        lines = [*(changes or ["nothing had to be changed"]), *remaining_issues(report, copies)]
         print("\n".join(["", "cleaned copy", *(f"  {line}" for line in [*lines, *written])]))
     if plots:
         start_tensorflow()
         from ssd_keras.doctor.data_plots import write_plots
 
-        paths = write_plots(examination, boxes, plots)
+        paths = write_plots(report, default_boxes, plots)
         print(f"\nwrote {', '.join(map(os.path.basename, paths))} to {plots}")
 
 
 def _check_default_boxes(
     splits: "Sequence[Split]", recipe: "TrainRecipe", changed_by: str
-) -> "BoxCheck":
+) -> "DefaultBoxReport":
     start_tensorflow()
-    from ssd_keras.doctor.default_box_grid import default_box_grid
-    from ssd_keras.doctor.default_box_report import check_boxes, describe_boxes
+    from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
+    from ssd_keras.doctor.default_box_report import check_default_boxes
     from ssd_keras.engine.train import initial_model
     from ssd_keras.presets import is_trained
 
     model = initial_model(recipe.replace(backbone_weights=""), splits[0].data.class_names)
     name = recipe.preset
-    boxes = check_boxes(
+    report = check_default_boxes(
         splits,
-        default_box_grid(model),
+        DefaultBoxGrid.from_model(model),
         f"{name} as {changed_by} changes it" if recipe.model_options else name,
         recipe.match_threshold,
         keep_ratios=is_trained(name),
         progress=is_terminal(),
     )
-    print(f"\n{describe_boxes(boxes)}")
-    return boxes
+    print(f"\n{report}")
+    return report

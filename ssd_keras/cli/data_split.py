@@ -42,12 +42,12 @@ def run(
     format: str | None,
     bad_data: str,
 ) -> None:
-    from ssd_keras.doctor.split import divide
+    from ssd_keras.doctor.split import split_data
 
     shares = dict(parts)
     if len(shares) < len(parts):
         raise ValueError("--parts names a part twice; expected such as train=0.8 val=0.2")
-    splits, notes = divide(read_data(data, bad_data), shares, seed, is_terminal())
+    splits, notes = split_data(read_data(data, bad_data), shares, seed, is_terminal())
     print_problems(notes)
     print(*write_copies(splits, output, format, data), sep="\n")
 

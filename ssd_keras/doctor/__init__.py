@@ -1,1 +1,1 @@
-"""The doctor of a data set: what is in it, what is wrong, and which default boxes suit it."""
+"""Data checks: statistics, findings, fixes and splits of a data set; default boxes that fit it."""

@@ -1,4 +1,4 @@
-"""How well a model's default boxes suit a data set, before and after fitting them to it."""
+"""How well a model's default boxes fit a data set, before and after fitting them to it."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -6,123 +6,120 @@ from typing import NamedTuple
 import numpy as np
 
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.default_box_fit import LOYALTY, OBJECTIVE, fit_default_boxes, recipe_words
-from ssd_keras.doctor.default_box_grid import DefaultBoxGrid, Objects, objects_of
-from ssd_keras.doctor.default_box_recall import BestIoUs, measure_best_ious
-from ssd_keras.doctor.small_objects import describe_lost
+from ssd_keras.doctor.default_box_fit import OBJECTIVE, fit_default_boxes, recipe_arguments
+from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
+from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
+from ssd_keras.doctor.object_table import ObjectTable
+from ssd_keras.doctor.small_objects import hard_objects_hint
 
 SIDE_EDGES = (16, 32, 64, 128)
-MOST_CLASSES = 30
+MAX_CLASSES = 30
+COLUMNS = ("objects", "unmatched", "reachable recall", "mean best IoU")
 
 
-class BoxCheck(NamedTuple):
-    """The default boxes of a model on each split, as they are and fitted to the first split.
+class DefaultBoxReport(NamedTuple):
+    """The default boxes of a model against each split, as they are and fitted to the first split.
 
-    `fitted` is `layout` itself where no better boxes were found.
+    `fitted` is `grid` itself, and `after` is `before`, where no better boxes were found.
     """
 
     name: str
     threshold: float
-    layout: DefaultBoxGrid
+    grid: DefaultBoxGrid
     fitted: DefaultBoxGrid
     splits: Sequence[Split]
-    objects: list[Objects]
-    before: list[BestIoUs]
-    after: list[BestIoUs]
+    objects: list[ObjectTable]
+    before: list[DefaultBoxIoUs]
+    after: list[DefaultBoxIoUs]
+
+    @property
+    def is_fitted(self) -> bool:
+        return self.fitted != self.grid
+
+    def unmatched(self) -> list[tuple[int, int, float]]:
+        """Returns (example index, object index, best IoU) of the first split's unmatched objects.
+
+        The object with the lowest IoU comes first.
+        """
+        objects, best = self.objects[0], self.before[0].best
+        rows = np.flatnonzero(best < self.threshold)
+        rows = rows[np.argsort(best[rows], kind="stable")]
+        columns = (objects.example_indices, objects.object_indices, best)
+        return list(zip(*(column[rows].tolist() for column in columns), strict=True))
+
+    def __str__(self) -> str:
+        height, width = self.grid.image_size
+        lines = [
+            f"default boxes of {self.name} ({len(self.grid.boxes())}, input {height}x{width}), "
+            f"matched from an IoU of {self.threshold:g}",
+            _line("", COLUMNS) + (" (before -> after)" if self.is_fitted else ""),
+        ]
+        for split, objects, *ious in zip(
+            self.splits, self.objects, self.before, self.after, strict=True
+        ):
+            for name, mask in _groups(split, objects, self.grid.image_size):
+                lines.append(_line(name, self._cells(mask, ious[: 1 + self.is_fitted])))
+        if self.is_fitted:
+            objective = OBJECTIVE.format(threshold=self.threshold)
+            lines += [
+                f"  fitted to {self.splits[0].name} alone; objective: {objective}",
+                "  to train with the fitted boxes:",
+                f"  {recipe_arguments(self.fitted, self.grid)}",
+            ]
+        else:
+            lines.append("  no sizes or ratios fit better")
+        sides, size = self.objects[0].sides(self.grid.image_size), self.grid.image_size
+        hint = hard_objects_hint(self.before[0].best, sides, self.threshold, size)
+        return "\n".join([*lines, hint] if hint else lines)
+
+    def _cells(self, mask: np.ndarray, ious: Sequence[DefaultBoxIoUs]) -> list[str]:
+        """Returns the columns of a group of objects; `ious` before, and after if fitted."""
+        chosen = [DefaultBoxIoUs(each.best[mask], each.claimed[mask]) for each in ious]
+        return [
+            f"{mask.sum()}",
+            " -> ".join(f"{np.sum(each.best < self.threshold)}" for each in chosen),
+            " -> ".join(f"{each.reachable_recall(self.threshold):.3f}" for each in chosen),
+            " -> ".join(f"{each.best.mean():.3f}" for each in chosen),
+        ]
 
 
-def check_boxes(
+def check_default_boxes(
     splits: Sequence[Split],
-    layout: DefaultBoxGrid,
+    grid: DefaultBoxGrid,
     name: str,
     threshold: float = 0.5,
     keep_ratios: bool = False,
     progress: bool = False,
-) -> BoxCheck:
+) -> DefaultBoxReport:
     """Measures a model's default boxes, fits them to the first split and measures again."""
-    objects = [objects_of(split.data) for split in splits]
-    pairs = [(s, o) for s, o in zip(splits, objects, strict=True) if len(o.boxes)]
+    tables = [ObjectTable.from_data(split.data) for split in splits]
+    pairs = [(s, table) for s, table in zip(splits, tables, strict=True) if len(table.boxes)]
     if not pairs:
-        raise ValueError("the data have no object; expected some to lay default boxes over")
-    kept, objects = [split for split, _ in pairs], [own for _, own in pairs]
-    fitted = fit_default_boxes(objects[0], layout, threshold, keep_ratios)
-    before = [measure_best_ious(own, layout, progress) for own in objects]
+        raise ValueError("the data contain no objects to compare default boxes with")
+    splits, objects = [split for split, _ in pairs], [table for _, table in pairs]
+    fitted = fit_default_boxes(objects[0], grid, threshold, keep_ratios)
+    before = [default_box_ious(table, grid, progress) for table in objects]
     after = before
-    if fitted != layout:
-        after = [measure_best_ious(own, fitted, progress) for own in objects]
-    return BoxCheck(name, threshold, layout, fitted, kept, objects, before, after)
-
-
-def describe_boxes(check: BoxCheck) -> str:
-    """The check as tables, and the fitted boxes as words for `ssd-keras train`."""
-    height, width = check.layout.image_size
-    count = len(check.layout.boxes())
-    lines = [
-        f"default boxes of {check.name} ({count}, input {height}x{width}), "
-        f"matched from an overlap of {check.threshold:g}"
-    ]
-    is_fitted = check.fitted != check.layout
-    lines.append(_title("", is_fitted))
-    for split, own, *overlaps in zip(
-        check.splits, check.objects, check.before, check.after, strict=True
-    ):
-        everything = np.ones(len(own.labels), bool)
-        lines.append(_row(split.name, everything, overlaps, check.threshold, is_fitted))
-        for name, chosen in _groups(split, own, check.layout.image_size):
-            lines.append(_row(f"  {name}", chosen, overlaps, check.threshold, is_fitted))
-    if is_fitted:
-        objective = OBJECTIVE.format(threshold=check.threshold, loyalty=LOYALTY)
-        lines += [
-            f"  fitted to {check.splits[0].name}, all others are unseen; objective: {objective}",
-            "  to train with the fitted boxes:",
-            f"  {recipe_words(check.fitted, check.layout)}",
-        ]
-    else:
-        lines.append("  no sizes or ratios were found that fit better")
-    sides = check.objects[0].sides(check.layout.image_size)
-    hint = describe_lost(check.before[0].best, sides, check.threshold, check.layout.image_size)
-    return "\n".join([*lines, hint] if hint else lines)
-
-
-def unmatched(check: BoxCheck, split: int = 0) -> list[tuple[int, int, float]]:
-    """The objects that no default box matches, the worst first."""
-    own, best = check.objects[split], check.before[split].best
-    rows = np.flatnonzero(best < check.threshold)
-    rows = rows[np.argsort(best[rows], kind="stable")]
-    return [(int(own.images[row]), int(own.rows[row]), float(best[row])) for row in rows]
+    if fitted != grid:
+        after = [default_box_ious(table, fitted, progress) for table in objects]
+    return DefaultBoxReport(name, threshold, grid, fitted, splits, objects, before, after)
 
 
 def _groups(
-    split: Split, own: Objects, image_size: tuple[int, int]
+    split: Split, objects: ObjectTable, image_size: tuple[int, int]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and masks of the objects by class, the most frequent first, then by size."""
-    counts = np.bincount(own.labels, minlength=len(split.data.class_names))
-    for label in np.argsort(-counts, kind="stable")[:MOST_CLASSES]:
+    """Yields names and masks: all objects, by class (the most frequent first), by size."""
+    yield split.name, np.ones(len(objects.labels), bool)
+    counts = np.bincount(objects.labels, minlength=len(split.data.class_names))
+    for label in np.argsort(-counts, kind="stable")[:MAX_CLASSES]:
         if counts[label]:
-            yield split.data.class_names[label], own.labels == label
-    bins = np.digitize(own.sides(image_size), SIDE_EDGES)
-    for index in range(len(SIDE_EDGES) + 1):
-        low = f"{SIDE_EDGES[index - 1]}" if index else "0"
-        high = f" to {SIDE_EDGES[index]}" if index < len(SIDE_EDGES) else " and more"
-        if (bins == index).any():
-            yield f"{low}{high} pixels of the input", bins == index
+            yield f"  {split.data.class_names[label]}", objects.labels == label
+    bins = np.digitize(objects.sides(image_size), SIDE_EDGES)
+    for index in np.unique(bins):
+        low = SIDE_EDGES[index - 1] if index else 0
+        high = f"to {SIDE_EDGES[index]}" if index < len(SIDE_EDGES) else "and more"
+        yield f"  {low} {high} pixels of the input", bins == index
 
 
-def _title(name: str, is_fitted: bool) -> str:
-    columns = ["objects", "unmatched", "reachable recall", "mean best overlap"]
-    title = f"  {name:32}" + "".join(f"{column:>19}" for column in columns)
-    return title + (" (before -> after)" if is_fitted else "")
-
-
-def _row(
-    name: str, chosen: np.ndarray, overlaps: list[BestIoUs], threshold: float, is_fitted: bool
-) -> str:
-    measured = [BestIoUs(each.best[chosen], each.own[chosen]) for each in overlaps]
-    measured = measured if is_fitted else measured[:1]
-    cells = [
-        f"{chosen.sum()}",
-        " -> ".join(f"{np.sum(each.best < threshold)}" for each in measured),
-        " -> ".join(f"{each.reachable_recall(threshold):.3f}" for each in measured),
-        " -> ".join(f"{each.best.mean():.3f}" for each in measured),
-    ]
+def _line(name: str, cells: Sequence[str]) -> str:
     return f"  {name:32}" + "".join(f"{cell:>19}" for cell in cells)

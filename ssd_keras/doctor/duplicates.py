@@ -1,4 +1,4 @@
-"""What is wrong with the images themselves: broken, duplicated, or in two splits at once."""
+"""Finds broken images, duplicates and near-duplicates, within a split and between splits."""
 
 import hashlib
 import io
@@ -7,124 +7,120 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from tqdm.contrib.concurrent import thread_map
 
 from ssd_keras.data.image_files import SIGNATURES
-from ssd_keras.data.readers.assemble import map_in_threads
+from ssd_keras.data.problems import ProblemKind
 from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.findings import Finding
-from ssd_keras.doctor.hamming_search import near_pairs
-from ssd_keras.doctor.truncated_jpeg import missing_share
+from ssd_keras.doctor.findings import Finding, FindingKind
+from ssd_keras.doctor.hamming_search import pairs_within
+from ssd_keras.doctor.truncated_jpeg import missing_row_share
 
 HASH_SIDE = 16
-NEAR_BITS = 24
-"""Images that differ in at most so many of the 256 bits look alike; strangers differ in 128."""
-LEAST_CONTRAST = 4.0
-"""Grey levels, as a standard deviation: the bits of flatter images are noise."""
+MAX_DISTANCE = 24  # of 256 bits between near-duplicates; different images differ in 128
+MIN_CONTRAST = 4.0  # standard deviation in grey levels: the hash of flatter images is noise
 
 
 class Fingerprint(NamedTuple):
-    """An image's content: of its bytes, of its looks (None: too flat to tell), or why it has none.
+    """What identifies an image, or why it is broken."""
 
-    `looks` is uint64 [4]: at each place of a 16 by 16 grid, whether it gets brighter to the right.
-    """
-
-    content: bytes
-    looks: np.ndarray | None
-    broken: str = ""
+    checksum: bytes  # of the encoded bytes; empty where the file cannot be read
+    difference_hash: np.ndarray | None  # uint64 [4]; None for flat images
+    error: str = ""
 
 
-class Twins(NamedTuple):
-    """Two images of the same content; each is (split's index, example's index)."""
+class Duplicate(NamedTuple):
+    """Two images of equal or nearly equal content, each as (split index, example index)."""
 
     first: tuple[int, int]
     second: tuple[int, int]
     is_exact: bool
-    bits: int
+    distance: int  # number of differing bits of the hashes
 
 
-def take_fingerprint(example: Example) -> Fingerprint:
-    """Decodes the whole image and sums it up."""
-    content = b""
+def fingerprint(example: Example) -> Fingerprint:
+    """Decodes the whole image."""
+    checksum = b""
     try:
         data = example.read()
-        content = hashlib.blake2b(data, digest_size=16).digest()
+        checksum = hashlib.blake2b(data, digest_size=16).digest()
         with Image.open(io.BytesIO(data)) as image:
-            looks = image_bits(image)
-            missing = missing_share(data, image) if data.startswith(SIGNATURES["JPEG"]) else 0.0
+            image_hash = difference_hash(image)
+            missing = missing_row_share(data, image) if data.startswith(SIGNATURES["JPEG"]) else 0.0
     # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken files.
     except Exception as error:
         reason = str(error) or type(error).__name__
-        return Fingerprint(content, None, f"cannot be decoded ({reason})")
+        return Fingerprint(checksum, None, f"cannot be decoded ({reason})")
     if missing:
-        what = f"its data end early: the last {missing:.0%} of its rows are made up by the decoder"
-        return Fingerprint(content, None, f"{what}; copy it again")
-    return Fingerprint(content, looks)
+        what = f"the data end early: the decoder makes up the last {missing:.0%} of the rows"
+        return Fingerprint(checksum, None, f"{what}; copy the file again")
+    return Fingerprint(checksum, image_hash)
 
 
-def image_bits(image: Image.Image) -> np.ndarray | None:
-    """The looks of an image in 256 bits, which survive another size or compression."""
+def difference_hash(image: Image.Image) -> np.ndarray | None:
+    """Returns 256 bits that survive another size or compression: where it gets brighter in x."""
     size = (HASH_SIDE + 1, HASH_SIDE)
     grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BOX), np.int16)
-    if grey.std() < LEAST_CONTRAST:
+    if grey.std() < MIN_CONTRAST:
         return None
     return np.packbits(grey[:, 1:] > grey[:, :-1]).view(np.uint64)
 
 
-def take_fingerprints(splits: Sequence[Split], progress: bool = False) -> list[list[Fingerprint]]:
-    """The fingerprints of all images."""
+def fingerprints(splits: Sequence[Split], progress: bool = False) -> list[list[Fingerprint]]:
+    """Returns the fingerprints of each split's images."""
+    options = {"max_workers": 8, "desc": "decoding images", "leave": False}
     return [
-        map_in_threads(take_fingerprint, split.data.examples, "decoding images", progress)
+        thread_map(fingerprint, split.data.examples, disable=not progress, **options)
         for split in splits
     ]
 
 
-def find_twins(prints: Sequence[Sequence[Fingerprint]], progress: bool = False) -> list[Twins]:
-    """Images that are the same, or look the same."""
-    places = [(s, i) for s, own in enumerate(prints) for i in range(len(own))]
-    flat = [prints[s][i] for s, i in places]
-    found: list[Twins] = []
-    first_of: dict[bytes, int] = {}
-    unique: list[int] = []
-    for index, own in enumerate(flat):
-        if not own.content:
+def find_duplicates(
+    prints: Sequence[Sequence[Fingerprint]], progress: bool = False
+) -> list[Duplicate]:
+    """Returns duplicates and, behind them, near-duplicates among the first of each content."""
+    flat = [((s, i), one) for s, split in enumerate(prints) for i, one in enumerate(split)]
+    found: list[Duplicate] = []
+    first_of: dict[bytes, tuple[int, int]] = {}
+    hashed: list[tuple[tuple[int, int], np.ndarray]] = []
+    for index, (checksum, image_hash, _) in flat:
+        if not checksum:
             continue
-        if own.content in first_of:
-            found.append(Twins(places[first_of[own.content]], places[index], True, 0))
+        if checksum in first_of:
+            found.append(Duplicate(first_of[checksum], index, True, 0))
         else:
-            first_of[own.content] = index
-            if own.looks is not None:
-                unique.append(index)
-    looks = np.array([flat[index].looks for index in unique], np.uint64).reshape(-1, 4)
-    for row, other, bits in near_pairs(looks, NEAR_BITS, progress).tolist():
-        found.append(Twins(places[unique[row]], places[unique[other]], False, bits))
+            first_of[checksum] = index
+            if image_hash is not None:
+                hashed.append((index, image_hash))
+    hashes = np.array([image_hash for _, image_hash in hashed], np.uint64).reshape(-1, 4)
+    for first, second, distance in pairs_within(hashes, MAX_DISTANCE, progress).tolist():
+        found.append(Duplicate(hashed[first][0], hashed[second][0], False, distance))
     return found
 
 
-def broken_findings(split: Split, prints: Sequence[Fingerprint]) -> list[Finding]:
-    """The images that cannot be decoded to their last row."""
+def broken_image_findings(split: Split, prints: Sequence[Fingerprint]) -> list[Finding]:
+    """Returns the images that cannot be decoded to their last row."""
     pairs = zip(split.data.examples, prints, strict=True)
-    return [
-        Finding("broken images", example.place, own.broken) for example, own in pairs if own.broken
-    ]
+    kind = ProblemKind.BROKEN_IMAGE
+    return [Finding(kind, x.location, own.error) for x, own in pairs if own.error]
 
 
-def twin_findings(splits: Sequence[Split], twins: Sequence[Twins]) -> list[Finding]:
-    """Duplicates within a split, and leaks between splits."""
+def duplicate_findings(splits: Sequence[Split], duplicates: Sequence[Duplicate]) -> list[Finding]:
+    """Returns the duplicates within a split, and those between splits (leaks)."""
     found = []
-    for pair in twins:
-        first, second = (splits[s].data.examples[i] for s, i in (pair.first, pair.second))
-        names = [splits[s].name for s, _ in (pair.first, pair.second)]
-        if names[0] == names[1]:
-            kind = "duplicate images" if pair.is_exact else "images that look alike"
+    for pair in duplicates:
+        (s, i), (t, j) = pair.first, pair.second
+        first, second = splits[s].data.examples[i], splits[t].data.examples[j]
+        if pair.is_exact:
+            kind = FindingKind.DUPLICATE if s == t else FindingKind.SHARED
+            detail = f"is {first.location}"
+            detail += "" if _same_objects(first, second) else ", with other boxes"
         else:
-            kind = f"images of {names[0]} that are in {names[1]} too"
-            kind += "" if pair.is_exact else ", nearly the same"
-        what = f"is {first.place}" if pair.is_exact else f"looks like {first.place}"
-        what += f" ({pair.bits} of 256 bits differ)" if not pair.is_exact else ""
-        if pair.is_exact and not _same_objects(first, second):
-            what += ", with other boxes"
-        found.append(Finding(kind, second.place, what))
+            kind = FindingKind.LOOK_ALIKE if s == t else FindingKind.NEARLY_SHARED
+            detail = f"looks like {first.location} ({pair.distance} of 256 bits differ)"
+        names = () if s == t else (splits[s].name, splits[t].name)
+        found.append(Finding(kind, second.location, detail, names))
     return found
 
 

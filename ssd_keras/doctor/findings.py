@@ -1,4 +1,4 @@
-"""What is wrong with the boxes and classes of a data set."""
+"""Findings: what is wrong with the boxes and classes of a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,10 @@ from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.data.problems import ProblemKind
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.data.splits import Split
+from ssd_keras.doctor.statistics import label_counts
 
-SAME_IOU = 0.9
-"""Two boxes of one class that overlap by this much are one object, annotated twice."""
-
-
-DISPUTED_IOU = 0.98
+SAME_OBJECT_IOU = 0.9  # of boxes of one class: one object, annotated twice
+DISPUTED_IOU = 0.98  # of boxes of two classes
 
 
 class FindingKind(Enum):
@@ -42,7 +40,7 @@ class Finding:
     """Something wrong in a data set."""
 
     kind: ProblemKind | FindingKind
-    location: str  # the file, or the image, and the object in it
+    location: str  # the file, image or split, and the object in it
     detail: str
     splits: tuple[str, ...] = ()  # names of the splits that the title of the kind names
 
@@ -64,60 +62,51 @@ def reader_findings(data: DetectionData) -> list[Finding]:
 
 
 def box_findings(data: DetectionData) -> list[Finding]:
-    """Objects that are annotated twice, or once with each of two classes."""
+    """Returns the objects that are annotated twice, with one class or with two."""
     found = []
     for example in data.examples:
         repeated, disputed = repeated_boxes(example), disputed_boxes(example)
-        for kind, rows in ((FindingKind.REPEATED, repeated), (FindingKind.DISPUTED, disputed)):
-            for row, earlier in rows.items():
-                name, other = (data.class_names[example.labels[i]] for i in (row, earlier))
-                what = f"object {row + 1} ({name}) lies on object {earlier + 1} ({other})"
-                found.append(Finding(kind, example.location, what))
+        for kind, pairs in ((FindingKind.REPEATED, repeated), (FindingKind.DISPUTED, disputed)):
+            for later, earlier in pairs.items():
+                name, other = (data.class_names[example.labels[row]] for row in (later, earlier))
+                detail = f"object {later + 1} ({name}) lies on object {earlier + 1} ({other})"
+                found.append(Finding(kind, example.location, detail))
     return found
 
 
 def repeated_boxes(example: Example) -> dict[int, int]:
-    """The objects that repeat an earlier one: same class, nearly the same box."""
-    return _pairs(example, SAME_IOU, same_class=True)
+    """Maps objects to the first earlier object of the same class with nearly the same box."""
+    return _overlapping_pairs(example, SAME_OBJECT_IOU, same_class=True)
 
 
 def disputed_boxes(example: Example) -> dict[int, int]:
-    """The objects whose box an earlier one of another class has too."""
-    return _pairs(example, DISPUTED_IOU, same_class=False)
+    """Maps objects to the first earlier object of another class with the same box."""
+    return _overlapping_pairs(example, DISPUTED_IOU, same_class=False)
 
 
-def _pairs(example: Example, least_iou: float, same_class: bool) -> dict[int, int]:
-    corners = convert_boxes(example.boxes, "xywh", "xyxy")
-    iou = pairwise_iou(corners, corners)
-    of_one_class = example.labels[:, None] == example.labels[None, :]
-    usable = ~(example.is_crowd[:, None] | example.is_crowd[None, :])
-    linked = np.tril((iou >= least_iou) & (of_one_class == same_class) & usable, k=-1)
-    pairs: dict[int, int] = {}
-    for row in np.flatnonzero(linked.any(axis=1)):
-        # An object that only repeats another repeated one is told once, by its first twin.
-        pairs[int(row)] = int(np.argmax(linked[row]))
-    return pairs
+def _overlapping_pairs(example: Example, min_iou: float, same_class: bool) -> dict[int, int]:
+    boxes = convert_boxes(example.boxes, "xywh", "yxyx")
+    is_same_class = example.labels[:, None] == example.labels
+    is_crowd = example.is_crowd[:, None] | example.is_crowd
+    overlaps = (pairwise_iou(boxes, boxes) >= min_iou) & (is_same_class == same_class)
+    overlaps = np.tril(overlaps & ~is_crowd, k=-1)
+    return {int(row): int(np.argmax(overlaps[row])) for row in np.flatnonzero(overlaps.any(axis=1))}
 
 
 def class_findings(splits: Sequence[Split]) -> list[Finding]:
-    """Classes that a split never shows."""
+    """Returns the classes without objects, by split."""
+    counts = [label_counts(split.data) for split in splits]
     found = []
-    counts = [_label_counts(split.data) for split in splits]
     for label, name in enumerate(splits[0].data.class_names):
-        for split, own in zip(splits, counts, strict=True):
-            if own[label]:
-                continue
-            others = [
-                f"{other.name} {count[label]}"
-                for other, count in zip(splits, counts, strict=True)
-                if count[label]
-            ]
-            what = f"no object of class '{name}'"
-            what += f" ({', '.join(others)})" if others else ""
-            found.append(Finding(FindingKind.UNSEEN_CLASS, split.name, what))
+        others = [
+            f"{split.name} {split_counts[label]}"
+            for split, split_counts in zip(splits, counts, strict=True)
+            if split_counts[label]
+        ]
+        detail = f"no object of class '{name}'" + (f" ({', '.join(others)})" if others else "")
+        found += [
+            Finding(FindingKind.UNSEEN_CLASS, split.name, detail)
+            for split, split_counts in zip(splits, counts, strict=True)
+            if not split_counts[label]
+        ]
     return found
-
-
-def _label_counts(data: DetectionData) -> np.ndarray:
-    labels = [example.labels for example in data.examples]
-    return np.bincount(np.concatenate(labels), minlength=len(data.class_names))

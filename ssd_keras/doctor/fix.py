@@ -1,20 +1,20 @@
-"""A cleaned copy of a data set; the data set itself is never touched."""
+"""Writes a fixed copy of a data set; the data set itself stays as it is."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from ssd_keras.boxes.formats import convert_boxes
 from ssd_keras.data.problems import LEFT_OUT, Scope
-from ssd_keras.data.records import DetectionData, Example
+from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.data_report import Examination
+from ssd_keras.doctor.data_report import DataReport
 from ssd_keras.doctor.findings import FindingKind, repeated_boxes
-from ssd_keras.doctor.shift import Shift, find_shift
+from ssd_keras.doctor.shift import BoxShift, find_shift
 
-FOR_A_PERSON = (
+JUDGED_BY_A_PERSON = (
     FindingKind.DISPUTED,
     FindingKind.LOOK_ALIKE,
     FindingKind.NEARLY_SHARED,
@@ -22,81 +22,80 @@ FOR_A_PERSON = (
 )
 
 
-def cleaned(examination: Examination) -> tuple[list[Split], list[str]]:
-    """Takes out what is certainly wrong and leaves what a person must judge.
+def fixed_copy(report: DataReport) -> tuple[list[Split], list[str]]:
+    """Returns the splits without what is certainly wrong, and the number of each change.
 
-    Readers have left out boxes that cannot be used. Here go: images that cannot be decoded to
-    their last row, exact copies of images (of those in two splits, the copy in the later split
-    stays, so that a validation set named last keeps its images), objects annotated twice, and
-    what boxes have outside their image. Boxes that are certainly a pixel off are moved. Images
-    that only look alike and disputed objects stay.
+    Leaves out broken images, exact copies of images and objects annotated twice; clips boxes to
+    their image; moves boxes that are certainly a pixel off. Near-duplicates and disputed objects
+    stay, because a person must judge them.
     """
     counts: Counter[str] = Counter()
     seen: set[bytes] = set()
-    found: list[Split] = []
-    for split, prints in zip(
-        reversed(examination.splits), reversed(examination.prints), strict=True
-    ):
+    splits: list[Split] = []
+    # From the last split to the first: of copies in two splits, the one in the later split stays,
+    # so that validation data, which are named last, keep their images.
+    for split, prints in zip(reversed(report.splits), reversed(report.fingerprints), strict=True):
         counts["boxes and images left out or clipped by the reader"] += len(split.data.problems)
         shift = find_shift(split.data)
         examples = []
-        for example, own in zip(split.data.examples, prints, strict=True):
-            if own.broken:
+        for example, fingerprint in zip(split.data.examples, prints, strict=True):
+            if fingerprint.error:
                 counts["broken images left out"] += 1
-            elif own.content in seen:
+            elif fingerprint.checksum in seen:
                 counts["copies of images left out"] += 1
             else:
-                seen.add(own.content)
-                examples.append(_clean_boxes(example, shift, counts))
-        found.append(Split(split.name, _with_examples(split.data, examples)))
-    return found[::-1], [f"{kind}: {count}" for kind, count in counts.items() if count]
+                seen.add(fingerprint.checksum)
+                examples.append(_fix_boxes(example, shift, counts))
+        data = replace(split.data, examples=tuple(examples), problems=())
+        splits.append(Split(split.name, data))
+    return splits[::-1], [f"{change}: {count}" for change, count in counts.items() if count]
 
 
-def describe_kept(examination: Examination, copies: Sequence[Split]) -> list[str]:
-    """What a cleaned copy still has that its user should know of."""
-    problems = [problem for split in examination.splits for problem in split.data.problems]
+def remaining_issues(report: DataReport, copies: Sequence[Split]) -> list[str]:
+    """Returns what the user should know about a fixed copy."""
     unlabelled = sum(
         problem.action == LEFT_OUT and problem.kind.scope == Scope.OBJECT
-        for problem in problems
+        for split in report.splits
+        for problem in split.data.problems
     )
-    empty = sum(not len(x.labels) for split in copies for x in split.data.examples)
+    empty = sum(not len(example.labels) for split in copies for example in split.data.examples)
     lines = []
     if unlabelled:
         lines.append(
-            f"boxes left out: {unlabelled}; what they showed is still in the images, without a "
-            "label: label it anew where it matters"
+            f"boxes left out: {unlabelled}; their objects are still in the images, without a "
+            "label: annotate them again where it matters"
         )
     if empty:
-        lines.append(f"images without objects: {empty}, kept, to learn the background from")
-    counts = Counter(f.title for f in examination.findings if f.kind in FOR_A_PERSON)
+        lines.append(f"images without objects: {empty}, kept as background")
+    counts = Counter(each.title for each in report.findings if each.kind in JUDGED_BY_A_PERSON)
     if counts:
-        told = ", ".join(f"{title} {count}" for title, count in counts.items())
-        lines.append(f"left as they are, for you to judge: {told}")
+        titles = ", ".join(f"{title} {count}" for title, count in counts.items())
+        lines.append(f"left unchanged, for you to judge: {titles}")
     return lines
 
 
-def _clean_boxes(example: Example, shift: Shift, counts: Counter[str]) -> Example:
+def _fix_boxes(example: Example, shift: BoxShift, counts: Counter[str]) -> Example:
     kept = np.ones(len(example.labels), bool)
     kept[list(repeated_boxes(example))] = False
     counts["repeated objects left out"] += int((~kept).sum())
-    low, high = example.boxes[:, :2], example.boxes[:, :2] + example.boxes[:, 2:]
+    edges = convert_boxes(example.boxes, "xywh", "xyxy")
     if shift.is_certain and (shift.begin or shift.end):
         counts["boxes moved by a pixel"] += int(kept.sum())
-        low, high = low - shift.begin, high - shift.end
-    sides = np.array([example.width, example.height], np.float64)
-    inside = np.clip(low, 0, sides), np.clip(high, 0, sides)
-    is_cut = np.abs(np.concatenate(inside, axis=1) - np.concatenate([low, high], axis=1)) > 1e-9
-    counts["boxes cut at the image's edge"] += int(is_cut.any(axis=1)[kept].sum())
-    boxes = np.concatenate([inside[0], inside[1] - inside[0]], axis=1)
-    # What moved away whole, or to nothing, stays as it was: so few pixels are no mistake to mend.
+        edges -= (shift.begin, shift.begin, shift.end, shift.end)
+    inside = np.clip(edges, 0, [example.width, example.height] * 2)
+    is_clipped = (np.abs(inside - edges) > 1e-9).any(axis=1)
+    counts["boxes clipped to the image"] += int(is_clipped[kept].sum())
+    boxes = convert_boxes(inside, "xyxy", "xywh")
+    # A box that would leave the image or lose its area stays as it is.
     is_changed = (np.abs(boxes - example.boxes) > 1e-9).any(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
     boxes = np.where(is_changed[:, None], boxes, example.boxes)
-    own_area = np.isclose(example.areas, np.prod(example.boxes[:, 2:], axis=1))
-    areas = np.where(own_area & is_changed, np.prod(boxes[:, 2:], axis=1), example.areas)
-    fields: dict[str, Any] = {"labels": example.labels, "boxes": boxes, "areas": areas}
-    fields |= {"is_difficult": example.is_difficult, "is_crowd": example.is_crowd}
-    return replace(example, **{name: values[kept] for name, values in fields.items()})
-
-
-def _with_examples(data: DetectionData, examples: list[Example]) -> DetectionData:
-    return replace(data, examples=tuple(examples), problems=())
+    is_box_area = np.isclose(example.areas, np.prod(example.boxes[:, 2:], axis=1))
+    areas = np.where(is_box_area & is_changed, np.prod(boxes[:, 2:], axis=1), example.areas)
+    return replace(
+        example,
+        boxes=boxes[kept],
+        areas=areas[kept],
+        labels=example.labels[kept],
+        is_difficult=example.is_difficult[kept],
+        is_crowd=example.is_crowd[kept],
+    )

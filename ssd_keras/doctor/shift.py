@@ -7,82 +7,67 @@ import numpy as np
 
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.findings import Finding
+from ssd_keras.doctor.findings import Finding, FindingKind
 
-LEAST_EDGE_BOXES = 5
-"""So many boxes at the edges are needed to tell that all are shifted."""
-
-
-CERTAIN_SHARE = 0.9
-"""Where so many of them agree, all boxes of the split can be moved."""
+MIN_BORDER_BOXES = 5
+CERTAIN_SHARE = 0.9  # of the boxes at the border: then all boxes of the split can be moved
 
 
-class Shift(NamedTuple):
-    """By how many pixels a split's boxes begin and end beside the true place.
-
-    `is_certain` says whether nearly all boxes at the edges agree, so that the others can be moved
-    with them; `told` has what was seen.
-    """
+class BoxShift(NamedTuple):
+    """Shift in pixels of the left and top edges (`begin`) and of the right and bottom (`end`)."""
 
     begin: int
     end: int
-    is_certain: bool
-    told: list[str]
+    is_certain: bool  # nearly all boxes at the border agree
+    messages: list[str]
 
 
-def edge_counts(data: DetectionData) -> tuple[Counter, Counter]:
-    """Where boxes begin that touch the left or top edge, and where those at the others end."""
-    begins: Counter = Counter()
-    ends: Counter = Counter()
+def border_offsets(data: DetectionData) -> tuple[Counter[int], Counter[int]]:
+    """Counts the offsets of boxes from the left and top border, and from the right and bottom."""
+    begins: Counter[int] = Counter()
+    ends: Counter[int] = Counter()
     for example in data.examples:
-        sides = np.array([example.width, example.height], np.float64)
         low = example.boxes[:, :2]
-        high = low + example.boxes[:, 2:] - sides
-        for counter, values in ((begins, low), (ends, high)):
-            near = np.round(values[np.abs(values) < 1.5]).astype(int)
-            counter.update(near.tolist())
+        high = low + example.boxes[:, 2:] - np.array([example.width, example.height], np.float64)
+        for counter, offsets in ((begins, low), (ends, high)):
+            counter.update(np.round(offsets[np.abs(offsets) < 1.5]).astype(int).tolist())
     return begins, ends
 
 
-def find_shift(data: DetectionData) -> Shift:
-    """Whether the boxes as a whole are a pixel off, told by those at the edges.
+def find_shift(data: DetectionData) -> BoxShift:
+    """Returns the offset of most boxes at the border, 0 where there are few or they disagree.
 
-    VOC files that count pixels from 0 begin at -1; COCO files that took over VOC's numbers begin
-    at 1.
+    VOC files that count pixels from 0 begin at -1; COCO files with VOC's numbers begin at 1.
     """
-    offsets, told, is_certain = [], [], True
-    for counter, where, zero in zip(
-        edge_counts(data), ("left and top", "right and bottom"), ("0", "the edge"), strict=True
-    ):
-        total = sum(counter.values())
-        offset, count = counter.most_common(1)[0] if counter else (0, 0)
-        if total < LEAST_EDGE_BOXES or 2 * count <= total:
-            offset = 0
-        offsets.append(offset)
-        if offset:
+    shifts, messages, is_certain = [], [], True
+    sides = (("left and top", "0"), ("right and bottom", "the edge"))
+    for counter, (where, border) in zip(border_offsets(data), sides, strict=True):
+        total = counter.total()
+        shift, count = counter.most_common(1)[0] if counter else (0, 0)
+        if total < MIN_BORDER_BOXES or 2 * count <= total:
+            shift = 0
+        shifts.append(shift)
+        if shift:
             is_certain &= count >= CERTAIN_SHARE * total
-            told.append(
-                f"{count} of {total} boxes at the {where} edges are {offset:+d} pixel from {zero}"
+            messages.append(
+                f"{count} of {total} boxes at the {where} edges are {shift:+d} pixel from {border}"
             )
-    return Shift(offsets[0], offsets[1], is_certain, told)
+    return BoxShift(shifts[0], shifts[1], is_certain, messages)
 
 
 def shift_findings(split: Split) -> list[Finding]:
-    """What `find_shift` says of a split, with what to do about it."""
+    """Returns what `find_shift` finds in a split, with the remedy."""
     shift = find_shift(split.data)
-    kind, remedy = (
-        "boxes shifted by one",
-        (
-            "pixels were counted from another number than the format's; --fix moves these edges of "
-            "all boxes, or convert the data anew"
-        ),
-    )
-    if not shift.is_certain:
-        kind, remedy = (
-            "boxes perhaps shifted by one",
-            (
-                "some files may count pixels from another number than the format; find and convert "
-                "them anew (--fix moves none, for the others are right)"
-            ),
+    if shift.is_certain:
+        kind = FindingKind.SHIFTED
+        remedy = (
+            "the file counts pixels from another number than its format does; --fix moves these "
+            "edges of all boxes, or convert the data again"
         )
-    return [Finding(kind, split.name, f"{what}; {remedy}") for what in shift.told]
+    else:
+        kind = FindingKind.PERHAPS_SHIFTED
+        remedy = (
+            "some files may count pixels from another number than the format does; find them and "
+            "convert them again (--fix moves no box, because the others are right)"
+        )
+    return [Finding(kind, split.name, f"{message}; {remedy}") for message in shift.messages]

@@ -1,42 +1,41 @@
-"""One line for those whose objects are too small for the input, or unlike the default boxes."""
+"""A hint where many objects are too small for a model's input, or unlike its default boxes."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ssd_keras.data.records import DetectionData
-from ssd_keras.doctor.default_box_fit import best_ious, sample
-from ssd_keras.doctor.default_box_grid import default_box_grid, objects_of
+from ssd_keras.doctor.default_box_fit import best_ious, sample_objects
+from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
+from ssd_keras.doctor.object_table import ObjectTable
 
 if TYPE_CHECKING:
-    from ssd_keras.models import SSD
+    from ssd_keras.models.ssd import SSD
 
-LEAST_SIDE = 8.0
-"""Pixels of the input: of smaller objects the finest maps see one cell or none."""
-MOST_LOST = 0.1
-"""Share of the objects that may be hard to learn without a word."""
+MIN_SIDE = 8.0  # pixels of the input: smaller objects cover one cell of the finest map, or none
+MAX_HARD_SHARE = 0.1
 
 
-def objects_hint(data: DetectionData, model: "SSD", threshold: float = 0.5) -> str:
-    """A hint for a model and a data set, from a sample of the objects."""
-    objects, layout = sample(objects_of(data)), default_box_grid(model)
+def small_objects_hint(data: DetectionData, model: "SSD", threshold: float = 0.5) -> str:
+    """Returns a hint, from a sample of the objects, or an empty string."""
+    objects, grid = sample_objects(ObjectTable.from_data(data)), DefaultBoxGrid.from_model(model)
     if not len(objects.boxes):
         return ""
-    best = best_ious(objects, layout)
-    return describe_lost(best, objects.sides(layout.image_size), threshold, layout.image_size)
+    sides = objects.sides(grid.image_size)
+    return hard_objects_hint(best_ious(objects, grid), sides, threshold, grid.image_size)
 
 
-def describe_lost(
+def hard_objects_hint(
     best: np.ndarray, sides: np.ndarray, threshold: float, image_size: tuple[int, int]
 ) -> str:
-    """Says when more than a tenth of the objects is hard to learn, and how to mend it."""
-    unmatched, small = float(np.mean(best < threshold)), float(np.mean(sides < LEAST_SIDE))
+    """Returns a hint where more than a tenth of the objects are hard to learn, or ""."""
+    unmatched, small = float(np.mean(best < threshold)), float(np.mean(sides < MIN_SIDE))
     parts = []
-    if unmatched > MOST_LOST:
-        parts.append(f"{unmatched:.0%} of the objects match no default box at {threshold:g}")
-    if small > MOST_LOST:
+    if unmatched > MAX_HARD_SHARE:
+        parts.append(f"{unmatched:.0%} of the objects match no default box at IoU {threshold:g}")
+    if small > MAX_HARD_SHARE:
         size = f"{image_size[0]}x{image_size[1]}"
-        smaller = f"smaller than {LEAST_SIDE:g} pixels of the input ({size})"
+        smaller = f"smaller than {MIN_SIDE:g} pixels of the input ({size})"
         parts.append(f"{small:.0%} of the objects are {smaller}")
     if not parts:
         return ""

@@ -1,4 +1,4 @@
-"""Divides a data set into parts, such as one to train on and one to validate on."""
+"""Splits a data set into parts, such as training and validation data, without leaks."""
 
 import math
 import re
@@ -7,38 +7,36 @@ from dataclasses import replace
 
 import numpy as np
 
-from ssd_keras.data.problems import Problem
+from ssd_keras.data.problems import Problem, ProblemKind
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.duplicates import find_twins, take_fingerprints
+from ssd_keras.doctor.duplicates import find_duplicates, fingerprints
 
 PART_NAME = r"[A-Za-z0-9][\w.-]*"
 
 
-def divide(
+def split_data(
     data: DetectionData, shares: Mapping[str, float], seed: int = 0, progress: bool = False
 ) -> tuple[list[Split], list[str]]:
-    """Draws the parts so that no image of one part is, or nearly is, in another.
+    """Returns the parts, stratified by class, and messages about groups and broken images.
 
-    Images of equal or nearly equal content go to the same part together. Classes are shared out
-    as the images are, the rarest first.
+    Images of equal or nearly equal content go to the same part.
     """
     _check_shares(shares)
-    whole = Split("all", data)
-    (prints,) = take_fingerprints([whole], progress)
+    (prints,) = fingerprints([Split("all", data)], progress)
     problems = [
-        Problem(example.place, "", own.broken)
+        Problem(ProblemKind.BROKEN_IMAGE, example.location, own.error)
         for example, own in zip(data.examples, prints, strict=True)
-        if own.broken
+        if own.error
     ]
-    pairs = [(pair.first[1], pair.second[1]) for pair in find_twins([prints], progress)]
+    pairs = [(pair.first[1], pair.second[1]) for pair in find_duplicates([prints], progress)]
     # Of a group all images are broken, as copies of each other, or none is.
-    groups = [group for group in join_pairs(len(data), pairs) if not prints[group[0]].broken]
+    groups = [group for group in connected_groups(len(data), pairs) if not prints[group[0]].error]
     counts = np.zeros((len(groups), 1 + len(data.class_names)), np.int64)
     for row, group in enumerate(groups):
         for index in group:
             counts[row, [0, *(1 + np.unique(data.examples[index].labels))]] += 1
-    part_of = share_out(counts, np.array(list(shares.values())), seed)
+    part_of = stratify(counts, np.array(list(shares.values())), seed)
     parts = []
     for number, name in enumerate(shares):
         chosen = sorted(i for row in np.flatnonzero(part_of == number) for i in groups[row])
@@ -49,68 +47,61 @@ def divide(
             )
         examples = tuple(data.examples[index] for index in chosen)
         parts.append(Split(name, replace(data, examples=examples, problems=())))
-    return parts, [*_describe_groups(groups), *map(str, problems)]
+    return parts, [*_group_messages(groups), *map(str, problems)]
 
 
-def join_pairs(count: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Groups of what pairs join, directly or through others."""
-    leader = list(range(count))
-
-    def find(thing: int) -> int:
-        while leader[thing] != thing:
-            leader[thing] = leader[leader[thing]]
-            thing = leader[thing]
-        return thing
-
+def connected_groups(count: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Returns the connected components of a graph; in NumPy, because SciPy is not required."""
+    group_of = np.arange(count)
     for first, second in pairs:
-        low, high = sorted((find(first), find(second)))
-        leader[high] = low
-    groups: dict[int, list[int]] = {}
-    for thing in range(count):
-        groups.setdefault(find(thing), []).append(thing)
-    return list(groups.values())
+        low, high = sorted((group_of[first], group_of[second]))
+        group_of[group_of == high] = low
+    return [np.flatnonzero(group_of == group).tolist() for group in np.unique(group_of)]
 
 
-def share_out(counts: np.ndarray, shares: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Which part each group of images goes to.
+def stratify(counts: np.ndarray, shares: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Returns the part of each group of images, int [groups].
 
+    Column 0 of `counts` has the number of images of a group, column 1 + c those with class c.
     Class by class, the rarest first, and large groups first, a group goes to the part that lacks
-    most of the class, of those parts that are not full. So no part exceeds its share of the
-    images by more than one group (Sechidis et al., On the stratification of multi-label data).
+    most of the class, among those that are not full. So no part exceeds its share of the images
+    by more than one group (Sechidis et al., On the stratification of multi-label data).
     """
-    lacks = shares[:, None] * counts.sum(axis=0)
+    lacking = shares[:, None] * counts.sum(axis=0)
     part_of = np.full(len(counts), -1)
     order = np.random.default_rng(seed).permutation(len(counts))
     order = order[np.argsort(-counts[order, 0], kind="stable")]
     classes = 1 + np.argsort(counts[:, 1:].sum(axis=0), kind="stable")
-    for column in [*classes, 0]:  # at last the images without objects
+    for column in [*classes, 0]:  # images without objects come last
         for group in order:
             if part_of[group] < 0 and counts[group, column]:
-                open_parts = np.flatnonzero(lacks[:, 0] > 1e-9)
-                best = max(open_parts, key=lambda part: (lacks[part, column], lacks[part, 0]))
+                open_parts = np.flatnonzero(lacking[:, 0] > 1e-9)
+                best = max(open_parts, key=lambda part: (lacking[part, column], lacking[part, 0]))
                 part_of[group] = best
-                lacks[best] -= counts[group]
+                lacking[best] -= counts[group]
     return part_of
 
 
 def _check_shares(shares: Mapping[str, float]) -> None:
     if len(shares) < 2:
-        raise ValueError("one part is no split; expected such as train=0.8 val=0.2")
+        raise ValueError("a split has at least two parts; expected such as train=0.8 val=0.2")
     for name, share in shares.items():
         if not re.fullmatch(PART_NAME, name):
-            raise ValueError(f"part {name!r} is no name; expected letters, digits, '_', '-', '.'")
+            raise ValueError(
+                f"part {name!r} is not a valid name; expected letters, digits, '_', '-', '.'"
+            )
         if not 0 < share < 1:
             raise ValueError(f"part {name}={share:g}: expected a share between 0 and 1")
     if not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-6):
-        told = " ".join(f"{name}={share:g}" for name, share in shares.items())
-        raise ValueError(f"the parts {told} sum to {sum(shares.values()):g}; expected 1")
+        parts = " ".join(f"{name}={share:g}" for name, share in shares.items())
+        raise ValueError(f"the parts {parts} sum to {sum(shares.values()):g}; expected 1")
 
 
-def _describe_groups(groups: Sequence[Sequence[int]]) -> list[str]:
+def _group_messages(groups: Sequence[Sequence[int]]) -> list[str]:
     sizes = [len(group) for group in groups if len(group) > 1]
     if not sizes:
         return []
     return [
-        f"{sum(sizes)} images look like others: they lie in {len(sizes)} groups of up to "
-        f"{max(sizes)}, and each group is in one part"
+        f"{sum(sizes)} images are duplicates or near-duplicates, in {len(sizes)} groups of up to "
+        f"{max(sizes)}; each group goes to one part"
     ]

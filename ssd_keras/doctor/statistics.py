@@ -1,4 +1,4 @@
-"""What is in a data set: objects by class, by size and by shape."""
+"""Statistics of a data set: objects by class, size and aspect ratio."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,67 +13,69 @@ ASPECT_EDGES = (1 / 3, 1 / 2, 1 / 1.25, 1.25, 2, 3)
 ASPECT_NAMES = ("<1:3", "1:3-1:2", "1:2-1:1.25", "square", "1.25:1-2:1", "2:1-3:1", ">3:1")
 
 
-class ClassCount(NamedTuple):
-    """One class of a data set.
-
-    Sides are square roots of areas in the image's pixels, aspects are width / height; both as
-    percentiles 10, 50 and 90, not-a-number where there is no object.
-    """
+class ClassStatistics(NamedTuple):
+    """Counts of one class, and percentiles 10, 50 and 90 (NaN without objects) of its boxes."""
 
     name: str
     objects: int
     images: int
     difficult: int
-    sides: tuple[float, ...]
-    aspects: tuple[float, ...]
+    sides: tuple[float, ...]  # square roots of the areas in the image's pixels
+    aspects: tuple[float, ...]  # width / height
 
 
-def count_classes(data: DetectionData) -> list[ClassCount]:
-    """Counts and measures the objects of every class."""
-    boxes = object_boxes(data)
-    labels = _joined([example.labels for example in data.examples], np.int32)
-    difficult = _joined([example.is_difficult for example in data.examples], bool)
-    images = _joined(
-        [np.full(len(x.labels), index) for index, x in enumerate(data.examples)], np.int64
+def class_statistics(data: DetectionData) -> list[ClassStatistics]:
+    """Counts and measures the objects of every class; the last row is that of all classes."""
+    labels = _concatenate([example.labels for example in data.examples], np.int32)
+    difficult = _concatenate([example.is_difficult for example in data.examples], bool)
+    images = _concatenate(
+        [np.full(len(example.labels), index) for index, example in enumerate(data.examples)],
+        np.int64,
     )
-    sides, aspects = sides_and_aspects(boxes)
-    rows = []
-    for label, name in [*enumerate(data.class_names), (None, "all")]:
-        chosen = np.ones(len(labels), bool) if label is None else labels == label
-        rows.append(
-            ClassCount(
-                name,
-                int(chosen.sum()),
-                len(np.unique(images[chosen])),
-                int(difficult[chosen].sum()),
-                _percentiles(sides[chosen]),
-                _percentiles(aspects[chosen]),
-            )
+    sides, aspects = sides_and_aspects(pixel_boxes(data))
+    masks = [labels == label for label in range(len(data.class_names))]
+    return [
+        ClassStatistics(
+            name,
+            int(mask.sum()),
+            len(np.unique(images[mask])),
+            int(difficult[mask].sum()),
+            _percentiles(sides[mask]),
+            _percentiles(aspects[mask]),
         )
-    return rows
+        for name, mask in zip(
+            [*data.class_names, "all"], [*masks, np.ones(len(labels), bool)], strict=True
+        )
+    ]
 
 
-def object_boxes(data: DetectionData) -> np.ndarray:
-    """The boxes of all images, one below the other."""
-    return _joined([example.boxes for example in data.examples], np.float64).reshape(-1, 4)
+def pixel_boxes(data: DetectionData) -> np.ndarray:
+    """Returns the boxes of all images, x, y, width, height in pixels, float64 [n, 4]."""
+    return _concatenate([example.boxes for example in data.examples], np.float64).reshape(-1, 4)
 
 
 def sides_and_aspects(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Square roots of the areas, and widths divided by heights."""
+    """Returns the square roots of the areas, and widths divided by heights."""
     widths, heights = boxes[:, 2], boxes[:, 3]
     return np.sqrt(widths * heights), widths / heights
 
 
 def histogram(values: np.ndarray, edges: Sequence[float]) -> list[int]:
-    """How many values lie below the first edge, between each two, and from the last one on."""
+    """Counts the values below the first edge, between each two, and from the last one on."""
     return np.bincount(np.digitize(values, edges), minlength=len(edges) + 1).tolist()
+
+
+def label_counts(data: DetectionData) -> np.ndarray:
+    """Returns the number of objects of each class."""
+    labels = _concatenate([example.labels for example in data.examples], np.int32)
+    return np.bincount(labels, minlength=len(data.class_names))
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, ...]:
     if not len(values):
         return (float("nan"),) * len(PERCENTILES)
-    return tuple(float(value) for value in np.percentile(values, PERCENTILES))
+    return tuple(np.percentile(values, PERCENTILES).tolist())
 
 
-def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
+def _concatenate(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)

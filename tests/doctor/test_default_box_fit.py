@@ -9,30 +9,31 @@ import pytest
 from oracle import iou_matrix
 from trainings import RECIPE_TEXT
 
-from ssd_keras import cli
 from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.cli import main
 from ssd_keras.data import load_data
 from ssd_keras.data.splits import Split, load_splits
 from ssd_keras.doctor.default_box_fit import (
     best_ious,
     fit_default_boxes,
+    recipe_arguments,
     recipe_options,
-    recipe_words,
-    sample,
+    sample_objects,
 )
-from ssd_keras.doctor.default_box_grid import DefaultBoxGrid, Objects, default_box_grid, objects_of
-from ssd_keras.doctor.default_box_recall import BestIoUs, measure_best_ious
-from ssd_keras.doctor.default_box_report import check_boxes, describe_boxes, unmatched
+from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
+from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
+from ssd_keras.doctor.default_box_report import check_default_boxes
+from ssd_keras.doctor.object_table import ObjectTable
 from ssd_keras.presets import from_preset
 
 GRID = DefaultBoxGrid(DefaultBoxes((20, 40, 80), ((2.0,), (2.0, 3.0))), (96, 64), ((12, 8), (3, 2)))
 
 
-def objects(boxes, labels=None, images=None) -> Objects:
+def objects(boxes, labels=None, images=None) -> ObjectTable:
     boxes = np.array(boxes, np.float64).reshape(-1, 4)
     rows = np.arange(len(boxes))
     labels = np.zeros(len(boxes), int) if labels is None else np.array(labels)
-    return Objects(boxes, labels, rows * 0 if images is None else np.array(images), rows)
+    return ObjectTable(boxes, labels, rows * 0 if images is None else np.array(images), rows)
 
 
 def random_boxes(count: int, seed: int) -> np.ndarray:
@@ -43,64 +44,72 @@ def random_boxes(count: int, seed: int) -> np.ndarray:
     return boxes
 
 
-LAYOUTS = {
+GRIDS = {
     "plain": GRID,
-    "steps": GRID._replace(spec=dataclasses.replace(GRID.spec, steps=(9, 30), offset=0.4)),
-    "cut at the size": DefaultBoxGrid(
+    "steps": GRID._replace(
+        default_boxes=dataclasses.replace(GRID.default_boxes, steps=(9, 30), offset=0.4)
+    ),
+    "clipped in size": DefaultBoxGrid(
         DefaultBoxes((30, 60, 90), ((2.0,), (2.0, 3.0)), clip="size"), (64, 64), ((8, 8), (2, 2))
     ),
-    "one square": GRID._replace(spec=dataclasses.replace(GRID.spec, first_square=7)),
+    "one square": GRID._replace(
+        default_boxes=dataclasses.replace(GRID.default_boxes, first_square=7)
+    ),
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_one_cell_of_each_map_is_enough(layout):
-    """The nearest cell's boxes overlap most: the same as all default boxes, one by one."""
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+def test_one_cell_of_each_map_is_enough(grid):
+    """The nearest cell's boxes have the largest IoU of all default boxes."""
     boxes = random_boxes(300, seed=1)
-    everything = iou_matrix(boxes, layout.boxes().astype(np.float64)).max(axis=1)
-    np.testing.assert_allclose(best_ious(objects(boxes), layout), everything, atol=1e-5)
+    everything = iou_matrix(boxes, grid.boxes().astype(np.float64)).max(axis=1)
+    np.testing.assert_allclose(best_ious(objects(boxes), grid), everything, atol=1e-5)
 
 
-def test_boxes_cut_at_the_border_are_measured_uncut():
-    cut = GRID._replace(spec=dataclasses.replace(GRID.spec, clip="corners"))
+def test_boxes_clipped_at_the_border_are_measured_unclipped():
+    clipped = GRID._replace(default_boxes=dataclasses.replace(GRID.default_boxes, clip="corners"))
     boxes = random_boxes(50, seed=2)
-    np.testing.assert_array_equal(best_ious(objects(boxes), cut), best_ious(objects(boxes), GRID))
+    np.testing.assert_array_equal(
+        best_ious(objects(boxes), clipped), best_ious(objects(boxes), GRID)
+    )
 
 
-def test_no_default_box_finds_two_objects():
+def test_no_default_box_is_claimed_by_two_objects():
     """One cell with squares of .5 and sqrt(.5 * .32) = .4 of the side, in the middle."""
-    layout = DefaultBoxGrid(DefaultBoxes((50, 32), ((),)), (100, 100), ((1, 1),))
+    grid = DefaultBoxGrid(DefaultBoxes((50, 32), ((),)), (100, 100), ((1, 1),))
     same = [[0.25, 0.25, 0.75, 0.75]] * 2
-    # .5 x .25: overlap .125 / .25 = .5 with the larger square, .1 / (.16 + .125 - .1) = .54 with
+    # .5 x .25: IoU .125 / .25 = .5 with the larger square, .1 / (.16 + .125 - .1) = .54 with
     # the smaller.
     narrow = [0.25, 0.375, 0.75, 0.625]
-    found = measure_best_ious(objects([*same, narrow], images=[0, 0, 1]), layout)
+    found = default_box_ious(objects([*same, narrow], images=[0, 0, 1]), grid)
     np.testing.assert_allclose(found.best, [1, 1, 0.1 / 0.185], rtol=1e-5)
     # Of two alike, the first gets the square that fits; the other .4 * .4 / .25 = .64.
-    np.testing.assert_allclose(found.own, [1, 0.64, 0.1 / 0.185], rtol=1e-5)
-    three = measure_best_ious(objects([*same, narrow]), layout)
-    np.testing.assert_allclose(three.own, [1, 0.64, 0], rtol=1e-5)  # no box is left for the third
+    np.testing.assert_allclose(found.claimed, [1, 0.64, 0.1 / 0.185], rtol=1e-5)
+    three = default_box_ious(objects([*same, narrow]), grid)
+    np.testing.assert_allclose(
+        three.claimed, [1, 0.64, 0], rtol=1e-5
+    )  # no box is left for the third
     assert three.reachable_recall(0.6) == pytest.approx(2 / 3)
-    assert three.matched(0.6) == pytest.approx(2 / 3)
-    assert three.matched(0.4) == 1 and three.reachable_recall(0.4) == pytest.approx(2 / 3)
+    assert three.matched_share(0.6) == pytest.approx(2 / 3)
+    assert three.matched_share(0.4) == 1 and three.reachable_recall(0.4) == pytest.approx(2 / 3)
 
 
-def test_shares_of_the_overlaps():
-    overlaps = BestIoUs(np.array([0.9, 0.5, 0.49, 0.7]), np.array([0.9, 0.4, 0.49, 0.7]))
-    assert (overlaps.matched(), overlaps.reachable_recall()) == (0.75, 0.5)
-    assert (overlaps.matched(0.7), overlaps.reachable_recall(0.45)) == (0.5, 0.75)
+def test_matched_share_and_reachable_recall():
+    ious = DefaultBoxIoUs(np.array([0.9, 0.5, 0.49, 0.7]), np.array([0.9, 0.4, 0.49, 0.7]))
+    assert (ious.matched_share(), ious.reachable_recall()) == (0.75, 0.5)
+    assert (ious.matched_share(0.7), ious.reachable_recall(0.45)) == (0.5, 0.75)
 
 
-def test_objects_leave_out_crowds_and_know_their_image():
+def test_the_object_table_leaves_out_crowds():
     data = load_data("synthetic:shapes@train[:3]")
     crowd = np.zeros(len(data.examples[1].labels), bool)
     crowd[0] = True
     second = dataclasses.replace(data.examples[1], is_crowd=crowd)
     data = dataclasses.replace(data, examples=(data.examples[0], second, data.examples[2]))
-    found = objects_of(data)
+    found = ObjectTable.from_data(data)
     counts = [len(example.labels) for example in data.examples]
     expected = [(i, row) for i, n in enumerate(counts) for row in range(n) if (i, row) != (1, 0)]
-    assert list(zip(found.images, found.rows, strict=True)) == expected
+    assert list(zip(found.example_indices, found.object_indices, strict=True)) == expected
     last = data.examples[2].relative_boxes()[-1]
     np.testing.assert_allclose(found.boxes[-1], last, rtol=1e-6)
     height, width = (last[2] - last[0]) * 96, (last[3] - last[1]) * 64
@@ -127,26 +136,26 @@ def test_the_fit_finds_the_shapes_of_the_objects():
     fitted = fit_default_boxes(found, GRID)
     assert best_ious(found, fitted).mean() > 0.95
     assert (best_ious(found, fitted) >= 0.5).all()
-    assert fitted.spec.sizes[0] == pytest.approx(12, rel=0.04)
-    assert fitted.spec.boxes_per_cell == GRID.spec.boxes_per_cell
+    assert fitted.default_boxes.sizes[0] == pytest.approx(12, rel=0.04)
+    assert fitted.default_boxes.boxes_per_cell == GRID.default_boxes.boxes_per_cell
     assert fitted.boxes().shape == GRID.boxes().shape
-    sizes = fitted.spec.sizes
+    sizes = fitted.default_boxes.sizes
     assert all(a < b for a, b in zip(sizes, sizes[1:], strict=False))
-    # What gains nothing stays: the coarse map holds no object.
-    assert fitted.spec.aspect_ratios[1] == pytest.approx((2.0, 3.0))
+    # Boxes that gain nothing stay: no object has the size of the coarse map.
+    assert fitted.default_boxes.aspect_ratios[1] == pytest.approx((2.0, 3.0))
 
 
-def test_of_a_trained_detector_sizes_alone_are_fitted():
+def test_only_the_sizes_of_a_trained_detector_are_fitted():
     found = objects(on_the_grid([(12, 12), (8.5, 17)]))
-    layout = LAYOUTS["one square"]
-    fitted = fit_default_boxes(found, layout, keep_ratios=True)
-    assert fitted.spec.aspect_ratios == layout.spec.aspect_ratios
-    assert best_ious(found, fitted).mean() > best_ious(found, layout).mean() + 0.2
+    grid = GRIDS["one square"]
+    fitted = fit_default_boxes(found, grid, keep_ratios=True)
+    assert fitted.default_boxes.aspect_ratios == grid.default_boxes.aspect_ratios
+    assert best_ious(found, fitted).mean() > best_ious(found, grid).mean() + 0.2
     # The only square of the first map grows with it: 7 of 20 pixels.
-    square, size = fitted.spec.first_square, fitted.spec.sizes[0]
+    square, size = fitted.default_boxes.first_square, fitted.default_boxes.sizes[0]
     assert square == pytest.approx(size * 7 / 20)
-    assert recipe_words(fitted, layout) == (
-        f"--set 'model_options.sizes={json.dumps(list(fitted.spec.sizes))}'"
+    assert recipe_arguments(fitted, grid) == (
+        f"--set 'model_options.sizes={json.dumps(list(fitted.default_boxes.sizes))}'"
     )
 
 
@@ -155,45 +164,45 @@ def test_every_class_counts_alike():
     small, large = on_the_grid([(7, 7)], count=10), on_the_grid([(21, 21)], count=90)
     found = objects(np.concatenate([small, large]), [0, 2] * 5 + [1] * 90)
     one_box = DefaultBoxes((21, 22), ((),), first_square=21)
-    layout = DefaultBoxGrid(one_box, (96, 64), ((12, 8),))
-    before = best_ious(found, layout)
+    grid = DefaultBoxGrid(one_box, (96, 64), ((12, 8),))
+    before = best_ious(found, grid)
     assert before[:10].max() < 0.2 and before[10:].min() > 0.9
-    fitted = fit_default_boxes(found, layout)
+    fitted = fit_default_boxes(found, grid)
     # Two classes outweigh one, however many objects it has.
-    assert fitted.spec.first_square == pytest.approx(7, rel=0.04)
+    assert fitted.default_boxes.first_square == pytest.approx(7, rel=0.04)
     assert best_ious(found, fitted)[:10].min() > 0.9
 
 
-def test_boxes_that_fit_are_left_as_they_are():
+def test_boxes_that_fit_stay():
     found = objects(on_the_grid([(20, 20)]))
     assert fit_default_boxes(found, GRID) == GRID
 
 
 def test_many_objects_are_sampled():
     many = objects(random_boxes(50, seed=3), labels=np.arange(50) % 4)
-    few = sample(many, seed=1, most=20)
+    few = sample_objects(many, seed=1, max_objects=20)
     assert len(few.boxes) == len(few.labels) == 20
-    assert (few.labels == few.rows % 4).all() and (np.diff(few.rows) > 0).all()
-    assert sample(many, most=50) is many
+    assert (few.labels == few.object_indices % 4).all() and (np.diff(few.object_indices) > 0).all()
+    assert sample_objects(many, max_objects=50) is many
 
 
 def test_the_fit_raises_reachable_recall_on_other_images_too():
     splits = load_splits(["synthetic:shapes@train[:60]", "synthetic:shapes@val[:40]"])
     spec = DefaultBoxes((60, 90, 120, 150, 180), ((3.0,),) * 4)
-    layout = DefaultBoxGrid(spec, (192, 192), ((24, 24), (12, 12), (6, 6), (3, 3)))
-    check = check_boxes(splits, layout, "a model")
+    grid = DefaultBoxGrid(spec, (192, 192), ((24, 24), (12, 12), (6, 6), (3, 3)))
+    check = check_default_boxes(splits, grid, "a model")
     for before, after in zip(check.before, check.after, strict=True):
         assert after.reachable_recall() > before.reachable_recall() + 0.2
         assert after.best.mean() > before.best.mean() + 0.05
-    worst = unmatched(check)
+    worst = check.unmatched()
     assert len(worst) == np.sum(check.before[0].best < 0.5)
-    overlaps = [overlap for _, _, overlap in worst]
-    assert overlaps == sorted(overlaps) and max(overlaps) < 0.5
-    image, row, overlap = worst[0]
+    ious = [iou for *_, iou in worst]
+    assert ious == sorted(ious) and max(ious) < 0.5
+    image, row, iou = worst[0]
     box = splits[0].data.examples[image].relative_boxes()[row].astype(np.float64)
-    assert iou_matrix(box[None], layout.boxes()).max() == pytest.approx(overlap, abs=1e-5)
-    text = describe_boxes(check)
-    assert re.search(r"^default boxes of a model \(3060, input 192x192\), matched from an o", text)
+    assert iou_matrix(box[None], grid.boxes()).max() == pytest.approx(iou, abs=1e-5)
+    text = str(check)
+    assert re.search(r"^default boxes of a model \(3060, input 192x192\), matched from an I", text)
     rows = dict(re.findall(r"^  (train\S*|val\S*) +\d+ +\d+ -> \d+ +([\d.]+) ->", text, re.M))
     assert {name[:3]: float(value) for name, value in rows.items()} == {
         "tra": pytest.approx(check.before[0].reachable_recall(), abs=1e-3),
@@ -203,8 +212,10 @@ def test_the_fit_raises_reachable_recall_on_other_images_too():
 
 def test_data_without_objects_cannot_be_fitted():
     data = load_data("synthetic:shapes@train[:1]", class_names=["none of these"])
-    with pytest.raises(ValueError, match=r"the data have no object; expected some to lay def"):
-        check_boxes([Split("train", data)], GRID, "a model")
+    with pytest.raises(
+        ValueError, match=r"the data contain no objects to compare default boxes with"
+    ):
+        check_default_boxes([Split("train", data)], GRID, "a model")
 
 
 SLOW_PRESETS = ("ssd300_resnet18_coco", "ssdlite320_mobilenet_v3_large_coco")
@@ -220,30 +231,32 @@ SLOW_PRESETS = ("ssd300_resnet18_coco", "ssdlite320_mobilenet_v3_large_coco")
     ],
 )
 def test_every_preset_takes_the_fitted_boxes(preset):
-    layout = default_box_grid(from_preset(preset, ["cat"]))
-    assert recipe_options(layout, layout) == {}
-    sizes = tuple(size * 0.5 for size in layout.spec.sizes)
-    ratios = tuple(tuple(1.5 * ratio for ratio in each) for each in layout.spec.aspect_ratios)
-    spec = dataclasses.replace(layout.spec, sizes=sizes, aspect_ratios=ratios)
-    options = json.loads(json.dumps(recipe_options(layout._replace(spec=spec), layout)))
-    built = default_box_grid(from_preset(preset, ["cat"], **options))
-    assert len(built.boxes()) == len(layout.boxes())
-    np.testing.assert_array_equal(built.boxes(), layout._replace(spec=spec).boxes())
+    grid = DefaultBoxGrid.from_model(from_preset(preset, ["cat"]))
+    assert recipe_options(grid, grid) == {}
+    sizes = tuple(size * 0.5 for size in grid.default_boxes.sizes)
+    ratios = tuple(
+        tuple(1.5 * ratio for ratio in each) for each in grid.default_boxes.aspect_ratios
+    )
+    spec = dataclasses.replace(grid.default_boxes, sizes=sizes, aspect_ratios=ratios)
+    options = json.loads(json.dumps(recipe_options(grid._replace(default_boxes=spec), grid)))
+    built = DefaultBoxGrid.from_model(from_preset(preset, ["cat"], **options))
+    assert len(built.boxes()) == len(grid.boxes())
+    np.testing.assert_array_equal(built.boxes(), grid._replace(default_boxes=spec).boxes())
 
 
 # --- the command ---
 
 
-def test_check_prints_words_that_train_takes(tmp_path, capsys):
+def test_check_prints_arguments_that_train_takes(tmp_path, capsys):
     recipe = tmp_path / "recipe.py"
     recipe.write_text(RECIPE_TEXT)
     words = ["data", "check", "synthetic:shapes@train[:24]", "--recipe", str(recipe)]
     plots = tmp_path / "plots"
-    assert cli.main([*words, "--plots", str(plots), "--set", "match_threshold=0.45"]) == 0
+    assert main([*words, "--plots", str(plots), "--set", "match_threshold=0.45"]) == 0
     printed = capsys.readouterr().out
     assert re.search(
         r"^default boxes of ssd192_small_shapes as the recipe changes it \(340, input 64x64\), "
-        r"matched from an overlap of 0\.45$",
+        r"matched from an IoU of 0\.45$",
         printed,
         re.MULTILINE,
     )
@@ -263,8 +276,8 @@ def test_check_prints_words_that_train_takes(tmp_path, capsys):
     arguments = ["train", "--recipe", str(recipe), "--train-data", str(data_file)]
     for assignment in [*pasted, "epochs=1"]:
         arguments += ["--set", assignment]
-    assert cli.main([*arguments, "--output", str(run)]) == 0
-    # The data file's own validation data were measured on.
+    assert main([*arguments, "--output", str(run)]) == 0
+    # The validation data of the data file were evaluated.
     assert "val_AP" in (run / "history.csv").read_text().splitlines()[0]
     options = json.loads((run / "recipe.json").read_text())["model_options"]
     import keras

@@ -2,35 +2,35 @@
 
 import numpy as np
 import pytest
-from test_doctor import example, split_of
+from example_records import example, split_of
 
 from ssd_keras import from_preset
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
-from ssd_keras.doctor.default_box_report import check_boxes, describe_boxes
-from ssd_keras.doctor.small_objects import describe_lost, objects_hint
+from ssd_keras.doctor.default_box_report import check_default_boxes
+from ssd_keras.doctor.small_objects import hard_objects_hint, small_objects_hint
 
 REMEDY = (
     "; what helps: a larger model_options.image_size, the default boxes that `ssd-keras data "
     "check` fits, or finer model_options.feature_layers."
 )
-# Of ten objects so many have an overlap below 0.45, and so many sides below 8 pixels.
+# Of ten objects: the number with an IoU below 0.45, and the number of sides below 8 pixels.
 CASES = {
     "well": (1, 1, ""),
-    "unmatched": (2, 0, "hint: 20% of the objects match no default box at 0.45"),
+    "unmatched": (2, 0, "hint: 20% of the objects match no default box at IoU 0.45"),
     "small": (0, 3, "hint: 30% of the objects are smaller than 8 pixels of the input (64x96)"),
     "both": (
-        5, 2, "hint: 50% of the objects match no default box at 0.45 and 20% of the objects are "
-        "smaller than 8 pixels of the input (64x96)",
+        5, 2, "hint: 50% of the objects match no default box at IoU 0.45 and 20% of the objects "
+        "are smaller than 8 pixels of the input (64x96)",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("unmatched", "small", "words"), CASES.values(), ids=CASES)
-def test_more_than_a_tenth_is_told(unmatched, small, words):
+def test_more_than_a_tenth_gives_a_hint(unmatched, small, words):
     best = np.array([0.449] * unmatched + [0.45] * (10 - unmatched))
     sides = np.array([7.9] * small + [8.0] * (10 - small))
-    assert describe_lost(best, sides, 0.45, (64, 96)) == (words + REMEDY if words else "")
+    assert hard_objects_hint(best, sides, 0.45, (64, 96)) == (words + REMEDY if words else "")
 
 
 def objects_of_side(side):
@@ -39,28 +39,30 @@ def objects_of_side(side):
     return split_of(example(boxes=[[x, y, side, side] for x, y in corners], size=(640, 640))).data
 
 
-def test_of_a_model():
+def test_a_model_with_small_objects():
     """Input 64 x 64, a tenth of the image: 60 pixels are 6 there, 200 are 20."""
     sizes = (20, 30, 40, 50, 60)
     model = from_preset("ssd192_small_shapes", ["dog", "cat"], image_size=(64, 64), sizes=sizes)
-    hint = objects_hint(objects_of_side(60), model)
-    # In a square of 20 that shares its centre: 36 / 400 = 0.09 of overlap.
+    hint = small_objects_hint(objects_of_side(60), model)
+    # In a square of 20 with the same centre: an IoU of 36 / 400 = 0.09.
     assert hint == (
-        "hint: 100% of the objects match no default box at 0.5 and 100% of the objects are smaller "
-        "than 8 pixels of the input (64x64)" + REMEDY
+        "hint: 100% of the objects match no default box at IoU 0.5 and 100% of the objects are "
+        "smaller than 8 pixels of the input (64x64)" + REMEDY
     )
-    assert objects_hint(objects_of_side(200), model) == ""
+    assert small_objects_hint(objects_of_side(200), model) == ""
     # Squares of 120 of 640 are 12 of 64: 144 / 400 = 0.36.
-    assert objects_hint(objects_of_side(120), model, threshold=0.3) == ""
-    assert objects_hint(objects_of_side(120), model, threshold=0.4).startswith(
+    assert small_objects_hint(objects_of_side(120), model, threshold=0.3) == ""
+    assert small_objects_hint(objects_of_side(120), model, threshold=0.4).startswith(
         "hint: 100% of the o"
     )
-    assert objects_hint(split_of(example()).data, model) == ""
+    assert small_objects_hint(split_of(example()).data, model) == ""
 
 
-def test_the_check_ends_with_it():
-    layout = DefaultBoxGrid(DefaultBoxes((20, 40, 60), ((), ())), (64, 64), ((8, 8), (4, 4)))
+def test_the_report_ends_with_the_hint():
+    grid = DefaultBoxGrid(DefaultBoxes((20, 40, 60), ((), ())), (64, 64), ((8, 8), (4, 4)))
     splits = [split_of(example(boxes=objects_of_side(60).examples[0].boxes, size=(640, 640)))]
-    lines = describe_boxes(check_boxes(splits, layout, "a model as --set changes it")).splitlines()
+    lines = str(check_default_boxes(splits, grid, "a model as --set changes it")).splitlines()
     assert lines[0].startswith("default boxes of a model as --set changes it (160, input 64x64), m")
-    assert lines[-1].startswith("hint: 100% of the objects match no default box at 0.5 and 100% of")
+    assert lines[-1].startswith(
+        "hint: 100% of the objects match no default box at IoU 0.5 and 100% of"
+    )

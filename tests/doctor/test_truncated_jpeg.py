@@ -1,16 +1,16 @@
-"""JPEGs that were cut and closed again: decoders say nothing, the doctor does."""
+"""JPEGs that were cut and closed again: decoders raise no error, the check finds them."""
 
 import io
 
 import numpy as np
 import pytest
+from example_records import encoded, example, split_of, textured
 from PIL import Image
-from test_doctor import encoded, example, split_of, textured
 
-from ssd_keras.doctor.data_report import examine
-from ssd_keras.doctor.truncated_jpeg import find_pixels, missing_share
+from ssd_keras.doctor.data_report import check_data
+from ssd_keras.doctor.truncated_jpeg import find_pixel_data, missing_row_share
 
-END_MARK = b"\xff\xd9"
+END_MARKER = b"\xff\xd9"
 FORMS = {
     "sequential": {},
     "grey": {"mode": "L"},
@@ -31,21 +31,21 @@ def jpeg(mode="RGB", image=None, **options) -> bytes:
 
 def cut(data: bytes, share: float) -> bytes:
     """The first part of the pixels, and the end mark again."""
-    pixels = find_pixels(data)
-    start = data.rindex(b"\xff\xda") if not pixels.has_scans else 0
-    return data[: start + int(share * (pixels.end - start))] + END_MARK
+    pixels = find_pixel_data(data)
+    start = data.rindex(b"\xff\xda") if not pixels.has_several_scans else 0
+    return data[: start + int(share * (pixels.end - start))] + END_MARKER
 
 
 def missing(data: bytes) -> float:
     with Image.open(io.BytesIO(data)) as image:
-        image.load()  # without a word
-        return missing_share(data, image)
+        image.load()  # no error
+        return missing_row_share(data, image)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_a_cut_file_is_found_and_a_whole_one_is_not(form):
     whole = jpeg(**form)
-    assert find_pixels(whole).end == len(whole) - 2
+    assert find_pixel_data(whole).end == len(whole) - 2
     assert missing(whole) == 0.0
     assert missing(whole + bytes(5000)) == 0.0  # some cameras pad
     for share in (0.3, 0.4, 0.8):
@@ -67,7 +67,7 @@ def test_the_share_is_that_of_the_grey_rows():
     assert grey_rows / 240 <= missing(damaged) <= (grey_rows + 18) / 240
 
 
-def test_what_an_image_shows_is_no_damage():
+def test_grey_content_is_not_damage():
     """A grey lower half, as of an image put onto a grey canvas, and one of a single colour."""
     canvas = Image.new("RGB", (320, 240), (128, 128, 128))
     canvas.paste(textured(4, (320, 120)))
@@ -76,7 +76,7 @@ def test_what_an_image_shows_is_no_damage():
             assert missing(jpeg(image.mode, image, **options)) == 0.0
 
 
-def test_of_the_last_row_of_blocks_nothing_is_asked():
+def test_the_last_row_of_blocks_may_lack():
     """16 of 240 rows: the last 3 % of the data are about half of them."""
     damaged = cut(jpeg(), 0.97)
     with Image.open(io.BytesIO(damaged)) as image:
@@ -84,30 +84,30 @@ def test_of_the_last_row_of_blocks_nothing_is_asked():
     assert missing(damaged) == 0.0
 
 
-def test_a_thumbnail_has_an_end_mark_of_its_own():
+def test_a_thumbnail_has_its_own_end_marker():
     thumbnail = jpeg(image=textured(5, (32, 24)))
     segment = b"\xff\xec" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
     whole = jpeg()[:2] + segment + jpeg()[2:]
-    assert whole.count(END_MARK) == 2
-    assert find_pixels(whole).end == len(whole) - 2
+    assert whole.count(END_MARKER) == 2
+    assert find_pixel_data(whole).end == len(whole) - 2
     assert missing(whole) == 0.0 and missing(cut(whole, 0.4)) > 0.3
 
 
-def test_what_is_no_jpeg_of_pixels_has_none():
+def test_files_without_supported_pixel_data():
     whole = jpeg()
-    assert find_pixels(whole[:-2]) is None  # no end mark: the readers tell
-    assert find_pixels(b"\xff\xd8\xff\xd9") is None
+    assert find_pixel_data(whole[:-2]) is None  # no end mark: the readers report it
+    assert find_pixel_data(b"\xff\xd8\xff\xd9") is None
     frame = whole.index(b"\xff\xc0")
-    assert find_pixels(whole[: frame + 1] + b"\xc9" + whole[frame + 2 :]) is None  # arithmetic
+    assert find_pixel_data(whole[: frame + 1] + b"\xc9" + whole[frame + 2 :]) is None  # arithmetic
 
 
-def test_the_doctor_tells_and_leaves_it_out():
+def test_the_check_finds_a_cut_file():
     damaged = cut(jpeg(), 0.5)
     one = example("a", jpeg(image=textured(6, (320, 240))), size=(320, 240))
-    examination = examine([split_of(one, example("b", damaged, size=(320, 240)))])
-    (found,) = [f for f in examination.findings if f.title == "broken images"]
+    report = check_data([split_of(one, example("b", damaged, size=(320, 240)))])
+    (found,) = [f for f in report.findings if f.title == "broken images"]
     share = f"{missing(damaged):.0%}"
     assert str(found) == (
-        f"b: its data end early: the last {share} of its rows are made up by the decoder; copy it "
+        f"b: the data end early: the decoder makes up the last {share} of the rows; copy the file "
         "again"
     )

@@ -1,0 +1,76 @@
+"""The fixed copy of a data set."""
+
+import re
+
+import pytest
+from datasets import write_voc
+from example_records import example, split_of, titles, write_faulty_voc
+
+from ssd_keras.cli import main
+from ssd_keras.data.splits import load_splits
+from ssd_keras.doctor.data_report import check_data
+from ssd_keras.doctor.fix import fixed_copy, remaining_issues
+
+
+def test_the_copy_has_no_certain_problem_and_the_source_stays(tmp_path):
+    specs = write_faulty_voc(tmp_path / "data")
+    before = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
+    splits, changes = fixed_copy(check_data(load_splits(specs)))
+    assert changes == [
+        "boxes and images left out or clipped by the reader: 2",
+        "repeated objects left out: 1",
+        "copies of images left out: 1",
+        "broken images left out: 1",
+    ]
+    assert [[x.image_id for x in split.data.examples] for split in splits] == [["a", "c"], ["e"]]
+    assert splits[0].data.examples[0].labels.tolist() == [11, 7]
+    assert before == {p: p.read_bytes() for p in (tmp_path / "data").rglob("*") if p.is_file()}
+
+
+def test_boxes_a_little_outside_are_clipped():
+    boxes = [[-1, 10, 40, 40], [90, 20, 31, 20], [5, 5, 20, 20]]
+    one = example(boxes=boxes)
+    one.areas[1] = 100.0  # of a mask, not of the box
+    (split,), changes = fixed_copy(check_data([split_of(one)]))
+    found = split.data.examples[0]
+    assert found.boxes.tolist() == [[0, 10, 39, 40], [90, 20, 30, 20], [5, 5, 20, 20]]
+    assert found.areas.tolist() == [39 * 40, 100, 400]
+    assert changes == ["boxes clipped to the image: 2"]
+
+
+def test_remaining_issues(tmp_path):
+    """A box of no area is left out: its dog stays in the image. And an empty image stays."""
+    write_faulty_voc(tmp_path)
+    write_voc(tmp_path, {"x": []}, "test", size=(0, 0))
+    specs = [f"voc:{tmp_path}@{name}" for name in ("train", "val", "test")]
+    report = check_data(load_splits(specs))
+    copies, _ = fixed_copy(report)
+    assert remaining_issues(report, copies) == [
+        "boxes left out: 1; their objects are still in the images, without a label: annotate them "
+        "again where it matters",
+        "images without objects: 1, kept as background",
+    ]
+
+
+@pytest.mark.parametrize("data_format", ["voc", "coco", "yolo", "tfrecord"])
+def test_check_with_fix_writes_a_copy_without_problems(tmp_path, capsys, data_format):
+    specs = write_faulty_voc(tmp_path / "data")
+    folder = tmp_path / "clean"
+    assert main(["data", "check", *specs, "--fix", str(folder), "--format", data_format]) == 0
+    printed = capsys.readouterr().out.partition("cleaned copy\n")[2]
+    copies = re.findall(rf"wrote \d images; read them as '({data_format}:.*)'", printed)
+    assert len(copies) == 2
+    splits = load_splits(copies)
+    assert [len(split.data) for split in splits] == [2, 1]
+    assert set(titles(check_data(splits).findings)) <= {"classes never seen"}
+    # b.jpg, whose copy in the validation set stays, byte for byte
+    source = (tmp_path / "data" / "JPEGImages" / "b.jpg").read_bytes()
+    assert splits[1].data.examples[0].read() == source
+    assert main(["data", "check", *specs, "--fix", str(folder)]) == 2
+    assert "is not an empty folder; choose another" in capsys.readouterr().err
+
+
+def test_a_recipe_value_without_a_recipe_is_an_error(capsys):
+    words = ["data", "check", "synthetic:shapes@val[:1]", "--set", "seed=3"]
+    assert main(words) == 2
+    assert re.search(r"--set 'seed=3' changes a recipe; pass --preset or", capsys.readouterr().err)

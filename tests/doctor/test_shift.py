@@ -1,0 +1,99 @@
+"""Boxes that are a pixel off: found at the image border, and moved."""
+
+from dataclasses import replace
+
+import pytest
+from example_records import example, split_of
+
+from ssd_keras.doctor.data_report import check_data
+from ssd_keras.doctor.findings import FindingKind
+from ssd_keras.doctor.fix import fixed_copy, remaining_issues
+from ssd_keras.doctor.shift import border_offsets, shift_findings
+
+SHIFTS = {
+    # VOC files that count from 0: the leftmost xmin is 0, which reads as -1; the last column too.
+    "voc from 0": (-1, -1, [("left and top edges are -1"), ("right and bottom edges are -1")]),
+    "coco with VOC's corners": (1, 0, [("left and top edges are +1 pixel from 0")]),
+    "none": (0, 0, []),
+}
+
+
+@pytest.mark.parametrize(("begin", "end", "words"), SHIFTS.values(), ids=SHIFTS)
+def test_a_shift_is_found_from_boxes_at_the_border(begin, end, words):
+    # At the left edge, at the right edge, and one in the middle; 120 x 90 pixels.
+    boxes = [[begin, 30, 40, 20], [60, 30, 60 + end, 20], [begin, begin, 30, 20], [50, 40, 9, 9]]
+    boxes += [[60, 50, 60 + end, 40 + end]]
+    split = split_of(*[example(boxes=boxes) for _ in range(3)])
+    begins, ends = border_offsets(split.data)
+    # Three images with a left edge, and one box with both left and top: 3 * 3 begins; 3 * 3 ends.
+    assert begins == {begin: 9}
+    assert ends == {end: 9}
+    found = [str(finding) for finding in shift_findings(split)]
+    assert len(found) == len(words)
+    for text, expected in zip(found, words, strict=True):
+        assert text.startswith("train: 9 of 9 boxes at the ") and expected in text
+
+
+# Of 120 x 90 pixels, at the left edge, at the right edge and in the middle: as read, and fixed.
+FIXED = {
+    "voc from 0": (
+        -1,
+        -1,  # both edges of all boxes go one pixel right and down
+        [[-1, 30, 40, 20], [60, 30, 59, 20], [50, 40, 9, 9]],
+        [[0, 31, 40, 20], [61, 31, 59, 20], [51, 41, 9, 9]],
+    ),
+    "coco with VOC's corners": (
+        1,
+        0,  # left and top edges alone go one pixel left and up
+        [[1, 30, 40, 20], [60, 30, 60, 20], [50, 40, 9, 9]],
+        [[0, 29, 41, 21], [59, 29, 61, 21], [49, 39, 10, 10]],
+    ),
+    "none": (0, 0, *[[[0, 30, 40, 20], [60, 30, 60, 20], [50, 40, 9, 9]]] * 2),
+}
+
+
+@pytest.mark.parametrize(("begin", "end", "boxes", "expected"), FIXED.values(), ids=FIXED)
+def test_boxes_that_are_a_pixel_off_are_moved(begin, end, boxes, expected):
+    one = example(boxes=boxes)
+    one.areas[2] = 50.0  # of a mask
+    report = check_data([split_of(*[replace(one, image_id=str(n)) for n in range(6)])])
+    (split,), changes = fixed_copy(report)
+    found = split.data.examples[0]
+    assert found.boxes.tolist() == expected
+    assert found.areas[2] == 50.0 and found.areas[1] == expected[1][2] * expected[1][3]
+    assert ("boxes moved by a pixel: 3" in changes) == bool(begin)
+    # After the fix, it is no longer found.
+    again = check_data([split])
+    assert not [f for f in again.findings if "shifted" in f.title]
+    messages = [str(f) for f in report.findings if f.kind is FindingKind.SHIFTED]
+    assert len(messages) == sum(map(bool, (begin, end)))
+    remedy = "; --fix moves these edges of all boxes, or convert the data again"
+    assert all(message.endswith(remedy) for message in messages)
+
+
+def test_boxes_are_not_moved_where_some_are_correct():
+    """Five of eight begin at -1, a finding; three at 0 or 1 would be moved away."""
+    boxes = [[x, 30, 40, 20] for x in (-1, -1, -1, -1, -1, 0, 1, 1)]
+    one = example(boxes=[[x, 10 * n, 40, 5 + n] for n, (x, *_) in enumerate(boxes)])
+    report = check_data([split_of(one)])
+    (split,), changes = fixed_copy(report)
+    assert split.data.examples[0].boxes[:, 0].tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
+    assert changes == ["boxes clipped to the image: 5"]
+    assert remaining_issues(report, [split]) == [
+        "left unchanged, for you to judge: boxes perhaps shifted by one 1"
+    ]
+
+
+def test_few_boxes_at_the_border_are_not_evidence():
+    assert shift_findings(split_of(example(boxes=[[-1, -1, 30, 20]]))) == []
+
+
+def test_boxes_at_the_border_that_disagree_are_not_evidence():
+    """At the left edge 4 of 10 begin at -1, more than at 0 or 1 but not most."""
+    boxes = [[x, 30, 40, 20] for x in (-1, -1, -1, -1, 0, 0, 0, 1, 1, 1)]
+    assert shift_findings(split_of(example(boxes=boxes))) == []
+    mostly = [[x, 30, 40, 20] for x in (-1, -1, -1, -1, -1, -1, 0, 0, 1, 1)]
+    (finding,) = shift_findings(split_of(example(boxes=mostly)))
+    assert finding.kind is FindingKind.PERHAPS_SHIFTED
+    assert str(finding).startswith("train: 6 of 10 boxes at the left and top edges are -1 pixel")
+    assert "(--fix moves no box, because the others are right)" in str(finding)
