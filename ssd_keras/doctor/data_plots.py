@@ -136,7 +136,7 @@ def _plot_default_boxes(figure: Figure, report: DefaultBoxReport) -> None:
     )
     _plain_ticks(axes.xaxis)
     _plain_ticks(axes.yaxis)
-    axes.grid(which="both")
+    axes.grid(visible=True, which="both")
     figure.legend(fontsize=8, loc="outside lower center", ncols=7)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from tqdm.contrib.concurrent import thread_map
 
-from ssd_keras.data.image_files import SIGNATURES
+from ssd_keras.core.images import SIGNATURES
 from ssd_keras.data.problems import ProblemKind
 from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
