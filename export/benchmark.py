@@ -68,12 +68,12 @@ def compare(parsed):
     from ssd_keras.data.sources import load_data
     from ssd_keras.engine.evaluate import evaluate
     from ssd_keras.exporters.check import artefact_size
-    from ssd_keras.exporters.export import images_of
+    from ssd_keras.exporters.export import sample_images
 
     progress = sys.stderr.isatty() or bool(os.environ.get("SSD_KERAS_PROGRESS"))
     detectors = load_detectors(parsed.artefacts, parsed.threads)
     data = load_data(parsed.data, class_names=detectors[0].class_names, progress=progress)
-    images = images_of(data, NUM_IMAGES)
+    images = sample_images(data, NUM_IMAGES)
     rows = []
     for path, detector in zip(parsed.artefacts, detectors, strict=True):
         coco = evaluate(detector, data, progress=progress)["coco"]

@@ -4,12 +4,12 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssd_keras.cli.arguments import DATA_HELP, MODEL_HELP, add_bad_data, fraction, positive_int
 from ssd_keras.cli.inputs import read_data
 from ssd_keras.core.terminal import start_tensorflow
-from ssd_keras.exporters.formats import CHOICES
+from ssd_keras.exporters.formats import FORMATS
 
 if TYPE_CHECKING:
     from ssd_keras.models.ssd import SSD
@@ -19,9 +19,9 @@ MAX_CALIBRATION_IMAGES = 200  # int8 calibration gains nothing from more
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    saved_model, tflite = CHOICES["saved_model"], CHOICES["tflite"]
+    saved_model, tflite = FORMATS["saved_model"].options, FORMATS["tflite"].options
     parser.add_argument("model", help=f"{MODEL_HELP}, or the name of a preset, untrained")
-    parser.add_argument("--format", choices=CHOICES, required=True)
+    parser.add_argument("--format", choices=FORMATS, required=True)
     parser.add_argument("--output", required=True, help="directory, or file ending in .tflite")
     parser.add_argument(
         "--precision",
@@ -79,10 +79,10 @@ def run(
     options = {name: value for name, value in format_options.items() if value is not None}
     check_request(output, format, options, calibration_data)
     start_tensorflow()
-    from ssd_keras.exporters.export import export, images_of
+    from ssd_keras.exporters.export import export, sample_images
 
     detector = _model_or_preset(model)
-    thresholds = {
+    thresholds: dict[str, Any] = {
         "score_threshold": score_threshold,
         "iou_threshold": iou_threshold,
         "max_detections": max_detections,
@@ -97,7 +97,7 @@ def run(
         output,
         format,
         post_process=dataclasses.replace(detector.post_process, **changes),
-        images=images_of(data, MAX_CALIBRATION_IMAGES) if data else (),
+        images=sample_images(data, MAX_CALIBRATION_IMAGES) if data else (),
         **options,
     )
     print(report)

@@ -1,4 +1,4 @@
-"""Exported detectors, loaded back to be evaluated like a Keras model."""
+"""Exported detectors, loaded back for evaluation like a Keras model."""
 
 import os
 from typing import Any
@@ -7,9 +7,8 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from ssd_keras.exporters.saved_model import LABELS_FILE
 from ssd_keras.exporters.tflite import OUTPUTS
-from ssd_keras.tflite.metadata import read_labels
+from ssd_keras.tflite.metadata import LABELS_FILE, read_labels
 
 
 class SavedModelDetector:
@@ -17,7 +16,7 @@ class SavedModelDetector:
 
     image_size = None
 
-    def __init__(self, path: str):
+    def __init__(self, path: str) -> None:
         self.signatures = tf.saved_model.load(path).signatures
         labels_file = os.path.join(path, "assets", LABELS_FILE)
         if "image_tensor" not in self.signatures or not os.path.isfile(labels_file):
@@ -42,7 +41,7 @@ class SavedModelDetector:
 class TFLiteDetector:
     """A TFLite file that `ssd-keras export` wrote, with its post-processing inside."""
 
-    def __init__(self, path: str, num_threads: int = 2):
+    def __init__(self, path: str, num_threads: int = 2) -> None:
         with open(path, "rb") as file:
             content = file.read()
         try:
@@ -65,9 +64,9 @@ class TFLiteDetector:
         images = np.asarray(images)
         if np.issubdtype(self._dtype, np.integer):
             images = np.clip(np.rint(images), 0, 255)
-        found = [self._run(**{self._input: image[None].astype(self._dtype)}) for image in images]
+        results = [self._run(**{self._input: image[None].astype(self._dtype)}) for image in images]
         boxes, labels, scores, counts = (
-            np.concatenate([outputs[name] for outputs in found]) for name in OUTPUTS
+            np.concatenate([result[name] for result in results]) for name in OUTPUTS
         )
         return {
             "boxes": boxes,

@@ -1,4 +1,4 @@
-"""The network of a model, ready to be exported: as another model computes it, or alone."""
+"""Rewrites a model for export, and the graph function of its network alone."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,9 +13,9 @@ from ssd_keras.models.ssd import SSD
 
 
 def in_precision(model: SSD, precision: str = "float32") -> SSD:
-    """The same model computing in one precision, whatever it was trained in."""
+    """Returns the model with all layers in one precision; the model itself where they are."""
 
-    def change(entry):
+    def change(entry: Mapping[str, Any]) -> Mapping[str, Any]:
         is_policy = entry.get("class_name") == "DTypePolicy"
         return {**entry, "config": {"name": precision}} if is_policy else entry
 
@@ -23,17 +23,17 @@ def in_precision(model: SSD, precision: str = "float32") -> SSD:
 
 
 def with_hard_swish_in_parts(model: SSD) -> SSD:
-    """The same model with each hard swish of its backbone as a sum, a clip and two products.
+    """Returns the model with each hard swish of its backbone as a sum, a clip and two products.
 
-    XNNPACK has no int8 kernel for the operator HARD_SWISH: each one would end its part of the
-    network and go to a plain kernel, which took half of the time of SSDLite320-MobileNetV3.
+    XNNPACK has no int8 kernel for the operator HARD_SWISH. Each one would interrupt its part of
+    the network for a plain kernel, which took half of the time of SSDLite320-MobileNetV3.
     """
     parts = keras.saving.serialize_keras_object(hard_swish_in_parts)
 
-    def change(entry):
-        config = entry.get("config")
-        if entry.get("class_name") == "Activation" and config["activation"] == "hard_silu":
-            return {**entry, "config": {**config, "activation": parts}}
+    def change(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+        is_activation = entry.get("class_name") == "Activation"
+        if is_activation and entry["config"]["activation"] == "hard_silu":
+            return {**entry, "config": {**entry["config"], "activation": parts}}
         return entry
 
     return _rebuilt(model, change)
@@ -41,14 +41,14 @@ def with_hard_swish_in_parts(model: SSD) -> SSD:
 
 @keras.saving.register_keras_serializable("ssd_keras")
 def hard_swish_in_parts(x: Any) -> Any:
-    """x relu6(x + 3) / 6, as operators that the converter does not join to one again."""
-    # With exactly 1 / 6 it would join them. In this order: calibration takes the range of a first
-    # factor from what overwrites it, and the product is never beyond x.
+    """Returns x relu6(x + 3) / 6 in operators that the converter does not fuse to HARD_SWISH."""
+    # With exactly 1 / 6 it would fuse them. In this order: calibration takes the range of a first
+    # factor from the tensor that overwrites it, and the product never exceeds x.
     return x * (keras.ops.relu6(x + 3.0) * 0.16667)
 
 
 def uniform_preprocessor(model: SSD) -> Preprocessor | None:
-    """The preprocessor where it treats all channels alike, as the coding of bytes can."""
+    """Returns the preprocessor if it treats all channels alike, as the coding of bytes must."""
     layer = model.get_layer("preprocessor")
     is_uniform = len(set(layer.mean)) == 1 and np.size(layer.scale) == 1
     return layer if is_uniform and layer.channel_order == "rgb" else None
@@ -61,14 +61,14 @@ def network_function(
     batch_size: int | None = 1,
     weights: str = "constants",
 ) -> tf.types.experimental.ConcreteFunction:
-    """The network alone."""
+    """Returns the function from images to box deltas and class logits."""
     layers = model
     if not preprocess:
         layers = keras.Model(model.get_layer("preprocessor").output, model.output)
     signature = tf.TensorSpec((batch_size, *model.image_size, 3), dtype, name="images")
 
     @tf.function(input_signature=[signature])
-    def network(images):
+    def network(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         outputs = layers(tf.cast(images, tf.float32), training=False)
         return outputs["box_deltas"], outputs["class_logits"]
 
@@ -77,18 +77,18 @@ def network_function(
 
 
 def _rebuilt(model: SSD, change: Callable[[Mapping], Mapping]) -> SSD:
-    """The model with its weights and a changed configuration, or itself where nothing changes."""
+    """Returns the model with a changed configuration; the model itself if nothing changes."""
     config = model.get_config()
-    wanted = _changed(config, change)
-    if wanted == config:
+    new_config = _changed(config, change)
+    if new_config == config:
         return model
-    copy = SSD.from_config(wanted)
-    copy.set_weights(model.get_weights())
-    return copy
+    rebuilt = SSD.from_config(new_config)
+    rebuilt.set_weights(model.get_weights())
+    return rebuilt
 
 
 def _changed(value: Any, change: Callable[[Mapping], Mapping]) -> Any:
-    """A configuration with what `change` makes of each mapping in it."""
+    """Applies `change` to every mapping in a configuration."""
     if isinstance(value, Mapping):
         return {key: _changed(entry, change) for key, entry in change(value).items()}
     if isinstance(value, list | tuple):

@@ -8,13 +8,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ssd_keras.exporters.formats import check_choices
 from ssd_keras.exporters.network import in_precision
 from ssd_keras.exporters.signatures import ENCODED_FEATURE, ServedDetector
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
+from ssd_keras.tflite.metadata import LABELS_FILE
 
-LABELS_FILE = "labels.txt"
 WARM_UP_FILE = "tf_serving_warmup_requests"
 
 
@@ -25,8 +24,7 @@ def write_saved_model(
     precision: str = "float32",
     weights: str = "constants",
 ) -> None:
-    """Writes a SavedModel."""
-    check_choices("saved_model", precision=precision, weights=weights)
+    """Writes a SavedModel; the choices are those of `ssd_keras.exporters.formats`."""
     model = in_precision(model, precision)
     with tempfile.TemporaryDirectory() as directory:
         labels_file = os.path.join(directory, LABELS_FILE)
@@ -35,7 +33,7 @@ def write_saved_model(
         detector = ServedDetector(model, labels_file, post_process, weights)
         logger = tf.get_logger()
         level = logger.level
-        logger.setLevel("ERROR")  # it would tell where it writes, a name that is replaced later
+        logger.setLevel("ERROR")  # it would log a path that is moved later
         try:
             tf.saved_model.save(detector, path, signatures=detector.signatures())
         finally:
@@ -46,7 +44,7 @@ def write_saved_model(
 
 
 def write_warm_up(path: str, model_name: str, image_size: tuple[int, int]) -> None:
-    """Writes one request for each signature, which TF Serving replays when it loads a model."""
+    """Writes one request for each signature; TF Serving replays them when it loads a model."""
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     encoded = _gradient_jpeg(image_size)
@@ -68,7 +66,7 @@ def write_warm_up(path: str, model_name: str, image_size: tuple[int, int]) -> No
             writer.write(record.SerializeToString())
 
 
-def _gradient_jpeg(image_size):
+def _gradient_jpeg(image_size: tuple[int, int]) -> bytes:
     rows, columns = np.mgrid[: image_size[0], : image_size[1]]
     image = np.stack([rows, columns, rows + columns], axis=-1) % 256
     file = io.BytesIO()

@@ -1,12 +1,14 @@
-"""The detector as a server runs it: encoded images or pixels in, named detections out."""
+"""The detector that a server runs: encoded images or pixels in, named detections out."""
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.exporters.exif import exif_orientation
 from ssd_keras.exporters.network import network_function
-from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 from ssd_keras.models.ssd import SSD
 
 PARALLEL_IMAGES = 16
@@ -22,28 +24,28 @@ class ServedDetector(tf.Module):
         labels_file: str,
         post_process: PostProcess | None = None,
         weights: str = "constants",
-    ):
+    ) -> None:
         super().__init__(name="detector")
         self.labels = tf.saved_model.Asset(labels_file)
         network = network_function(model, "float32", batch_size=None, weights=weights)
         if weights == "variables":
             self.weights = [variable.value for variable in model.variables]
-        # Behind functions: a Keras model in the attributes would be saved as such.
+        # Behind functions: TensorFlow would save a Keras model among the attributes.
         self._get_model, self._get_network = lambda: model, lambda: network
-        self._settings = post_process or model.post_process
+        self._post_process = post_process or model.post_process
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-    def from_bytes(self, image_bytes):
-        """Signature serving_default: JPEG, PNG, BMP or GIF."""
-        return self._detect(*self._read_all(image_bytes, _decode_upright))
+    def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Signature serving_default: JPEG, PNG, BMP or GIF files."""
+        return self._detect(*self._read_images(image_bytes, _decode_upright))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
-    def from_examples(self, examples):
+    def from_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Signature tf_example: serialised tf.train.Example records."""
-        return self._detect(*self._read_all(examples, _decode_example))
+        return self._detect(*self._read_images(examples, _decode_example))
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
-    def from_images(self, images):
+    def from_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Signature image_tensor: RGB pixels."""
         shape = tf.shape(images)
         is_valid = tf.fill(shape[:1], tf.reduce_all(shape[1:] > 0))
@@ -56,7 +58,7 @@ class ServedDetector(tf.Module):
         return self._detect(resized, is_valid)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """The signatures by name, as `tf.saved_model.save` takes them."""
+        """Returns the signatures by name, as `tf.saved_model.save` takes them."""
         functions = {
             "serving_default": self.from_bytes,
             "image_tensor": self.from_images,
@@ -64,63 +66,67 @@ class ServedDetector(tf.Module):
         }
         return {name: function.get_concrete_function() for name, function in functions.items()}
 
-    def _read_all(self, encoded, read):
-        """Images of the model's size, and which of them could be read."""
+    def _read_images(
+        self, encoded: tf.Tensor, decode: Callable[[tf.Tensor], tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns images of the model's size, and which of them could be decoded."""
         image_size = self._get_model().image_size
 
-        def one(data):
-            return _or_blank(data, lambda data: resize_image(read(data), image_size), image_size)
+        def read(data: tf.Tensor) -> tf.Tensor:
+            return resize_image(decode(data), image_size)
 
         signature = (tf.TensorSpec((*image_size, 3), tf.float32), tf.TensorSpec((), tf.bool))
         return tf.map_fn(
-            one, encoded, fn_output_signature=signature, parallel_iterations=PARALLEL_IMAGES
+            lambda data: _read_or_blank(data, read, image_size),
+            encoded,
+            fn_output_signature=signature,
+            parallel_iterations=PARALLEL_IMAGES,
         )
 
-    def _detect(self, images, is_valid):
+    def _detect(self, images: tf.Tensor, is_valid: tf.Tensor) -> dict[str, tf.Tensor]:
         model = self._get_model()
-        # Convolutions fail on a batch of none: a blank image stands in, and is cut off.
+        # Convolutions fail on an empty batch: a blank image takes its place and is cut off.
         num_images = tf.shape(images)[0]
         blank = tf.zeros([1, *model.image_size, 3])
         network = self._get_network()
         deltas, logits = network(tf.cond(num_images > 0, lambda: images, lambda: blank))
-        found = detections_from_outputs(
+        detections = detections_from_outputs(
             {"box_deltas": deltas[:num_images], "class_logits": logits[:num_images]},
             model.default_box_array,
-            self._settings,
+            self._post_process,
             model.default_boxes.variances,
             model.activation,
         )
-        count = tf.where(is_valid, found["num_detections"], 0)
-        is_used = tf.range(self._settings.max_detections) < count[:, None]
-        names = tf.gather(tf.constant(model.class_names), found["labels"])
+        count = tf.where(is_valid, detections["num_detections"], 0)
+        is_used = tf.range(self._post_process.max_detections) < count[:, None]
+        names = tf.gather(tf.constant(model.class_names), detections["labels"])
         return {
-            "detection_boxes": tf.where(is_used[..., None], found["boxes"], 0.0),
-            "detection_scores": tf.where(is_used, found["scores"], 0.0),
-            "detection_classes": tf.where(is_used, found["labels"], 0),
+            "detection_boxes": tf.where(is_used[..., None], detections["boxes"], 0.0),
+            "detection_scores": tf.where(is_used, detections["scores"], 0.0),
+            "detection_classes": tf.where(is_used, detections["labels"], 0),
             "detection_class_names": tf.where(is_used, names, ""),
             "num_detections": count,
             "image_is_valid": is_valid,
         }
 
 
-def _decode_upright(data):
+def _decode_upright(data: tf.Tensor) -> tf.Tensor:
     return decode_image(data, exif_orientation(data))
 
 
-def _decode_example(record):
+def _decode_example(record: tf.Tensor) -> tf.Tensor:
     feature = tf.io.FixedLenFeature([], tf.string)
     return _decode_upright(
         tf.io.parse_single_example(record, {ENCODED_FEATURE: feature})[ENCODED_FEATURE]
     )
 
 
-def _or_blank(data, read, image_size):
-    """An image and true, or a black one and false where reading it fails.
-
-    An operator that fails fails its whole graph, neighbours included; a data set that ignores
-    errors is the one part of TensorFlow that goes on.
-    """
+def _read_or_blank(
+    data: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor], image_size: tuple[int, int]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns an image and true, or a black one and false where `read` fails."""
+    # An operator that fails fails its graph, all images of the batch included. Only a data set
+    # can ignore errors.
     readable = tf.data.Dataset.from_tensors(data).map(lambda data: (read(data), True))
     blank = tf.data.Dataset.from_tensors((tf.zeros([*image_size, 3]), False))
-    first = readable.ignore_errors().concatenate(blank).take(1)
-    return first.get_single_element()
+    return readable.ignore_errors().concatenate(blank).take(1).get_single_element()

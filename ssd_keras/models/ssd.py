@@ -1,16 +1,16 @@
 """The SSD model: backbone, extra layers, heads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
-from keras import layers
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.core.precision import dtype_policy
 from ssd_keras.losses.box import BoxLoss
 from ssd_keras.losses.classification import ClassLoss, check_activation
 from ssd_keras.models.blocks import ConvStyle
-from ssd_keras.models.heads import head
+from ssd_keras.models.heads import head, join_heads
 from ssd_keras.models.layers import Preprocessor
 from ssd_keras.models.necks import ExtraLayer, extra_layer
 from ssd_keras.models.post_process import PostProcess
@@ -26,20 +26,22 @@ class SSD(keras.Model):
     """Single Shot MultiBox Detector, a functional Keras model made of parts.
 
     Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, arXiv 1512.02325. The functions
-    of `ssd_keras.models.builders.common` fix the paper's numbers; this class takes any.
+    of `ssd_keras.models.builders` fix the paper's numbers; this class takes any.
 
     Args:
         backbone: `keras.Model` whose outputs are feature maps [B, H, W, C], finest first.
-        default_boxes: `DefaultBoxes` with as many maps as there are feature_maps.
+        default_boxes: `DefaultBoxes` (anchors, priors) of the feature maps that get heads.
         class_names: names of the classes without background, in the order of the labels.
         image_size: height and width of the input in pixels.
-        extra_layers: `ExtraLayer`s that continue the backbone's last map. Default none.
-        feature_maps: which of backbone outputs and extra layers (counted from 0, finest first) get
-            heads. Default all of them.
-        style: `ConvStyle` of extra layers and heads.
-        preprocessor: arguments of `Preprocessor`: mean, scale, channel_order.
-        post_process: `PostProcess` that `detect` and exports use.
-        activation: how class logits become scores: "softmax" (default, the paper's) or
+        extra_layers: `ExtraLayer`s that continue the backbone's last feature map. Default none.
+        feature_maps: indices of the feature maps that get heads, counted from 0 over the
+            backbone's outputs and the extra layers, finest first. Default all of them.
+        style: `ConvStyle` of extra layers and heads. Default `ConvStyle()`.
+        preprocessor: dictionary that describes the input of the backbone: "mean" (subtracted
+            from red, green and blue, in 0..255), "scale" (factor after that, one number or three)
+            and "channel_order" ("rgb" or "bgr"). Default: images stay as they are.
+        post_process: `PostProcess` that `detect` and exports use. Default `PostProcess()`.
+        activation: function from class logits to scores: "softmax" (default, the paper's) or
             "sigmoid", which ignores the background's logit.
         name: name of the model. Default "ssd".
 
@@ -51,12 +53,12 @@ class SSD(keras.Model):
         first, for N default boxes.
 
     Raises:
-        ValueError: when maps and default boxes disagree, or there is no class.
+        ValueError: when feature maps and default boxes disagree, or there is no class.
 
     Example:
 
     >>> image = keras.Input((64, 64, 3))
-    >>> x = layers.Conv2D(8, 3, 8, padding="same", activation="relu")(image)
+    >>> x = keras.layers.Conv2D(8, 3, 8, padding="same", activation="relu")(image)
     >>> boxes = DefaultBoxes.from_scales((64, 64), 2)
     >>> model = SSD(keras.Model(image, [x]), boxes, ["cat"], (64, 64), [ExtraLayer(8, 16)])
     >>> {name: value.shape for name, value in model.output.items()}
@@ -72,15 +74,15 @@ class SSD(keras.Model):
         extra_layers: Sequence[ExtraLayer] = (),
         feature_maps: Sequence[int] | None = None,
         style: ConvStyle | None = None,
-        preprocessor: dict | None = None,
+        preprocessor: Mapping[str, Any] | None = None,
         post_process: PostProcess | None = None,
         activation: str = "softmax",
         name: str = "ssd",
         **kwargs: Any,
-    ):
+    ) -> None:
         style = style or ConvStyle()
         if isinstance(class_names, str):
-            raise ValueError(f"class_names={class_names!r} is a text; pass a list of names.")
+            raise ValueError(f"class_names={class_names!r} is a string; pass a list of names.")
         if not class_names:
             raise ValueError("class_names is empty; pass the name of at least one class.")
         check_activation(activation)
@@ -93,17 +95,17 @@ class SSD(keras.Model):
             maps.append(extra_layer(maps[-1], spec, f"extra{index}", style))
 
         # 2. Functional model
-        chosen = _choose_feature_maps(maps, feature_maps, default_boxes)
+        maps = _choose_feature_maps(maps, feature_maps, default_boxes)
         num_outputs = 1 + len(class_names)
         deltas, logits = [], []
         for index, (x, count) in enumerate(
-            zip(chosen, default_boxes.boxes_per_cell, strict=True), start=1
+            zip(maps, default_boxes.boxes_per_cell, strict=True), start=1
         ):
-            deltas.append(_flat_head(x, count, 4, f"box_head{index}", style))
-            logits.append(_flat_head(x, count, num_outputs, f"class_head{index}", style))
+            deltas.append(head(x, count, 4, f"box_head{index}", style))
+            logits.append(head(x, count, num_outputs, f"class_head{index}", style))
         outputs = {
-            "box_deltas": _join(deltas, "box_deltas"),
-            "class_logits": _join(logits, "class_logits"),
+            "box_deltas": join_heads(deltas, "box_deltas"),
+            "class_logits": join_heads(logits, "class_logits"),
         }
         super().__init__(inputs=image, outputs=outputs, name=name, **kwargs)
 
@@ -118,34 +120,35 @@ class SSD(keras.Model):
         self.preprocessor = preprocessor
         self.post_process = post_process or PostProcess()
         self.activation = activation
-        self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in chosen)
+        self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in maps)
         self.default_box_array = default_boxes.boxes(image_size, self.feature_sizes)
 
-    def compile(self, optimizer=None, loss=None, **kwargs):
-        """Configures training as in any Keras model, with SSD's losses unless others are given.
+    def compile(self, optimizer: Any = None, loss: Any = None, **kwargs: Any) -> None:
+        """Configures training like any Keras model; the default losses are SSD's.
 
         Args:
             optimizer: Keras optimizer or its name. Default `CaffeSGD()`, the paper's.
-            loss: a dictionary for "box_deltas" and "class_logits". Default `BoxLoss()` and
-                `ClassLoss()` with the model's score activation.
+            loss: dictionary with a loss for "box_deltas" and one for "class_logits". Default
+                `BoxLoss()` and `ClassLoss()` with the model's activation.
             **kwargs: other arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: for a `ClassLoss` of another score activation.
+            ValueError: for a `ClassLoss` of another activation.
         """
-        class_loss = ClassLoss(activation=self.activation)
-        loss = loss or {"box_deltas": BoxLoss(), "class_logits": class_loss}
-        given = loss.get("class_logits") if isinstance(loss, dict) else None
-        if isinstance(given, ClassLoss) and given.activation != self.activation:
+        loss = loss or {
+            "box_deltas": BoxLoss(),
+            "class_logits": ClassLoss(activation=self.activation),
+        }
+        class_loss = loss.get("class_logits") if isinstance(loss, dict) else None
+        if isinstance(class_loss, ClassLoss) and class_loss.activation != self.activation:
             raise ValueError(
-                f"the loss is ClassLoss(activation={given.activation!r}) but the "
+                f"the loss is ClassLoss(activation={class_loss.activation!r}) but the "
                 f"model's scores are {self.activation}; pass the same to both."
             )
         super().compile(optimizer=optimizer or CaffeSGD(), loss=loss, **kwargs)
 
-    def compile_from_config(self, config):
-        # Keras leaves this to models that override `compile`: without it, a loaded model would
-        # not be compiled.
+    def compile_from_config(self, config: dict) -> None:
+        # Keras does not compile loaded models that override `compile`.
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
@@ -153,8 +156,8 @@ class SSD(keras.Model):
         """Detects objects in images of any sizes, which are resized to the model's input.
 
         Args:
-            images: one image, or several: RGB in 0..255 [H, W, 3], uint8 or float, or the path
-                of a JPEG, PNG, BMP or GIF file; or an array [B, H, W, 3].
+            images: an image or a list of images: RGB in 0..255 [H, W, 3], uint8 or float, or the
+                path of a JPEG, PNG, BMP or GIF file; or an array [B, H, W, 3].
             batch_size: images of one forward pass. Default 8.
 
         Returns:
@@ -163,38 +166,46 @@ class SSD(keras.Model):
             `to_json()` and more.
 
         Raises:
-            ValueError: for anything that is no RGB image.
+            ValueError: for an image that is not RGB.
         """
         from ssd_keras.engine.detector import detect, own_detector
 
         return detect(own_detector(self), images, batch_size)
 
-    def export(self, filepath, format="tf_saved_model", verbose=None, **options):
-        """Exports the whole detector: decoded, suppressed, named detections.
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        **options: Any,
+    ) -> None:
+        """Exports the whole detector: network, decoding, NMS and class names.
 
         Args:
             filepath: directory of a SavedModel, or a file ending in .tflite.
-            format: "tf_saved_model" (default) or "litert", a TFLite file, as Keras names them.
-                Others of Keras' formats get the raw outputs.
+            format: "tf_saved_model" (default) or "litert" (TFLite), the names that Keras uses.
+                Keras' other formats export the raw outputs.
             verbose: print what was written and how it compares with this model. Default True.
             **options: post_process, images, precision, weights, quantize, post_processing and
                 input_dtype of `ssd_keras.exporters.export.export`.
 
         Raises:
-            ValueError: for a wrong choice, or when the artefact fails its check.
+            ValueError: for an unknown option, or when the exported model fails its check.
         """
-        formats = {"tf_saved_model": "saved_model", "litert": "tflite"}
-        if format not in formats:
+        from ssd_keras.exporters.formats import FORMATS
+
+        names = {row.keras_name: row.name for row in FORMATS.values()}
+        if format not in names:
             super().export(filepath, format=format, verbose=verbose, **options)
             return
         from ssd_keras.exporters.export import export
 
-        report = export(self, str(filepath), formats[format], **options)
+        report = export(self, str(filepath), names[format], **options)
         if verbose is None or verbose:
             print(report)
 
     def target_encoder(self, **options: Any) -> "TargetEncoder":
-        """The `TargetEncoder` for this model's default boxes.
+        """Returns a `TargetEncoder` with this model's default boxes.
 
         Args:
             **options: threshold and use_boundary_boxes of `TargetEncoder`.
@@ -202,11 +213,11 @@ class SSD(keras.Model):
         Returns:
             `TargetEncoder`.
         """
-        from ssd_keras.assigners.max_iou import TargetEncoder
+        from ssd_keras.assigners.max_iou import TargetEncoder  # which needs TensorFlow
 
         return TargetEncoder(self.default_box_array, self.default_boxes.variances, **options)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             "name": self.name,
@@ -225,45 +236,43 @@ class SSD(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
-        def revive(value):
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SSD":
+        def deserialize(value: Any) -> Any:
             return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
 
         config = dict(config)
         for key in ("backbone", "default_boxes", "style", "post_process"):
-            config[key] = revive(config[key])
-        config["extra_layers"] = [revive(spec) for spec in config["extra_layers"]]
+            config[key] = deserialize(config[key])
+        config["extra_layers"] = [deserialize(spec) for spec in config["extra_layers"]]
         # Extra layers and heads get the precision that they were built with, like the backbone.
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(revive(config.pop("dtype")))
-        try:
+        with dtype_policy(deserialize(config.pop("dtype"))):
             return cls(**config)
-        finally:
-            keras.config.set_dtype_policy(policy)
 
 
-def _backbone_feature_maps(backbone, x):
-    """The backbone's outputs as a list, checked to be feature maps of a fixed size."""
+def _backbone_feature_maps(backbone: keras.Model, x: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """Returns the backbone's outputs; refuses those that are not feature maps of a fixed size."""
     outputs = backbone(x)
     maps = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     for index, feature_map in enumerate(maps):
         if len(feature_map.shape) != 4 or None in feature_map.shape[1:]:
             raise ValueError(
-                f"output {index} of the backbone {backbone.name!r} has the shape {feature_map.shape}; "
-                "expected a feature map [B, H, W, C] of fixed size: choose other layers with "
-                "`feature_extractor`."
+                f"output {index} of the backbone {backbone.name!r} has the shape "
+                f"{feature_map.shape}; expected a feature map [B, H, W, C] of fixed size: choose "
+                "other layers with `feature_extractor`."
             )
     return maps
 
 
-def _choose_feature_maps(maps, feature_maps, default_boxes):
-    """The maps that get heads, checked against the default boxes."""
-    if feature_maps is not None and not all(0 <= index < len(maps) for index in feature_maps):
+def _choose_feature_maps(
+    maps: list[keras.KerasTensor], indices: Sequence[int] | None, default_boxes: DefaultBoxes
+) -> list[keras.KerasTensor]:
+    """Returns the feature maps that get heads, one for each entry of the default boxes."""
+    if indices is not None and not all(0 <= index < len(maps) for index in indices):
         raise ValueError(
-            f"feature_maps={tuple(feature_maps)} must count from 0 to {len(maps) - 1}: "
+            f"feature_maps={tuple(indices)} must be between 0 and {len(maps) - 1}: "
             f"there are {len(maps)} feature maps."
         )
-    chosen = maps if feature_maps is None else [maps[index] for index in feature_maps]
+    chosen = maps if indices is None else [maps[index] for index in indices]
     expected = len(default_boxes.aspect_ratios)
     if len(chosen) != expected:
         sizes = ", ".join(f"{x.shape[1]}x{x.shape[2]}" for x in chosen)
@@ -272,17 +281,3 @@ def _choose_feature_maps(maps, feature_maps, default_boxes):
             f"({sizes}); give one entry of aspect_ratios for each."
         )
     return chosen
-
-
-def _flat_head(x, boxes_per_cell, numbers, name, style):
-    """A head whose output stands in the order of the default boxes, [B, boxes, numbers]."""
-    rows, columns = x.shape[1:3]
-    x = head(x, boxes_per_cell * numbers, name, style)
-    shape = (rows * columns * boxes_per_cell, numbers)
-    return layers.Reshape(shape, name=f"{name}_flat")(x)
-
-
-def _join(parts, name):
-    """All maps' predictions in float32: loss, softmax and decoding need its digits."""
-    x = parts[0] if len(parts) == 1 else layers.Concatenate(axis=1, name=f"{name}_join")(parts)
-    return layers.Activation("linear", dtype="float32", name=name)(x)

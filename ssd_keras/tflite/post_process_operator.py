@@ -21,8 +21,8 @@ def add_post_process_operator(
     variances: Sequence[float],
     options: Mapping[str, float],
     outputs: Sequence[str],
-) -> None:
-    """Ends a graph in the operator: boxes, classes, scores and their number, under these names.
+) -> dict[str, int]:
+    """Appends the operator; returns the indices of boxes, classes, scores and their number.
 
     The inputs are tensor indices of box deltas [1, N, 4] and of scores [1, N, 1 + classes],
     background first. The other options are max_detections, num_classes, nms_score_threshold and
@@ -42,3 +42,4 @@ def add_post_process_operator(
     flatbuffer.add_custom_operator(
         model, POST_PROCESS_OPERATOR, flexbuffers.Dumps(all_options), inputs, shapes
     )
+    return dict(zip(outputs, model.subgraphs[0].outputs, strict=True))

@@ -480,7 +480,7 @@ def test_real_weights_are_the_published_floats(shared):
 def test_real_weights_reach_their_ap_and_detect_what_the_file_detects(shared):
     from ssd_keras import evaluate
     from ssd_keras.engine.detector import KerasDetector
-    from ssd_keras.exporters.export import images_of
+    from ssd_keras.exporters.export import sample_images
 
     model = real(shared)
     data = load_data(f"voc:{shared}/data/voc2012_sample@val", class_names=model.class_names)
@@ -490,7 +490,7 @@ def test_real_weights_reach_their_ap_and_detect_what_the_file_detects(shared):
     labels = (shared / "weights" / "coco_ssd_mobilenet_v1_labels.txt").read_text().split("\n")
     content = (shared / "weights" / REAL).read_bytes()
     total = agreed = 0
-    for image in images_of(data, 25):
+    for image in sample_images(data, 25):
         image = np.rint(keras.ops.image.resize(image, (300, 300)))
         boxes, classes, scores, count = run_file(content, image).values()
         found = {name: values[0] for name, values in detector(image[None]).items()}
