@@ -3,7 +3,6 @@
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.data.image_files import read_image_header
 from ssd_keras.data.records import Example
 
 # TensorFlow's own default is a fast approximation, one grey level off on average and up to 20;
@@ -98,13 +97,3 @@ def to_bytes(image: tf.Tensor) -> tf.Tensor:
 def decode_example(example: Example) -> np.ndarray:
     """The image of an example, as it was annotated."""
     return decode_image(example.read(), example.orientation).numpy()
-
-
-def read_image(path: str) -> np.ndarray:
-    """Reads an image file upright."""
-    try:
-        orientation = read_image_header(path).orientation
-        return decode_image(tf.io.read_file(path), orientation).numpy()
-    except (ValueError, OSError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ValueError(f"{path}: cannot be read as an image ({reason})") from error

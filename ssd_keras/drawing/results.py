@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from ssd_keras.boxes.formats import convert_boxes
+from ssd_keras.core.images import read_image
 from ssd_keras.drawing.draw import draw_boxes
 
 if TYPE_CHECKING:
     import supervision
-
-BOX_FORMATS = ("yxyx", "xyxy", "xywh", "rel_yxyx", "rel_xyxy", "rel_xywh")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,20 +108,7 @@ class DetectionResult:
         Raises:
             ValueError: for another format.
         """
-        if box_format not in BOX_FORMATS:
-            raise ValueError(
-                f"box_format={box_format!r} is unknown; choose one of {', '.join(BOX_FORMATS)}."
-            )
-        is_relative = box_format.startswith("rel_")
-        height, width = (1, 1) if is_relative else self.image_size
-        boxes = np.asarray(self.boxes, np.float64).reshape(-1, 4)
-        ymin, xmin, ymax, xmax = (boxes * [height, width, height, width]).T
-        columns = {
-            "yxyx": (ymin, xmin, ymax, xmax),
-            "xyxy": (xmin, ymin, xmax, ymax),
-            "xywh": (xmin, ymin, xmax - xmin, ymax - ymin),
-        }
-        return np.stack(columns[box_format.removeprefix("rel_")], axis=-1)
+        return convert_boxes(self.boxes, "rel_yxyx", box_format, self.image_size)
 
     def read_image(self) -> np.ndarray:
         """The image that was looked at.
@@ -135,8 +122,6 @@ class DetectionResult:
         if self.image is None:
             raise ValueError("the result has no image to draw on; pass `image` to it.")
         if isinstance(self.image, str):
-            from ssd_keras.data.images import read_image
-
             return read_image(self.image)
         image = np.asarray(self.image)
         return np.clip(np.rint(image), 0, 255).astype(np.uint8)

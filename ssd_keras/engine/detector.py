@@ -3,7 +3,7 @@
 import os
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -11,10 +11,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ssd_keras.data.images import read_image, resize_image
+from ssd_keras.core.images import read_image
+from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
 from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.results import DetectionResult
+from ssd_keras.evaluation.detection_table import DetectionTable
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.post_process_layer import with_post_process
 from ssd_keras.models.post_process_tensorflow import detections_from_outputs
@@ -200,29 +202,18 @@ def _pixels(image: Any, index: int) -> np.ndarray:
 
 
 def detect_data(
-    detector: Detector,
-    data: DetectionData,
-    batch_size: int = 8,
-    progress: bool = False,
-) -> tuple[list[dict], float]:
-    """Runs a detector over a data set."""
+    detector: Detector, data: DetectionData, batch_size: int = 8, progress: bool = False
+) -> tuple[DetectionTable, float]:
+    """Returns a detector's detections in a data set, and the seconds that it took."""
     batches = inference_dataset(data, detector.image_size, batch_size)
-    examples = iter(data.examples)
-    detections: list[dict] = []
-    start = time.perf_counter()
     bar = tqdm(total=len(data), desc="detecting", unit="image", disable=not progress)
-    with locate_broken_image(data), bar:
+
+    def outputs() -> Iterator[dict[str, np.ndarray]]:
         for images in batches:
-            found = detector(images)
-            for row in range(len(images)):
-                example = next(examples)
-                result = DetectionResult.from_batch(
-                    found,
-                    row,
-                    detector.class_names,
-                    image_size=(example.height, example.width),
-                    image_id=example.image_id,
-                )
-                detections += result.to_coco()
+            yield detector(images)
             bar.update(len(images))
-    return detections, time.perf_counter() - start
+
+    start = time.perf_counter()
+    with locate_broken_image(data), bar:
+        table = DetectionTable.from_batches(data, outputs(), detector.class_names)
+    return table, time.perf_counter() - start

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm.auto import tqdm
 
-from ssd_keras.data.images import read_image
+from ssd_keras.core.images import IMAGE_EXTENSIONS, read_image
 from ssd_keras.drawing.draw import save_image
 from ssd_keras.engine.detector import Detector, detect_several
 from ssd_keras.engine.evaluate import write_json
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
 def find_images(paths: Sequence[str]) -> list[str]:
@@ -20,11 +18,11 @@ def find_images(paths: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     for path in paths:
         if os.path.isdir(path):
-            names = sorted(n for n in os.listdir(path) if n.lower().endswith(EXTENSIONS))
+            names = sorted(n for n in os.listdir(path) if n.lower().endswith(IMAGE_EXTENSIONS))
             if not names:
                 raise ValueError(
                     f"directory {path!r} holds no image; expected files that end in "
-                    f"{', '.join(EXTENSIONS)}."
+                    f"{', '.join(IMAGE_EXTENSIONS)}."
                 )
             found.update({os.path.join(path, name): None for name in names})
         elif os.path.isfile(path):

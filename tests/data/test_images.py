@@ -196,13 +196,13 @@ def plain_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(37, 141), (120, 45), (60, 90), (7, 7)])
-def test_resizing_is_bilinear_at_half_pixel_centres(input_image, size):
-    expected = plain_bilinear(input_image.astype(float), *size)
-    for image in (input_image, input_image.astype(np.float32)):
-        found = resize_image(image, size)
+def test_resizing_is_bilinear_at_half_pixel_centres(image, size):
+    expected = plain_bilinear(image.astype(float), *size)
+    for pixels in (image, image.astype(np.float32)):
+        found = resize_image(pixels, size)
         assert found.dtype == tf.float32
         np.testing.assert_allclose(found, expected, atol=2e-3)
-    batch = resize_image(np.stack([input_image, input_image[::-1]]), size)
+    batch = resize_image(np.stack([image, image[::-1]]), size)
     np.testing.assert_allclose(batch[0], expected, atol=2e-3)
     np.testing.assert_allclose(batch[1], expected[::-1], atol=2e-3)
 

@@ -8,7 +8,8 @@ import pytest
 from trainings import StubDetector, encoded, write_voc
 
 from ssd_keras.data.sources import load_data
-from ssd_keras.drawing.results import BOX_FORMATS, DetectionResult
+from ssd_keras.boxes.formats import BOX_FORMATS
+from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.engine.detector import detect
 from ssd_keras.engine.evaluate import score
 
