@@ -12,7 +12,7 @@ from ssd_keras.doctor.duplicates import (
     broken_image_findings,
     duplicate_findings,
     find_duplicates,
-    fingerprints,
+    fingerprint_images,
 )
 from ssd_keras.doctor.findings import Finding, box_findings, class_findings, reader_findings
 from ssd_keras.doctor.shift import shift_findings
@@ -52,14 +52,14 @@ class DataReport:
 
 def check_data(splits: Sequence[Split], progress: bool = False) -> DataReport:
     """Counts the objects, decodes all images and compares them with each other."""
-    prints = fingerprints(splits, progress)
-    duplicates = find_duplicates(prints, progress)
+    fingerprints = fingerprint_images(splits, progress)
+    duplicates = find_duplicates(fingerprints, progress)
     findings: list[Finding] = []
-    for split, split_prints in zip(splits, prints, strict=True):
-        findings += reader_findings(split.data) + broken_image_findings(split, split_prints)
+    for split, of_split in zip(splits, fingerprints, strict=True):
+        findings += reader_findings(split.data) + broken_image_findings(split, of_split)
         findings += box_findings(split.data) + shift_findings(split)
     findings += class_findings(splits) + duplicate_findings(splits, duplicates)
-    return DataReport(splits, prints, duplicates, findings)
+    return DataReport(splits, fingerprints, duplicates, findings)
 
 
 def _split_table(split: Split) -> str:

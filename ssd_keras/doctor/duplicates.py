@@ -39,7 +39,7 @@ class Duplicate(NamedTuple):
     distance: int  # number of differing bits of the hashes
 
 
-def fingerprint(example: Example) -> Fingerprint:
+def fingerprint_image(example: Example) -> Fingerprint:
     """Decodes the whole image."""
     checksum = b""
     try:
@@ -67,24 +67,28 @@ def difference_hash(image: Image.Image) -> np.ndarray | None:
     return np.packbits(grey[:, 1:] > grey[:, :-1]).view(np.uint64)
 
 
-def fingerprints(splits: Sequence[Split], progress: bool = False) -> list[list[Fingerprint]]:
+def fingerprint_images(splits: Sequence[Split], progress: bool = False) -> list[list[Fingerprint]]:
     """Returns the fingerprints of each split's images."""
     options = {"max_workers": 8, "desc": "decoding images", "leave": False}
     return [
-        thread_map(fingerprint, split.data.examples, disable=not progress, **options)
+        thread_map(fingerprint_image, split.data.examples, disable=not progress, **options)
         for split in splits
     ]
 
 
 def find_duplicates(
-    prints: Sequence[Sequence[Fingerprint]], progress: bool = False
+    fingerprints: Sequence[Sequence[Fingerprint]], progress: bool = False
 ) -> list[Duplicate]:
     """Returns duplicates and, behind them, near-duplicates among the first of each content."""
-    flat = [((s, i), one) for s, split in enumerate(prints) for i, one in enumerate(split)]
+    indexed = [
+        ((s, i), fingerprint)
+        for s, of_split in enumerate(fingerprints)
+        for i, fingerprint in enumerate(of_split)
+    ]
     found: list[Duplicate] = []
     first_of: dict[bytes, tuple[int, int]] = {}
     hashed: list[tuple[tuple[int, int], np.ndarray]] = []
-    for index, (checksum, image_hash, _) in flat:
+    for index, (checksum, image_hash, _) in indexed:
         if not checksum:
             continue
         if checksum in first_of:
@@ -99,11 +103,13 @@ def find_duplicates(
     return found
 
 
-def broken_image_findings(split: Split, prints: Sequence[Fingerprint]) -> list[Finding]:
+def broken_image_findings(split: Split, fingerprints: Sequence[Fingerprint]) -> list[Finding]:
     """Returns the images that cannot be decoded to their last row."""
-    pairs = zip(split.data.examples, prints, strict=True)
-    kind = ProblemKind.BROKEN_IMAGE
-    return [Finding(kind, x.location, own.error) for x, own in pairs if own.error]
+    return [
+        Finding(ProblemKind.BROKEN_IMAGE, example.location, fingerprint.error)
+        for example, fingerprint in zip(split.data.examples, fingerprints, strict=True)
+        if fingerprint.error
+    ]
 
 
 def duplicate_findings(splits: Sequence[Split], duplicates: Sequence[Duplicate]) -> list[Finding]:
@@ -113,11 +119,11 @@ def duplicate_findings(splits: Sequence[Split], duplicates: Sequence[Duplicate])
         (s, i), (t, j) = pair.first, pair.second
         first, second = splits[s].data.examples[i], splits[t].data.examples[j]
         if pair.is_exact:
-            kind = FindingKind.DUPLICATE if s == t else FindingKind.SHARED
+            kind = FindingKind.DUPLICATE if s == t else FindingKind.LEAK
             detail = f"is {first.location}"
             detail += "" if _same_objects(first, second) else ", with other boxes"
         else:
-            kind = FindingKind.LOOK_ALIKE if s == t else FindingKind.NEARLY_SHARED
+            kind = FindingKind.NEAR_DUPLICATE if s == t else FindingKind.NEAR_LEAK
             detail = f"looks like {first.location} ({pair.distance} of 256 bits differ)"
         names = () if s == t else (splits[s].name, splits[t].name)
         found.append(Finding(kind, second.location, detail, names))

@@ -18,17 +18,17 @@ DISPUTED_IOU = 0.98  # of boxes of two classes
 
 
 class FindingKind(Enum):
-    """Title of what a comparison of objects, images or splits finds; "{}" names a split."""
+    """Kinds of findings beside `ProblemKind`, with their titles; "{}" stands for a split."""
 
     REPEATED = "objects annotated twice"
     DISPUTED = "disputed objects"
-    UNSEEN_CLASS = "classes never seen"
+    EMPTY_CLASS = "classes without objects"
     SHIFTED = "boxes shifted by one"
     PERHAPS_SHIFTED = "boxes perhaps shifted by one"
     DUPLICATE = "duplicate images"
-    LOOK_ALIKE = "images that look alike"
-    SHARED = "images of {} that are in {} too"
-    NEARLY_SHARED = "images of {} that are in {} too, nearly the same"
+    NEAR_DUPLICATE = "near-duplicate images"
+    LEAK = "images of {} that are in {} too"
+    NEAR_LEAK = "images of {} with near-duplicates in {}"
 
     @property
     def title(self) -> str:
@@ -37,19 +37,19 @@ class FindingKind(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong in a data set."""
+    """Something wrong in a data set, found by a reader or by comparison."""
 
     kind: ProblemKind | FindingKind
     location: str  # the file, image or split, and the object in it
     detail: str
-    splits: tuple[str, ...] = ()  # names of the splits that the title of the kind names
+    splits: tuple[str, ...] = ()  # names in the title of the kind
 
     def __str__(self) -> str:
         return f"{self.location}: {self.detail}"
 
     @property
     def title(self) -> str:
-        """Heading of findings of this kind, such as "boxes of no area"."""
+        """Heading under which reports group findings, such as "boxes of no area"."""
         return self.kind.title.format(*self.splits)
 
 
@@ -105,7 +105,7 @@ def class_findings(splits: Sequence[Split]) -> list[Finding]:
         ]
         detail = f"no object of class '{name}'" + (f" ({', '.join(others)})" if others else "")
         found += [
-            Finding(FindingKind.UNSEEN_CLASS, split.name, detail)
+            Finding(FindingKind.EMPTY_CLASS, split.name, detail)
             for split, split_counts in zip(splits, counts, strict=True)
             if not split_counts[label]
         ]

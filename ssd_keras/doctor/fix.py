@@ -16,8 +16,8 @@ from ssd_keras.doctor.shift import BoxShift, find_shift
 
 JUDGED_BY_A_PERSON = (
     FindingKind.DISPUTED,
-    FindingKind.LOOK_ALIKE,
-    FindingKind.NEARLY_SHARED,
+    FindingKind.NEAR_DUPLICATE,
+    FindingKind.NEAR_LEAK,
     FindingKind.PERHAPS_SHIFTED,
 )
 
@@ -34,11 +34,11 @@ def fixed_copy(report: DataReport) -> tuple[list[Split], list[str]]:
     splits: list[Split] = []
     # From the last split to the first: of copies in two splits, the one in the later split stays,
     # so that validation data, which are named last, keep their images.
-    for split, prints in zip(reversed(report.splits), reversed(report.fingerprints), strict=True):
+    for split, fingerprints in reversed(list(zip(report.splits, report.fingerprints, strict=True))):
         counts["boxes and images left out or clipped by the reader"] += len(split.data.problems)
         shift = find_shift(split.data)
         examples = []
-        for example, fingerprint in zip(split.data.examples, prints, strict=True):
+        for example, fingerprint in zip(split.data.examples, fingerprints, strict=True):
             if fingerprint.error:
                 counts["broken images left out"] += 1
             elif fingerprint.checksum in seen:

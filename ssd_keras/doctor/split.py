@@ -10,7 +10,7 @@ import numpy as np
 from ssd_keras.data.problems import Problem, ProblemKind
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.duplicates import find_duplicates, fingerprints
+from ssd_keras.doctor.duplicates import find_duplicates, fingerprint_images
 
 PART_NAME = r"[A-Za-z0-9][\w.-]*"
 
@@ -23,15 +23,17 @@ def split_data(
     Images of equal or nearly equal content go to the same part.
     """
     _check_shares(shares)
-    (prints,) = fingerprints([Split("all", data)], progress)
+    (fingerprints,) = fingerprint_images([Split("all", data)], progress)
     problems = [
-        Problem(ProblemKind.BROKEN_IMAGE, example.location, own.error)
-        for example, own in zip(data.examples, prints, strict=True)
-        if own.error
+        Problem(ProblemKind.BROKEN_IMAGE, example.location, fingerprint.error)
+        for example, fingerprint in zip(data.examples, fingerprints, strict=True)
+        if fingerprint.error
     ]
-    pairs = [(pair.first[1], pair.second[1]) for pair in find_duplicates([prints], progress)]
+    duplicates = find_duplicates([fingerprints], progress)
+    pairs = [(pair.first[1], pair.second[1]) for pair in duplicates]
     # Of a group all images are broken, as copies of each other, or none is.
-    groups = [group for group in connected_groups(len(data), pairs) if not prints[group[0]].error]
+    groups = connected_groups(len(data), pairs)
+    groups = [group for group in groups if not fingerprints[group[0]].error]
     counts = np.zeros((len(groups), 1 + len(data.class_names)), np.int64)
     for row, group in enumerate(groups):
         for index in group:

@@ -8,7 +8,7 @@ from example_records import damaged, encoded, example, split_of, textured
 from PIL import Image
 
 from ssd_keras.doctor.data_report import check_data
-from ssd_keras.doctor.duplicates import difference_hash, find_duplicates, fingerprint
+from ssd_keras.doctor.duplicates import difference_hash, find_duplicates, fingerprint_image
 
 
 def test_the_hash_survives_another_size_and_compression():
@@ -38,9 +38,9 @@ def test_bits_are_set_where_it_gets_brighter_to_the_right():
 
 def test_images_that_cannot_be_decoded_are_found():
     whole = encoded(textured(1, (400, 300)), quality=95)
-    assert fingerprint(example(image=whole)).error == ""
-    assert fingerprint(example(image=damaged(whole))).error
-    missing = fingerprint(example(image="no/such/file.jpg"))
+    assert fingerprint_image(example(image=whole)).error == ""
+    assert fingerprint_image(example(image=damaged(whole))).error
+    missing = fingerprint_image(example(image="no/such/file.jpg"))
     assert "No such file" in missing.error and missing.checksum == b""
 
 
@@ -63,10 +63,10 @@ def test_duplicates_within_and_between_splits():
     found = {finding.title: str(finding) for finding in report.findings}
     assert found["duplicate images"] == "c: is a, with other boxes"
     assert found["images of train that are in val too"] == "f: is b"
-    near = found["images of train that are in val too, nearly the same"]
+    near = found["images of train with near-duplicates in val"]
     assert re.fullmatch(r"e: looks like a \(\d+ of 256 bits differ\)", near)
 
 
 def test_no_image_is_its_own_duplicate():
-    prints = [[fingerprint(example(image=encoded(textured(seed)))) for seed in range(6)]]
+    prints = [[fingerprint_image(example(image=encoded(textured(seed)))) for seed in range(6)]]
     assert find_duplicates(prints) == []
