@@ -15,8 +15,8 @@ SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended sequential, progress
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 FILLER = bytes(range(1, 251))
 BLOCK_SIDE = 8
-# Rows that may lack: the last row of blocks and the one that its colours reach. Some cameras leave
-# out the last bits, which nobody sees.
+# The last row of blocks and the one that its colours reach may be missing: some cameras leave out
+# the last bits, which nobody sees.
 TOLERATED_ROWS = 17
 
 

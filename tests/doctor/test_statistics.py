@@ -4,7 +4,12 @@ import numpy as np
 from example_records import example
 
 from ssd_keras.data import DetectionData
-from ssd_keras.doctor.statistics import class_statistics, histogram, label_counts
+from ssd_keras.doctor.statistics import (
+    class_statistics,
+    histogram,
+    label_counts,
+    sides_and_aspects,
+)
 
 
 def test_classes_are_counted_and_measured():
@@ -26,3 +31,8 @@ def test_classes_are_counted_and_measured():
 
 def test_a_histogram_counts_an_edge_in_the_upper_bin():
     assert histogram(np.array([7.9, 8, 31, 32, 999]), (8, 16, 32)) == [1, 1, 1, 2]
+
+
+def test_sides_and_aspects():
+    sides, aspects = sides_and_aspects(np.array([[3.0, 5.0, 20.0, 5.0]]))
+    assert (sides.tolist(), aspects.tolist()) == ([10.0], [4.0])

@@ -76,7 +76,7 @@ def test_grey_content_is_not_damage():
             assert missing(jpeg(image.mode, image, **options)) == 0.0
 
 
-def test_the_last_row_of_blocks_may_lack():
+def test_the_last_row_of_blocks_may_be_missing():
     """16 of 240 rows: the last 3 % of the data are about half of them."""
     damaged = cut(jpeg(), 0.97)
     with Image.open(io.BytesIO(damaged)) as image:
