@@ -235,12 +235,13 @@ def test_other_files_are_told(content):
         flatbuffer.read_model(content)
 
 
+@pytest.mark.consumers
 @pytest.mark.parametrize(
     "options",
     [{}, {"quantize": "int8"}, {"post_processing": "op"}, {"post_processing": "none"}],
 )
 def test_mediapipe_detects_what_keras_detects(options, tmp_path):
-    import mediapipe
+    mediapipe = pytest.importorskip("mediapipe", reason="NOT TESTED: MediaPipe is not installed")
     from mediapipe.tasks.python import BaseOptions, vision
 
     input_image = calibration()[1].astype("uint8")

@@ -113,27 +113,20 @@ def opencv4():
                 f"SSD_KERAS_OPENCV4_PYTHON={named} has no cv2.dnn.readNetFromCaffe: install "
                 "opencv-python-headless<5 there, or unset it"
             )
-        pytest.skip(
-            "NOT TESTED: cv2.dnn.readNetFromCaffe is absent here: name the Python of an "
-            "environment with opencv-python-headless<5 in SSD_KERAS_OPENCV4_PYTHON; the stored "
-            "numbers of OpenCV are tested nevertheless"
-        )
+        pytest.skip("NOT TESTED: OpenCV below 5 is not installed")
     return python
 
 
-def slow(*values):
-    return pytest.param(*values, marks=pytest.mark.slow)
-
-
+@pytest.mark.consumers
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         ("ssd300_vgg16_voc", {}),
-        slow("ssd300_vgg16_voc", {"legacy": True}),  # which OpenCV reads by a schema of its own
-        slow("ssd300_vgg16_coco", {}),
-        slow("ssd512_vgg16_voc", {}),
-        slow("ssd512_vgg16_voc", {"truncate_sizes": False}),  # OpenCV takes 35.84 as written
-        slow("ssd512_vgg16_coco", {}),
+        ("ssd300_vgg16_voc", {"legacy": True}),  # OpenCV reads it by another schema
+        ("ssd300_vgg16_coco", {}),
+        ("ssd512_vgg16_voc", {}),
+        ("ssd512_vgg16_voc", {"truncate_sizes": False}),  # OpenCV takes 35.84 as written
+        ("ssd512_vgg16_coco", {}),
     ],
 )
 def test_opencv_live(imported, opencv4, shared, tmp_path, name, options):

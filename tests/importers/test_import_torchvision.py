@@ -237,9 +237,7 @@ def test_variant_of_resnet50_is_checked():
 
 @pytest.fixture
 def torch():
-    return pytest.importorskip(
-        "torch", reason="NOT TESTED: reading .pth files needs PyTorch: pip install torch"
-    )
+    return pytest.importorskip("torch", reason="NOT TESTED: PyTorch is not installed")
 
 
 def write(path, data: bytes) -> str:
@@ -275,6 +273,7 @@ def test_missing_torch_is_told(tmp_path, monkeypatch):
         read_pth(path)
 
 
+@pytest.mark.consumers
 @pytest.mark.parametrize("zipped", [True, False])
 def test_state_dict_is_read(tmp_path, torch, zipped):
     path = str(tmp_path / "a.pth")
@@ -288,12 +287,14 @@ def test_state_dict_is_read(tmp_path, torch, zipped):
     assert arrays["b"].dtype == arrays["a.weight"].dtype == np.float32
 
 
+@pytest.mark.consumers
 def test_checkpoint_of_a_training_is_read(tmp_path, torch):
     path = str(tmp_path / "a.pth")
     torch.save({"epoch": 3, "model": {"a": torch.ones(2)}, "optimizer": {}}, path)
     np.testing.assert_array_equal(read_pth(path)["a"], [1, 1])
 
 
+@pytest.mark.consumers
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("kept", [0.02, 0.5, 0.98])
 def test_truncated_file_is_refused(tmp_path, torch, zipped, kept):
@@ -307,6 +308,7 @@ def test_truncated_file_is_refused(tmp_path, torch, zipped, kept):
     )
 
 
+@pytest.mark.consumers
 @pytest.mark.parametrize("data", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
 def test_other_file_is_refused(tmp_path, torch, data):
     path = write(tmp_path / "a.pth", data)
@@ -323,6 +325,7 @@ class Harmful:
         return open, (self.path, "w")
 
 
+@pytest.mark.consumers
 @pytest.mark.parametrize("form", ["pickle", "zip", "legacy"])
 def test_code_in_a_file_does_not_run(tmp_path, torch, form):
     (tmp_path / "harm").mkdir()
@@ -347,6 +350,7 @@ def test_code_in_a_file_does_not_run(tmp_path, torch, form):
     assert marker.exists()
 
 
+@pytest.mark.consumers
 def test_file_without_weights_is_refused(tmp_path, torch):
     path = str(tmp_path / "a.pth")
     for content, told in [([torch.ones(2)], "list"), ({"epoch": 3}, "dict")]:

@@ -1,8 +1,7 @@
-"""Imports beside torchvision's own models: raw outputs, detections, losses, gradients.
+"""Imported models against torchvision's: raw outputs, detections, losses, gradients.
 
-Both get the same images of the model's own size, for torchvision resizes by a rule of its own.
-Skipped where torch and torchvision are not installed; `test_import_torchvision.py` holds the
-imports against numbers stored from the same models.
+Both get images of the model's size, because torchvision resizes by another rule.
+`test_import_torchvision.py` compares the imports with numbers stored from the same models.
 """
 
 import copy
@@ -23,17 +22,21 @@ from ssd_keras.importers.torchvision import torchvision_ssd
 from ssd_keras.losses.box import BoxLoss
 from ssd_keras.losses.classification import ClassLoss
 
-REASON = (
-    "NOT TESTED: imports beside torchvision's own models need PyTorch: pip install torch "
-    "torchvision"
-)
-torch = pytest.importorskip("torch", reason=REASON)
-if importlib.util.find_spec("torchvision") is None:
-    pytest.skip(REASON, allow_module_level=True)
+try:
+    import torch
+    from gold import torchvision_models
+    from gold.make_torchvision_gold import import_torchvision, targets_in_pixels
+except ModuleNotFoundError:
+    torch = None
 
-from gold import torchvision_models  # noqa: E402
-from gold.make_torchvision_gold import import_torchvision, targets_in_pixels  # noqa: E402
-
+pytestmark = [
+    pytest.mark.consumers,
+    pytest.mark.skipif(torch is None, reason="NOT TESTED: PyTorch is not installed"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("torchvision") is None,
+        reason="NOT TESTED: torchvision is not installed",
+    ),
+]
 REAL_IMAGES = (
     "photos/owl.jpg",
     "photos/grace_hopper.bmp",

@@ -152,10 +152,9 @@ def test_weights_inside_an_archive(server, file, tmp_path):
     assert not list(tmp_path.rglob("escaped*"))
 
 
+@pytest.mark.consumers
 def test_imagenet_of_resnet_is_torchvisions(tmp_path, monkeypatch):
-    torch = pytest.importorskip(
-        "torch", reason="NOT TESTED: reading .pth files needs PyTorch: pip install torch"
-    )
+    torch = pytest.importorskip("torch", reason="NOT TESTED: PyTorch is not installed")
     monkeypatch.setenv("SSD_KERAS_CACHE", str(tmp_path / "cache"))
     with np.load(Path(__file__).parents[1] / "gold/import_resnet18.npz") as gold:
         arrays = torch_weights.random_state(json.loads(str(gold["shapes"])))
