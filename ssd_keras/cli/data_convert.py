@@ -43,10 +43,10 @@ def write_copies(
     shards: int = 1,
 ) -> list[str]:
     """Writes splits, by default in the format of their source; returns lines about the copies."""
-    from ssd_keras.data.writers.write_splits import own_layout, write_splits
+    from ssd_keras.data.writers.write_splits import default_format, write_splits
     from ssd_keras.data.writers.written_report import describe_copies
 
-    format = format or own_layout(specs)
+    format = format or default_format(specs)
     if format == "tfrecord":
         start_tensorflow()
     copies = write_splits(splits, folder, format, shards=shards, progress=is_terminal())

@@ -1,4 +1,4 @@
-"""Data sets written in other layouts and read again."""
+"""Data sets written in other formats and read again."""
 
 import hashlib
 import re
@@ -16,11 +16,12 @@ from datasets import (
     write_voc,
 )
 
-from ssd_keras import cli
+from ssd_keras.cli.parser import main
+from ssd_keras.core.data_formats import DATA_FORMATS
 from ssd_keras.data import load_data
 from ssd_keras.data.readers.label_map import read_label_map
 from ssd_keras.data.splits import Split, load_splits
-from ssd_keras.data.writers.write_splits import LAYOUTS, own_layout, write_splits
+from ssd_keras.data.writers.write_splits import WRITERS, default_format, write_splits
 from ssd_keras.data.writers.written_report import describe_copies
 
 
@@ -37,10 +38,10 @@ def source(root):
     return load_splits([train, write_voc(root, {"b": []}, "val")])
 
 
-@pytest.mark.parametrize("layout", ["voc", "coco", "yolo", "tfrecord"])
-def test_what_is_written_reads_the_same(tmp_path, layout):
+@pytest.mark.parametrize("file_format", ["voc", "coco", "yolo", "tfrecord"])
+def test_what_is_written_reads_the_same(tmp_path, file_format):
     splits = source(tmp_path / "source")
-    specs = write_splits(splits, str(tmp_path / "copy"), layout, shards=2)
+    specs = write_splits(splits, str(tmp_path / "copy"), file_format, shards=2)
     assert len(specs) == 2
     for split, spec in zip(splits, specs, strict=True):
         data = load_data(spec, class_names=split.data.class_names, bad_data="refuse")
@@ -51,7 +52,7 @@ def test_what_is_written_reads_the_same(tmp_path, layout):
             np.testing.assert_array_equal(found.boxes, expected.boxes)
             assert found.labels.tolist() == expected.labels.tolist()
             np.testing.assert_allclose(found.areas, expected.areas, rtol=1e-6)
-            if layout not in ("coco", "yolo"):  # which have no such flag
+            if file_format not in ("coco", "yolo"):  # which have no such flag
                 assert found.is_difficult.tolist() == expected.is_difficult.tolist()
     assert load_data(specs[0]).class_names == splits[0].data.class_names
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "source"]
@@ -96,63 +97,63 @@ def test_boxes_of_an_image_as_it_is_stored_are_no_yolo(tmp_path):
     assert not (tmp_path / "copy").exists()
 
 
-@pytest.mark.parametrize("layout", ["voc", "yolo"])
-def test_gifs_are_written_under_a_name_that_is_read(tmp_path, layout):
+@pytest.mark.parametrize("file_format", ["voc", "yolo"])
+def test_gifs_are_written_under_a_name_that_is_read(tmp_path, file_format):
     write_voc(tmp_path / "a", {"x": [voc_object()]})
     (tmp_path / "a/JPEGImages/x.jpg").write_bytes(image_bytes("GIF"))
     data = load_data(f"voc:{tmp_path}/a@train", bad_data="refuse")
-    (spec,) = write_splits([Split("train", data)], str(tmp_path / "copy"), layout)
+    (spec,) = write_splits([Split("train", data)], str(tmp_path / "copy"), file_format)
     assert len(load_data(spec, bad_data="refuse")) == 1
 
 
-def test_a_layout_of_ones_own_is_kept(tmp_path):
-    assert cli.LAYOUTS == LAYOUTS
+def test_the_default_format_is_that_of_the_source(tmp_path):
+    assert tuple(WRITERS) == DATA_FORMATS
     (tmp_path / "data.toml").write_text('train = "coco:a.json@b"\nvalidation = "coco:c.json@b"')
-    assert own_layout([f"{tmp_path}/data.toml"]) == "coco"
-    assert own_layout(["yolo:a@train", "voc:b@train"]) == "voc"
-    assert own_layout(["tfds:voc/2007@train"]) == "voc"
+    assert default_format([f"{tmp_path}/data.toml"]) == "coco"
+    assert default_format(["yolo:a@train", "voc:b@train"]) == "voc"
+    assert default_format(["tfds:voc/2007@train"]) == "voc"
 
 
-# --- what is said of copies ---
+# --- lines about copies ---
 
 
-def test_what_a_copy_could_not_hold_is_told(tmp_path):
+def test_lines_say_what_a_copy_could_not_hold(tmp_path):
     """A box one pixel wide, which our reader of VOC takes for a slip; a flag that YOLO lacks."""
     table = "filename,class,xmin,ymin,xmax,ymax,difficult\n"
     rows = "x.jpg,zebra,5,5,6,20,0\nx.jpg,apple,5,5,30,20,1\n"
     (tmp_path / "a.csv").write_text(table + rows)
     (tmp_path / "x.jpg").write_bytes(image_bytes())
     splits = load_splits([f"csv:{tmp_path}/a.csv@{tmp_path}"])
-    told = {}
-    for layout in ("voc", "yolo"):
-        specs = write_splits(splits, str(tmp_path / layout), layout)
-        wrote, *told[layout] = describe_copies(splits, specs)
+    lines = {}
+    for file_format in ("voc", "yolo"):
+        specs = write_splits(splits, str(tmp_path / file_format), file_format)
+        wrote, *lines[file_format] = describe_copies(splits, specs)
         assert wrote == f"wrote 1 images; read them as '{specs[0]}'"
-    assert len(told["voc"]) == 2 and told["voc"][1] == (
-        "classes that are gone, for no object has them: zebra"
+    assert len(lines["voc"]) == 2 and lines["voc"][1] == (
+        "classes lost, because no object has them: zebra"
     )
     assert re.search(
-        r"^objects that this layout cannot hold and that are lost: 1, the first: .*x\.xml: object"
+        r"^objects that the format cannot hold and that are lost: 1, the first: .*x\.xml: object"
         r" 1 \(zebra\): box .* has no area",
-        told["voc"][0],
+        lines["voc"][0],
     )
-    assert told["yolo"] == ["difficult flags that this layout cannot hold and that are lost: 1"]
+    assert lines["yolo"] == ["difficult flags that the format cannot hold and that are lost: 1"]
 
 
-def test_class_numbers_that_change_are_told(tmp_path):
-    """VOC's files have names alone: those of VOC's twenty get their numbers there."""
+def test_lines_say_which_class_indices_changed(tmp_path):
+    """VOC's files have names alone: those of VOC's twenty get their indices there."""
     data = load_data(write_voc(tmp_path / "a", {"x": [voc_object(), voc_object("cat")]}),
                      class_names=["dog", "aeroplane", "cat"])  # fmt: skip
     specs = write_splits([Split("train", data)], str(tmp_path / "copy"), "voc")
     assert describe_copies([Split("train", data)], specs)[1:] == [
-        "class numbers are others, old -> new: dog 0 -> 11, aeroplane 1 -> 0, cat 2 -> 7; where "
-        "numbers matter, name the classes in a data.toml"
+        "class indices changed (old -> new): dog 0 -> 11, aeroplane 1 -> 0, cat 2 -> 7; to keep "
+        "them, name the classes in a data.toml"
     ]
     same = write_splits([Split("train", data)], str(tmp_path / "same"), "coco")
     assert describe_copies([Split("train", data)], same)[1:] == []
 
 
-def test_names_of_files_are_safe_and_ids_unlike_each_other(tmp_path):
+def test_file_names_are_safe_and_unique(tmp_path):
     (split, _) = source(tmp_path / "source")
     twins = (*split.data.examples, *split.data.examples)
     odd = [type(x)(**{**vars(x), "image_id": name}) for x, name in zip(
@@ -186,11 +187,11 @@ def test_coco_keeps_whole_numbers_as_ids_and_crowds(tmp_path):
     assert (data.class_names, data.category_ids) == (("car", "dog"), (3, 18))
     assert data.examples[0].is_crowd.tolist() == [True]
     assert data.examples[0].boxes.tolist() == [[10.1, 20.2, 30.3, 40.4]]
-    for layout in ("voc", "yolo"):
-        words = rf"7\.jpg: a crowd, for which {layout.upper()} has no flag; choose the layout coco"
-        with pytest.raises(ValueError, match=words):
-            write_splits(splits, str(tmp_path / layout), layout)
-        assert not (tmp_path / layout).exists()
+    for file_format in ("voc", "yolo"):
+        message = rf"7\.jpg: has a crowd, which {file_format.upper()} has no flag for; choose the "
+        with pytest.raises(ValueError, match=message):
+            write_splits(splits, str(tmp_path / file_format), file_format)
+        assert not (tmp_path / file_format).exists()
 
 
 def test_records_have_the_keys_of_the_object_detection_api(tmp_path):
@@ -234,19 +235,20 @@ def test_records_have_the_keys_of_the_object_detection_api(tmp_path):
     assert parsed["image/object/class/label"].tolist() == [12, 8, 12]
 
 
-def test_an_apostrophe_in_a_name_survives(tmp_path):
-    data = load_data(write_voc(tmp_path / "a", {"x": [voc_object("bird's nest")]}))
+@pytest.mark.parametrize("name", ["bird's nest", 'a 5" disk', """it's "odd" \\ """])
+def test_quotes_in_a_name_survive(tmp_path, name):
+    data = load_data(write_voc(tmp_path / "a", {"x": []}), class_names=[name])
     (spec,) = write_splits([Split("train", data)], str(tmp_path / "copy"), "tfrecord")
-    assert load_data(spec).class_names == ("bird's nest",)
+    assert load_data(spec).class_names == (name,)
 
 
-def test_a_taken_folder_and_an_unknown_layout_are_errors(tmp_path):
+def test_a_full_folder_and_an_unknown_format_are_errors(tmp_path):
     splits = source(tmp_path / "source")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"output '.*taken' is not an empty folder; choose"):
         write_splits(splits, str(tmp_path / "taken"), "voc")
-    with pytest.raises(ValueError, match=r"unknown layout 'via'; expected one of voc, coco, y"):
+    with pytest.raises(ValueError, match=r"unknown format 'via'; expected one of voc, coco, y"):
         write_splits(splits, str(tmp_path / "copy"), "via")
     assert (tmp_path / "taken" / "notes.txt").read_text() == "mine"
     empty = Split("val", type(splits[0].data)(splits[0].data.class_names, ()))
@@ -264,7 +266,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path):
 
 def test_convert_prints_words_that_read_the_copy(tmp_path, capsys):
     words = ["data", "convert", "synthetic:shapes@val[:5]", "--format", "tfrecord"]
-    assert cli.main([*words, "--shards", "3", "--output", str(tmp_path / "copy")]) == 0
+    assert main([*words, "--shards", "3", "--output", str(tmp_path / "copy")]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("wrote 5 images; read them as 'tfrecord:")
     spec = printed.split("'")[1]

@@ -3,49 +3,51 @@
 import json
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.data.splits import Split
-from ssd_keras.data.writers.files import _extension, _Stems, _write
+from ssd_keras.data.writers.files import UniqueStems, extension_of, write_file
 
 
-def write_coco(splits: Sequence[Split], folder: str, tick: Callable[[], object]) -> list[str]:
-    """Writes a JSON file for each split, and images/ for all."""
+def write_coco(splits: Sequence[Split], folder: str, on_image: Callable[[], object]) -> list[str]:
+    """Writes a JSON file for each split, and images/ for all; returns the specs to read them."""
     images = os.path.join(folder, "images")
     os.makedirs(images)
-    stem_of = _Stems()
+    stem_of = UniqueStems()
     specs = []
     for split in splits:
         data = split.data
-        content: dict[str, list[dict]] = {"images": [], "annotations": [], "categories": []}
-        content["categories"] = [
-            {"id": category_id, "name": name}
-            for category_id, name in zip(data.category_ids, data.class_names, strict=True)
-        ]
+        categories = zip(data.category_ids, data.class_names, strict=True)
+        content: dict[str, list[dict[str, Any]]] = {
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": number, "name": name} for number, name in categories],
+        }
         has_numbers = all(isinstance(example.image_id, int) for example in data.examples)
         for number, example in enumerate(data.examples, start=1):
             encoded = example.read()
-            name = stem_of(example) + _extension(encoded)
-            _write(os.path.join(images, name), encoded)
-            # COCO's tools want whole numbers: such ids stay, others are numbered.
+            name = stem_of(example) + extension_of(encoded)
+            write_file(os.path.join(images, name), encoded)
+            # COCO's tools expect whole numbers: such ids stay, others are numbered.
             image_id = int(example.image_id) if has_numbers else number
             sides = {"width": example.width, "height": example.height}
             content["images"].append({"id": image_id, "file_name": name, **sides})
-            content["annotations"] += _coco_objects(example, image_id, data, content)
-            tick()
+            first = len(content["annotations"]) + 1
+            content["annotations"] += _annotations(example, image_id, data, first)
+            on_image()
         path = os.path.join(folder, f"{split.name}.json")
-        _write(path, json.dumps(content).encode())
+        write_file(path, json.dumps(content).encode())
         specs.append(f"coco:{path}@{images}")
     return specs
 
 
-def _coco_objects(
-    example: Example, image_id: int, data: DetectionData, content: dict[str, list[dict]]
-) -> list[dict]:
-    first = len(content["annotations"]) + 1
+def _annotations(
+    example: Example, image_id: int, data: DetectionData, first_id: int
+) -> list[dict[str, Any]]:
     return [
         {
-            "id": first + row,
+            "id": first_id + row,
             "image_id": image_id,
             "category_id": data.category_ids[label],
             "bbox": example.boxes[row].tolist(),

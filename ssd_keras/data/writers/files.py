@@ -3,44 +3,48 @@
 import os
 import re
 
-from ssd_keras.data.image_files import SIGNATURES
+from ssd_keras.core.images import SIGNATURES
 from ssd_keras.data.records import Example
 
 EXTENSIONS = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "GIF": ".gif"}
 
 
-def _refuse_crowds(example: Example, layout: str) -> None:
-    if example.is_crowd.any():
-        raise ValueError(
-            f"{example.location}: a crowd, for which {layout} has no flag; choose the layout coco"
-        )
-
-
-class _Stems:
-    """Names for images: their ids, made safe for file systems and unlike each other."""
+class UniqueStems:
+    """Gives images file stems: their ids, made safe for file systems and unlike each other."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()
 
     def __call__(self, example: Example) -> str:
-        stem = wanted = _safe(os.path.splitext(str(example.image_id))[0])
+        stem = base = safe_name(os.path.splitext(str(example.image_id))[0])
         number = 1
         while stem.lower() in self.taken:
             number += 1
-            stem = f"{wanted}_{number}"
+            stem = f"{base}_{number}"
         self.taken.add(stem.lower())
         return stem
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
+    """Returns a name of letters, digits and "._-" that starts and ends with none of these marks."""
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"
 
 
-def _extension(encoded: bytes) -> str:
-    kinds = (kind for kind, mark in SIGNATURES.items() if encoded.startswith(mark))
-    return EXTENSIONS[next(kinds, "JPEG")]
+def extension_of(encoded: bytes) -> str:
+    """Returns the file extension for an encoded image."""
+    formats = (name for name, mark in SIGNATURES.items() if encoded.startswith(mark))
+    return EXTENSIONS[next(formats, "JPEG")]
 
 
-def _write(path: str, content: bytes) -> None:
+def refuse_crowds(example: Example, format_name: str) -> None:
+    """Raises a `ValueError` for an image with crowds, which a format has no flag for."""
+    if example.is_crowd.any():
+        raise ValueError(
+            f"{example.location}: has a crowd, which {format_name} has no flag for; choose the "
+            "format coco"
+        )
+
+
+def write_file(path: str, content: bytes) -> None:
     with open(path, "wb") as file:
         file.write(content)
