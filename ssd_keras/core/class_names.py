@@ -1,4 +1,4 @@
-"""Class names of the published data sets, and their aliases."""
+"""Class names of VOC, COCO and the generated shapes, and names that mean the same class."""
 
 from collections.abc import Sequence
 
@@ -22,29 +22,20 @@ COCO_CLASSES = (
     "toothbrush",
 )  # fmt: skip
 
-UNUSED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-"""The ids from 1 to 90 that COCO announced and never used: torchvision's "N/A"."""
-
-
-def _coco_classes_by_id():
-    used = iter(COCO_CLASSES)
-    return tuple(
-        f"unused COCO id {number}" if number in UNUSED_COCO_IDS else next(used)
-        for number in range(1, 1 + len(COCO_CLASSES) + len(UNUSED_COCO_IDS))
-    )
-
-
-COCO_CLASSES_BY_ID = _coco_classes_by_id()
-"""Names of COCO's ids 1 to 90: the label of a detection is its id less one.
-
-The ten unused ids keep a place in torchvision's models, for their outputs take part in the softmax:
-without them every score would differ. Their names match no class of any data set, and training has
-taught the model never to find them.
-"""
-
 SHAPE_CLASSES = ("circle", "square", "triangle", "star", "cross")
 
+# COCO announced these ids between 1 and 90 and never used them: torchvision's "N/A".
+UNUSED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 
+# Names of the ids 1 to 90. torchvision's models have outputs for the unused ids too: they take part
+# in the softmax, so that every score would differ without them.
+_used_names = iter(COCO_CLASSES)
+COCO_CLASSES_BY_ID = tuple(
+    f"unused COCO id {number}" if number in UNUSED_COCO_IDS else next(_used_names)
+    for number in range(1, 1 + len(COCO_CLASSES) + len(UNUSED_COCO_IDS))
+)
+
+# Names of one class: VOC's and COCO's.
 ALIASES = (
     ("aeroplane", "airplane"),
     ("motorbike", "motorcycle"),
@@ -53,24 +44,22 @@ ALIASES = (
     ("pottedplant", "potted plant"),
     ("tvmonitor", "tv"),
 )
-"""VOC's names and COCO's."""
 
 
 def labels_by_name(class_names: Sequence[str]) -> dict[str, int]:
-    """The label of every name that a data set may have for these classes."""
+    """Returns the label of each class name, and of its aliases that name no other class."""
     labels = {name: label for label, name in enumerate(class_names)}
-    for names in ALIASES:
-        for known in labels.keys() & set(names):
-            for alias in names:
+    for aliases in ALIASES:
+        for known in labels.keys() & set(aliases):
+            for alias in aliases:
                 labels.setdefault(alias, labels[known])
     return labels
 
 
-def united_names(names_of_sources: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """The classes of several data sets together."""
-    first, *others = names_of_sources
-    names = list(dict.fromkeys(first))
-    for own in others:
+def united_names(lists: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Returns the class names of several data sets, each class once under its first name."""
+    names: list[str] = []
+    for class_names in lists:
         known = labels_by_name(names)
-        names += [name for name in dict.fromkeys(own) if name not in known]
+        names += [name for name in dict.fromkeys(class_names) if name not in known]
     return tuple(names)

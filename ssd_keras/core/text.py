@@ -1,25 +1,21 @@
-"""Text as files hold it and as messages show it."""
+"""Checks and escapes text that comes out of files."""
 
 import unicodedata
 
-# Control characters, halves of characters, ends of lines and of paragraphs.
-UNUSABLE_CHARACTERS = ("Cc", "Cs", "Zl", "Zp")
-
-
-LONGEST_LINE = 500
-"""Characters of a text out of a file, when it is told."""
+# Control characters, surrogates, line and paragraph separators.
+UNUSABLE_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
+MAX_LENGTH = 500  # characters of a file's text in a message
 
 
 def is_plain_text(text: str) -> bool:
-    """Whether a text can be a name: files and terminals have one a line."""
-    return bool(text) and not any(unicodedata.category(c) in UNUSABLE_CHARACTERS for c in text)
+    """Whether a text is one non-empty line without control characters, as a name must be."""
+    return bool(text) and not any(unicodedata.category(c) in UNUSABLE_CATEGORIES for c in text)
 
 
-def one_line(text: str, longest: int = LONGEST_LINE) -> str:
-    """A text that may hold anything as a line that a terminal can show."""
-    if len(text) > longest:
-        text = f"{text[: longest // 2]} ... {text[-longest // 3 :]}"
+def one_line(text: str, max_length: int = MAX_LENGTH) -> str:
+    """Returns any text as one printable line, escaped and shortened in the middle."""
+    if len(text) > max_length:
+        text = f"{text[: max_length // 2]} ... {text[-max_length // 3 :]}"
     if text.isprintable():
         return text
-    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return "".join(escaped)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,8 +1,8 @@
-"""Data sets for detection: where the images lie, what is in them, and what is wrong with them.
+"""Data sets for detection: images, annotations, and what is wrong with them.
 
-`load_data` reads VOC folders, COCO files and generated shapes into plain records without decoding
-a single image. Boxes stay as the files have them; `Example.relative_boxes` gives the library's
-own form.
+`load_data` reads VOC, COCO and YOLO folders, CSV tables, TFRecords and generated shapes into plain
+records, without decoding an image. Boxes keep the numbers of the files; `Example.relative_boxes`
+returns them relative to the image.
 
 Example:
     >>> from ssd_keras.data import load_data

@@ -1,10 +1,10 @@
-"""Data files: data sets and class names in a TOML file, as a shorter way to name them all.
+"""Reads data files: TOML files that name data sets and class names.
 
 # data.toml; paths are relative to this file
 train = ["voc:VOC2007@trainval", "voc:VOC2012@trainval"]
 validation = "voc:VOC2007@test"
 classes = "voc"      # or "coco", or a list of names in label order, or left out
-format = "voc"       # optional: then the data sets need no "voc:" in front
+format = "voc"       # optional prefix of all data sets, which then need none
 """
 
 import os
@@ -17,11 +17,11 @@ from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
 PARTS = ("train", "validation")
 KEYS = (*PARTS, "classes", "format")
 CLASS_LISTS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}
-ENDING = ".toml"
+EXTENSION = ".toml"
 
 
 class DataFile(NamedTuple):
-    """What a data file says: words for data sets, and class names (None: those of the data)."""
+    """Specs of the data sets of each part, and class names (None: those of the data)."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -29,31 +29,31 @@ class DataFile(NamedTuple):
 
 
 def is_data_file(spec: str) -> bool:
-    """Whether words for data name a data file, such as "data.toml" or "data.toml@validation"."""
+    """Whether a spec names a data file, such as "data.toml" or "data.toml@validation"."""
     path, at, part = spec.rpartition("@")
-    return spec.endswith(ENDING) or (at == "@" and path.endswith(ENDING))
+    return spec.endswith(EXTENSION) or (at == "@" and path.endswith(EXTENSION))
 
 
 def read_data_file(path: str, resolve: Callable[[str, str], str]) -> DataFile:
-    """Reads a data file."""
+    """Reads a data file; `resolve(spec, folder)` makes a spec's paths relative to its folder."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no data file {path}; expected TOML there")
     try:
         with open(path, "rb") as file:
             content = tomllib.load(file)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no TOML ({error}); correct it") from error
+        raise ValueError(f"{path} is not TOML ({error}); correct it") from error
     unknown = sorted(content.keys() - set(KEYS))
     if unknown:
         raise ValueError(f"{path}: unknown name '{unknown[0]}'; expected {', '.join(KEYS)}")
-    folder, kind = os.path.dirname(path), content.get("format", "")
-    if not isinstance(kind, str):
-        raise ValueError(f"{path}: format is {kind!r}; expected a word such as 'voc'")
+    folder, prefix = os.path.dirname(path), content.get("format", "")
+    if not isinstance(prefix, str):
+        raise ValueError(f"{path}: format is {prefix!r}; expected a word such as 'voc'")
     parts = {part: _specs(path, part, content.get(part, [])) for part in PARTS}
     if not parts["train"] and not parts["validation"]:
         raise ValueError(f'{path} names no data; expected such as train = "voc:ROOT@train"')
     resolved = {
-        part: tuple(resolve(f"{kind}:{spec}" if kind else spec, folder) for spec in specs)
+        part: tuple(resolve(f"{prefix}:{spec}" if prefix else spec, folder) for spec in specs)
         for part, specs in parts.items()
     }
     return DataFile(**resolved, class_names=_class_names(path, content.get("classes")))

@@ -1,4 +1,4 @@
-"""Where data come from: parses the words for a data set, calls its reader, unites several."""
+"""Loads data sets by specs such as "voc:ROOT@SPLIT": parses specs, calls readers, unites data."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ssd_keras.core.text import is_plain_text, one_line
-from ssd_keras.data.data_file import ENDING, PARTS, is_data_file, read_data_file
+from ssd_keras.data.data_file import EXTENSION, PARTS, is_data_file, read_data_file
 from ssd_keras.data.readers.assemble import unite
 from ssd_keras.data.readers.coco import read_coco
 from ssd_keras.data.readers.csv_table import read_csv
@@ -19,28 +19,28 @@ from ssd_keras.data.records import DetectionData
 
 
 class ReaderSpec(NamedTuple):
-    """A kind of data: its reader of the parts before and after the '@', and how it is written.
+    """A data format: prefix and form of its specs, its reader of what surrounds the last '@'."""
 
-    `paths` says of each part whether it is a path; `after` may be left out where it is optional.
-    """
-
-    reader: Callable[..., DetectionData]
+    prefix: str
     form: str
-    paths: tuple[bool, bool] = (True, False)
-    is_after_optional: bool = False
+    read: Callable[..., DetectionData]
+    paths: tuple[bool, bool] = (True, False)  # which of the two parts are paths
+    needs_second: bool = True
 
 
-READERS = {
-    "voc": ReaderSpec(read_voc, "voc:ROOT@SPLIT"),
-    "coco": ReaderSpec(read_coco, "coco:ANNOTATIONS.json@IMAGES_DIR", (True, True)),
-    "yolo": ReaderSpec(read_yolo, "yolo:ROOT@SPLIT"),
-    "csv": ReaderSpec(read_csv, "csv:TABLE.csv@IMAGES_DIR", (True, True)),
-    "tfrecord": ReaderSpec(read_tfrecord, "tfrecord:PATTERN[@LABEL_MAP]", (True, True), True),
-    "tfds": ReaderSpec(read_tfds, "tfds:voc/2007@train", (False, False)),
-    "synthetic": ReaderSpec(read_synthetic, "synthetic:shapes@train|val|test", (False, False)),
-}
+_SPECS = (
+    ReaderSpec("voc", "voc:ROOT@SPLIT", read_voc),
+    ReaderSpec("coco", "coco:ANNOTATIONS.json@IMAGES_DIR", read_coco, (True, True)),
+    ReaderSpec("yolo", "yolo:ROOT@SPLIT", read_yolo),
+    ReaderSpec("csv", "csv:TABLE.csv@IMAGES_DIR", read_csv, (True, True)),
+    ReaderSpec("tfrecord", "tfrecord:PATTERN[@LABEL_MAP]", read_tfrecord, (True, True), False),
+    ReaderSpec("tfds", "tfds:voc/2007@train", read_tfds, (False, False)),
+    ReaderSpec("synthetic", "synthetic:shapes@train|val|test", read_synthetic, (False, False)),
+)
+READERS = {spec.prefix: spec for spec in _SPECS}
+FORMS = ", ".join([*(spec.form for spec in _SPECS), "data.toml"])
 BAD_DATA_CHOICES = ("drop", "refuse")
-LONGEST_ERROR = 2000
+MAX_ERROR_LENGTH = 2000
 
 
 def load_data(
@@ -52,27 +52,27 @@ def load_data(
     progress: bool = False,
     part: str = "train",
 ) -> DetectionData:
-    """Loads annotations and the places of their images; nothing is decoded.
+    """Loads the annotations of one or several data sets; no image is decoded.
 
     Args:
         specs: one data set or several, which are united by class name: "voc:ROOT@SPLIT",
             "coco:ANNOTATIONS.json@IMAGES_DIR", "yolo:ROOT@SPLIT", "csv:TABLE.csv@IMAGES_DIR",
-            "tfrecord:PATTERN[@LABEL_MAP]", "tfds:voc/2007@train", "synthetic:shapes@train" (the
+            "tfrecord:PATTERN[@LABEL_MAP]", "tfds:voc/2007@train", "synthetic:shapes@train" (its
             first 120 images: "synthetic:shapes@train[:120]"), or a data file "data.toml" (see
-            `ssd_keras.data.data_file`), of which "data.toml@validation" is the validation data.
-        class_names: names in label order; None takes those of the data or the data file.
+            `ssd_keras.data.data_file`), whose validation data are "data.toml@validation".
+        class_names: names in label order; default None, those of the data or the data file.
         bad_data: "drop" (default) leaves out what cannot be used and lists it in `problems`;
             "refuse" raises an error.
-        check_images: whether the head and the tail of every image file are looked at, default
-            True. False touches no image unless its size is not annotated: enough for scoring.
-        progress: whether progress bars are shown, default False.
-        part: of a data file, where its words name none: "train" (default) or "validation".
+        check_images: whether to read both ends of each image file, default True. False opens only
+            images whose size is not annotated: enough for scoring.
+        progress: whether to show progress bars, default False.
+        part: "train" (default) or "validation", of data files whose spec names no part.
 
     Returns:
         The data set.
 
     Raises:
-        ValueError: a spec that cannot be understood, bad data under "refuse", or no image left.
+        ValueError: a spec that cannot be parsed, bad data under "refuse", or no image left.
         FileNotFoundError: a folder, annotation file or split file is missing.
 
     Example:
@@ -84,10 +84,10 @@ def load_data(
         raise ValueError(f"unknown bad_data {bad_data!r}; expected 'drop' or 'refuse'")
     specs = [specs] if isinstance(specs, str) else list(specs)
     if not specs:
-        raise ValueError(f"no data given; expected at least one of {_forms()}")
-    with _told_in_one_line():
-        specs, names_of_file = expand(specs, part)
-        class_names = names_of_file if class_names is None else class_names
+        raise ValueError(f"no data given; expected at least one of {FORMS}")
+    with _errors_in_one_line():
+        specs, file_class_names = expand_data_files(specs, part)
+        class_names = file_class_names if class_names is None else class_names
         _check_class_names(class_names)
     options = {"class_names": class_names, "check_images": check_images, "progress": progress}
     sources = [_read(spec, options) for spec in specs]
@@ -104,75 +104,76 @@ def load_data(
     return data
 
 
-def expand(specs: Sequence[str], part: str = "train") -> tuple[list[str], tuple[str, ...] | None]:
-    """Replaces data files by the data sets that they name."""
-    found: list[str] = []
+def expand_data_files(
+    specs: Sequence[str], part: str = "train"
+) -> tuple[list[str], tuple[str, ...] | None]:
+    """Returns the specs with data files replaced by what they name, and the files' class names."""
+    expanded: list[str] = []
     class_names = None
     for spec in specs:
         if not is_data_file(spec):
-            found.append(spec)
+            expanded.append(spec)
             continue
-        path, _, own_part = (spec, "", part) if spec.endswith(ENDING) else spec.rpartition("@")
-        data_file = read_data_file(os.path.expanduser(path), _from_folder)
-        named = getattr(data_file, own_part) if own_part in PARTS else ()
-        if not named:
-            there = ", ".join(name for name in PARTS if getattr(data_file, name))
-            raise ValueError(f"data file {path} has no part '{own_part}'; expected {there}")
-        found += named
+        path, _, name = (spec, "", part) if spec.endswith(EXTENSION) else spec.rpartition("@")
+        data_file = read_data_file(os.path.expanduser(path), _join_folder)
+        part_specs = getattr(data_file, name) if name in PARTS else ()
+        if not part_specs:
+            choices = ", ".join(choice for choice in PARTS if getattr(data_file, choice))
+            raise ValueError(f"data file {path} has no part '{name}'; expected {choices}")
+        expanded += part_specs
         class_names = class_names or data_file.class_names
-    return found, class_names
+    return expanded, class_names
 
 
 def parts_of(spec: str) -> list[str]:
-    """The parts of a data file, such as "data.toml@train"; other words for data as they are."""
-    if not spec.endswith(ENDING):
+    """Returns the parts of a data file, such as "data.toml@train", and any other spec as it is."""
+    if not spec.endswith(EXTENSION):
         return [spec]
-    data_file = read_data_file(os.path.expanduser(spec), _from_folder)
+    data_file = read_data_file(os.path.expanduser(spec), _join_folder)
     return [f"{spec}@{part}" for part in PARTS if getattr(data_file, part)]
 
 
-def kinds_of(specs: Sequence[str]) -> set[str]:
-    """The kinds of data sets, those in data files included."""
-    parts, _ = expand([part for spec in specs for part in parts_of(spec)])
-    return {part.partition(":")[0] for part in parts}
+def formats_of(specs: Sequence[str]) -> set[str]:
+    """Returns the formats of data sets, such as "voc", those in data files included."""
+    expanded, _ = expand_data_files([part for spec in specs for part in parts_of(spec)])
+    return {spec.partition(":")[0] for spec in expanded}
 
 
-def _from_folder(spec: str, folder: str) -> str:
-    """The words for a data set with paths that start in another folder."""
-    kind, colon, rest = spec.partition(":")
-    if not colon or kind not in READERS:
-        return spec  # an error that `load_data` tells
-    before, at, after = rest.rpartition("@") if "@" in rest else (rest, "", "")
-    places = [
-        os.path.join(folder, os.path.expanduser(part)) if is_path and part else part
-        for part, is_path in zip((before, after), READERS[kind].paths, strict=True)
-    ]
-    return f"{kind}:{places[0]}{at}{places[1]}"
+def _join_folder(spec: str, folder: str) -> str:
+    """Returns a spec with its paths relative to a folder."""
+    prefix, colon, rest = spec.partition(":")
+    if not colon or prefix not in READERS:
+        return spec  # an error that `load_data` raises
+    first, at, second = rest.rpartition("@") if "@" in rest else (rest, "", "")
+    first, second = (
+        os.path.join(folder, os.path.expanduser(text)) if is_path and text else text
+        for text, is_path in zip((first, second), READERS[prefix].paths, strict=True)
+    )
+    return f"{prefix}:{first}{at}{second}"
 
 
 def _read(spec: str, options: dict[str, Any]) -> DetectionData:
-    kind, colon, rest = spec.partition(":")
-    with _told_in_one_line(f"data '{one_line(spec)}': "):
-        if not colon or kind not in READERS:
-            raise ValueError(f"unknown kind '{one_line(kind)}'; expected one of {_forms()}")
-        reader, form, _, is_after_optional = READERS[kind]
-        before, at, after = rest.rpartition("@")
-        if is_after_optional and not at:
-            before, after = rest, ""
-        if not before or not (after or is_after_optional):
-            raise ValueError(f"a part is missing around '@'; expected {form}")
-        return reader(os.path.expanduser(before), os.path.expanduser(after), **options)
+    prefix, colon, rest = spec.partition(":")
+    with _errors_in_one_line(f"data '{one_line(spec)}': "):
+        if not colon or prefix not in READERS:
+            raise ValueError(f"unknown format '{one_line(prefix)}'; expected one of {FORMS}")
+        reader = READERS[prefix]
+        first, at, second = rest.rpartition("@")
+        if not reader.needs_second and not at:
+            first, second = rest, ""
+        if not first or (reader.needs_second and not second):
+            raise ValueError(f"a part is missing around '@'; expected {reader.form}")
+        return reader.read(os.path.expanduser(first), os.path.expanduser(second), **options)
 
 
 @contextlib.contextmanager
-def _told_in_one_line(place: str = "") -> Iterator[None]:
-    """Errors quote what files say, and a file may say anything."""
+def _errors_in_one_line(prefix: str = "") -> Iterator[None]:
+    """Puts a prefix before errors and escapes them: they quote files, which may hold anything."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(one_line(f"{place}{error}", LONGEST_ERROR)) from error
-    except ValueError as error:
-        raise ValueError(one_line(f"{place}{error}", LONGEST_ERROR)) from error
+    except (FileNotFoundError, ValueError) as error:
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(one_line(f"{prefix}{error}", MAX_ERROR_LENGTH)) from error
 
 
 def _refuse_problems(data: DetectionData) -> None:
@@ -198,7 +199,3 @@ def _check_class_names(class_names: Sequence[str] | None) -> None:
     for name in class_names:
         if not is_plain_text(name):
             raise ValueError(f"class_names has {name!r}; expected a name in one line")
-
-
-def _forms() -> str:
-    return ", ".join([*(kind.form for kind in READERS.values()), "data.toml"])

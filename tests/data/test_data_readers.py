@@ -16,8 +16,8 @@ from datasets import (
     write_voc,
 )
 
+from ssd_keras.core.class_names import VOC_CLASSES
 from ssd_keras.data import Example, Problem, ProblemKind, load_data
-from ssd_keras.data.readers.voc import VOC_CLASS_NAMES
 from ssd_keras.data.records import fit_box
 
 # --- numbers ---
@@ -31,7 +31,7 @@ def test_voc_pixels_start_at_one_and_both_corners_belong_to_the_box(tmp_path):
     ]
     data = load_data(write_voc(tmp_path, {"000012": objects}))
     (example,) = data.examples
-    assert data.class_names == VOC_CLASS_NAMES
+    assert data.class_names == VOC_CLASSES
     assert data.category_ids == tuple(range(1, 21))
     assert (example.image_id, example.height, example.width) == ("000012", 80, 100)
     # x = 11 - 1, y = 21 - 1, width = 40 - 11 + 1, height = 60 - 21 + 1
@@ -251,7 +251,7 @@ BAD_XML = {
     "empty": ("", r"the annotation file cannot be read \(no element found"),
     "entities": (
         '<!DOCTYPE a [<!ENTITY b "cccc">]><annotation>&b;</annotation>',
-        r"cannot be read \(it declares a document type, which is refused\); expected a plain",
+        r"the annotation file cannot be read \(it declares a document type, which is refused\); e",
     ),
 }
 
@@ -408,9 +408,13 @@ WRONG_WORDS = {
     "kind": (
         "pascal:x@y",
         ValueError,
-        r"data 'pascal:x@y': unknown kind 'pascal'; expected .*voc:",
+        r"data 'pascal:x@y': unknown format 'pascal'; expected .*voc:",
     ),
-    "no kind": ("some/folder", ValueError, r"data 'some/folder': unknown kind 'some/folder'; exp"),
+    "no kind": (
+        "some/folder",
+        ValueError,
+        r"data 'some/folder': unknown format 'some/folder'; exp",
+    ),
     "no split": ("voc:{root}", ValueError, r"a part is missing around '@'; expected voc:ROOT@SPL"),
     "no folder": ("coco:a.json@", ValueError, r"missing around '@'; expected coco:ANNOTATIONS"),
     "root": ("voc:{root}/no@train", FileNotFoundError, r"no folder Annotations in .*no; expected"),
@@ -430,7 +434,7 @@ WRONG_WORDS = {
     "count": (
         "synthetic:shapes@val[:201]",
         ValueError,
-        r"asks for 201 images; expected 1 to 200",
+        r"has 201 images; expected 1 to 200",
     ),
 }
 
@@ -499,8 +503,8 @@ def test_blood_cells(shared, split, num_images, num_objects, bad_object):
 
 def test_voc2012_sample(shared):
     data = load_data(f"voc:{shared}/data/voc2012_sample@val", bad_data="refuse")
-    assert data.class_names == VOC_CLASS_NAMES
+    assert data.class_names == VOC_CLASSES
     assert len(data) == 100
     counts = np.bincount(np.concatenate([example.labels for example in data.examples]))
     assert counts.sum() == 273
-    assert counts[VOC_CLASS_NAMES.index("person")] == 91
+    assert counts[VOC_CLASSES.index("person")] == 91

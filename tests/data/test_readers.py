@@ -1,15 +1,23 @@
 """Readers of YOLO folders, CSV tables and TFRecords: the numbers, and what is said of bad data."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from datasets import SIZE, image_bytes, only_problem, turned_image
+from datasets import (
+    SIZE,
+    image_bytes,
+    only_problem,
+    record,
+    turned_image,
+    write_csv,
+    write_records,
+    write_yolo,
+)
 
 from ssd_keras.data import load_data
 from ssd_keras.data.pipeline import element_dataset
+from ssd_keras.data.readers.assemble import to_pixels
 from ssd_keras.data.readers.label_map import read_label_map, read_names
 from ssd_keras.data.records import FileSlice
 
@@ -17,20 +25,6 @@ WIDTH, HEIGHT = SIZE  # 100, 80
 
 
 # --- YOLO ---
-
-
-def write_yolo(root: Path, labels: dict, names=("dog", "cat"), order="images/{split}") -> str:
-    """Writes {stem: text of the label file, or None for no file} and gives the words for it."""
-    folder = root / order.format(split="train")
-    label_folder = root / order.format(split="train").replace("images", "labels")
-    for path in (folder, label_folder):
-        path.mkdir(parents=True, exist_ok=True)
-    for stem, text in labels.items():
-        (folder / f"{stem}.jpg").write_bytes(image_bytes())
-        if text is not None:
-            (label_folder / f"{stem}.txt").write_text(text)
-    (root / "classes.txt").write_text("".join(f"{name}\n" for name in names))
-    return f"yolo:{root}@train"
 
 
 @pytest.mark.parametrize("order", ["images/{split}", "{split}/images"])
@@ -65,7 +59,10 @@ BAD_YOLO = {
     "negative": ("-1 0.5 0.5 0.2 0.2", r"line 2: unknown class -1; expected"),
     "nan": ("0 nan 0.5 0.2 0.2", r"line 2 \(dog\): box .* is not four numbers"),
     "no area": ("0 0.5 0.5 0 0.2", r"line 2 \(dog\): box .* has no area; expected"),
-    "outside": ("0 1.5 0.5 0.2 0.2", r"line 2 \(dog\): box .* in 100x80 pixels lies outside the image"),
+    "outside": (
+        "0 1.5 0.5 0.2 0.2",
+        r"line 2 \(dog\): box .* in 100x80 pixels lies outside the image",
+    ),
 }
 
 
@@ -120,7 +117,7 @@ def test_data_yaml_names_folders_and_classes(tmp_path, text):
     [
         ("names: 3", r"data\.yaml has no 'names'; expected a list, or names by number from 0"),
         ("names: {1: dog}", r"has no 'names'; expected"),
-        ("names: [dog", r"data\.yaml is no YAML \("),
+        ("names: [dog", r"data\.yaml is not YAML \("),
         ("names: [dog]\ntrain: ../../secret", r"no images of 'train: \.\./\.\./secret' below"),
         ("names: [dog]\ntrain: /etc", r"no images of 'train: /etc' below"),
     ],
@@ -144,15 +141,6 @@ def test_data_yaml_without_pyyaml_names_the_command(tmp_path, monkeypatch):
 
 
 # --- CSV ---
-
-
-def write_csv(root: Path, text: str, images=("a.jpg", "b.jpg")) -> str:
-    for name in images:
-        path = root / "images" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(image_bytes())
-    (root / "boxes.csv").write_text(text)
-    return f"csv:{root}/boxes.csv@{root}/images"
 
 
 CSV_FORMS = {
@@ -187,8 +175,14 @@ BAD_CSV = {
     "short": ("a.jpg,dog,10,20", r"line 3: box .* xmax= ymax= is not four numbers; expected"),
     "no class": ("a.jpg,,10,20,40,60", r"line 3: the object has no class name; expected one"),
     "no file": (",dog,10,20,40,60", r"line 3: the path of the image is missing; expected one"),
-    "two lines": ('"x\ny.jpg",dog,1,2,3,4', r"the path of the image is 'x\\ny\.jpg'; expected one line"),
-    "leaves": ("../x.jpg,dog,1,2,3,4", r"line 3: the path \.\./x\.jpg leads out of the image folder"),
+    "two lines": (
+        '"x\ny.jpg",dog,1,2,3,4',
+        r"the path of the image is 'x\\ny\.jpg'; expected one line",
+    ),
+    "leaves": (
+        "../x.jpg,dog,1,2,3,4",
+        r"line 3: the path \.\./x\.jpg leads out of the image folder",
+    ),
     "absolute": ("/x.jpg,dog,1,2,3,4", r"line 3: the path /x\.jpg leads out of the image folder"),
     "outside": (
         "a.jpg,dog,100,2,130,4",
@@ -212,7 +206,7 @@ def test_a_bad_csv_line_is_left_out_and_its_neighbours_stay(tmp_path, line, word
         ("", r"has no column 'filename' \(filename, file_name, image, .*\) in its first line"),
         ("a.jpg,10,20,40,60,dog\n", r"has no column 'filename' .*'a\.jpg, 10, .*; expected file"),
         ("filename,class,xmin,ymin,xmax\n", r"has no column 'ymax' \(ymax, y_max, y2, bottom\)"),
-        ("filename,class,xmin,ymin,xmax,ymax\n" + "a" * 200_000, r"line \d is no CSV \(field l"),
+        ("filename,class,xmin,ymin,xmax,ymax\n" + "a" * 200_000, r"line \d is not CSV \(field l"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_an_error(tmp_path, text, words):
@@ -231,47 +225,6 @@ def test_missing_csv_files_are_errors(tmp_path):
 
 # --- TFRecords ---
 
-CORNERS = {"ymin": [0.25, 0.0], "xmin": [0.1, 0.0], "ymax": [0.75, 1.0], "xmax": [0.4, 1.0]}
-
-
-def feature(values):
-    if isinstance(values[0], bytes):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
-    if isinstance(values[0], float):
-        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-
-
-def record(**changes) -> bytes:
-    """A record as create_pascal_tf_record of the Object Detection API has them.
-
-    A change is named by the last word of its key; None leaves the feature out.
-    """
-    values = {
-        "image/encoded": [image_bytes()],
-        "image/height": [HEIGHT],
-        "image/width": [WIDTH],
-        "image/filename": [b"a.jpg"],
-        "image/source_id": [b"000012"],
-        "image/object/class/text": [b"dog", b"cat"],
-        "image/object/class/label": [2, 1],
-        "image/object/difficult": [0, 1],
-        **{f"image/object/bbox/{name}": values for name, values in CORNERS.items()},
-    }
-    for key in list(values):
-        name = key.rpartition("/")[2]
-        values[key] = changes.pop(name, values[key])
-    assert not changes
-    features = {key: feature(value) for key, value in values.items() if value}
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
-
-
-def write_records(root: Path, *records: bytes, name="train-00000-of-00001") -> str:
-    with tf.io.TFRecordWriter(str(root / name)) as writer:
-        for content in records:
-            writer.write(content)
-    return f"tfrecord:{root}/train-*"
-
 
 def test_tfrecords_keep_their_images_and_give_pixels(tmp_path):
     other = image_bytes("PNG", size=(60, 40))
@@ -279,7 +232,16 @@ def test_tfrecords_keep_their_images_and_give_pixels(tmp_path):
         encoded=[other], source_id=[b"13"], text=[b"cow"], label=[7], difficult=None,
         height=None, width=None, ymin=[0.5], xmin=[0.5], ymax=[1.0], xmax=[0.75],
     )  # fmt: skip
-    empty = record(source_id=None, text=None, label=None, difficult=None, **dict.fromkeys(CORNERS))
+    empty = record(
+        source_id=None,
+        text=None,
+        label=None,
+        difficult=None,
+        ymin=None,
+        xmin=None,
+        ymax=None,
+        xmax=None,
+    )
     data = load_data(write_records(tmp_path, record(), second, empty), bad_data="refuse")
     assert data.class_names == ("cat", "dog", "cow")  # by the numbers 1, 2 and 7
     assert data.category_ids == (1, 2, 7)
@@ -403,7 +365,9 @@ def test_files_that_are_no_tfrecords_are_told(tmp_path):
     ):
         load_data(f"tfrecord:{tmp_path}/train-*")
     (tmp_path / "train-0").write_bytes(gzip.compress(b"text"))
-    with pytest.raises(ValueError, match=r"the file is compressed with gzip \(decompress it with g"):
+    with pytest.raises(
+        ValueError, match=r"the file is compressed with gzip \(decompress it with g"
+    ):
         load_data(f"tfrecord:{tmp_path}/train-*")
 
 
@@ -426,9 +390,50 @@ def test_bad_lists_of_names_are_errors(tmp_path):
         read_label_map(str(tmp_path / "no.pbtxt"))
 
 
-def test_relative_boxes_of_float32_give_back_whole_pixels():
-    from ssd_keras.data.readers.assemble import to_pixels
+LABEL_MAPS = {
+    "plain": "item {\n  id: 1\n  name: 'cat'\n}\nitem {\n  id: 2\n  name: 'moon'\n}",
+    "several items a line": "item{id:1 name:'cat'} item { id: 2, name: \"moon\"; }",
+    "comments": "# item { id: 9 name: 'old' }\nitem { id: 1 name: 'cat' } # }\n"
+    "item { # the moon }\n id: 2 name: 'moon' }",
+    "colon": "item: { id: 1 name: 'cat' } item: { id: 2 name: 'moon' }",
+    "angle brackets": "item < id: 1 name: 'cat' > item: < id: 2 name: 'moon' >",
+    "hexadecimal and octal ids": "item { id: 0x1 name: 'cat' } item { id: 02 name: 'moon' }",
+    "keypoints before the name": "item { id: 1 keypoints { id: 7 label: 'ear' } keypoints { id: 8 "
+    "label: '}' } name: 'cat' } item { ancestor_ids: [3, 4] id: 2 name: 'moon' }",
+    "display names": "item { name: '/m/01' id: 1 display_name: 'cat' } "
+    "item { display_name: 'moon' name: '/m/02' id: 2 }",
+    "parts of a text": "item { id: 1 name: 'c' \"at\" } item { id: 2 name: 'mo' 'on' }",
+    "byte order mark": "\ufeffitem { id: 1 name: 'cat' } item { id: 2 name: 'moon' }",
+    "items without id or name": "item { id: 1 name: 'cat' } item { name: 'lost' } item { id: 3 } "
+    "item { id: 2 name: 'moon' } item { id: 4 name: 'two\\nlines' }",
+}
 
+
+@pytest.mark.parametrize("text", LABEL_MAPS.values(), ids=LABEL_MAPS)
+def test_label_maps_are_read_in_every_legal_spelling(tmp_path, text):
+    path = tmp_path / "map.pbtxt"
+    path.write_text(text)
+    assert read_label_map(str(path)) == {1: "cat", 2: "moon"}
+
+
+def test_names_of_label_maps_may_have_quotes_braces_and_escapes(tmp_path):
+    path = tmp_path / "map.pbtxt"
+    path.write_text(
+        r"""item { id: 1 name: 'cat\'s eye' } item { id: 2 name: "caf\303\251" }
+        item { id: 3 name: "a}b" } item { id: 4 name: 'it"s {small}' }"""
+    )
+    assert read_label_map(str(path)) == {1: "cat's eye", 2: "café", 3: "a}b", 4: 'it"s {small}'}
+
+
+@pytest.mark.parametrize("text", ["item {", "item { id: one }", "item {" * 5000, "cat\nmoon\n"])
+def test_label_maps_that_cannot_be_parsed_are_errors(tmp_path, text):
+    path = tmp_path / "map.pbtxt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"label map '.*map\.pbtxt' cannot be parsed \(.*correct"):
+        read_label_map(str(path))
+
+
+def test_relative_boxes_of_float32_give_back_whole_pixels():
     rng = np.random.default_rng(0)
     low = rng.integers(0, 1000, size=(500, 2))
     sides = rng.integers(1, 1000, size=(500, 2))

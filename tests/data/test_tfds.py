@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from datasets import SIZE, image_bytes, only_problem
 
+from ssd_keras.core.class_names import VOC_CLASSES
 from ssd_keras.data import load_data
 from ssd_keras.data.pipeline import element_dataset
-from ssd_keras.data.readers.voc import VOC_CLASS_NAMES
 from ssd_keras.data.records import FileSlice
 
 WIDTH, HEIGHT = SIZE  # 100, 80
@@ -62,9 +62,9 @@ def build(folder, name, kind="tfrecord"):
     box, flag, label = tfds.features.BBoxFeature(), np.bool_, tfds.features.ClassLabel
     if name == "voc":
         features = {"image/filename": tfds.features.Text()}
-        labels = tfds.features.Sequence(label(names=VOC_CLASS_NAMES))
+        labels = tfds.features.Sequence(label(names=VOC_CLASSES))
         features |= {"labels": labels, "labels_no_difficult": labels}
-        inner = {"label": label(names=VOC_CLASS_NAMES), "bbox": box, "is_truncated": flag}
+        inner = {"label": label(names=VOC_CLASSES), "bbox": box, "is_truncated": flag}
         inner |= {"pose": label(names=["frontal", "rear"]), "is_difficult": flag}
         make = functools.partial(voc_element, tfds)
     else:
@@ -106,7 +106,7 @@ def by_id(data):
 
 def test_voc_of_tfds_is_read_as_voc(tmp_path):
     data = load_data(f"tfds:{build(tmp_path, 'voc')}@train", bad_data="refuse")
-    assert data.class_names == VOC_CLASS_NAMES
+    assert data.class_names == VOC_CLASSES
     found = by_id(data)
     assert sorted(found) == ["000000", "000001", "000002"]
     # x = 11 - 1, y = 21 - 1, width = 40 - 11 + 1, height = 60 - 21 + 1
@@ -122,7 +122,7 @@ def test_a_set_is_found_by_its_name(tmp_path, monkeypatch):
     assert str(build(tmp_path, "voc")).endswith("data/voc/2007/5.0.0")
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
     data = load_data("tfds:voc/2007@train", bad_data="refuse")
-    assert data.class_names == VOC_CLASS_NAMES
+    assert data.class_names == VOC_CLASSES
     assert by_id(data)["000000"].boxes.tolist() == [[10, 20, 30, 40], [0, 0, 100, 80]]
 
 

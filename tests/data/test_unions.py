@@ -16,7 +16,7 @@ from ssd_keras.core.class_names import (
 from ssd_keras.data import load_data
 from ssd_keras.data.data_file import is_data_file
 from ssd_keras.data.readers.assemble import relabel
-from ssd_keras.data.sources import expand, parts_of
+from ssd_keras.data.sources import expand_data_files, formats_of, parts_of
 from ssd_keras.data.splits import load_splits, split_names
 
 
@@ -45,6 +45,7 @@ def test_every_name_of_voc_is_one_of_coco():
 
 def test_names_of_a_set_of_its_own_are_nobodys_alias():
     assert labels_by_name(["tv", "tvmonitor"]) == {"tv": 0, "tvmonitor": 1}
+    assert labels_by_name(["tv", "cat"]) == {"tv": 0, "cat": 1, "tvmonitor": 0}
     assert united_names([["tv", "tvmonitor"], ["sofa", "tv"], ["couch", "cat"]]) == (
         "tv",
         "tvmonitor",
@@ -219,7 +220,7 @@ def test_paths_of_a_data_file_start_at_the_file(tmp_path):
         'train = ["coco:a.json@b", "voc:/c@d", "tfds:voc/2007@train", "synthetic:shapes@val", '
         '"tfrecord:e-*", "tfrecord:e-*@f.pbtxt", "csv:g.csv@h", "yolo:i@j"]'
     )
-    assert expand([str(path)])[0] == [
+    assert expand_data_files([str(path)])[0] == [
         f"coco:{tmp_path}/a.json@{tmp_path}/b",
         "voc:/c@d",
         "tfds:voc/2007@train",
@@ -229,11 +230,14 @@ def test_paths_of_a_data_file_start_at_the_file(tmp_path):
         f"csv:{tmp_path}/g.csv@{tmp_path}/h",
         f"yolo:{tmp_path}/i@j",
     ]
+    assert formats_of([str(path), "yolo:a@b"]) == {
+        "coco", "voc", "tfds", "synthetic", "tfrecord", "csv", "yolo"
+    }  # fmt: skip
     assert [is_data_file(x) for x in ("a.toml", "a.toml@train", "voc:a@b")] == [True, True, False]
 
 
 BAD_DATA_FILES = {
-    "not TOML": ("train = voc:", r"data\.toml is no TOML \("),
+    "not TOML": ("train = voc:", r"data\.toml is not TOML \("),
     "name": ('trian = "voc:07@test"', r"data\.toml: unknown name 'trian'; expected train, valid"),
     "no data": ('classes = "voc"', r'data\.toml names no data; expected such as train = "voc:ROOT'),
     "number": ("train = 3", r"data\.toml: train is 3; expected a data set or a list of them"),
@@ -249,7 +253,7 @@ BAD_DATA_FILES = {
     ),
     "kind": (
         'train = "07@test"\nformat = "pascal"',
-        r"unknown kind 'pascal'; expected one of voc:",
+        r"unknown format 'pascal'; expected one of voc:",
     ),
     "part": (
         'validation = "voc:07@test"',

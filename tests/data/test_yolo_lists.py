@@ -3,8 +3,7 @@
 import re
 
 import pytest
-from datasets import image_bytes, only_problem
-from test_readers import write_yolo
+from datasets import image_bytes, only_problem, write_yolo
 
 from ssd_keras.data import ProblemKind, load_data
 
@@ -93,7 +92,10 @@ BAD_LINES = {
         "images/train/z.jpg",
         r"images/train/z\.jpg: the image is missing; expected a fi",
     ),
-    "no text": ("images/\x1b[2J.jpg", r"train\.txt: line 2: the path of the image is '.*'; expected one line"),
+    "no text": (
+        "images/\x1b[2J.jpg",
+        r"train\.txt: line 2: the path of the image is '.*'; expected one line",
+    ),
 }
 
 

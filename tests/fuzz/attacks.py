@@ -236,7 +236,7 @@ ATTACKS = {
         "yolo-list", _replace(LIST, "images/train/0.jpg", "/etc/hostname"), r"leads out of"
     ),
     "yolo-list: zero byte": Attack(
-        "yolo-list", _replace(LIST, "0.jpg", "0.jpg\0.png"), r"the path of the image is .*; expected one line of text"
+        "yolo-list", _replace(LIST, "0.jpg", "0.jpg\0.png"), r"path of the image is '.*; expected"
     ),
     "yolo-list: image is a link": Attack(
         "yolo-list", _link("images/train/0.jpg", "secret.jpg"), LEADS_OUT
@@ -271,7 +271,7 @@ ATTACKS = {
     "voc: entity of an address": Attack(
         "voc", _write(XML, _entity("http://127.0.0.1:9/")), r"declares a document type"
     ),
-    "voc: deep XML": Attack("voc", _write(XML, "<a>" * DEEP), r"the annotation file cannot be read"),
+    "voc: deep XML": Attack("voc", _write(XML, "<a>" * DEEP), r"annotation file cannot be read"),
     "voc: deep XML that ends": Attack("voc", _write(XML, "<a>" * DEEP + "</a>" * DEEP), ""),
     "voc: a line of a million": Attack(
         "voc", _write(SPLIT, "p1\n" + "A" * 1_000_000), r"the annotation file is missing"
@@ -282,13 +282,13 @@ ATTACKS = {
         r"is not JSON",
     ),
     "yolo: billion laughs": Attack("yolo", _write("data.yaml", _aliases()), r"has no 'names'"),
-    "yolo: deep YAML": Attack("yolo", _write("data.yaml", "[" * 5000), r"is no YAML"),
+    "yolo: deep YAML": Attack("yolo", _write("data.yaml", "[" * 5000), r"is not YAML"),
     "yolo: an object of Python": Attack(
-        "yolo", _write("data.yaml", "names: !!python/object/apply:os.system [a]"), r"is no YAML"
+        "yolo", _write("data.yaml", "names: !!python/object/apply:os.system [a]"), r"is not YAML"
     ),
-    "toml: deep": Attack("toml", _write("data.toml", "train = " + "[" * DEEP), r"is no TOML"),
+    "toml: deep": Attack("toml", _write("data.toml", "train = " + "[" * DEEP), r"is not TOML"),
     "csv: a cell of a million": Attack(
-        "csv", _replace("objects.csv", "dog", "d" * 1_000_000), r"is no CSV"
+        "csv", _replace("objects.csv", "dog", "d" * 1_000_000), r"is not CSV"
     ),
     "tfrecord: an endless record": Attack("tfrecord", _endless_record, r"the file is damaged"),
     "jpeg: claims much": Attack("jpeg", _write(IMAGE, _huge_image("JPEG")), r"exceeds limit"),
@@ -349,7 +349,7 @@ ATTACKS = {
         r"unknown class 'dog'; expected one of car",
     ),
     "tfrecord: three numbers of one box": Attack(
-        "tfrecord", _record(image__object__bbox__xmin=[0.1, 0.2]), r"2, 1, 1, 1 numbers|numbers of ymin, xmin, ymax, xmax"
+        "tfrecord", _record(image__object__bbox__xmin=[0.1, 0.2]), r"1, 2, 1, 1 numbers of ymin"
     ),
     "tfrecord: no image": Attack(
         "tfrecord", _record(image__encoded=[b""]), r"has no image/encoded"

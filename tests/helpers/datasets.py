@@ -75,6 +75,82 @@ def coco_object(annotation_id=1, **changes) -> dict:
     return record | {"bbox": [10.25, 20.5, 30.125, 40.0], "area": 700.5} | changes
 
 
+def write_yolo(root: Path, labels: dict, names=("dog", "cat"), order="images/{split}") -> str:
+    """Writes {stem: text of the label file, or None for no file} and gives the words for it."""
+    folder = root / order.format(split="train")
+    label_folder = root / order.format(split="train").replace("images", "labels")
+    for path in (folder, label_folder):
+        path.mkdir(parents=True, exist_ok=True)
+    for stem, text in labels.items():
+        (folder / f"{stem}.jpg").write_bytes(image_bytes())
+        if text is not None:
+            (label_folder / f"{stem}.txt").write_text(text)
+    (root / "classes.txt").write_text("".join(f"{name}\n" for name in names))
+    return f"yolo:{root}@train"
+
+
+def write_csv(root: Path, text: str, images=("a.jpg", "b.jpg")) -> str:
+    for name in images:
+        path = root / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image_bytes())
+    (root / "boxes.csv").write_text(text)
+    return f"csv:{root}/boxes.csv@{root}/images"
+
+
+RELATIVE_CORNERS = {
+    "ymin": [0.25, 0.0],
+    "xmin": [0.1, 0.0],
+    "ymax": [0.75, 1.0],
+    "xmax": [0.4, 1.0],
+}
+
+
+def feature(values):
+    import tensorflow as tf
+
+    if isinstance(values[0], bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    if isinstance(values[0], float):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+
+def record(**changes) -> bytes:
+    """A record as create_pascal_tf_record of the Object Detection API has them.
+
+    A change is named by the last word of its key; None leaves the feature out.
+    """
+    import tensorflow as tf
+
+    values = {
+        "image/encoded": [image_bytes()],
+        "image/height": [SIZE[1]],
+        "image/width": [SIZE[0]],
+        "image/filename": [b"a.jpg"],
+        "image/source_id": [b"000012"],
+        "image/object/class/text": [b"dog", b"cat"],
+        "image/object/class/label": [2, 1],
+        "image/object/difficult": [0, 1],
+        **{f"image/object/bbox/{name}": values for name, values in RELATIVE_CORNERS.items()},
+    }
+    for key in list(values):
+        name = key.rpartition("/")[2]
+        values[key] = changes.pop(name, values[key])
+    assert not changes
+    features = {key: feature(value) for key, value in values.items() if value}
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def write_records(root: Path, *records: bytes, name="train-00000-of-00001") -> str:
+    import tensorflow as tf
+
+    with tf.io.TFRecordWriter(str(root / name)) as writer:
+        for content in records:
+            writer.write(content)
+    return f"tfrecord:{root}/train-*"
+
+
 def only_problem(data: DetectionData) -> str:
     (problem,) = data.problems
     assert "\n" not in str(problem)

@@ -1,4 +1,4 @@
-"""COCO annotation files: one JSON file with images, annotations and categories."""
+"""Reads COCO annotation files: one JSON file with images, annotations and categories."""
 
 import json
 import math
@@ -60,7 +60,7 @@ def _load_json(path: str) -> dict[str, list[Record]]:
 
 
 def _read_categories(records: list[Record], file: str) -> tuple[dict[int, str], list[Problem]]:
-    """Name of every category id, by ascending id."""
+    """Returns the name of each category id, by ascending id."""
     name_of: dict[int, str] = {}
     problems: list[Problem] = []
     for number, record in enumerate(records, start=1):
@@ -122,21 +122,22 @@ def _add_objects(
             kind = ProblemKind.NOT_FOUR_NUMBERS
             detail = f"bbox {record.get('bbox')!r} (x, y, width, height)"
         else:
-            found = AnnotatedObject(
-                item,
-                name_of[category_id],
-                (box[0], box[1], box[2], box[3]),
-                area=None if area is None else area[0],
-                is_crowd=record.get("iscrowd") == 1,
+            images[image_id].objects.append(
+                AnnotatedObject(
+                    item,
+                    name_of[category_id],
+                    (box[0], box[1], box[2], box[3]),
+                    area=None if area is None else area[0],
+                    is_crowd=record.get("iscrowd") == 1,
+                )
             )
-            images[image_id].objects.append(found)
             continue
         problems.append(Problem(kind, f"{file}: {item}", detail))
     return problems
 
 
 def match_categories(class_names: Sequence[str], name_of: dict[int, str]) -> tuple[int, ...]:
-    """The file's id of every class; classes that the file lacks get ids above all of its own."""
+    """Returns the file's id of each class; classes that the file lacks get the next free ids."""
     label_of = labels_by_name(class_names)
     id_of = {label_of.get(name): category_id for category_id, name in reversed(name_of.items())}
     next_id = max(name_of, default=0) + 1
@@ -152,19 +153,19 @@ def _is_text(value: Any) -> TypeGuard[str]:
 
 
 def _numbers(values: Any, count: int) -> list[float] | None:
-    """The values as finite floats, or None where they are not that many numbers."""
+    """Returns the values as finite floats, or None where they are not `count` numbers."""
     if not isinstance(values, list) or len(values) != count:
         return None
     if not all(isinstance(value, (int, float)) for value in values):
         return None
     try:
         numbers = [float(value) for value in values]
-    except OverflowError:  # a whole number of hundreds of digits
+    except OverflowError:  # an integer of hundreds of digits
         return None
     return numbers if all(map(math.isfinite, numbers)) else None
 
 
 def _side(value: Any) -> int:
-    """A side in pixels; 0 where the file does not say, and the image itself is asked."""
+    """Returns a side in pixels, or 0 where the file has none: the image itself then decides."""
     numbers = _numbers([value], 1)
     return max(int(numbers[0]), 0) if numbers else 0

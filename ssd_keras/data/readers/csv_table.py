@@ -1,4 +1,4 @@
-"""CSV tables: a line for each object, columns by the names in the first line."""
+"""Reads CSV tables: a line for each object, columns found by their names in the first line."""
 
 import csv
 import os
@@ -8,14 +8,14 @@ from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import leaves_folder
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
-    CORNERS,
     AnnotatedImage,
     AnnotatedObject,
     assemble,
     read_corners,
 )
-from ssd_keras.data.records import DetectionData
+from ssd_keras.data.records import CORNERS, DetectionData
 
+# Accepted names of each column; only `difficult` may be absent.
 COLUMNS = {
     "filename": ("filename", "file_name", "image", "image_path", "path"),
     "class": ("class", "class_name", "label", "name"),
@@ -25,7 +25,6 @@ COLUMNS = {
     "ymax": ("ymax", "y_max", "y2", "bottom"),
     "difficult": ("difficult", "is_difficult"),
 }
-"""What each column may be called; only the last may be missing."""
 DELIMITERS = ",;\t"
 
 
@@ -39,9 +38,8 @@ def read_csv(
 ) -> DetectionData:
     """Reads a table with the columns filename, class, xmin, ymin, xmax and ymax.
 
-    Corners are pixels from 0, and width = xmax - xmin. A line without class and corners is a
-    image without objects. Other names of the columns are in `COLUMNS`; a column `difficult` may
-    say 1.
+    Corners are pixels from 0, and width = xmax - xmin. A line without class and corners is an
+    image without objects.
     """
     if not os.path.isfile(table):
         raise FileNotFoundError(f"no table {table}; expected a CSV file there")
@@ -50,42 +48,42 @@ def read_csv(
     images: dict[str, AnnotatedImage] = {}
     problems: list[Problem] = []
     with open(table, encoding="utf-8-sig", errors="replace", newline="") as file:
-        first = file.readline()
-        delimiter = max(DELIMITERS, key=first.count)
+        first_line = file.readline()
         file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter)
+        reader = csv.reader(file, delimiter=max(DELIMITERS, key=first_line.count))
         try:
-            places = _find_columns(next(reader, []), table)
+            columns = _find_columns(next(reader, []), table)
             for cells in reader:
-                row = {name: _cell(cells, place) for name, place in places.items()}
+                row = {name: _cell(cells, index) for name, index in columns.items()}
                 if any(cell.strip() for cell in cells):
                     _add_row(row, reader.line_num, table, image_folder, images, problems)
         except csv.Error as error:
-            raise ValueError(f"{table}: line {reader.line_num} is no CSV ({error})") from error
+            raise ValueError(f"{table}: line {reader.line_num} is not CSV ({error})") from error
     annotated = list(images.values())
     if class_names is None:
-        class_names = sorted({found.class_name for each in annotated for found in each.objects})
+        class_names = sorted({item.class_name for image in annotated for item in image.objects})
     examples, more = assemble(annotated, class_names, check_images=check_images, progress=progress)
     return DetectionData(tuple(class_names), examples, (*problems, *more))
 
 
 def _find_columns(header: Sequence[str], table: str) -> dict[str, int]:
+    """Returns the index of each column."""
     titles = [title.strip().lower() for title in header]
-    places: dict[str, int] = {}
-    for name, known in COLUMNS.items():
-        found = [titles.index(title) for title in known if title in titles]
-        if found:
-            places[name] = found[0]
+    columns: dict[str, int] = {}
+    for name, aliases in COLUMNS.items():
+        title = next((alias for alias in aliases if alias in titles), None)
+        if title is not None:
+            columns[name] = titles.index(title)
         elif name != "difficult":
             raise ValueError(
-                f"{table} has no column '{name}' ({', '.join(known)}) in its first line: "
+                f"{table} has no column '{name}' ({', '.join(aliases)}) in its first line: "
                 f"{', '.join(titles)[:100]!r}; expected filename,class,xmin,ymin,xmax,ymax"
             )
-    return places
+    return columns
 
 
-def _cell(cells: Sequence[str], place: int) -> str:
-    return cells[place].strip() if place < len(cells) else ""
+def _cell(cells: Sequence[str], index: int) -> str:
+    return cells[index].strip() if index < len(cells) else ""
 
 
 def _add_row(
@@ -98,14 +96,11 @@ def _add_row(
 ) -> None:
     name, class_name = row["filename"], row["class"]
     try:
-        if not name:
-            raise BadDataError(ProblemKind.NO_IMAGE_PATH, "missing")
         if not is_plain_text(name):
-            raise BadDataError(ProblemKind.NO_IMAGE_PATH, f"{name!r}")
+            raise BadDataError(ProblemKind.NO_IMAGE_PATH, repr(name) if name else "missing")
         if leaves_folder(name):
             raise BadDataError(ProblemKind.PATH_OUTSIDE, name)
-        path = os.path.join(folder, name)
-        stem = os.path.splitext(name)[0]
+        path, stem = os.path.join(folder, name), os.path.splitext(name)[0]
         image = images.setdefault(name, AnnotatedImage(stem, path, 0, 0, table, [], (folder,)))
         texts = [row[corner] for corner in CORNERS]
         if not class_name and not any(texts):
@@ -118,5 +113,6 @@ def _add_row(
         return
     box = (left, top, right - left, bottom - top)
     is_difficult = row.get("difficult") == "1"
-    found = AnnotatedObject(f"line {line}", class_name, box, is_difficult=is_difficult)
-    image.objects.append(found)
+    image.objects.append(
+        AnnotatedObject(f"line {line}", class_name, box, is_difficult=is_difficult)
+    )

@@ -1,28 +1,34 @@
-"""Reads class names from text files and label maps."""
+"""Class names from text files and from label maps of the TF Object Detection API."""
 
 import os
-import re
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from ssd_keras.core.text import is_plain_text
 
+PACKAGE = "ssd_keras_label_map"
+# Fields of StringIntLabelMapItem that matter here; the parser skips all others.
+ITEM_FIELDS = (("name", 1, "STRING"), ("id", 2, "INT32"), ("display_name", 3, "STRING"))
 
-def read_labels(path: str) -> list[str]:
-    """Reads class names."""
+
+def read_name_lines(path: str) -> list[str]:
+    """Returns the stripped lines of a text file of class names; some may be empty."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"the labels {path!r} do not exist; pass a text file of names.")
     try:
         with open(path, encoding="utf-8-sig") as file:
             names = [line.strip() for line in file.read().rstrip().split("\n")]
     except UnicodeDecodeError as error:
-        raise ValueError(f"the labels {path!r} are no text; expected one name a line.") from error
+        raise ValueError(f"the labels {path!r} are not text; expected one name a line.") from error
     if names == [""]:
         raise ValueError(f"the labels {path!r} are empty; expected one name a line.")
     return names
 
 
 def read_names(path: str) -> list[str]:
-    """Class names out of a text file."""
-    names = read_labels(path)
+    """Returns the class names of a text file, one a line."""
+    names = read_name_lines(path)
     if not all(names):
         raise ValueError(f"the labels {path!r} have an empty line; expected one name a line.")
     if not all(map(is_plain_text, names)):
@@ -31,20 +37,41 @@ def read_names(path: str) -> list[str]:
 
 
 def read_label_map(path: str) -> dict[int, str]:
-    """Class names by id, out of a label map of the TF Object Detection API or a list of names."""
+    """Returns class names by id, from a label map (.pbtxt) or a list of names (ids from 1)."""
     if not path.endswith(".pbtxt"):
         return dict(enumerate(read_names(path), start=1))
     if not os.path.isfile(path):
         raise FileNotFoundError(f"label map {path!r} does not exist; pass a .pbtxt or .txt file.")
-    with open(path, encoding="utf-8", errors="replace") as file:
-        items = re.findall(r"item\s*\{([^}]*)\}", file.read())
-    name_of: dict[int, str] = {}
-    for item in items:
-        number = re.search(r"\bid\s*:\s*(\d{1,9})\b", item)
-        name = re.search(r"\bdisplay_name\s*:\s*([\"'])(.*?)\1", item)
-        name = name or re.search(r"\bname\s*:\s*([\"'])(.*?)\1", item)
-        if number and name and is_plain_text(name[2]):
-            name_of[int(number[1])] = name[2]
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        text = file.read()
+    try:
+        items = text_format.Parse(text, LabelMap(), allow_unknown_field=True).item
+    except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"label map {path!r} cannot be parsed ({error}); correct it.") from error
+    names = [(item.id, item.display_name or item.name) for item in items if item.HasField("id")]
+    name_of = {number: name for number, name in names if is_plain_text(name)}
     if not name_of:
         raise ValueError(f"label map {path!r} has no items; expected item {{ id: 1 name: 'dog' }}.")
     return dict(sorted(name_of.items()))
+
+
+def _label_map_class() -> Any:
+    """Returns the message class StringIntLabelMap, whose one field is a list of items."""
+    types = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="ssd_keras/label_map.proto", package=PACKAGE, syntax="proto2"
+    )
+    item = file.message_type.add(name="Item")
+    for name, number, kind in ITEM_FIELDS:
+        item.field.add(name=name, number=number, type=f"TYPE_{kind}", label=types.LABEL_OPTIONAL)
+    label_map = file.message_type.add(name="LabelMap")
+    label_map.field.add(
+        name="item", number=1, type=types.TYPE_MESSAGE, label=types.LABEL_REPEATED,
+        type_name=f".{PACKAGE}.Item",
+    )  # fmt: skip
+    pool = descriptor_pool.DescriptorPool()  # its own: another package may hold the same names
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.LabelMap"))
+
+
+LabelMap = _label_map_class()

@@ -1,6 +1,6 @@
-"""Generated images of five shapes, to train and test a detector without any download.
+"""Draws images of five shapes, to train and test a detector without any download.
 
-Every image follows from its split and number alone, so that all processes see the same ones.
+Each image is a function of its split and index, so that all processes draw the same ones.
 """
 
 import functools
@@ -11,25 +11,25 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
+from ssd_keras.core.class_names import SHAPE_CLASSES
 from ssd_keras.data.readers.assemble import relabel
 from ssd_keras.data.records import Box, DetectionData, Example
 
-SHAPE_NAMES = ("circle", "square", "triangle", "star", "cross")
 SPLIT_SIZES = {"train": 800, "val": 200, "test": 200}
 
 SIDES = (200, 320)
 SMALLEST_SHAPE = 24
 LARGEST_SHAPE = 0.6  # of the image's shorter side
-MOST_OBJECTS = 8
-EMPTY_SHARE = 0.04
-LEAST_VISIBLE = 0.6  # of each object's own pixels
-LEAST_CONTRAST = 110  # summed over the three colours, between a shape and what lies under it
+MAX_OBJECTS = 8
+EMPTY_SHARE = 0.04  # of the images
+MIN_VISIBLE = 0.6  # share of an object's pixels
+MIN_CONTRAST = 110  # between a shape and its background, summed over the three colours
 PLACEMENT_TRIES = 20
 SUPERSAMPLING = 2
 RIM = 0.8  # scale of the part within a shape's rim
-LARGEST_TURN = math.radians(20)
+MAX_ANGLE = math.radians(20)
 PNG_EVERY = 10
 JPEG_QUALITY = 90
 
@@ -42,7 +42,7 @@ def read_synthetic(
     check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
-    """Draws one split of the generated data."""
+    """Draws one split of the generated data; `train[:120]` is its first 120 images."""
     if name != "shapes":
         raise ValueError(f"unknown generated set '{name}'; expected 'shapes'")
     match = re.fullmatch(r"(\w+)(?:\[:(\d+)\])?", split)
@@ -52,29 +52,27 @@ def read_synthetic(
     size = SPLIT_SIZES[match[1]]
     count = int(match[2] or size)
     if not 1 <= count <= size:
-        raise ValueError(f"split '{split}' asks for {count} images; expected 1 to {size}")
-
-    numbers = tqdm(range(count), "drawing images", leave=False, disable=not progress)
-    examples = [draw_example(match[1], index) for index in numbers]
-    data = DetectionData(SHAPE_NAMES, tuple(examples))
+        raise ValueError(f"split '{split}' has {count} images; expected 1 to {size}")
+    indices = tqdm(range(count), "drawing images", leave=False, disable=not progress)
+    examples = [draw_example(match[1], index) for index in indices]
+    data = DetectionData(SHAPE_CLASSES, tuple(examples))
     return data if class_names is None else relabel(data, class_names)
 
 
 @functools.lru_cache(maxsize=sum(SPLIT_SIZES.values()))
 def draw_example(split: str, index: int) -> Example:
-    """Draws one image of a split."""
     seed = [list(SPLIT_SIZES).index(split), index]
-    # Apart, so that colours rounded in another way on another machine move no box.
+    # Two generators, so that colours rounded in another way on another machine move no box.
     random, painter = np.random.default_rng(seed).spawn(2)
     height, width = (int(side) for side in random.integers(*SIDES, size=2, endpoint=True))
     canvas = _draw_background(painter, height, width)
     boxes: list[Box] = []
     labels: list[int] = []
-    owner = np.full((height, width), -1, np.int8)  # which object is seen at every pixel
-    pixel_counts: list[int] = []  # of every object, as if nothing lay over it
+    owner = np.full((height, width), -1, np.int8)  # index of the object visible at each pixel
+    pixel_counts: list[int] = []  # of each object, hidden ones included
     is_empty = random.random() < EMPTY_SHARE
-    for _ in range(0 if is_empty else int(random.integers(1, MOST_OBJECTS, endpoint=True))):
-        label = int(random.integers(len(SHAPE_NAMES)))
+    for _ in range(0 if is_empty else int(random.integers(1, MAX_OBJECTS, endpoint=True))):
+        label = int(random.integers(len(SHAPE_CLASSES)))
         placed = _place_shape(random, label, owner, pixel_counts)
         if placed is not None:
             corner, mask, inner, box = placed
@@ -96,7 +94,7 @@ def draw_example(split: str, index: int) -> Example:
 
 
 def _draw_background(random: np.random.Generator, height: int, width: int) -> Image.Image:
-    """A gradient between two colours, stripes or soft blobs over it, and noise on top."""
+    """Draws a gradient between two colours, with stripes or soft blobs and noise over it."""
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)
     angle = random.uniform(0, 2 * math.pi)
@@ -119,16 +117,16 @@ def _draw_background(random: np.random.Generator, height: int, width: int) -> Im
 def _place_shape(
     random: np.random.Generator, label: int, owner: np.ndarray, pixel_counts: list[int]
 ) -> tuple[tuple[int, int], Image.Image, Image.Image, Box] | None:
-    """A place where one shape hides no other too much, or None where none was found.
+    """Places a shape where it hides no other too much; None where no try succeeds.
 
-    Returns its left top corner, its coverage, that of the part within its rim, and its box.
+    Returns its left top corner, the mask of its coverage, the mask within its rim, and its box.
     """
     height, width = owner.shape
     largest = LARGEST_SHAPE * min(height, width)
     for _ in range(PLACEMENT_TRIES):
-        # Even in the logarithm: as many small shapes as large ones.
+        # Uniform in the logarithm: as many small shapes as large ones.
         size = math.exp(random.uniform(math.log(SMALLEST_SHAPE), math.log(largest)))
-        outline = _shape_outline(random, SHAPE_NAMES[label], size)
+        outline = _shape_outline(random, SHAPE_CLASSES[label], size)
         mask, inner, (x, y, box_width, box_height) = _rasterize(outline)
         left = int(random.integers(0, width - mask.width, endpoint=True))
         top = int(random.integers(0, height - mask.height, endpoint=True))
@@ -143,7 +141,7 @@ def _place_shape(
 
 
 def _shape_outline(random: np.random.Generator, name: str, size: float) -> np.ndarray:
-    """Corners [n, 2] as x, y in pixels: turned and stretched a little, longer side `size`."""
+    """Returns corners [n, 2] as x, y in pixels, turned and stretched, longer side `size`."""
     if name == "square":
         points = _around(4, math.pi / 4)
     elif name == "triangle":
@@ -157,7 +155,7 @@ def _shape_outline(random: np.random.Generator, name: str, size: float) -> np.nd
         quarter_turns = [np.linalg.matrix_power([[0, -1], [1, 0]], turns) for turns in range(4)]
         points = np.concatenate([np.array(arm) @ turn.T for turn in quarter_turns])
     points = points * random.uniform(0.8, 1.0, size=2)
-    angle = random.uniform(-LARGEST_TURN, LARGEST_TURN)
+    angle = random.uniform(-MAX_ANGLE, MAX_ANGLE)
     cosine, sine = math.cos(angle), math.sin(angle)
     points = points @ np.array([[cosine, sine], [-sine, cosine]])
     points = points - points.min(axis=0)
@@ -170,7 +168,7 @@ def _around(count: int, start: float) -> np.ndarray:
 
 
 def _rasterize(outline: np.ndarray) -> tuple[Image.Image, Image.Image, Box]:
-    """Coverage of the shape, of the part within its rim, and the tight box in these images."""
+    """Returns masks of the shape and of the part within its rim, and the tight box in them."""
     size = tuple(int(side) for side in np.ceil(outline.max(axis=0)) + 2)
     drawings = []
     for scale in (1.0, RIM):
@@ -187,14 +185,14 @@ def _rasterize(outline: np.ndarray) -> tuple[Image.Image, Image.Image, Box]:
 def _hides_too_much(
     owner: np.ndarray, window: tuple[slice, slice], covered: np.ndarray, pixel_counts: list[int]
 ) -> bool:
-    """Whether any shape would keep less than `LEAST_VISIBLE` of its own pixels."""
-    under = owner[window][covered]
-    under = under[under >= 0]
-    if not under.size:
+    """Whether any shape would keep less than `MIN_VISIBLE` of its pixels."""
+    hidden = owner[window][covered]
+    hidden = hidden[hidden >= 0]
+    if not hidden.size:
         return False
-    seen = np.bincount(owner[owner >= 0], minlength=len(pixel_counts))
-    left_over = seen - np.bincount(under, minlength=len(pixel_counts))
-    return bool(np.any(left_over < LEAST_VISIBLE * np.array(pixel_counts)))
+    visible = np.bincount(owner[owner >= 0], minlength=len(pixel_counts))
+    visible = visible - np.bincount(hidden, minlength=len(pixel_counts))
+    return bool(np.any(visible < MIN_VISIBLE * np.array(pixel_counts)))
 
 
 def _paint(
@@ -204,11 +202,12 @@ def _paint(
     mask: Image.Image,
     inner: Image.Image,
 ) -> None:
-    """Fills the shape with a colour that stands out, every other one with a rim of its own."""
+    """Fills a shape with a colour that contrasts with its background; half get a darker or
+    lighter rim."""
     area = (*corner, corner[0] + mask.width, corner[1] + mask.height)
     below = np.asarray(canvas.crop(area).resize((1, 1), Image.Resampling.BOX), int)[0, 0]
     colour = random.integers(0, 256, size=3)
-    while np.abs(colour - below).sum() < LEAST_CONTRAST:
+    while np.abs(colour - below).sum() < MIN_CONTRAST:
         colour = random.integers(0, 256, size=3)
     if random.random() < 0.5:
         rim = colour * 0.4 if colour.sum() > 300 else 255 - (255 - colour) * 0.4

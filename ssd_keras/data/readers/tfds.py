@@ -1,21 +1,16 @@
-"""Data sets of TensorFlow Datasets that are prepared on this machine."""
+"""Reads data sets that TensorFlow Datasets has prepared on disk."""
 
 import os
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssd_keras.core.terminal import import_tensorflow
+from ssd_keras.data.image_files import read_image_header
 from ssd_keras.data.problems import BadDataError, Problem, problem_of
-from ssd_keras.data.readers.assemble import (
-    AnnotatedImage,
-    AnnotatedObject,
-    assemble,
-    size_of,
-    to_pixels,
-)
+from ssd_keras.data.readers.assemble import AnnotatedImage, AnnotatedObject, assemble, to_pixels
 from ssd_keras.data.readers.tfrecord import RECORD_HEADER, record_offsets
 from ssd_keras.data.records import Box, DetectionData, FileSlice, ImageSource
 
@@ -28,16 +23,14 @@ def read_tfds(
     check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
-    """Reads a prepared data set; its images stay in its TFRecords, none is copied or decoded.
+    """Reads a prepared data set; images stay in its TFRecords, or in memory from ArrayRecords.
 
-    `voc` keeps VOC's pixels, which start at 1 and include both corners, as shares of the
-    image's sides: they are converted as by `read_voc`. The images of sets that are stored as
-    ArrayRecords, which compress them, are held in memory.
+    TFDS' `voc` divides VOC's corners by the image's sides: pixels from 1, both corners included.
     """
     tfds = _import_tfds()
-    builder = _prepared(tfds, name)
+    builder = _load_builder(tfds, name)
     keys = _find_keys(tfds, builder)
-    own_names = builder.info.features[keys.sequence].feature[keys.label].names
+    label_names = builder.info.features[keys.sequence].feature[keys.label].names
     to_box = _voc_pixels if builder.name == "voc" else to_pixels
     annotated: list[AnnotatedImage] = []
     problems: list[Problem] = []
@@ -45,21 +38,23 @@ def read_tfds(
         image_id = _image_id(element, number)
         location = f"tfds:{name}@{split}: image {image_id}"
         try:
-            height, width = size_of(element[keys.image], upright=False)
+            header = read_image_header(element[keys.image])
         except BadDataError as error:
             problems.append(problem_of(error, location))
             continue
         objects = element[keys.sequence]
+        height, width = header.height, header.width
         boxes = [to_box(box, height, width) for box in objects[keys.box]]
-        found = _objects(objects, boxes, [own_names[label] for label in objects[keys.label]])
-        annotated.append(AnnotatedImage(image_id, image, height, width, location, found))
-    names = own_names if class_names is None else class_names
-    examples, more = assemble(annotated, names, check_images=check_images, progress=progress)
-    return DetectionData(tuple(names), examples, (*problems, *more))
+        items = _objects(objects, boxes, [label_names[label] for label in objects[keys.label]])
+        annotated.append(AnnotatedImage(image_id, image, height, width, location, items))
+    if class_names is None:
+        class_names = label_names
+    examples, more = assemble(annotated, class_names, check_images=check_images, progress=progress)
+    return DetectionData(tuple(class_names), examples, (*problems, *more))
 
 
 class _Keys(NamedTuple):
-    """Names of the features: of the image, of the sequence of objects, and in the sequence."""
+    """Names of features: the image, the sequence of objects, and their box and label in it."""
 
     image: str
     sequence: str
@@ -78,7 +73,7 @@ def _import_tfds() -> Any:
     return tensorflow_datasets
 
 
-def _prepared(tfds: Any, name: str) -> Any:
+def _load_builder(tfds: Any, name: str) -> Any:
     try:
         if os.path.isdir(name):
             return tfds.builder_from_directory(name)
@@ -95,7 +90,7 @@ def _prepared(tfds: Any, name: str) -> Any:
 
 
 def _find_keys(tfds: Any, builder: Any) -> _Keys:
-    """The first image, and the first sequence that has a box and a class label."""
+    """Returns the first image feature, and the first sequence with a box and a class label."""
     features = builder.info.features
     images = [key for key, value in features.items() if isinstance(value, tfds.features.Image)]
     for key, value in features.items():
@@ -116,7 +111,7 @@ def _find_keys(tfds: Any, builder: Any) -> _Keys:
 def _elements(
     tfds: Any, builder: Any, split: str, keys: _Keys, progress: bool
 ) -> Iterator[tuple[dict[str, Any], ImageSource]]:
-    """The elements with their images still encoded, and where each image is."""
+    """Yields the elements with encoded images, and where each image is."""
     in_records = builder.info.file_format is tfds.core.FileFormat.TFRECORD
     options = {"split": split, "decoders": {keys.image: tfds.decode.SkipDecoding()}}
     try:
@@ -131,8 +126,8 @@ def _elements(
             f"no split '{split}'; expected {', '.join(builder.info.splits)}, or as train[:10%]"
         ) from error
     offsets: dict[str, list[int]] = {}
-    bar = tqdm(elements, "reading records", len(dataset), leave=False, disable=not progress)
-    for element in bar:
+    count = len(dataset)
+    for element in tqdm(elements, "reading records", count, leave=False, disable=not progress):
         encoded = bytes(element[keys.image])
         image: ImageSource = encoded
         file, _, index = element.get("tfds_id", b"").decode().rpartition("__")
@@ -145,12 +140,12 @@ def _elements(
 
 
 def _slice(path: str, offset: int, encoded: bytes) -> ImageSource:
-    """The image's place in its record; the bytes themselves where it is stored otherwise."""
+    """Returns the slice of a record that holds the image, or the bytes where none does."""
     with open(path, "rb") as file:
         file.seek(offset)
         (length,) = struct.unpack("<Q", file.read(RECORD_HEADER)[:8])
-        found = file.read(length).find(encoded)
-    return FileSlice(path, offset + RECORD_HEADER + found, len(encoded)) if found >= 0 else encoded
+        start = file.read(length).find(encoded)
+    return FileSlice(path, offset + RECORD_HEADER + start, len(encoded)) if start >= 0 else encoded
 
 
 def _objects(
@@ -173,7 +168,7 @@ def _objects(
 
 
 def _voc_pixels(corners: Sequence[float], height: int, width: int) -> Box:
-    """VOC's corners count pixels from 1, and both belong to the box."""
+    """Returns x, y, width, height of VOC's corners: pixels from 1, both corners included."""
     left, top, box_width, box_height = to_pixels(corners, height, width)
     return left - 1, top - 1, box_width + 1, box_height + 1
 

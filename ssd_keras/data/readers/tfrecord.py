@@ -1,4 +1,4 @@
-"""TFRecord files with the keys of the TF Object Detection API."""
+"""Reads TFRecord files with the keys of the TF Object Detection API."""
 
 import glob
 import math
@@ -7,24 +7,26 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tqdm.contrib.concurrent import thread_map
+
 from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.core.text import is_plain_text
+from ssd_keras.data.image_files import read_image_header
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
+    THREADS,
     AnnotatedImage,
     AnnotatedObject,
     assemble,
-    map_in_threads,
-    size_of,
     to_pixels,
 )
 from ssd_keras.data.readers.coco import match_categories
 from ssd_keras.data.readers.label_map import read_label_map
 from ssd_keras.data.records import DetectionData, FileSlice
 
-CORNER_KEYS = tuple(f"image/object/bbox/{name}" for name in ("ymin", "xmin", "ymax", "xmax"))
+BOX_KEYS = tuple(f"image/object/bbox/{name}" for name in ("ymin", "xmin", "ymax", "xmax"))
+# A record: its length (8 bytes) and the length's checksum (4), the content, its checksum (4).
 RECORD_HEADER, RECORD_FOOTER = 12, 4
-"""Bytes around the content of a record: its length with a checksum, and the content's checksum."""
 
 
 def read_tfrecord(
@@ -35,30 +37,30 @@ def read_tfrecord(
     check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
-    """Reads TFRecords; their images stay in the files, none is copied.
+    """Reads TFRecords with relative boxes; the images stay in the files.
 
-    Boxes are relative; see `ssd_keras.data.readers.assemble.to_pixels`. Objects are named by
-    image/object/class/text, or by image/object/class/label and the label map.
+    The class of an object is image/object/class/text, or image/object/class/label by label map.
     """
     files = sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
     if not files:
         raise FileNotFoundError(f"no file matches {pattern}; expected TFRecord files there")
     name_of = read_label_map(label_map) if label_map else {}
-    import_tensorflow()  # before there are threads: they would import it each
-    parsed = map_in_threads(
-        lambda path: _read_file(path, name_of), files, "reading records", progress
-    )
-    problems = [problem for _, found, _ in parsed for problem in found]
+    import_tensorflow()  # once, before the threads would
+
+    def read(path: str) -> tuple[list[AnnotatedImage], list[Problem], list[tuple[str, int]]]:
+        return _read_file(path, name_of)
+
+    parsed = thread_map(read, files, desc="reading records", disable=not progress, **THREADS)
+    problems = [problem for _, more, _ in parsed for problem in more]
     annotated: dict[str | int, AnnotatedImage] = {}
     for image in (image for images, _, _ in parsed for image in images):
         if image.image_id in annotated:
-            problems.append(
-                Problem(ProblemKind.DUPLICATE_IMAGE, image.annotation_file, f"{image.image_id}")
-            )
+            location, detail = image.annotation_file, str(image.image_id)
+            problems.append(Problem(ProblemKind.DUPLICATE_IMAGE, location, detail))
         else:
             annotated[image.image_id] = image
     if not name_of:
-        name_of = _found_names([pair for _, _, pairs in parsed for pair in pairs])
+        name_of = _number_names([pair for _, _, pairs in parsed for pair in pairs])
     if class_names is None:
         class_names = list(dict.fromkeys(name_of.values()))
     examples, more = assemble(
@@ -69,7 +71,7 @@ def read_tfrecord(
 
 
 def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
-    """The records of one TFRecord file, their checksums verified."""
+    """Yields offset and content of each record of a TFRecord file, with verified checksums."""
     import tensorflow as tf
 
     with open(path, "rb") as file:
@@ -80,21 +82,21 @@ def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
     offset = number = 0
     error: Exception | None = None
     try:
-        # TensorFlow trusts a record's length, and dies of one that is absurd.
+        # TensorFlow trusts a record's length and aborts on an absurd one: `take` stops before it.
         for record in tf.data.TFRecordDataset(path).take(len(offsets)).as_numpy_iterator():
             yield offset + RECORD_HEADER, record
             offset += RECORD_HEADER + len(record) + RECORD_FOOTER
             number += 1
     except tf.errors.OpError as caught:
         error = caught
-    # Less than a header at the end is no error to TensorFlow.
+    # TensorFlow ignores less than a header at the end.
     if error or offset != os.path.getsize(path):
         detail = f"damaged after record {number} (byte {offset})"
         raise BadDataError(ProblemKind.DAMAGED_FILE, detail) from error
 
 
 def record_offsets(path: str) -> list[int]:
-    """Where the records of a TFRecord file begin; their contents are passed over."""
+    """Returns where the records of a TFRecord file begin, without reading their contents."""
     offsets, offset, size = [], 0, os.path.getsize(path)
     with open(path, "rb") as file:
         while len(head := file.read(RECORD_HEADER)) == RECORD_HEADER:
@@ -111,32 +113,24 @@ def record_offsets(path: str) -> list[int]:
 def _read_file(
     path: str, name_of: dict[int, str]
 ) -> tuple[list[AnnotatedImage], list[Problem], list[tuple[str, int]]]:
-    """Images, problems, and pairs of class name and number (0: none)."""
+    """Returns images, problems, and pairs of class name and number (0: none)."""
     images: list[AnnotatedImage] = []
     problems: list[Problem] = []
     pairs: dict[tuple[str, int], None] = {}
-    records = iterate_records(path)
-    number = 0
-    while True:
-        number += 1
-        try:
-            offset, record = next(records)
-        except StopIteration:
-            break
-        except BadDataError as error:
-            problems.append(problem_of(error, path))
-            break
-        except OSError as error:
-            problems.append(Problem(ProblemKind.DAMAGED_FILE, path, f"unreadable ({error})"))
-            break
-        item = f"record {number}"
-        try:
-            image, found = _read_record(record, path, offset, item, name_of, pairs)
-        except (OSError, ValueError) as error:
-            problems.append(problem_of(error, f"{path}: {item}"))
-            continue
-        images.append(image)
-        problems += found
+    try:
+        for number, (offset, record) in enumerate(iterate_records(path), start=1):
+            item = f"record {number}"
+            try:
+                image, more = _read_record(record, path, offset, item, name_of, pairs)
+            except (OSError, ValueError) as error:
+                problems.append(problem_of(error, f"{path}: {item}"))
+                continue
+            images.append(image)
+            problems += more
+    except BadDataError as error:
+        problems.append(problem_of(error, path))
+    except OSError as error:
+        problems.append(Problem(ProblemKind.DAMAGED_FILE, path, f"unreadable ({error})"))
     return images, problems, list(pairs)
 
 
@@ -149,51 +143,70 @@ def _read_record(
     pairs: dict[tuple[str, int], None],
 ) -> tuple[AnnotatedImage, list[Problem]]:
     features = _parse(record)
-    encoded = _bytes(features, "image/encoded")
-    if not encoded or not encoded[0]:
+    encoded = next(iter(_bytes(features, "image/encoded")), b"")
+    if not encoded:
         raise BadDataError(ProblemKind.BAD_RECORD, "no image/encoded")
-    place = FileSlice(path, offset + record.find(encoded[0]), len(encoded[0]))
     sides = [_numbers(features, key) for key in ("image/height", "image/width")]
     if all(side and 0 < side[0] < math.inf for side in sides):
         height, width = (int(side[0]) for side in sides)
     else:
-        height, width = size_of(encoded[0], upright=False)
-    columns = [_numbers(features, key) for key in CORNER_KEYS]
-    texts = [text.decode("utf-8", "replace") for text in _bytes(features, _class("text"))]
-    numbers = [int(number) for number in _numbers(features, _class("label"))]
+        header = read_image_header(encoded)
+        height, width = header.height, header.width
+    ids = _bytes(features, "image/source_id") + _bytes(features, "image/filename")
+    image = AnnotatedImage(
+        image_id=next((text.decode("utf-8", "replace") for text in ids if text), f"{path}:{item}"),
+        image=FileSlice(path, offset + record.find(encoded), len(encoded)),
+        height=height,
+        width=width,
+        annotation_file=path,
+        objects=[],
+    )
+    return image, _add_objects(features, image, item, name_of, pairs)
+
+
+def _add_objects(
+    features: Any,
+    image: AnnotatedImage,
+    record: str,
+    name_of: dict[int, str],
+    pairs: dict[tuple[str, int], None],
+) -> list[Problem]:
+    columns = [_numbers(features, key) for key in BOX_KEYS]
     count = len(columns[0])
     if any(len(column) != count for column in columns):
         lengths = ", ".join(f"{len(column)}" for column in columns)
         raise BadDataError(ProblemKind.BAD_RECORD, f"{lengths} numbers of ymin, xmin, ymax, xmax")
-    objects: list[AnnotatedObject] = []
+
+    def column(name: str, default: Any) -> list[Any]:
+        values = _numbers(features, f"image/object/{name}")
+        return values if len(values) == count else [default] * count
+
+    texts = [
+        text.decode("utf-8", "replace") for text in _bytes(features, "image/object/class/text")
+    ]
+    labels = column("class/label", 0)
+    difficult, crowd, areas = column("difficult", 0), column("is_crowd", 0), column("area", None)
     problems: list[Problem] = []
-    extra = {
-        name: _numbers(features, f"image/object/{name}")
-        for name in ("difficult", "is_crowd", "area")
-    }
-    extra = {name: values for name, values in extra.items() if len(values) == count}
-    for index in range(count):
-        label = numbers[index] if len(numbers) == count else 0
-        text = texts[index] if len(texts) == count else name_of.get(label, "")
-        if not is_plain_text(text):
+    for index, corners in enumerate(zip(*columns, strict=True)):
+        item, label = f"{record}, object {index + 1}", int(labels[index])
+        name = texts[index] if len(texts) == count else name_of.get(label, "")
+        if not is_plain_text(name):
             detail = f"{label}; expected class/text, or a label of the label map"
-            location = f"{path}: {item}, object {index + 1}"
+            location = f"{image.annotation_file}: {item}"
             problems.append(Problem(ProblemKind.UNKNOWN_CLASS, location, detail))
             continue
-        pairs[text, label] = None
-        objects.append(
+        pairs[name, label] = None
+        image.objects.append(
             AnnotatedObject(
-                f"{item}, object {index + 1}",
-                text,
-                to_pixels([column[index] for column in columns], height, width),
-                area=float(extra["area"][index]) if "area" in extra else None,
-                is_difficult=bool(extra["difficult"][index]) if "difficult" in extra else False,
-                is_crowd=bool(extra["is_crowd"][index]) if "is_crowd" in extra else False,
+                item,
+                name,
+                to_pixels(corners, image.height, image.width),
+                area=None if areas[index] is None else float(areas[index]),
+                is_difficult=bool(difficult[index]),
+                is_crowd=bool(crowd[index]),
             )
         )
-    names = _bytes(features, "image/source_id") + _bytes(features, "image/filename")
-    image_id = next((name.decode("utf-8", "replace") for name in names if name), f"{path}:{item}")
-    return AnnotatedImage(image_id, place, height, width, path, objects), problems
+    return problems
 
 
 def _parse(record: bytes) -> Any:
@@ -211,19 +224,16 @@ def _bytes(features: Any, key: str) -> list[bytes]:
 
 
 def _numbers(features: Any, key: str) -> list[float]:
-    """Whole or real numbers; tools disagree on which."""
+    """Returns the numbers of a feature; tools disagree on whether they are floats or integers."""
     if key not in features:
         return []
     return list(features[key].float_list.value) or list(features[key].int64_list.value)
 
 
-def _class(name: str) -> str:
-    return f"image/object/class/{name}"
-
-
-def _found_names(pairs: Sequence[tuple[str, int]]) -> dict[int, str]:
-    """Names by number where every name has one of its own, else sorted and numbered from 1."""
+def _number_names(pairs: Sequence[tuple[str, int]]) -> dict[int, str]:
+    """Returns names by number if pairs are one to one, else sorted names numbered from 1."""
     name_of = {number: name for name, number in pairs if number > 0}
-    if len(name_of) == len({*pairs}) == len({name for name, _ in pairs}):
+    names = {name for name, _ in pairs}
+    if len(name_of) == len({*pairs}) == len(names):
         return dict(sorted(name_of.items()))
-    return dict(enumerate(sorted({name for name, _ in pairs}), start=1))
+    return dict(enumerate(sorted(names), start=1))

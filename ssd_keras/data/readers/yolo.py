@@ -1,25 +1,28 @@
-"""YOLO folders: a text file for each image, a line for each object, sides as shares."""
+"""Reads YOLO folders: a text file for each image, a line for each object, relative boxes."""
 
 import importlib.util
 import os
 from collections.abc import Sequence
 from typing import Any
 
+from tqdm.contrib.concurrent import thread_map
+
+from ssd_keras.core.images import IMAGE_EXTENSIONS
 from ssd_keras.core.text import is_plain_text
-from ssd_keras.data.image_files import check_links, leaves_folder
+from ssd_keras.data.image_files import check_links, leaves_folder, read_image_header
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
+    THREADS,
     AnnotatedImage,
     AnnotatedObject,
     assemble,
-    map_in_threads,
-    size_of,
     to_pixels,
 )
 from ssd_keras.data.readers.label_map import read_names
 from ssd_keras.data.records import DetectionData
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
+NAME_LISTS = ("classes.txt", "labels/classes.txt")
 LIST_EXTENSION = ".txt"
 SPLIT_ALIASES = {"validation": "val", "valid": "val", "val": "val"}
 
@@ -32,51 +35,49 @@ def read_yolo(
     check_images: bool = True,
     progress: bool = False,
 ) -> DetectionData:
-    """Reads one split of a YOLO data set: lines of class, x and y of the centre, width, height."""
-    names_file, root = (root, os.path.dirname(root)) if os.path.isfile(root) else ("", root)
+    """Reads one split of a YOLO folder; a line is class, x and y of the centre, width, height."""
+    yaml_file, root = (root, os.path.dirname(root)) if os.path.isfile(root) else ("", root)
     if root and not os.path.isdir(root):
         raise FileNotFoundError(f"no folder {root}; expected YOLO's images and labels there")
-    settings = _settings(names_file, root)
-    names = settings["names"]
+    settings = _read_settings(yaml_file, root)
     files: list[tuple[str, bool]] = []
     problems: list[Problem] = []
-    for place in _places(root, split, settings):
-        if os.path.isdir(place):
-            files += [(path, False) for path in _images_in(place)]
+    for path in _split_paths(root, split, settings):
+        if os.path.isdir(path):
+            files += [(image, False) for image in _images_in(path)]
         else:
-            files += [(path, True) for path in _listed_images(root, place, problems)]
-    folders = [os.path.dirname(path) for path, _ in files]
+            files += [(image, True) for image in _listed_images(root, path, problems)]
+    folders = [os.path.dirname(image) for image, _ in files]
     prefix = os.path.commonpath(folders) if files else root
 
     def read(file: tuple[str, bool]) -> tuple[AnnotatedImage | None, list[Problem]]:
-        path, is_listed = file
-        image_id = os.path.splitext(os.path.relpath(path, prefix))[0]
-        return _read_image(root, image_id, path, names, is_listed)
+        image, is_listed = file
+        image_id = os.path.splitext(os.path.relpath(image, prefix))[0]
+        return _read_image(root, image_id, image, settings["names"], is_listed)
 
-    parsed = map_in_threads(read, files, "reading labels", progress)
-    problems += [problem for _, found in parsed for problem in found]
+    parsed = thread_map(read, files, desc="reading labels", disable=not progress, **THREADS)
+    problems += [problem for _, more in parsed for problem in more]
     annotated = [image for image, _ in parsed if image is not None]
     if class_names is None:
-        class_names = names
+        class_names = settings["names"]
     examples, more = assemble(annotated, class_names, check_images=check_images, progress=progress)
     return DetectionData(tuple(class_names), examples, (*problems, *more))
 
 
-def _settings(names_file: str, root: str) -> dict[str, Any]:
-    """Class names, and the folders of the splits where a YAML file names them."""
-    candidates = [names_file] if names_file else []
-    candidates += [os.path.join(root, name) for name in ("data.yaml", "data.yml", "dataset.yaml")]
-    candidates += [os.path.join(root, name) for name in ("classes.txt", "labels/classes.txt")]
-    candidates = [path for path in candidates if os.path.isfile(path)]
-    lists = [path for path in candidates if path.endswith(".txt")]
-    if lists and not names_file and importlib.util.find_spec("yaml") is None:
-        candidates = lists
-    if not candidates:
+def _read_settings(yaml_file: str, root: str) -> dict[str, Any]:
+    """Returns `names`, the class names, and what else a YAML file holds: folders of splits."""
+    paths = [yaml_file] if yaml_file else []
+    paths += [os.path.join(root, name) for name in (*YAML_FILES, *NAME_LISTS)]
+    paths = [path for path in paths if os.path.isfile(path)]
+    lists = [path for path in paths if path.endswith(".txt")]
+    if lists and not yaml_file and importlib.util.find_spec("yaml") is None:
+        paths = lists
+    if not paths:
         raise FileNotFoundError(
             f"no class names in {root}; expected data.yaml with 'names', or classes.txt with a "
             "name a line"
         )
-    path = candidates[0]
+    path = paths[0]
     if path.endswith(".txt"):
         return {"names": read_names(path)}
     content = _load_yaml(path)
@@ -103,34 +104,33 @@ def _load_yaml(path: str) -> Any:
         with open(path, encoding="utf-8") as file:
             return yaml.safe_load(file)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no YAML ({' '.join(str(error).split())[:120]})") from error
+        raise ValueError(f"{path} is not YAML ({' '.join(str(error).split())[:120]})") from error
 
 
-def _places(root: str, split: str, settings: dict[str, Any]) -> list[str]:
-    """Folders, or lists, of a split's images; none of them leads out of the root."""
-    wanted = settings.get(split, settings.get(SPLIT_ALIASES.get(split, "")))
-    entries = wanted if isinstance(wanted, list) else [wanted]
+def _split_paths(root: str, split: str, settings: dict[str, Any]) -> list[str]:
+    """Returns the folders and lists of a split's images; none of them leads out of the root."""
+    value = settings.get(split, settings.get(SPLIT_ALIASES.get(split, "")))
+    if not value:
+        choices = [os.path.join("images", split), os.path.join(split, "images"), split]
+        return [_first_path(root, [*choices, f"{split}{LIST_EXTENSION}"], split)]
     base = settings.get("path")
-    folders = []
-    for entry in entries if wanted else []:
+    paths = []
+    for entry in value if isinstance(value, list) else [value]:
         # Exports of Roboflow say ../train/images of folders that lie beside data.yaml.
         plain = str(entry).removeprefix("../")
         choices = [plain, os.path.join(str(base), plain)] if base else [plain]
-        folders.append(_first_place(root, choices, f"{split}: {entry}"))
-    if folders:
-        return folders
-    choices = [os.path.join("images", split), os.path.join(split, "images"), split, f"{split}.txt"]
-    return [_first_place(root, choices, split)]
+        paths.append(_first_path(root, choices, f"{split}: {entry}"))
+    return paths
 
 
-def _first_place(root: str, choices: Sequence[str], wanted: str) -> str:
+def _first_path(root: str, choices: Sequence[str], title: str) -> str:
     for choice in choices:
         path = os.path.join(root, choice)
         is_list = choice.endswith(LIST_EXTENSION) and os.path.isfile(path)
         if not leaves_folder(choice) and (os.path.isdir(path) or is_list):
             return path
     raise FileNotFoundError(
-        f"no images of '{wanted}' below {root or '.'}; expected one of the folders "
+        f"no images of '{title}' below {root or '.'}; expected one of the folders "
         f"{', '.join(choices)}"
     )
 
@@ -141,39 +141,40 @@ def _images_in(folder: str) -> list[str]:
 
 
 def _listed_images(root: str, path: str, problems: list[Problem]) -> list[str]:
-    """The images that a text file names; what is wrong with its lines becomes problems."""
+    """Returns the images that a text file names; bad lines become problems."""
     try:
         check_links(path, (root,))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    found: dict[str, None] = {}
-    for number, line in enumerate(map(str.strip, _lines(path)), start=1):
+    images: dict[str, None] = {}
+    for number, line in enumerate(map(str.strip, _read_lines(path)), start=1):
         if not line:
             continue
         try:
             image = _find_listed(root, os.path.dirname(path), line)
-            if image in found:
+            if image in images:
                 raise BadDataError(ProblemKind.DUPLICATE_IMAGE, line)
-            found[image] = None
+            images[image] = None
         except BadDataError as error:
             problems.append(problem_of(error, f"{path}: line {number}"))
-    return list(found)
+    return list(images)
 
 
 def _find_listed(root: str, folder: str, line: str) -> str:
-    """Where a line's image is. Lines count from the list's folder, from the root, or from the
-    folder above, where a training was started; or they are absolute."""
+    """Returns the path of the image that a line of a list names."""
     if not is_plain_text(line):
-        raise BadDataError(ProblemKind.NO_IMAGE_PATH, f"{line!r}")
+        raise BadDataError(ProblemKind.NO_IMAGE_PATH, repr(line))
     if os.path.isabs(line):
         names = [os.path.relpath(line, os.path.abspath(root))]
     else:
-        own = os.path.join(os.path.relpath(folder or ".", root or "."), line)
-        names = [own, line, os.path.normpath(line).partition(os.sep)[2]]
-    inside = [os.path.normpath(name) for name in names if name and not leaves_folder(name)]
-    if not inside:
+        # Relative to the list's folder, to the root, or to the parent of the root, where Darknet
+        # and Ultralytics are started.
+        beside_list = os.path.join(os.path.relpath(folder or ".", root or "."), line)
+        names = [beside_list, line, os.path.normpath(line).partition(os.sep)[2]]
+    names = [os.path.normpath(name) for name in names if name and not leaves_folder(name)]
+    if not names:
         raise BadDataError(ProblemKind.PATH_OUTSIDE, line)
-    paths = [os.path.join(root, name) for name in inside]
+    paths = [os.path.join(root, name) for name in names]
     return next(filter(os.path.isfile, paths), paths[0])
 
 
@@ -183,10 +184,10 @@ def _read_image(
     labels = _label_file(path)
     try:
         for file in (path, labels):
-            # The folders of a data set may be links themselves; what a list names may not.
+            # Folders of a data set may be links themselves; files that a list names may not.
             check_links(file, (root,) if is_listed else (root, os.path.dirname(file)))
-        height, width = size_of(path, upright=True)
-        lines = _lines(labels)
+        height, width = read_image_header(path).upright_size
+        lines = _read_lines(labels) if os.path.lexists(labels) else []
     except (OSError, ValueError) as error:
         return None, [problem_of(error, path)]
     objects: list[AnnotatedObject] = []
@@ -202,7 +203,7 @@ def _read_image(
 
 
 def _label_file(path: str) -> str:
-    """Of a/images/b/c.jpg: a/labels/b/c.txt; of an image elsewhere, the file beside it."""
+    """Returns a/labels/b/c.txt for a/images/b/c.jpg, and the file beside any other image."""
     parts = os.path.splitext(path)[0].split(os.sep)
     for index in reversed(range(len(parts) - 1)):
         if parts[index] == "images":
@@ -211,10 +212,8 @@ def _label_file(path: str) -> str:
     return os.sep.join(parts) + ".txt"
 
 
-def _lines(path: str) -> list[str]:
-    if not os.path.lexists(path):
-        return []
-    if not os.path.isfile(path):  # a pipe would be waited for
+def _read_lines(path: str) -> list[str]:
+    if not os.path.isfile(path):  # opening a pipe would block
         raise BadDataError(ProblemKind.BAD_ANNOTATION, f"{path} is not a file")
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         return file.read().splitlines()

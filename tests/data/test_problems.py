@@ -1,0 +1,164 @@
+"""Kinds of data problems: each occurs, and none is found by the words of a message."""
+
+import numpy as np
+import pytest
+from datasets import (
+    coco_image,
+    coco_object,
+    image_bytes,
+    record,
+    voc_object,
+    write_coco,
+    write_records,
+    write_voc,
+    write_yolo,
+)
+
+from ssd_keras.data import DetectionData, Problem, ProblemKind, load_data
+from ssd_keras.data.problems import CLIPPED, LEFT_OUT, REST_LEFT_OUT, Scope
+from ssd_keras.doctor.findings import reader_findings
+
+
+def voc(root):
+    bad = {
+        "area": [voc_object(corners=(9, 9, 9, 9))],
+        "swapped": [voc_object(corners=(60, 20, 50, 30))],
+        "numbers": [voc_object(corners=("nan", 20, 50, 30))],
+        "outside": [voc_object(corners=(101, 20, 120, 30))],
+        "reaches": [voc_object(corners=(-9, 21, 103, 60))],
+        "nameless": [voc_object(" ")],
+        "xml": "<annotation>",
+        "missing": [],
+        "broken": [],
+        "size": [],
+        "link": [],
+        "good": [],
+    }
+    spec = write_voc(root / "voc", bad, listed=[*bad, "good", "unannotated"])
+    folder = root / "voc" / "JPEGImages"
+    (folder / "missing.jpg").unlink()
+    (folder / "broken.jpg").write_bytes(b"")
+    (folder / "size.jpg").write_bytes(image_bytes(size=(90, 80)))
+    (folder / "link.jpg").unlink()
+    (root / "secret.jpg").write_bytes(image_bytes())
+    (folder / "link.jpg").symlink_to(root / "secret.jpg")
+    return spec
+
+
+def coco(root):
+    images = [coco_image(7), coco_image(None, file_name="8.jpg"), coco_image(9, file_name=None)]
+    images += [coco_image(10, file_name="../x.jpg")]
+    annotations = [coco_object(1, image_id=99), coco_object(2, category_id=4)]
+    categories = [{"id": 1, "name": "dog"}, {"id": 1, "name": "cat"}, {"name": "cow"}]
+    return write_coco(root, images, annotations, categories)
+
+
+def damaged_records(root):
+    spec = write_records(root, record(), record(encoded=None))
+    path = root / "train-00000-of-00001"
+    path.write_bytes(path.read_bytes() + b"end")
+    return spec
+
+
+SOURCES = {
+    voc: {
+        ProblemKind.NO_AREA: 1,
+        ProblemKind.SWAPPED_CORNERS: 1,
+        ProblemKind.NOT_FOUR_NUMBERS: 1,
+        ProblemKind.OUTSIDE_IMAGE: 1,
+        ProblemKind.REACHES_OUTSIDE: 1,
+        ProblemKind.NO_CLASS_NAME: 1,
+        ProblemKind.BAD_ANNOTATION: 1,
+        ProblemKind.MISSING_IMAGE: 1,
+        ProblemKind.BROKEN_IMAGE: 1,
+        ProblemKind.OTHER_SIZE: 1,
+        ProblemKind.SYMBOLIC_LINK: 1,
+        ProblemKind.DUPLICATE_IMAGE: 1,
+        ProblemKind.MISSING_ANNOTATION: 1,
+    },
+    coco: {
+        ProblemKind.DUPLICATE_CATEGORY: 1,
+        ProblemKind.BAD_CATEGORY: 1,
+        ProblemKind.NO_IMAGE_ID: 1,
+        ProblemKind.NO_IMAGE_PATH: 1,
+        ProblemKind.PATH_OUTSIDE: 1,
+        ProblemKind.UNKNOWN_IMAGE: 1,
+        ProblemKind.UNKNOWN_CLASS: 1,
+    },
+    damaged_records: {ProblemKind.BAD_RECORD: 1, ProblemKind.DAMAGED_FILE: 1},
+    lambda root: write_yolo(root, {"a": "dog 0.5 0.5 0.2 0.2"}): {ProblemKind.BAD_LINE: 1},
+}
+# An image that its owner may not read cannot be made where tests run as root.
+UNTESTED = {ProblemKind.UNREADABLE}
+
+
+@pytest.mark.parametrize("write", SOURCES)
+def test_each_kind_of_problem_is_found_and_counted(tmp_path, write):
+    data = load_data(write(tmp_path))
+    expected = SOURCES[write]
+    kinds = [problem.kind for problem in data.problems]
+    assert {kind: kinds.count(kind) for kind in kinds} == expected
+    titles = [finding.title for finding in reader_findings(data)]
+    assert {title: titles.count(title) for title in titles} == {
+        kind.title: count for kind, count in expected.items()
+    }
+
+
+def test_every_kind_is_among_them():
+    found = {kind for kinds in SOURCES.values() for kind in kinds}
+    assert found == set(ProblemKind) - UNTESTED
+
+
+def test_an_unreadable_image_is_a_problem(tmp_path, monkeypatch):
+    from ssd_keras.data.readers import assemble
+
+    def refuse(image):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(assemble, "read_image_header", refuse)
+    spec = write_voc(tmp_path, {"a": []})
+    with pytest.raises(ValueError, match=r"a\.jpg: the file cannot be read \(.*Permission denied"):
+        load_data(spec)
+
+
+def test_kinds_have_titles_scopes_and_actions():
+    assert len({kind.title for kind in ProblemKind}) == len(ProblemKind)
+    assert all(kind.sentence.count("{}") <= 1 for kind in ProblemKind)
+    actions = {kind: kind.action for kind in ProblemKind if kind.action != LEFT_OUT}
+    assert actions == {
+        ProblemKind.REACHES_OUTSIDE: CLIPPED,
+        ProblemKind.DAMAGED_FILE: REST_LEFT_OUT,
+    }
+    assert {kind for kind in ProblemKind if kind.scope is Scope.FILE} == {
+        ProblemKind.BAD_CATEGORY,
+        ProblemKind.DUPLICATE_CATEGORY,
+        ProblemKind.DAMAGED_FILE,
+    }
+
+
+def test_words_of_another_kind_change_no_group(tmp_path):
+    objects = [voc_object("sign has no area"), voc_object("is cut off", (1, 1, 50, 50))]
+    data = load_data(write_voc(tmp_path, {"a": objects}), class_names=["dog"])
+    assert [problem.kind for problem in data.problems] == [ProblemKind.UNKNOWN_CLASS] * 2
+    assert {finding.title for finding in reader_findings(data)} == {"objects of unknown classes"}
+
+
+@pytest.mark.parametrize("kind", ProblemKind)
+def test_a_reworded_detail_changes_no_group(kind):
+    for detail in ("", "has no area", "unknown class", "{} {0} is cut off"):
+        problem = Problem(kind, "a.xml: object 1", detail)
+        (finding,) = reader_findings(DetectionData(("dog",), (), (problem,)))
+        assert (finding.kind, finding.title) == (kind, kind.title)
+        assert str(finding) == str(problem)
+
+
+def test_problems_are_records(tmp_path):
+    data = load_data(write_voc(tmp_path, {"a": [voc_object(corners=(9, 9, 9, 9))]}))
+    expected = Problem(
+        ProblemKind.NO_AREA,
+        f"{tmp_path}/Annotations/a.xml: object 1 (dog)",
+        "box xmin=9 ymin=9 xmax=9 ymax=9",
+    )
+    assert data.problems == (expected,)
+    assert (expected.kind.scope, expected.action) == ("object", "left out")
+    assert np.array_equal(data.examples[0].boxes, np.zeros((0, 4)))
