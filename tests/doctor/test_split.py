@@ -1,14 +1,14 @@
-"""Data without splits: read whole, and split so that parts share no image."""
+"""Data split into parts that share no image."""
 
 import re
 
 import numpy as np
 import pytest
-from datasets import coco_image, coco_object, image_bytes, voc_object, write_coco, write_voc
+from datasets import coco_image, coco_object, voc_object, write_coco, write_voc
 from example_records import encoded, example, textured
 
 from ssd_keras.cli import main
-from ssd_keras.data import DetectionData, load_data
+from ssd_keras.data import DetectionData
 from ssd_keras.data.splits import load_splits
 from ssd_keras.doctor.data_report import check_data
 from ssd_keras.doctor.findings import FindingKind
@@ -146,41 +146,6 @@ def test_invalid_shares_are_refused(shares, words):
 def test_a_part_that_would_stay_empty_is_refused():
     with pytest.raises(ValueError, match=r"part 'two' would get no image: there are 1 ima"):
         split_data(images(3, copies=[(1, 0), (2, 0)]), HALVES)
-
-
-# --- VOC without lists ---
-
-
-def test_voc_all_is_every_image_of_a_folder_without_lists(tmp_path):
-    write_voc(tmp_path, {"b": [voc_object()], "a": [voc_object("cat")]})
-    (tmp_path / "ImageSets/Main/train.txt").unlink()
-    (tmp_path / "ImageSets/Main").rmdir()
-    (tmp_path / "JPEGImages/c.jpg").write_bytes(image_bytes())  # not annotated yet
-    data = load_data(f"voc:{tmp_path}@all")
-    assert [x.image_id for x in data.examples] == ["a", "b"]
-    assert data.examples[1].boxes.tolist() == [[10, 20, 30, 40]]
-    (problem,) = data.problems
-    assert re.search(r"c\.xml: the annotation file is missing; expected it there", str(problem))
-    with pytest.raises(FileNotFoundError, match=r"no folder ImageSets/Main in .*; @all takes all"):
-        load_data(f"voc:{tmp_path}@train")
-
-
-def test_voc_all_takes_annotations_beside_their_images(tmp_path):
-    """As labelling tools write them where no folder is chosen."""
-    write_voc(tmp_path / "voc", {"a": [voc_object()], "b": []})
-    flat = tmp_path / "flat"
-    flat.mkdir()
-    for path in (tmp_path / "voc").rglob("[ab].*"):
-        path.rename(flat / path.name)
-    data = load_data(f"voc:{flat}@all", bad_data="refuse")
-    assert [(x.image_id, len(x.labels)) for x in data.examples] == [("a", 1), ("b", 0)]
-    with pytest.raises(FileNotFoundError, match=r"no folder Annotations in .*flat; expected VOC"):
-        load_data(f"voc:{flat}@train")
-
-
-def test_a_list_named_all_is_a_list(tmp_path):
-    write_voc(tmp_path, {"a": [], "b": []}, split="all", listed=["b"])
-    assert [x.image_id for x in load_data(f"voc:{tmp_path}@all").examples] == ["b"]
 
 
 # --- the command ---
