@@ -16,142 +16,68 @@ class Scope(StrEnum):
     OBJECT = "object"
 
 
+FILE, IMAGE, OBJECT = Scope
+
+
 class ProblemKind(Enum):
-    """Kind of a data problem: title in reports, scope, sentence and default action.
+    """Kind of a data problem: scope, title in reports, sentence and default action.
 
     The sentence says what is wrong and what was expected; "{}" stands for the problem's detail.
     """
 
-    title: str
     scope: Scope
+    title: str
     sentence: str
     action: str
 
-    NO_AREA = (
-        "boxes of no area",
-        Scope.OBJECT,
-        "{} has no area; expected a width and a height above 0",
-    )
-    SWAPPED_CORNERS = (
-        "boxes with swapped corners",
-        Scope.OBJECT,
-        "{} has swapped corners; expected xmin < xmax and ymin < ymax",
-    )
-    NOT_FOUR_NUMBERS = (
-        "boxes that are not four numbers",
-        Scope.OBJECT,
-        "{} is not four numbers; expected finite pixels",
-    )
-    OUTSIDE_IMAGE = (
-        "boxes outside their image",
-        Scope.OBJECT,
-        "{} lies outside the image",
-    )
-    REACHES_OUTSIDE = (
-        "boxes that reach outside their image",
-        Scope.OBJECT,
-        "{} reaches outside the image",
-        CLIPPED,
-    )
-    UNKNOWN_CLASS = (
-        "objects of unknown classes",
-        Scope.OBJECT,
-        "unknown class {}",
-    )
-    NO_CLASS_NAME = (
-        "objects without a class name",
-        Scope.OBJECT,
-        "the object has no class name; expected one line of text",
-    )
-    UNKNOWN_IMAGE = (
-        "objects of unknown images",
-        Scope.OBJECT,
-        "unknown image_id {}; expected the id of one of the images",
-    )
-    BAD_LINE = (
-        "lines that cannot be read",
-        Scope.OBJECT,
-        "{} is not understood; expected class x y width height",
-    )
-    MISSING_IMAGE = (
-        "missing images",
-        Scope.IMAGE,
-        "the image is missing; expected a file there",
-    )
-    MISSING_ANNOTATION = (
-        "missing annotation files",
-        Scope.IMAGE,
-        "the annotation file is missing; expected it there",
-    )
-    BAD_ANNOTATION = (
-        "annotation files that cannot be read",
-        Scope.IMAGE,
-        "the annotation file cannot be read ({}); expected a plain file in the data's format",
-    )
-    BROKEN_IMAGE = (
-        "broken images",
-        Scope.IMAGE,
-        "{}",
-    )
-    OTHER_SIZE = (
-        "images of another size than annotated",
-        Scope.IMAGE,
-        "the image has {} as annotated (width x height)",
-    )
-    DUPLICATE_IMAGE = (
-        "images that are listed twice",
-        Scope.IMAGE,
-        "image {} is listed twice; expected each image once",
-    )
-    NO_IMAGE_ID = (
-        "images without an id",
-        Scope.IMAGE,
-        "the image has no id; expected a whole number or one line of text",
-    )
-    NO_IMAGE_PATH = (
-        "images without a path",
-        Scope.IMAGE,
-        "the path of the image is {}; expected one line of text, a path below the image folder",
-    )
-    PATH_OUTSIDE = (
-        "image paths that lead out of the data set",
-        Scope.IMAGE,
-        "the path {} leads out of the image folder; expected a path below it",
-    )
-    SYMBOLIC_LINK = (
-        "symbolic links that lead out of the data set",
-        Scope.IMAGE,
-        "a symbolic link leads out of {}; copy the file there",
-    )
-    BAD_RECORD = (
-        "records that cannot be read",
-        Scope.IMAGE,
-        "the record has {}; expected a tf.train.Example with an image and its boxes",
-    )
-    UNREADABLE = (
-        "files that cannot be read",
-        Scope.IMAGE,
-        "the file cannot be read ({})",
-    )
-    BAD_CATEGORY = (
-        "categories that cannot be used",
-        Scope.FILE,
-        "the category has {}; expected a whole number as id and one line of text as name",
-    )
-    DUPLICATE_CATEGORY = (
-        "category ids that occur twice",
-        Scope.FILE,
-        "category id {}; expected each id once",
-    )
-    DAMAGED_FILE = (
-        "damaged record files",
-        Scope.FILE,
-        "the file is {}; expected TFRecords",
-        REST_LEFT_OUT,
-    )
+    # fmt: off
+    NO_AREA = (OBJECT, "boxes of no area",
+               "{} has no area; expected a width and a height above 0")
+    SWAPPED_CORNERS = (OBJECT, "boxes with swapped corners",
+                       "{} has swapped corners; expected xmin < xmax and ymin < ymax")
+    NOT_FOUR_NUMBERS = (OBJECT, "boxes that are not four numbers",
+                        "{} is not four numbers; expected finite pixels")
+    OUTSIDE_IMAGE = (OBJECT, "boxes outside their image", "{} lies outside the image")
+    REACHES_OUTSIDE = (OBJECT, "boxes that reach outside their image",
+                       "{} reaches outside the image", CLIPPED)
+    UNKNOWN_CLASS = (OBJECT, "objects of unknown classes", "unknown class {}")
+    NO_CLASS_NAME = (OBJECT, "objects without a class name",
+                     "the object has no class name; expected one line of text")
+    UNKNOWN_IMAGE = (OBJECT, "objects of unknown images",
+                     "unknown image_id {}; expected the id of one of the images")
+    BAD_LINE = (OBJECT, "lines that cannot be read",
+                "{} is not understood; expected class x y width height")
+    MISSING_IMAGE = (IMAGE, "missing images", "the image is missing; expected a file there")
+    MISSING_ANNOTATION = (IMAGE, "missing annotation files",
+                          "the annotation file is missing; expected it there")
+    BAD_ANNOTATION = (IMAGE, "annotation files that cannot be read", "the annotation file cannot "
+                      "be read ({}); expected a plain file in the data's format")
+    BROKEN_IMAGE = (IMAGE, "broken images", "{}")
+    OTHER_SIZE = (IMAGE, "images of another size than annotated",
+                  "the image has {} as annotated (width x height)")
+    DUPLICATE_IMAGE = (IMAGE, "images that are listed twice",
+                       "image {} is listed twice; expected each image once")
+    NO_IMAGE_ID = (IMAGE, "images without an id",
+                   "the image has no id; expected a whole number or one line of text")
+    NO_IMAGE_PATH = (IMAGE, "images without a path", "the path of the image is {}; expected one "
+                     "line of text, a path below the image folder")
+    PATH_OUTSIDE = (IMAGE, "image paths that lead out of the data set",
+                    "the path {} leads out of the image folder; expected a path below it")
+    SYMBOLIC_LINK = (IMAGE, "symbolic links that lead out of the data set",
+                     "a symbolic link leads out of {}; copy the file there")
+    BAD_RECORD = (IMAGE, "records that cannot be read",
+                  "the record has {}; expected a tf.train.Example with an image and its boxes")
+    UNREADABLE = (IMAGE, "files that cannot be read", "the file cannot be read ({})")
+    BAD_CATEGORY = (FILE, "categories that cannot be used", "the category has {}; expected a whole "
+                    "number as id and one line of text as name")
+    DUPLICATE_CATEGORY = (FILE, "category ids that occur twice",
+                          "category id {}; expected each id once")
+    DAMAGED_FILE = (FILE, "damaged record files", "the file is {}; expected TFRecords",
+                    REST_LEFT_OUT)
+    # fmt: on
 
-    def __init__(self, title: str, scope: Scope, sentence: str, action: str = LEFT_OUT) -> None:
-        self.title, self.scope, self.sentence, self.action = title, scope, sentence, action
+    def __init__(self, scope: Scope, title: str, sentence: str, action: str = LEFT_OUT) -> None:
+        self.scope, self.title, self.sentence, self.action = scope, title, sentence, action
 
 
 class BadDataError(ValueError):

@@ -1,4 +1,4 @@
-"""Readers of VOC and COCO: the numbers they give, and what they say of bad data."""
+"""Readers of VOC and COCO: numbers, classes, and problems of bad data."""
 
 import re
 
@@ -225,7 +225,7 @@ def test_a_thumbnail_does_not_hide_that_an_image_is_cut_off(tmp_path):
     assert re.search(r"bad\.jpg: the JPEG file is cut off", only_problem(load_data(spec)))
 
 
-def test_missing_files_are_told(tmp_path):
+def test_missing_files_are_problems(tmp_path):
     listed = ["good", "no_image", "no_annotation", "../outside"]
     spec = write_voc(tmp_path, {"good": [], "no_image": []}, listed=listed)
     (tmp_path / "outside.xml").write_text("<annotation/>")
@@ -358,7 +358,7 @@ def test_a_bad_coco_image_is_left_out(tmp_path, image, words):
     assert re.search(words, only_problem(data))
 
 
-def test_bad_coco_categories_are_told(tmp_path):
+def test_bad_coco_categories_are_problems(tmp_path):
     categories = [{"id": 1, "name": "dog"}, {"id": 1, "name": "cat"}, {"name": "cow"}]
     data = load_data(write_coco(tmp_path, categories=categories))
     assert data.class_names == ("dog",)
@@ -374,7 +374,7 @@ def test_an_id_that_is_listed_twice_counts_once(tmp_path):
     assert re.search(r"train\.txt: image a is listed twice", only_problem(data))
 
 
-# --- policies and words ---
+# --- policies and messages ---
 
 
 def test_refuse_names_the_first_problem_and_counts_the_others(tmp_path):
@@ -404,7 +404,7 @@ def test_a_problem_is_one_line():
     assert str(problem) == r"two\nlines.jpg: {} it is\nbad; kept"
 
 
-WRONG_WORDS = {
+WRONG_SPECS = {
     "kind": (
         "pascal:x@y",
         ValueError,
@@ -439,8 +439,8 @@ WRONG_WORDS = {
 }
 
 
-@pytest.mark.parametrize(("spec", "error", "words"), WRONG_WORDS.values(), ids=WRONG_WORDS)
-def test_wrong_words_for_data_are_told_in_one_line(tmp_path, spec, error, words):
+@pytest.mark.parametrize(("spec", "error", "words"), WRONG_SPECS.values(), ids=WRONG_SPECS)
+def test_wrong_specs_are_errors_of_one_line(tmp_path, spec, error, words):
     write_voc(tmp_path, {"a": []})
     write_voc(tmp_path, {}, split="empty")
     write_coco(tmp_path)
@@ -460,7 +460,7 @@ def test_wrong_words_for_data_are_told_in_one_line(tmp_path, spec, error, words)
         ({"class_names": ["a", "b", "a"]}, r"class_names repeats a; expected each name once"),
     ],
 )
-def test_wrong_options_are_told(options, words):
+def test_wrong_options_are_errors(options, words):
     with pytest.raises(ValueError, match=words):
         load_data("synthetic:shapes@val[:1]", **options)
 

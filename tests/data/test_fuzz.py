@@ -1,4 +1,4 @@
-"""Hostile and damaged files: what readers make of them, and that the fuzzer sees their faults."""
+"""Hostile and damaged files: what readers do with them, and that the fuzzer sees their faults."""
 
 import importlib.util
 import io
@@ -24,8 +24,8 @@ from fuzz.corpus import (
     write_input,
     write_records,
 )
-from fuzz.judge import ACCEPTED, LOST, TOLD, judge
-from fuzz.mutations import PNG_SIGNATURE, mend_png, split_records
+from fuzz.judge import ACCEPTED, LOST, REPORTED, judge
+from fuzz.mutations import PNG_SIGNATURE, fix_checksums, split_records
 from fuzz.pool import Task, run_all
 from PIL import Image, UnidentifiedImageError
 
@@ -41,12 +41,12 @@ def skip_without_yaml(name):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_is_told_or_does_nothing(tmp_path, name):
+def test_an_attack_is_reported_or_does_nothing(tmp_path, name):
     skip_without_yaml(name)
     folder = tmp_path / "input"
     verdict = judge(write_attack(name, folder), str(folder))
     words = ATTACKS[name].words
-    assert verdict.kind == (TOLD if words else ACCEPTED), verdict.words
+    assert verdict.kind == (REPORTED if words else ACCEPTED), verdict.words
     assert re.search(words, verdict.words)
 
 
@@ -60,7 +60,7 @@ def test_good_data_are_accepted_and_damaged_data_not_lost(tmp_path, kind):
         verdict = judge(write_input(kind, 11, number, folder), str(folder))
         assert verdict.kind != LOST, f"input {number} of seed 11: {verdict.words}"
         kinds.add(verdict.kind)
-    assert TOLD in kinds  # else nothing was damaged
+    assert REPORTED in kinds  # else nothing was damaged
 
 
 def test_folders_of_a_data_set_may_be_links(tmp_path):
@@ -93,12 +93,12 @@ def test_an_input_is_made_again_from_its_numbers(tmp_path):
         assert len(set(contents)) == 3
 
 
-def test_checksums_are_mended():
+def test_checksums_are_corrected():
     damaged = bytearray(image("PNG"))
     damaged[len(PNG_SIGNATURE) + 11] += 3  # the width's last byte, 40
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(damaged))
-    opened = Image.open(io.BytesIO(mend_png(bytes(damaged))))
+    opened = Image.open(io.BytesIO(fix_checksums(bytes(damaged))))
     opened.verify()
     assert opened.size == (43, 32)
 
@@ -186,7 +186,7 @@ def test_processes_that_die_and_hang_are_seen(tmp_path):
     assert [result.task.name for result in results] == names
     words = {result.task.name: (result.verdict, result.words) for result in results}
     for name in ("one", "two", "three"):
-        assert words[name] == (TOLD, f"{name} in work-5-{name}")
+        assert words[name] == (REPORTED, f"{name} in work-5-{name}")
     assert words["crash"] == (LOST, "crash: the process ended with -6")
     assert words["hang"] == (LOST, "hangs: no answer after 2 seconds")
     assert words["memory"][0] == LOST
@@ -213,7 +213,7 @@ def test_the_command_prints_a_table(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     title, row, total = done.stdout.splitlines()
-    assert title.split() == ["kind", "tried", "accepted", "told", "lost"]
+    assert title.split() == ["kind", "tried", "accepted", "reported", "lost"]
     name, tried, *parts = row.split()
     assert (name, tried, parts[2]) == ("toml", "4", "0") and sum(map(int, parts)) == 4
     assert total.split() == ["all", tried, *parts]

@@ -1,4 +1,4 @@
-"""Readers of YOLO folders, CSV tables and TFRecords: the numbers, and what is said of bad data."""
+"""Readers of YOLO folders, CSV tables and TFRecords: numbers, and problems of bad data."""
 
 import re
 
@@ -16,7 +16,7 @@ from datasets import (
 )
 
 from ssd_keras.data import load_data
-from ssd_keras.data.pipeline import element_dataset
+from ssd_keras.data.pipeline import make_lookup
 from ssd_keras.data.readers.assemble import to_pixels
 from ssd_keras.data.readers.label_map import read_label_map, read_names
 from ssd_keras.data.records import FileSlice
@@ -256,17 +256,19 @@ def test_tfrecords_keep_their_images_and_give_pixels(tmp_path):
     assert len(last.labels) == 0
     assert all(isinstance(x.image, FileSlice) for x in data.examples)
     assert [x.read() for x in data.examples] == [image_bytes(), other, image_bytes()]
-    found = [element["image"].numpy() for element in element_dataset(data)]
+    lookup = make_lookup(data)
+    found = [lookup(index)["image"].numpy() for index in range(3)]
     assert found == [image_bytes(), other, image_bytes()]
 
 
-def test_images_of_all_kinds_of_places_stand_in_one_data_set(tmp_path):
+def test_one_data_set_holds_images_in_files_records_and_memory(tmp_path):
     yolo = write_yolo(tmp_path, {"a": "1 0.5 0.5 0.2 0.2"})
     records = write_records(tmp_path, record(encoded=[image_bytes("PNG")]))
     data = load_data([yolo, records, "synthetic:shapes@val[:1]"])
     assert data.class_names[:2] == ("dog", "cat")
     assert [example.labels.tolist() for example in data.examples[:2]] == [[1], [0, 1]]
-    found = [element["image"].numpy() for element in element_dataset(data)]
+    lookup = make_lookup(data)
+    found = [lookup(index)["image"].numpy() for index in range(3)]
     assert found == [example.read() for example in data.examples]
     assert len(set(found)) == 3
 
@@ -354,7 +356,7 @@ def test_a_record_that_is_there_twice_counts_once(tmp_path):
     assert re.search(r"of-00001: image 000012 is listed twice; expected", only_problem(data))
 
 
-def test_files_that_are_no_tfrecords_are_told(tmp_path):
+def test_files_that_are_not_tfrecords_are_errors(tmp_path):
     import gzip
 
     with pytest.raises(FileNotFoundError, match=r"no file matches .*train-\*; expected TFRecord"):

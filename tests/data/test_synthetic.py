@@ -22,12 +22,12 @@ def some():
 
 
 def fingerprint(examples) -> str:
-    """Of ids, sizes, labels and boxes; JPEG bytes may differ from one encoder to the next."""
-    told = [
+    """Returns a hash of ids, sizes, labels and boxes; JPEG bytes differ between encoders."""
+    values = [
         [item.image_id, item.height, item.width, item.labels.tolist(), item.boxes.tolist()]
         for item in examples
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
 def decode(example) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_the_same_images_in_every_process(some):
 
 
 def test_the_same_annotations_as_ever(some):
-    # Changing this number means new data: whatever was trained on the old must be trained anew.
+    # Changing this number means new data: what was trained on the old must be trained again.
     assert fingerprint(some.examples[:20]) == "2059ac8d0e9336f3"
 
 

@@ -9,7 +9,7 @@ from datasets import SIZE, image_bytes, only_problem
 
 from ssd_keras.core.class_names import VOC_CLASSES
 from ssd_keras.data import load_data
-from ssd_keras.data.pipeline import element_dataset
+from ssd_keras.data.pipeline import make_lookup
 from ssd_keras.data.records import FileSlice
 
 WIDTH, HEIGHT = SIZE  # 100, 80
@@ -131,7 +131,8 @@ def test_images_stay_in_the_records_undecoded(tmp_path):
     assert all(isinstance(example.image, FileSlice) for example in data.examples)
     for example in data.examples:
         assert example.read() == IMAGES[int(example.image_id)]
-    found = {e["image_id"].numpy().decode(): e["image"].numpy() for e in element_dataset(data)}
+    elements = map(make_lookup(data), range(len(data)))
+    found = {x["image_id"].numpy().decode(): x["image"].numpy() for x in elements}
     assert found == {f"00000{number}": content for number, content in enumerate(IMAGES)}
 
 

@@ -43,7 +43,7 @@ def test_every_name_of_voc_is_one_of_coco():
     assert len(ALIASES) == 6
 
 
-def test_names_of_a_set_of_its_own_are_nobodys_alias():
+def test_names_that_are_classes_are_no_aliases():
     assert labels_by_name(["tv", "tvmonitor"]) == {"tv": 0, "tvmonitor": 1}
     assert labels_by_name(["tv", "cat"]) == {"tv": 0, "cat": 1, "tvmonitor": 0}
     assert united_names([["tv", "tvmonitor"], ["sofa", "tv"], ["couch", "cat"]]) == (
@@ -54,7 +54,7 @@ def test_names_of_a_set_of_its_own_are_nobodys_alias():
     )
 
 
-def test_relabel_knows_aliases_and_tells_the_others(tmp_path):
+def test_relabel_knows_aliases_and_reports_the_others(tmp_path):
     objects = [voc_object("sofa"), voc_object("dog", (1, 1, 50, 50)), voc_object("tvmonitor")]
     data = load_data(write_voc(tmp_path, {"a": objects}))
     found = relabel(data, ["tv", "couch"])

@@ -10,11 +10,11 @@ from ssd_keras.data import ProblemKind, load_data
 LABELS = {"a": "0 0.5 0.5 0.2 0.2", "b": "1 0.25 0.5 0.3 0.5", "c": None}
 
 
-def listed(root, lines, place="train.txt", yaml="train: train.txt\n"):
-    """A YOLO folder of three images, a list and a data.yaml that names it."""
+def listed(root, lines, list_path="train.txt", yaml="train: train.txt\n"):
+    """Writes a YOLO folder of three images, a list and a data.yaml that names the list."""
     pytest.importorskip("yaml", reason="NOT TESTED: PyYAML is not installed")
     spec = write_yolo(root, LABELS)
-    path = root / place
+    path = root / list_path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(lines)
     (root / "data.yaml").write_text(f"{yaml}names: [dog, cat]\n")
@@ -32,11 +32,11 @@ FORMS = {
     "absolute": ("{root}/images/train/c.jpg\n{root}/images/train/b.jpg", {}),
     "from the list's own folder": (
         "../images/train/c.jpg\n../images/train/b.jpg",
-        {"place": "lists/mine.txt", "yaml": "path: ./\ntrain: lists/mine.txt\n"},
+        {"list_path": "lists/mine.txt", "yaml": "path: ./\ntrain: lists/mine.txt\n"},
     ),
     "below a base": (
         "../images/train/c.jpg\nimages/train/b.jpg",
-        {"place": "base/train.txt", "yaml": "path: base\ntrain: train.txt\n"},
+        {"list_path": "base/train.txt", "yaml": "path: base\ntrain: train.txt\n"},
     ),
 }
 
@@ -100,7 +100,7 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize(("line", "words"), BAD_LINES.values(), ids=BAD_LINES)
-def test_a_bad_line_is_left_out_and_told(tmp_path, line, words):
+def test_a_bad_line_is_a_problem_and_left_out(tmp_path, line, words):
     root = tmp_path / "data"
     root.mkdir()
     (tmp_path / "x").mkdir()

@@ -1,12 +1,12 @@
-"""Feeds the readers of data sets with damaged and hostile files, and looks what they make of them.
+"""Feeds damaged and hostile files to the readers of data sets, and judges what the readers do.
 
     make fuzz
     make fuzz ARGS="--kinds voc coco --count 5000 --seed 7"
 
-Every input ends in one of three ways. It is accepted: nothing was wrong. It is told: by an error
-or a problem of one line. Or it is lost: a crash, a hang, another error, a wrong record, a file
-touched that nobody named. Lost inputs are kept in a folder, to be looked at.
+Each input ends in one of three ways: accepted (nothing is wrong), reported (by an error or a
+problem of one line), or lost (a crash, a hang, another error, a wrong record, access to a file that
+the data set does not name). Lost inputs are kept in a folder.
 
-`corpus` writes the data sets that the inputs are made from, `mutations` damages them, `attacks`
-has those that somebody thought out, `judge` runs one input, `pool` many in processes of their own.
+`corpus` writes good data sets, `mutations` damages them, `attacks` holds hand-written hostile data
+sets, `judge` runs one input, `pool` runs many in subprocesses.
 """

@@ -1,4 +1,4 @@
-"""The command: runs the attacks and so many damaged files of each kind, and prints a table."""
+"""Command line: runs the attacks and the damaged files of each kind, and prints a table."""
 
 import argparse
 import collections
@@ -7,15 +7,15 @@ import shutil
 import sys
 import tempfile
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from fuzz import __doc__ as description
 from fuzz.attacks import ATTACKS
 from fuzz.corpus import KINDS
-from fuzz.judge import ACCEPTED, ATTACK, LOST, TOLD, run_input
+from fuzz.judge import ACCEPTED, ATTACK, LOST, REPORTED, run_input
 from fuzz.pool import Task, run_all
 
-ROW = "{:10}{:>8}{:>10}{:>8}{:>8}"
+ROW = "{:10}{:>8}{:>10}{:>10}{:>8}"
 
 
 def main() -> int:
@@ -25,11 +25,11 @@ def main() -> int:
     )
     parser.add_argument("--kinds", nargs="+", choices=(*KINDS, ATTACK), default=(*KINDS, ATTACK))
     parser.add_argument("--count", type=int, default=600, help="inputs of each kind")
-    parser.add_argument("--first", type=int, default=0, help="number of the first of them")
+    parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=20, help="limit of one input")
+    parser.add_argument("--seconds", type=float, default=20, help="time limit of one input")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--output", default="runs/fuzz", help="folder for what was lost")
+    parser.add_argument("--output", default="runs/fuzz", help="folder of the lost inputs")
     options = parser.parse_args()
     numbers = range(options.first, options.first + options.count)
     tasks = [Task(ATTACK, 0, name) for name in ATTACKS if ATTACK in options.kinds]
@@ -45,9 +45,9 @@ def main() -> int:
                 lost.append(f"{task.folder}: {words.splitlines()[-1][:150]}")
         if lost:
             shutil.copytree(folder, options.output, dirs_exist_ok=True, symlinks=True)
-    print(ROW.format("kind", "tried", ACCEPTED, TOLD, LOST))
+    print(ROW.format("kind", "tried", ACCEPTED, REPORTED, LOST))
     for kind, count in [*counts.items(), ("all", sum(counts.values(), collections.Counter()))]:
-        print(ROW.format(kind, count.total(), count[ACCEPTED], count[TOLD], count[LOST]))
+        print(ROW.format(kind, count.total(), count[ACCEPTED], count[REPORTED], count[LOST]))
     if lost:
         print(*lost[:20], f"lost inputs are in {options.output}", sep="\n")
     return 1 if lost else 0

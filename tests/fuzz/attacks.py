@@ -1,4 +1,4 @@
-"""Inputs that somebody thought out, each with what a reader must say of it."""
+"""Hand-written hostile data sets, each with what a reader must report."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz.corpus import NAMED, OUTSIDE, SIZE, coco, image, record, write_good, write_records, xml
-from fuzz.mutations import PNG_SIGNATURE, mend_png
+from fuzz.mutations import PNG_SIGNATURE, fix_checksums
 
 DEEP = 100_000
 CLAIMED = 60_000  # pixels a side
@@ -20,29 +20,15 @@ XML, SPLIT, IMAGE = "Annotations/p0.xml", "ImageSets/Main/train.txt", "JPEGImage
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack on a good data set.
+    """A change to a good data set, and what the reader reports."""
 
-    Args:
-        kind: of the data set, one of `corpus.KINDS`.
-        arm: changes the data set in the folder that is named; others lie beside it.
-        words: pattern of what must be told; "" where the input is harmless and accepted.
-    """
-
-    kind: str
-    arm: Callable[[Path], object]
-    words: str
+    kind: str  # one of `corpus.KINDS`
+    arm: Callable[[Path], object]  # changes the data set in a folder; other folders lie beside it
+    words: str  # pattern of the report; "" where the input is harmless and accepted
 
 
 def write_attack(name: str, folder: Path) -> str:
-    """Writes the data set of an attack.
-
-    Args:
-        name: one of `ATTACKS`.
-        folder: new.
-
-    Returns:
-        what `load_data` takes.
-    """
+    """Writes the data set of an attack and returns its spec."""
     spec = write_good(ATTACKS[name].kind, folder)
     ATTACKS[name].arm(folder / NAMED)
     return spec
@@ -67,7 +53,7 @@ def _replace(name: str, old: str, new: str, times: int = 1) -> Callable[[Path], 
 
 
 def _link(name: str, target: str) -> Callable[[Path], object]:
-    """Replaces a file by a link to one beside the folder that is named, or anywhere."""
+    """Replaces a file by a link to one beside the data set, or anywhere."""
 
     def arm(root: Path) -> None:
         (root / name).unlink()
@@ -87,7 +73,7 @@ def _pipe(name: str) -> Callable[[Path], object]:
 
 
 def _linked_folder(root: Path) -> None:
-    """A list that names an image below a folder that is a link."""
+    """Writes a list that names an image below a linked folder."""
     (root / "other").symlink_to(root.parent / OUTSIDE)
     (root / LIST).write_text("other/secret.jpg\nimages/train/1.jpg\n")
 
@@ -114,7 +100,7 @@ def _record(**changes: list) -> Callable[[Path], object]:
 
 
 def _checksum(data: bytes) -> int:
-    """TFRecord's: Castagnoli's CRC, turned and shifted."""
+    """Returns TFRecord's checksum: Castagnoli's CRC, rotated and shifted."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
@@ -125,7 +111,7 @@ def _checksum(data: bytes) -> int:
 
 
 def _endless_record(root: Path) -> None:
-    """A record that says it has a billion billion bytes, with the right checksum of that."""
+    """Writes a record whose length field says 2**60, with the right checksum."""
     length = struct.pack("<Q", 2**60)
     head = length + struct.pack("<I", _checksum(length))
     (root / "train.tfrecord").write_bytes(head + b"few bytes")
@@ -144,17 +130,17 @@ def _entity(address: str) -> str:
 
 
 def _aliases() -> str:
-    """YAML's billion laughs: each list has the one before ten times."""
+    """Returns YAML's billion laughs: each list holds the one before ten times."""
     lists = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
     return f"a0: &a0 [dog]\n{lists}names: *a11\ntrain: *a11\n"
 
 
 def _huge_image(kind: str) -> bytes:
-    """An image whose header claims far more pixels than there are."""
+    """Returns an image whose header claims far more pixels than it has."""
     content = bytearray(image(kind))
     if kind == "PNG":
         struct.pack_into(">II", content, 16, CLAIMED, CLAIMED)
-        return mend_png(bytes(content))
+        return fix_checksums(bytes(content))
     if kind == "JPEG":
         start = content.index(b"\xff\xc0") + 5  # behind the frame's mark, length and precision
         struct.pack_into(">HH", content, start, CLAIMED, CLAIMED)
@@ -167,16 +153,16 @@ def _huge_image(kind: str) -> bytes:
 
 
 def _text_bomb() -> bytes:
-    """A PNG with a comment that unpacks to a hundred million bytes."""
+    """Returns a PNG with a comment that unpacks to a hundred million bytes."""
     content = image("PNG")
     packed = b"Comment\0\0" + zlib.compress(bytes(BOMB), 9)
     chunk = struct.pack(">I", len(packed)) + b"zTXt" + packed + bytes(4)
     after_header = len(PNG_SIGNATURE) + 25
-    return mend_png(content[:after_header] + chunk + content[after_header:])
+    return fix_checksums(content[:after_header] + chunk + content[after_header:])
 
 
 def _large_screen() -> bytes:
-    """A GIF whose only image takes a quarter of it."""
+    """Returns a GIF whose only frame fills a quarter of it."""
     content = bytearray(image("GIF"))
     struct.pack_into("<HH", content, 6, 2 * SIZE[0], 2 * SIZE[1])
     return bytes(content)
@@ -289,6 +275,9 @@ ATTACKS = {
     "toml: deep": Attack("toml", _write("data.toml", "train = " + "[" * DEEP), r"is not TOML"),
     "csv: a cell of a million": Attack(
         "csv", _replace("objects.csv", "dog", "d" * 1_000_000), r"is not CSV"
+    ),
+    "tfrecord: a deep label map": Attack(
+        "tfrecord", _write("label_map.pbtxt", "item {" * DEEP), r"cannot be parsed"
     ),
     "tfrecord: an endless record": Attack("tfrecord", _endless_record, r"the file is damaged"),
     "jpeg: claims much": Attack("jpeg", _write(IMAGE, _huge_image("JPEG")), r"exceeds limit"),

@@ -1,4 +1,4 @@
-"""Small good data sets, one kind a reader or an image format; the inputs are made from them."""
+"""Writes small good data sets, one kind for each reader and image format, and damaged ones."""
 
 import io
 import json
@@ -19,27 +19,14 @@ NAMED, OUTSIDE = "named", "outside"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of input.
-
-    Args:
-        write: writes a data set into a folder and returns what `load_data` takes.
-        targets: the files of which one is damaged.
-    """
+    """A kind of input: writes a data set into a folder and returns its spec."""
 
     write: Callable[[Path], str]
-    targets: Sequence[str]
+    targets: Sequence[str]  # files of which one is damaged
 
 
 def image(kind: str, seed: int = 0) -> bytes:
-    """A small image with something in it.
-
-    Args:
-        kind: JPEG, PNG, BMP or GIF.
-        seed: which one.
-
-    Returns:
-        the file's bytes.
-    """
+    """Returns a small image of smooth noise."""
     noise = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), "uint8")
     smooth = Image.fromarray(noise).resize(SIZE, Image.Resampling.BICUBIC)
     file = io.BytesIO()
@@ -55,14 +42,7 @@ def _turned() -> Image.Exif:
 
 
 def xml(size: bool = True) -> str:
-    """A VOC annotation of two objects.
-
-    Args:
-        size: whether it has the image's size.
-
-    Returns:
-        the text.
-    """
+    """Returns a VOC annotation of two objects."""
     width, height = SIZE
     sides = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
     objects = "".join(
@@ -76,28 +56,17 @@ def xml(size: bool = True) -> str:
 
 
 def write_voc(folder: Path, kind: str = "JPEG", size: bool = True) -> str:
-    """A VOC folder of two images.
-
-    Args:
-        folder: where it goes.
-        kind: of the images.
-        size: whether annotations have the images' sizes.
-
-    Returns:
-        the words for the reader.
-    """
     for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / name).mkdir(parents=True)
     for number in range(2):
         (folder / f"Annotations/p{number}.xml").write_text(xml(size))
-        # Readers go by the content, not by the ending.
+        # Readers go by the content, not by the extension.
         (folder / f"JPEGImages/p{number}.jpg").write_bytes(image(kind, number))
     (folder / "ImageSets/Main/train.txt").write_text("p0\np1\n")
     return f"voc:{folder}@train"
 
 
 def coco() -> dict:
-    """The content of a COCO file of two images."""
     width, height = SIZE
     images = [
         {"id": number + 1, "file_name": f"{number}.jpg", "width": width, "height": height}
@@ -113,14 +82,6 @@ def coco() -> dict:
 
 
 def write_coco(folder: Path) -> str:
-    """A COCO file and its images.
-
-    Args:
-        folder: where they go.
-
-    Returns:
-        the words for the reader.
-    """
     (folder / "images").mkdir(parents=True)
     for number in range(2):
         (folder / f"images/{number}.jpg").write_bytes(image("JPEG", number))
@@ -129,14 +90,6 @@ def write_coco(folder: Path) -> str:
 
 
 def write_yolo(folder: Path) -> str:
-    """A YOLO folder of two images.
-
-    Args:
-        folder: where it goes.
-
-    Returns:
-        the words for the reader.
-    """
     for name in ("images/train", "labels/train"):
         (folder / name).mkdir(parents=True)
     for number in range(2):
@@ -149,14 +102,7 @@ def write_yolo(folder: Path) -> str:
 
 
 def write_yolo_list(folder: Path) -> str:
-    """A YOLO folder whose images a text file lists.
-
-    Args:
-        folder: where it goes.
-
-    Returns:
-        the words for the reader.
-    """
+    """Writes a YOLO folder whose images a text file lists."""
     spec = write_yolo(folder)
     text = (folder / "data.yaml").read_text()
     (folder / "data.yaml").write_text(text.replace("train: images/train", "train: train.txt"))
@@ -165,14 +111,6 @@ def write_yolo_list(folder: Path) -> str:
 
 
 def write_csv(folder: Path) -> str:
-    """A table and two images.
-
-    Args:
-        folder: where they go.
-
-    Returns:
-        the words for the reader.
-    """
     (folder / "images").mkdir(parents=True)
     lines = ["filename,class,xmin,ymin,xmax,ymax"]
     for number in range(2):
@@ -183,15 +121,7 @@ def write_csv(folder: Path) -> str:
 
 
 def record(number: int, **changes: Sequence) -> bytes:
-    """An image with an object as a TFRecord has it.
-
-    Args:
-        number: which one.
-        **changes: lists of values that replace those of a key, with "__" for its slashes.
-
-    Returns:
-        the record's content.
-    """
+    """Returns a record of an image with one object; a change's name has "__" for slashes."""
     values = {
         "image/encoded": [image("JPEG", number)],
         "image/source_id": [f"p{number}".encode()],
@@ -214,26 +144,12 @@ def record(number: int, **changes: Sequence) -> bytes:
 
 
 def write_records(path: Path, records: Sequence[bytes]) -> None:
-    """Writes a TFRecord file.
-
-    Args:
-        path: the file.
-        records: their contents.
-    """
     with tf.io.TFRecordWriter(str(path)) as writer:
         for content in records:
             writer.write(content)
 
 
 def write_tfrecord(folder: Path) -> str:
-    """Two records and a label map.
-
-    Args:
-        folder: where they go.
-
-    Returns:
-        the words for the reader.
-    """
     folder.mkdir(parents=True)
     write_records(folder / "train.tfrecord", [record(0), record(1)])
     label_map = "item {\n  id: 1\n  name: 'dog'\n}\nitem {\n  id: 2\n  name: 'car'\n}\n"
@@ -242,14 +158,7 @@ def write_tfrecord(folder: Path) -> str:
 
 
 def write_toml(folder: Path) -> str:
-    """A data file that names a VOC folder.
-
-    Args:
-        folder: where they go.
-
-    Returns:
-        the data file.
-    """
+    """Writes a data file that names a VOC folder."""
     write_voc(folder)
     lines = ['train = ["voc:.@train"]', 'classes = ["dog", "traffic light"]']
     (folder / "data.toml").write_text("\n".join(lines) + "\n")
@@ -273,46 +182,28 @@ KINDS = {
     "tfrecord": Kind(write_tfrecord, ("train.tfrecord", "train.tfrecord", "label_map.pbtxt")),
     "toml": Kind(write_toml, ("data.toml",)),
 }
-TEXT_ENDINGS = (".xml", ".txt", ".json", ".yaml", ".csv", ".pbtxt", ".toml")
+TEXT_EXTENSIONS = (".xml", ".txt", ".json", ".yaml", ".csv", ".pbtxt", ".toml")
 
 
 def write_input(kind: str, seed: int, number: int, folder: Path) -> str:
-    """Writes a data set with one damaged file.
-
-    Args:
-        kind: one of `KINDS`.
-        seed: of the whole run.
-        number: of this input; the same three give the same input.
-        folder: new; the data set goes below it.
-
-    Returns:
-        what `load_data` takes.
-    """
+    """Writes a data set with one damaged file: a function of kind, seed and number."""
     chance = random.Random(f"{seed} {kind} {number}")
     spec = write_good(kind, folder)
     target = folder / NAMED / chance.choice(KINDS[kind].targets)
     content = target.read_bytes()
     if target.suffix == ".tfrecord" and chance.random() < 0.7:
-        # With right checksums around the damage: it shall come further.
+        # With right checksums, so that the damage gets past them.
         records = split_records(content)
-        place = chance.randrange(len(records))
-        records[place] = mutate(records[place], chance, is_text=False)
+        index = chance.randrange(len(records))
+        records[index] = mutate(records[index], chance, is_text=False)
         write_records(target, records)
     else:
-        target.write_bytes(mutate(content, chance, target.suffix in TEXT_ENDINGS))
+        target.write_bytes(mutate(content, chance, target.suffix in TEXT_EXTENSIONS))
     return spec
 
 
 def write_good(kind: str, folder: Path) -> str:
-    """Writes a good data set, and beside it files that nobody names.
-
-    Args:
-        kind: one of `KINDS`.
-        folder: new.
-
-    Returns:
-        what `load_data` takes.
-    """
+    """Writes a good data set, and beside it files that it does not name."""
     (folder / OUTSIDE).mkdir(parents=True)
     (folder / OUTSIDE / "secret.jpg").write_bytes(image("JPEG", 9))
     (folder / OUTSIDE / "secret.xml").write_text(xml())

@@ -1,4 +1,4 @@
-"""What becomes of one input: accepted, told, or lost."""
+"""Judges one input: accepted, reported, or lost."""
 
 import os
 import sys
@@ -18,34 +18,31 @@ from ssd_keras.data.images import decode_image
 from ssd_keras.data.records import fit_box
 
 ATTACK = "attacks"
-ACCEPTED, TOLD, LOST = "accepted", "told", "lost"
-LONGEST_LINE = 5000
-MOST_DECODED = 4
-# What Python says of each call into the system that changes something or reaches far.
+ACCEPTED, REPORTED, LOST = "accepted", "reported", "lost"
+MAX_LINE = 5000
+MAX_DECODED = 4
+# Audit events of calls that change files, start programs or use the network.
 FAR_CALLS = (
     "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "os.truncate",
     "os.chmod", "os.chown", "os.utime", "os.system", "os.exec", "os.posix_spawn",
     "subprocess.Popen", "socket.connect", "socket.getaddrinfo", "shutil.rmtree",
 )  # fmt: skip
-# Modules are imported late; some libraries ask the system what it is.
+# Modules are imported late, and libraries read properties of the system.
 HARMLESS = (
     sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[2]), "/proc", "/sys",
-    "/dev/null", "/dev/urandom", *(os.path.realpath(place) for place in sys.path if place),
+    "/dev/null", "/dev/urandom", *(os.path.realpath(path) for path in sys.path if path),
 )  # fmt: skip
 
 
 class Verdict(NamedTuple):
-    """How an input ended, and the words of it."""
+    """How an input ended, and the message."""
 
     kind: str
     words: str
 
 
 class Watch:
-    """Hears of every file that Python opens while it is told what may be opened.
-
-    A process has one: what hears the interpreter cannot be taken away again.
-    """
+    """Records the files opened outside a folder; one per process, since audit hooks stay."""
 
     def __init__(self) -> None:
         self.folder = ""
@@ -71,15 +68,7 @@ WATCH = Watch()
 
 
 def run_input(task: Task, folder: str) -> Verdict:
-    """Writes one input and judges it.
-
-    Args:
-        task: which one.
-        folder: new.
-
-    Returns:
-        `Verdict`.
-    """
+    """Writes one input and judges it."""
     if task.kind == ATTACK:
         spec = write_attack(task.name, Path(folder))
     else:
@@ -88,15 +77,7 @@ def run_input(task: Task, folder: str) -> Verdict:
 
 
 def judge(spec: str, folder: str) -> Verdict:
-    """Loads a data set, looks at its records and decodes its images.
-
-    Args:
-        spec: what `load_data` takes.
-        folder: holds the folder that is named, and others.
-
-    Returns:
-        `Verdict`; the words of a lost one say why.
-    """
+    """Loads a data set, looks at its records and decodes its images."""
     before = _listing(folder)
     words: list[str] = []
     WATCH.touched.clear()
@@ -107,7 +88,7 @@ def judge(spec: str, folder: str) -> Verdict:
             data = load_data(spec)
             words += [str(problem) for problem in data.problems]
             faults = _faults(data, WATCH.folder)
-            words += [line for example in data.examples[:MOST_DECODED] for line in _decode(example)]
+            words += [line for example in data.examples[:MAX_DECODED] for line in _decode(example)]
     except (ValueError, FileNotFoundError) as error:
         words, faults = [str(error)], []
     except BaseException:
@@ -120,42 +101,42 @@ def judge(spec: str, folder: str) -> Verdict:
         faults.append("files were changed")
     if faults:
         return Verdict(LOST, "\n".join(faults))
-    return Verdict(TOLD, words[0]) if words else Verdict(ACCEPTED, "")
+    return Verdict(REPORTED, words[0]) if words else Verdict(ACCEPTED, "")
 
 
 def _listing(folder: str) -> list[tuple[str, int, int]]:
-    """Every file with its size and time."""
-    found = []
-    for place, folders, files in os.walk(folder):
+    """Returns path, size and time of each file."""
+    entries = []
+    for parent, folders, files in os.walk(folder):
         for name in folders + files:
-            path = os.path.join(place, name)
+            path = os.path.join(parent, name)
             status = os.lstat(path)
-            found.append((path, status.st_size, status.st_mtime_ns))
-    return sorted(found)
+            entries.append((path, status.st_size, status.st_mtime_ns))
+    return sorted(entries)
 
 
 def _is_line(text: str) -> bool:
-    return text.isprintable() and 0 < len(text) <= LONGEST_LINE
+    return text.isprintable() and 0 < len(text) <= MAX_LINE
 
 
 def _is_name(text: str) -> bool:
-    """Whether a terminal and a file of names can have it: a line of what UTF-8 can say."""
+    """Whether a text is one line of UTF-8 without control characters."""
     has_control = any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
     is_broken = any(0xD800 <= ord(c) < 0xE000 for c in text)
     return text.splitlines() == [text] and not has_control and not is_broken
 
 
 def _faults(data: DetectionData, folder: str) -> list[str]:
-    """What is wrong with records that a reader has accepted."""
+    """Returns what is wrong with the records that a reader has accepted."""
     faults = [f"class name {name!r}" for name in data.class_names if not _is_name(name)]
     if len(set(data.class_names)) < len(data.class_names):
         faults.append(f"repeated class names {data.class_names}")
     if not data.examples:
-        faults.append("no image, and no word of it")
+        faults.append("no image, and no message")
     for example in data.examples:
-        place = getattr(example.image, "path", example.image)
-        if isinstance(place, str) and not os.path.realpath(place).startswith(folder + os.sep):
-            faults.append(f"an image elsewhere: {place!r}")
+        path = getattr(example.image, "path", example.image)
+        if isinstance(path, str) and not os.path.realpath(path).startswith(folder + os.sep):
+            faults.append(f"an image elsewhere: {path!r}")
         if not _is_name(str(example.image_id)):
             faults.append(f"image id {example.image_id!r}")
         faults += _box_faults(example, len(data.class_names))
@@ -185,12 +166,12 @@ def _decoded(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return decode_image(data, orientation)
 
 
-# Traced at once: that writes files.
+# Traced here, because tracing writes files.
 _decoded.get_concrete_function()
 
 
 def _decode(example: Example) -> list[str]:
-    """The line that a training would end with, where the image cannot be decoded."""
+    """Returns the error of decoding an image, as a list of at most one line."""
     try:
         image = _decoded(example.read(), example.orientation)
     except tf.errors.OpError as error:

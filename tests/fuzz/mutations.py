@@ -1,4 +1,4 @@
-"""Damage to files: to any bytes, and to texts by their words."""
+"""Damages files: any file by its bytes, a text by its words."""
 
 import binascii
 import random
@@ -18,7 +18,7 @@ STRANGE_WORDS = (
     "\N{LINE SEPARATOR}".encode(),
 )  # fmt: skip
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-MOST_REPEATS = 40
+MAX_REPEATS = 40
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # A record: its length, a checksum of that, the content, a checksum of that.
 RECORD_LENGTH, RECORD_HEAD, RECORD_TAIL = "<Q", 12, 4
@@ -27,61 +27,38 @@ Damage = Callable[[bytes, random.Random], bytes]
 
 
 def mutate(content: bytes, chance: random.Random, is_text: bool) -> bytes:
-    """Damages a file in one to four places.
-
-    Args:
-        content: of a good file.
-        chance: decides everything.
-        is_text: whether words are damaged too, not only bytes.
-
-    Returns:
-        the damaged content, which may by chance be a good file again.
-    """
+    """Damages a file one to four times; `chance` decides everything."""
     choices = BYTE_DAMAGE + (WORD_DAMAGE * 3 if is_text else ())
     for _ in range(chance.choice((1, 1, 1, 2, 2, 3, 4))):
         content = chance.choice(choices)(content, chance)
-    # Most decoders stop at a wrong checksum: half of the damage shall come further.
+    # Most decoders stop at a wrong checksum: half of the damage gets past it.
     if content.startswith(PNG_SIGNATURE) and chance.random() < 0.5:
-        content = mend_png(content)
+        content = fix_checksums(content)
     return content
 
 
 def split_records(content: bytes) -> list[bytes]:
-    """The records of a good TFRecord file.
-
-    Args:
-        content: the file's.
-
-    Returns:
-        what was written to it.
-    """
-    records, place = [], 0
-    while place < len(content):
-        (length,) = struct.unpack_from(RECORD_LENGTH, content, place)
-        place += RECORD_HEAD
-        records.append(content[place : place + length])
-        place += length + RECORD_TAIL
+    """Returns the records of a good TFRecord file."""
+    records, offset = [], 0
+    while offset < len(content):
+        (length,) = struct.unpack_from(RECORD_LENGTH, content, offset)
+        offset += RECORD_HEAD
+        records.append(content[offset : offset + length])
+        offset += length + RECORD_TAIL
     return records
 
 
-def mend_png(content: bytes) -> bytes:
-    """Puts the right checksum behind every chunk of a PNG, as far as its lengths make sense.
-
-    Args:
-        content: any bytes that begin as a PNG does.
-
-    Returns:
-        the content with new checksums.
-    """
-    mended, place = bytearray(content), len(PNG_SIGNATURE)
-    while place + 12 <= len(mended):
-        (length,) = struct.unpack_from(">I", mended, place)
-        end = place + 8 + length
-        if end + 4 > len(mended):
+def fix_checksums(content: bytes) -> bytes:
+    """Writes the right checksum after each chunk of a PNG, as far as its lengths make sense."""
+    png, offset = bytearray(content), len(PNG_SIGNATURE)
+    while offset + 12 <= len(png):
+        (length,) = struct.unpack_from(">I", png, offset)
+        end = offset + 8 + length
+        if end + 4 > len(png):
             break
-        struct.pack_into(">I", mended, end, binascii.crc32(mended[place + 4 : end]))
-        place = end + 4
-    return bytes(mended)
+        struct.pack_into(">I", png, end, binascii.crc32(png[offset + 4 : end]))
+        offset = end + 4
+    return bytes(png)
 
 
 # Bytes
@@ -117,7 +94,7 @@ def _cut_off(content: bytes, chance: random.Random) -> bytes:
 
 def _repeat(content: bytes, chance: random.Random) -> bytes:
     span = _span(content, chance)
-    times = chance.randint(2, MOST_REPEATS)
+    times = chance.randint(2, MAX_REPEATS)
     return content[: span.start] + content[span] * times + content[span.stop :]
 
 
@@ -133,37 +110,37 @@ def _move(content: bytes, chance: random.Random) -> bytes:
     return rest[:start] + content[span] + rest[start:]
 
 
-# Words of a text: numbers, names, tags, quoted texts, signs
+# Words of a text: numbers, names, tags, quoted strings, signs
 
 
-def _places(content: bytes) -> list[tuple[int, int]]:
+def _word_spans(content: bytes) -> list[tuple[int, int]]:
     return [word.span() for word in WORDS.finditer(content)] or [(0, 0)]
 
 
 def _replace_word(content: bytes, chance: random.Random) -> bytes:
-    start, stop = chance.choice(_places(content))
+    start, stop = chance.choice(_word_spans(content))
     return content[:start] + chance.choice(STRANGE_WORDS) + content[stop:]
 
 
 def _fill_quotes(content: bytes, chance: random.Random) -> bytes:
-    """Keeps a quoted text or a tag as such, with a strange word in it."""
-    start, stop = chance.choice(_places(content))
+    """Puts a strange word between quotes or the brackets of a tag."""
+    start, stop = chance.choice(_word_spans(content))
     word = content[start + 1 : stop - 1]
     return content[: start + 1] + chance.choice((*STRANGE_WORDS, word * 2)) + content[stop - 1 :]
 
 
 def _remove_word(content: bytes, chance: random.Random) -> bytes:
-    start, stop = chance.choice(_places(content))
+    start, stop = chance.choice(_word_spans(content))
     return content[:start] + content[stop:]
 
 
 def _repeat_word(content: bytes, chance: random.Random) -> bytes:
-    start, stop = chance.choice(_places(content))
+    start, stop = chance.choice(_word_spans(content))
     return content[:start] + content[start:stop] * chance.choice((2, 3, 1000)) + content[stop:]
 
 
 def _swap_words(content: bytes, chance: random.Random) -> bytes:
-    (start, stop), (later, end) = sorted(chance.choices(_places(content), k=2))
+    (start, stop), (later, end) = sorted(chance.choices(_word_spans(content), k=2))
     if later < stop:
         return content
     middle = content[later:end] + content[stop:later] + content[start:stop]
@@ -172,8 +149,8 @@ def _swap_words(content: bytes, chance: random.Random) -> bytes:
 
 def _repeat_line(content: bytes, chance: random.Random) -> bytes:
     lines = content.splitlines(keepends=True) or [b""]
-    place = chance.randrange(len(lines))
-    return b"".join([*lines[:place], lines[place] * chance.choice((0, 2, 50)), *lines[place + 1 :]])
+    index = chance.randrange(len(lines))
+    return b"".join([*lines[:index], lines[index] * chance.choice((0, 2, 50)), *lines[index + 1 :]])
 
 
 BYTE_DAMAGE: tuple[Damage, ...] = (

@@ -1,4 +1,4 @@
-"""Runs inputs in processes of their own, which may crash and hang."""
+"""Runs inputs in subprocesses, which may crash and hang."""
 
 import contextlib
 import multiprocessing
@@ -12,11 +12,11 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 START_SECONDS = 300
-MEMORY = 6 * 1024**3  # bytes that a process may take on top of what TensorFlow has
+MEMORY = 6 * 1024**3  # bytes that a process may take beyond what TensorFlow has
 
 
 class Task(NamedTuple):
-    """One input: a kind, or attacks, and its number, or the attack's name."""
+    """One input: its kind, the seed, and its number or the attack's name."""
 
     kind: str
     seed: int
@@ -24,37 +24,25 @@ class Task(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """A name for the folder of this input."""
+        """Name of the folder of this input."""
         return f"{self.kind}-{self.seed}-{self.name}".replace(" ", "_").replace(":", "")
 
 
 class Result(NamedTuple):
-    """How a task ended: "accepted", "told" or "lost", and the words of it."""
+    """How a task ended, and the message."""
 
     task: Task
     verdict: str
     words: str
 
 
-Work = Callable[[Task, str], tuple[str, str]]
-"""Takes a task and a new folder, gives the verdict and its words."""
+Work = Callable[[Task, str], tuple[str, str]]  # task, new folder -> verdict, message
 
 
 def run_all(
     tasks: Sequence[Task], folder: str, work: Work, processes: int, seconds: float
 ) -> Iterator[Result]:
-    """Runs tasks; where one is lost, its input stays.
-
-    Args:
-        tasks: what to run.
-        folder: inputs are written below it.
-        work: a function of a module, which each process imports before it begins.
-        processes: how many at a time.
-        seconds: after which a task counts as hanging.
-
-    Yields:
-        `Result`s as they come.
-    """
+    """Runs tasks, each for at most `seconds`, and keeps the input of those that are lost."""
     waiting: queue.SimpleQueue = queue.SimpleQueue()
     results: queue.SimpleQueue = queue.SimpleQueue()
     for task in tasks:
@@ -78,7 +66,7 @@ def _supervise(
     seconds: float,
     work: Work,
 ) -> None:
-    """Hands tasks to one process after the other, until there is none left."""
+    """Passes tasks to a worker, and starts a new one after a crash or a hang."""
     worker = None
     while True:
         try:
@@ -86,22 +74,22 @@ def _supervise(
         except queue.Empty:
             break
         worker = worker or _Worker(work)
-        place = os.path.join(folder, task.folder)
-        verdict, words = worker.run(task, place, seconds)
+        task_folder = os.path.join(folder, task.folder)
+        verdict, words = worker.run(task, task_folder, seconds)
         if not worker.is_alive:
             worker = None
         if verdict == "lost":
             with open(os.path.join(folder, f"{task.folder}.txt"), "w") as file:
                 file.write(f"{task}\n{words}\n")
         else:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(task_folder, ignore_errors=True)
         results.put(Result(task, verdict, words))
     if worker:
         worker.end()
 
 
 class _Worker:
-    """A process that does one task at a time."""
+    """A subprocess that runs one task at a time."""
 
     def __init__(self, work: Work) -> None:
         context = multiprocessing.get_context("spawn")
@@ -112,7 +100,7 @@ class _Worker:
         self.is_alive, self.is_ready = True, False
 
     def run(self, task: Task, folder: str, seconds: float) -> tuple[str, str]:
-        """One task; a process that crashes or hangs ends with it."""
+        """Runs one task; a crash or a hang ends the process."""
         try:
             if not self.is_ready:  # imports do not count
                 self.is_ready = self.connection.poll(START_SECONDS) and self.connection.recv()
@@ -128,20 +116,20 @@ class _Worker:
         return "lost", words
 
     def end(self) -> None:
-        """Lets the process end: it has nobody to listen to any more."""
+        """Ends the process by closing its connection."""
         self.is_alive = False
         self.connection.close()
         self.process.join()
 
 
 def _serve(connection: Connection, work: Work) -> None:
-    """What a process does: limits its memory, then answers one task after the other."""
+    """Runs in the subprocess: limits its memory, then answers one task after the other."""
     with open("/proc/self/statm") as file:
         taken = int(file.read().split()[0]) * resource.getpagesize()
     with contextlib.suppress(ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, resource.RLIM_INFINITY))
     connection.send(True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders print there, whatever they are told
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders print to stderr
     while True:
         try:
             task, folder = connection.recv()

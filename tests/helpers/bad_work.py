@@ -14,4 +14,4 @@ def do(task, folder):
         time.sleep(600)
     if task.name == "memory":
         np.ones(10 * 1024**3, np.uint8)
-    return "told", f"{task.name} in {os.path.basename(folder)}"
+    return "reported", f"{task.name} in {os.path.basename(folder)}"

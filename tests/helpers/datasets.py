@@ -1,4 +1,4 @@
-"""Small data sets on disk, for tests of readers and of what uses them."""
+"""Writes small data sets to disk."""
 
 import io
 import json
@@ -33,7 +33,7 @@ def voc_object(name="dog", corners=(11, 21, 40, 60), difficult=0) -> str:
 
 
 def write_voc(root: Path, images: dict, split="train", size=SIZE, listed=None) -> str:
-    """Writes {stem: [object, ...] or whole XML text} and returns the words for the data set."""
+    """Writes {stem: [object, ...] or whole XML text} and returns its spec."""
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for stem, objects in images.items():
@@ -76,7 +76,7 @@ def coco_object(annotation_id=1, **changes) -> dict:
 
 
 def write_yolo(root: Path, labels: dict, names=("dog", "cat"), order="images/{split}") -> str:
-    """Writes {stem: text of the label file, or None for no file} and gives the words for it."""
+    """Writes {stem: text of the label file, or None for no file} and returns the spec."""
     folder = root / order.format(split="train")
     label_folder = root / order.format(split="train").replace("images", "labels")
     for path in (folder, label_folder):
