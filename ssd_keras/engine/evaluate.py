@@ -1,4 +1,4 @@
-"""Evaluation and scoring: the same numbers from a model or from a file of detections."""
+"""Metrics of a model on a data set, or of a file of detections."""
 
 import json
 import os
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ssd_keras.core.files import replacing
 from ssd_keras.data.records import DetectionData
-from ssd_keras.evaluation.metrics import detection_metrics, read_detections
+from ssd_keras.evaluation.detection_table import read_detections
+from ssd_keras.evaluation.metrics import detection_metrics
 from ssd_keras.evaluation.report import check_folder, write_report
 
 if TYPE_CHECKING:
@@ -20,24 +21,26 @@ def evaluate(
     progress: bool = False,
     plots: str | None = None,
     title: str = "Evaluation",
-) -> dict:
-    """Detects on a data set and measures it as the papers do.
+) -> dict[str, Any]:
+    """Detects objects in a data set and returns VOC's and COCO's metrics.
 
     Args:
-        detector: what `load_detector` gives.
-        data: the data set, loaded with the detector's class names.
-        batch_size: images of one forward pass. Default 8.
-        progress: show a progress bar. Default False.
-        plots: folder for `report.html`, which shows what went wrong. Default None: no report.
-        title: headline of the report. Default "Evaluation".
+        detector: what `load_detector` returns.
+        data: the annotated images, loaded with the detector's class names.
+        batch_size: images in a forward pass, default 8.
+        progress: whether to show a progress bar, default False.
+        plots: folder for `report.html`, which shows the mistakes. Default None: no report.
+        title: headline of the report, default "Evaluation".
 
     Returns:
-        `detection_metrics`' dictionary and "images_per_second", reading included.
+        The dictionary of `ssd_keras.evaluation.detection_metrics`, and "images_per_second" with
+        reading included.
 
     Raises:
-        ValueError: the folder cannot be written to.
+        ValueError: the folder cannot be written to, an image is broken, or the detector found a
+            class that is not in the data.
     """
-    # `score` needs no TensorFlow.
+    # Not at the top: `score` needs no TensorFlow.
     from ssd_keras.data.images import decode_example
     from ssd_keras.engine.detector import detect_data
 
@@ -55,8 +58,8 @@ def score(
     data: DetectionData,
     plots: str | None = None,
     title: str = "Evaluation",
-) -> dict:
-    """Measures detections that were made elsewhere; opens no image."""
+) -> dict[str, Any]:
+    """Returns the metrics of a file of detections in COCO's results form; opens no image."""
     detections = read_detections(detections_path, data)
     if plots is not None:
         write_report(plots, data, detections, title=title)
@@ -64,7 +67,7 @@ def score(
 
 
 def write_json(value: Any, path: str) -> None:
-    """Writes JSON beside its place and moves it there."""
+    """Writes JSON under a temporary name and moves it to the path when it is whole."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
         json.dump(value, file, indent=1)

@@ -1,14 +1,17 @@
-"""COCO's twelve numbers, from pycocotools."""
+"""COCO's twelve numbers, from faster-coco-eval."""
 
-import contextlib
-import copy
-import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ssd_keras.data.records import DetectionData
-from ssd_keras.evaluation.detection_table import Detections, detection_rows, object_rows
+from ssd_keras.evaluation.detection_table import (
+    Detections,
+    DetectionTable,
+    ObjectTable,
+    as_table,
+)
 
 COCO_NAMES = (  # in the order of `COCOeval.stats`
     *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
@@ -17,84 +20,96 @@ COCO_NAMES = (  # in the order of `COCOeval.stats`
 
 
 def coco_metrics(data: DetectionData, detections: Detections) -> dict[str, float | None]:
-    """Returns COCO's twelve numbers, computed by pycocotools; None where nothing is to be found.
+    """Returns COCO's twelve numbers: average precision (AP) and recall (AR).
 
-    It receives the annotations' own float64 boxes, areas and crowd flags. It knows no difficult
-    objects (it overwrites `ignore` by `iscrowd`): VOC's count here as ordinary ones.
+    They are computed by faster-coco-eval from the annotations' own float64 boxes, areas and crowd
+    flags, and equal pycocotools' to 1e-12. COCO's rule knows no difficult objects: VOC's count
+    here as ordinary ones.
 
     Args:
         data: the annotated images.
-        detections: COCO results form, as in `voc_metrics`.
+        detections: `DetectionTable`, or a list in COCO's results form, see `voc_metrics`.
+
+    Returns:
+        {"AP": x, ...} with "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR_1",
+        "AR_10", "AR_100", "AR_small", "AR_medium" and "AR_large", 0..1; None where there are no
+        objects.
+
+    Raises:
+        ValueError: a detection is malformed.
+
+    Example:
+        >>> from ssd_keras.data import load_data
+        >>> coco_metrics(load_data("synthetic:shapes@test[:8]"), [])["AP50"]
+        0.0
     """
-    stats = _evaluate_coco(data, detection_rows(data, detections)).stats
-    return dict(zip(COCO_NAMES, map(_known, stats), strict=True))
+    return coco_summary(coco_evaluation(data, as_table(data, detections)))
 
 
-def _evaluate_coco(data: DetectionData, rows: np.ndarray) -> Any:
-    """Returns pycocotools' COCOeval after its three steps, whose prints are swallowed."""
-    from pycocotools.cocoeval import COCOeval
+def coco_evaluation(data: DetectionData, detections: DetectionTable) -> Any:
+    """Returns faster-coco-eval's `COCOeval_faster` after its three steps."""
+    from faster_coco_eval import COCOeval_faster
 
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth, found = _coco_index(data, object_rows(data)), _coco_index(data, rows)
-        evaluation = COCOeval(truth, found, "bbox")
-        _match(evaluation)
-        evaluation.accumulate()
-        evaluation.summarize()
+    objects = ObjectTable.from_data(data)
+    evaluation = COCOeval_faster(_coco(data, objects), _coco(data, detections), "bbox")
+    evaluation.run()
     return evaluation
 
 
-def _match(evaluation: Any) -> None:
-    """As its own method `evaluate`, which also asks about each class that an image has not."""
-    params = evaluation.params
-    evaluation._prepare()
-    objects_and_detections = [*evaluation._gts.items(), *evaluation._dts.items()]
-    pairs = {pair for pair, found in objects_and_detections if found}
-    evaluation.ious = {pair: evaluation.computeIoU(*pair) for pair in pairs}
-    # By class, range of areas and image; none where an image has nothing of a class.
-    results = np.full([len(params.catIds), len(params.areaRng), len(params.imgIds)], None)
-    classes = {number: place for place, number in enumerate(params.catIds)}
-    images = {number: place for place, number in enumerate(params.imgIds)}
-    for image, label in pairs:
-        for place, areas in enumerate(params.areaRng):
-            one = evaluation.evaluateImg(image, label, areas, params.maxDets[-1])
-            results[classes[label], place, images[image]] = one
-    evaluation.evalImgs = results.ravel().tolist()
-    evaluation._paramsEval = copy.deepcopy(params)
+def coco_summary(evaluation: Any) -> dict[str, float | None]:
+    """Returns the twelve numbers of a `coco_evaluation`."""
+    return dict(zip(COCO_NAMES, map(_value, evaluation.stats), strict=True))
 
 
-def _coco_index(data: DetectionData, rows: np.ndarray) -> Any:
-    from pycocotools.coco import COCO
+def coco_per_class(data: DetectionData, evaluation: Any) -> dict[str, dict[str, float | None]]:
+    """Returns the AP and AP50 of each class of a `coco_evaluation`."""
+    # [IoU thresholds, recalls, classes, areas, detection limits]: all areas, 100 detections.
+    precision = evaluation.eval["precision"][..., 0, -1]
+    by_label = [precision[..., rank] for rank in _ranks(data.category_ids)]
+    return {
+        name: {"AP": _value(values.mean()), "AP50": _value(values[0].mean())}
+        for name, values in zip(data.class_names, by_label, strict=True)
+    }
 
-    # pycocotools visits images by sorted id, which decides between equal scores: ranks keep
-    # that order and serve text ids too. Annotations count from 1: it reads id 0 as "no match".
-    ids = [example.image_id for example in data.examples]
-    order = sorted(range(len(ids)), key=lambda index: (isinstance(ids[index], str), ids[index]))
-    rank = {index: number for number, index in enumerate(order)}
-    names = ("image", "label", "box", "area", "score", "is_crowd")
-    columns = zip(*(rows[name].tolist() for name in names), strict=True)
-    index = COCO()
-    index.dataset = {
-        "images": [{"id": number} for number in rank.values()],
-        "categories": [{"id": number} for number in data.category_ids],
+
+def _coco(data: DetectionData, table: ObjectTable | DetectionTable) -> Any:
+    """Returns a table as faster-coco-eval's `COCO`."""
+    from faster_coco_eval import COCO
+
+    # The order of the images decides between equal scores: COCO's is that of their ids. Ranks
+    # keep it, and serve text ids too.
+    image_ranks = _ranks([example.image_id for example in data.examples])
+    class_ranks = _ranks(data.category_ids)
+    columns = {
+        "image_id": image_ranks[table.image_index],
+        "category_id": class_ranks[table.labels],
+        "bbox": table.boxes,
+        "area": table.areas,
+    }
+    if isinstance(table, ObjectTable):
+        columns["iscrowd"] = table.is_crowd.astype(int)
+    else:
+        columns["score"] = table.scores
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": rank} for rank in range(len(image_ranks))],
+        "categories": [{"id": rank} for rank in range(len(class_ranks))],
+        # Counted from 1: an id of 0 means "no match".
         "annotations": [
-            {"id": number, "image_id": rank[image], "category_id": data.category_ids[label]}
-            | {"bbox": box, "area": area, "score": score, "iscrowd": int(is_crowd)}
-            for number, (image, label, box, area, score, is_crowd) in enumerate(columns, start=1)
+            {"id": number, **dict(zip(columns, row, strict=True))}
+            for number, row in enumerate(rows, start=1)
         ],
     }
-    index.createIndex()
-    return index
+    coco.createIndex()
+    return coco
 
 
-def _coco_per_class(data: DetectionData, evaluation: Any) -> dict[str, dict[str, float | None]]:
-    # [IoU thresholds, recalls, categories, areas, detection limits]: all areas, 100 detections.
-    precision = evaluation.eval["precision"][..., 0, -1]
-    own = [precision[..., evaluation.params.catIds.index(number)] for number in data.category_ids]
-    return {
-        name: {"AP": _known(values.mean()), "AP50": _known(values[0].mean())}
-        for name, values in zip(data.class_names, own, strict=True)
-    }
+def _ranks(ids: Sequence[int | str]) -> np.ndarray:
+    """Returns the rank of each id in sorted order; numbers come before texts."""
+    order = sorted(range(len(ids)), key=lambda index: (isinstance(ids[index], str), ids[index]))
+    return np.argsort(np.array(order, int))
 
 
-def _known(value: float) -> float | None:
-    return None if value < 0 else float(value)  # pycocotools: -1 where nothing is to be found
+def _value(number: float) -> float | None:
+    return None if number < 0 else float(number)  # -1 where there are no objects

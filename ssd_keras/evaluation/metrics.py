@@ -1,13 +1,11 @@
-"""All metrics of a set of detections: VOC's and COCO's, as a dictionary and as a table."""
+"""All metrics of a set of detections, VOC's and COCO's, as a dictionary and as a text table."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ssd_keras.data.records import DetectionData
-from ssd_keras.evaluation.coco import COCO_NAMES, _coco_per_class, _evaluate_coco, _known
-from ssd_keras.evaluation.detection_table import Detections, detection_rows
+from ssd_keras.evaluation.coco import COCO_NAMES, coco_evaluation, coco_per_class, coco_summary
+from ssd_keras.evaluation.detection_table import Detections, as_table
 from ssd_keras.evaluation.voc import voc_metrics
 
 
@@ -16,25 +14,47 @@ def detection_metrics(data: DetectionData, detections: Detections) -> dict[str, 
 
     Args:
         data: the annotated images.
-        detections: COCO results form, as in `voc_metrics`.
+        detections: `DetectionTable`, or a list in COCO's results form, see `voc_metrics`.
 
     Returns:
         {"num_images": n, "coco": see `coco_metrics`, "coco_per_class": {class: {"AP", "AP50"}},
         "voc07": `voc_metrics` with "11point", "voc12": with "area"}.
+
+    Raises:
+        ValueError: a detection is malformed.
+
+    Example:
+        >>> from ssd_keras.data import load_data
+        >>> metrics = detection_metrics(load_data("synthetic:shapes@test[:8]"), [])
+        >>> metrics["num_images"], metrics["voc07"]["mAP"]
+        (8, 0.0)
     """
-    rows = detection_rows(data, detections)
-    evaluation = _evaluate_coco(data, rows)
+    table = as_table(data, detections)
+    evaluation = coco_evaluation(data, table)
     return {
         "num_images": len(data),
-        "coco": dict(zip(COCO_NAMES, map(_known, evaluation.stats), strict=True)),
-        "coco_per_class": _coco_per_class(data, evaluation),
-        "voc07": voc_metrics(data, rows, method="11point"),
-        "voc12": voc_metrics(data, rows, method="area"),
+        "coco": coco_summary(evaluation),
+        "coco_per_class": coco_per_class(data, evaluation),
+        "voc07": voc_metrics(data, table, method="11point"),
+        "voc12": voc_metrics(data, table, method="area"),
     }
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> str:
-    """Returns what `detection_metrics` returned as a plain-text table, in percent."""
+    """Returns metrics as a plain-text table, in percent.
+
+    Args:
+        metrics: what `detection_metrics` returned.
+
+    Returns:
+        Lines of text; "-" where there are no objects.
+
+    Example:
+        >>> from ssd_keras.data import load_data
+        >>> data = load_data("synthetic:shapes@test[:8]")
+        >>> print(metrics_table(detection_metrics(data, [])).splitlines()[0])
+        8 images; numbers in percent
+    """
 
     def row(title: str, cells: Sequence[Any]) -> str:
         texts = ("-" if c is None else c if isinstance(c, str) else f"{100 * c:.2f}" for c in cells)
@@ -48,28 +68,6 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
     lines += [row("VOC mAP", ["voc07", "voc12"]), row("", [voc07["mAP"], voc12["mAP"]]), ""]
     lines += [row("class", ["voc07", "voc12", "COCO AP", "AP50"])]
     for name, value in voc07["AP"].items():
-        own = metrics["coco_per_class"][name]
-        lines.append(row(name, [value, voc12["AP"][name], own["AP"], own["AP50"]]))
+        per_class = metrics["coco_per_class"][name]
+        lines.append(row(name, [value, voc12["AP"][name], per_class["AP"], per_class["AP50"]]))
     return "\n".join(lines)
-
-
-def read_detections(path: str | Path, data: DetectionData) -> list[dict[str, Any]]:
-    """Reads a file of detections in COCO's results form and checks every entry against the data."""
-    try:
-        entries = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise FileNotFoundError(
-            f"{path}: cannot be read ({error.strerror}); expected a JSON list of detections; "
-            "correct the path"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: is not JSON ({error}); expected a list of detections; write it anew"
-        ) from error
-    rows = detection_rows(data, entries, source=str(path))
-    columns = (rows[name].tolist() for name in ("image", "label", "box", "score"))
-    return [
-        {"image_id": data.examples[image].image_id, "category_id": data.category_ids[label]}
-        | {"bbox": box, "score": score}
-        for image, label, box, score in zip(*columns, strict=True)
-    ]

@@ -1,4 +1,4 @@
-"""The worst mistakes: which they are, said in a line, and drawn."""
+"""The worst mistakes, each with a caption, and drawings of them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,83 +8,82 @@ import numpy as np
 from PIL import Image
 
 from ssd_keras.drawing.draw import draw_boxes
-from ssd_keras.evaluation.errors import BACKGROUND_IOU, FALSE_KINDS, false_kinds
+from ssd_keras.evaluation.errors import BACKGROUND_IOU, ERROR_TYPES, error_types
 from ssd_keras.evaluation.matches import Matches
 
-MOST_OF_A_IMAGE = 2
+MAX_PER_IMAGE = 2
 """One bad image must not fill the page."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mistake:
-    """A false detection or a missed object."""
+    """A false detection or a missed object; boxes are x, y, width, height in pixels."""
 
-    image: int  # index of the image in the data
+    image_index: int  # position of the image in the data
     caption: str  # what is wrong, in a line
-    # x, y, width, height in pixels of the detection; None where there is none
-    detection: np.ndarray | None = None
-    detection_tag: str = ""  # its class and score
-    # x, y, width, height in pixels of the object; None where there is none
-    truth: np.ndarray | None = None
-    truth_tag: str = ""  # its class
+    detection: np.ndarray | None = None  # box; None where there is none
+    detection_tag: str = ""  # class and score
+    truth: np.ndarray | None = None  # box of the object; None where there is none
+    truth_tag: str = ""  # class
 
 
 def most_confident_false(matches: Matches, count: int = 12) -> list[Mistake]:
-    """The false detections of the highest scores, at most two of an image."""
-    kinds, names = false_kinds(matches), matches.data.class_names
-    chosen = _spread(np.flatnonzero(matches.is_false), matches.rows["image"], count)
-    result = []
-    for index in chosen:
-        row, kind = matches.rows[index], FALSE_KINDS[kinds[index]]
-        tag = f"{names[row['label']]} {row['score']:.2f}"
-        if kind == "background":
-            result.append(Mistake(int(row["image"]), f"{tag}: background", row["box"], tag))
+    """Returns the false detections of the highest scores, at most two of an image."""
+    types, names = error_types(matches), matches.data.class_names
+    detections, objects = matches.detections, matches.objects
+    mistakes = []
+    for index in _spread(np.flatnonzero(matches.is_false), detections.image_index, count):
+        image_index, box = int(detections.image_index[index]), detections.boxes[index]
+        error_type = ERROR_TYPES[types[index]]
+        tag = f"{names[detections.labels[index]]} {detections.scores[index]:.2f}"
+        if error_type == "background":
+            mistakes.append(Mistake(image_index, f"{tag}: background", box, tag))
             continue
-        own = kind in ("localisation", "duplicate")
-        target = (matches.target if own else matches.other_target)[index]
-        iou = (matches.iou if own else matches.other_iou)[index]
-        truth = matches.objects[target]
-        name = names[truth["label"]]
-        excused = " that does not count" if matches.is_ignored_object[target] else ""
-        caption = f"{tag}: {kind}, IoU {iou:.2f} with a {name}{excused}"
-        result.append(Mistake(int(row["image"]), caption, row["box"], tag, truth["box"], name))
-    return result
+        is_same_class = error_type in ("localisation", "duplicate")
+        target = (matches.target if is_same_class else matches.other_target)[index]
+        iou = (matches.iou if is_same_class else matches.other_iou)[index]
+        name = names[objects.labels[target]]
+        ignored = " that does not count" if objects.is_ignored[target] else ""
+        caption = f"{tag}: {error_type}, IoU {iou:.2f} with a {name}{ignored}"
+        mistakes.append(Mistake(image_index, caption, box, tag, objects.boxes[target], name))
+    return mistakes
 
 
 def largest_missed(
     matches: Matches, score_threshold: float = 0.5, count: int = 12
 ) -> list[Mistake]:
-    """The objects that no detection from a score on has found, the largest of their image first."""
-    is_missed = ~matches.is_ignored_object
-    is_missed[matches.target[matches.is_true & (matches.rows["score"] >= score_threshold)]] = False
-    objects, names = matches.objects, matches.data.class_names
-    sides = np.array([(one.height, one.width) for one in matches.data.examples]).reshape(-1, 2)
-    share = np.prod(objects["box"][:, 2:], axis=1) / np.prod(sides, axis=1)[objects["image"]]
+    """Returns the objects that no detection from a score on has found, largest share first."""
+    detections, objects = matches.detections, matches.objects
+    is_missed = ~objects.is_ignored
+    is_missed[matches.target[matches.is_true & (detections.scores >= score_threshold)]] = False
+    sizes = np.array([(e.height, e.width) for e in matches.data.examples]).reshape(-1, 2)
+    share = np.prod(objects.boxes[:, 2:], axis=1) / np.prod(sizes, axis=1)[objects.image_index]
     order = np.argsort(-share, kind="stable")
-    result = []
-    for index in _spread(order[is_missed[order]], objects["image"], count):
-        name = names[objects["label"][index]]
-        words = f"{name}, {100 * share[index]:.0f} % of the image"
-        near = np.flatnonzero((matches.target == index) & (matches.iou >= BACKGROUND_IOU))
-        image, box = int(objects["image"][index]), objects["box"][index]
-        if not len(near):
-            caption = f"{words}: no {name} detected near it"
-            result.append(Mistake(image, caption, truth=box, truth_tag=name))
+    mistakes = []
+    for index in _spread(order[is_missed[order]], objects.image_index, count):
+        name = matches.data.class_names[objects.labels[index]]
+        caption = f"{name}, {100 * share[index]:.0f} % of the image"
+        candidates = np.flatnonzero((matches.target == index) & (matches.iou >= BACKGROUND_IOU))
+        image_index, box = int(objects.image_index[index]), objects.boxes[index]
+        if not len(candidates):
+            caption = f"{caption}: no {name} detected near it"
+            mistakes.append(Mistake(image_index, caption, truth=box, truth_tag=name))
             continue
-        # The one that found it with too low a score, else the one that came nearest.
-        best = near[np.lexsort((matches.iou[near], matches.is_true[near]))[-1]]
-        row, iou = matches.rows[best], matches.iou[best]
-        tag = f"{name} {row['score']:.2f}"
-        caption = f"{words}: best box has score {row['score']:.2f} and IoU {iou:.2f}"
-        result.append(Mistake(image, caption, row["box"], tag, box, name))
-    return result
+        # The one that found it with too low a score, else the one of the highest IoU.
+        order_of_candidates = np.lexsort((matches.iou[candidates], matches.is_true[candidates]))
+        best = candidates[order_of_candidates[-1]]
+        best_score, iou = detections.scores[best], matches.iou[best]
+        caption = f"{caption}: best box has score {best_score:.2f} and IoU {iou:.2f}"
+        tag = f"{name} {best_score:.2f}"
+        mistakes.append(Mistake(image_index, caption, detections.boxes[best], tag, box, name))
+    return mistakes
 
 
 def draw_mistake(image: np.ndarray, mistake: Mistake, side: int = 400) -> np.ndarray:
-    """The part of an image around a mistake, with the detection red and the object blue."""
+    """Returns the part of an image around a mistake: the detection in red, the object in blue."""
     pairs = ((mistake.detection, 0), (mistake.truth, 1))
-    found = [(box, label) for box, label in pairs if box is not None]
-    corners = np.array([[*box[:2], *(box[:2] + box[2:])] for box, _ in found])
+    present = [(box, label) for box, label in pairs if box is not None]
+    corners = np.array([[*box[:2], *(box[:2] + box[2:])] for box, _ in present])
     left, top, right, bottom = _surroundings(corners, image.shape[:2])
     part = Image.fromarray(image[top:bottom, left:right])
     scale = side / max(part.size)
@@ -94,21 +93,21 @@ def draw_mistake(image: np.ndarray, mistake: Mistake, side: int = 400) -> np.nda
     return draw_boxes(
         np.asarray(part.resize(size, Image.Resampling.LANCZOS)),
         relative[:, [1, 0, 3, 2]],
-        np.array([label for _, label in found]),
+        np.array([label for _, label in present]),
         class_names=(mistake.detection_tag, f"{mistake.truth_tag} (annotated)"),
         font_size=max(12, side // 22),
     )
 
 
-def _spread(indices: Iterable[int], images: np.ndarray, count: int) -> list[int]:
-    """The first of the indices, at most `MOST_OF_A_IMAGE` of one image."""
+def _spread(indices: Iterable[int], image_index: np.ndarray, count: int) -> list[int]:
+    """The first `count` of the indices, at most `MAX_PER_IMAGE` of one image."""
     chosen: list[int] = []
-    taken: Counter[int] = Counter()
+    per_image: Counter[int] = Counter()
     for index in indices:
         if len(chosen) == count:
             break
-        if taken[images[index]] < MOST_OF_A_IMAGE:
-            taken[images[index]] += 1
+        if per_image[image_index[index]] < MAX_PER_IMAGE:
+            per_image[image_index[index]] += 1
             chosen.append(int(index))
     return chosen
 

@@ -1,60 +1,65 @@
-"""The diagrams of the report, as PNG bytes. Each is small: the page puts them side by side.
+"""The diagrams of the report, as PNG bytes.
 
-No class name is drawn: the page writes it, in whatever script it is.
+They show no class names: the page has fonts for every script, matplotlib has not.
 """
 
 import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ssd_keras.evaluation.precision_recall_curves import Curve, best_f1
+from ssd_keras.evaluation.calibration import Bin
+from ssd_keras.evaluation.precision_recall_curves import PrecisionRecallCurve, best_f1
 from ssd_keras.evaluation.slices import ALL, SLICES, Slices
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#b84e00", "#666666"
 DOTS_PER_INCH = 150
 
 
-def precision_recall_plot(curve: Curve) -> bytes:
-    """The precision-recall curve of a class, with the point of the highest F1."""
+def precision_recall_plot(curve: PrecisionRecallCurve) -> bytes:
+    """Draws the precision-recall curve of a class, with the point of the highest F1."""
 
     def draw(axes: Any) -> None:
-        # From no detection on, each moves the line right (true) or down (false).
         axes.plot([0.0, *curve.recall], [1.0, *curve.precision], color=BLUE, linewidth=1.5)
         axes.set(xlim=(0, 1.03), ylim=(0, 1.05), xlabel="recall", ylabel="precision")
         if best := best_f1(curve):
-            place = (best["recall"], best["precision"])
-            axes.plot(*place, "o", color=ORANGE, markersize=6)
+            point = (best["recall"], best["precision"])
+            axes.plot(*point, "o", color=ORANGE, markersize=6)
             # Towards the middle of the diagram, where there is room.
-            side, align = (8, "left") if place[0] < 0.5 else (-8, "right")
-            height = 8 if place[1] < 0.5 else -12
-            options = {"xytext": (side, height), "textcoords": "offset points", "ha": align}
-            behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-            words = f"score {best['score']:.2f}"
-            axes.annotate(words, place, color=ORANGE, bbox=behind, **options)
+            x_offset, alignment = (8, "left") if point[0] < 0.5 else (-8, "right")
+            y_offset = 8 if point[1] < 0.5 else -12
+            axes.annotate(
+                f"score {best['score']:.2f}",
+                point,
+                xytext=(x_offset, y_offset),
+                textcoords="offset points",
+                ha=alignment,
+                color=ORANGE,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            )
 
     return _png(draw, size=(3.2, 2.6))
 
 
-def reliability_plot(bins: Sequence[dict[str, float | int]]) -> bytes:
-    """The share of true detections by score; on the diagonal, scores are probabilities."""
+def reliability_plot(bins: Sequence[Bin]) -> bytes:
+    """Draws the share of true detections by score; the diagonal means probabilities."""
 
     def draw(axes: Any) -> None:
-        lows = [one["low"] for one in bins]
-        widths = [one["high"] - one["low"] for one in bins]
-        shares = [one["precision"] for one in bins]
+        lows = [b["low"] for b in bins]
+        widths = [b["high"] - b["low"] for b in bins]
+        shares = [b["precision"] for b in bins]
         axes.bar(lows, shares, widths, align="edge", color=BLUE, edgecolor="white", zorder=2)
         axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, zorder=3)
-        axes.plot([one["mean_score"] for one in bins], shares, "o", color=ORANGE, zorder=4)
-        for one in bins:
-            middle = (one["low"] + one["high"]) / 2
-            axes.text(middle, 1.04, _short(one["count"]), ha="center", fontsize=8, color=GREY)
+        axes.plot([b["mean_score"] for b in bins], shares, "o", color=ORANGE, zorder=4)
+        for b in bins:
+            middle = (b["low"] + b["high"]) / 2
+            axes.text(middle, 1.04, _short(b["count"]), ha="center", fontsize=8, color=GREY)
         axes.set(xlim=(0, 1), ylim=(0, 1.15), xlabel="score", ylabel="share that is true")
 
     return _png(draw, size=(4.6, 3.4))
 
 
 def slices_plot(by_size: Slices, by_aspect: Slices) -> bytes:
-    """Normalised average precision by size and by aspect ratio, all objects as a dashed line."""
+    """Draws the normalised AP by size and by aspect ratio, with all objects as a dashed line."""
 
     def draw(left: Any, right: Any) -> None:
         for axes, by, slices, color in (
@@ -62,9 +67,9 @@ def slices_plot(by_size: Slices, by_aspect: Slices) -> bytes:
             (right, "aspect", by_aspect, ORANGE),
         ):
             parts = [part for part in SLICES[by] if part in slices]
-            places = [SLICES[by].index(part) for part in parts]
+            positions = [SLICES[by].index(part) for part in parts]
             values = [slices[part]["normalised_AP"] for part in parts]
-            axes.bar(places, values, color=color, zorder=2)
+            axes.bar(positions, values, color=color, zorder=2)
             axes.axhline(slices[ALL]["normalised_AP"], color=GREY, linestyle="--", zorder=3)
             counts = {part: _short(slices[part]["num_objects"]) for part in parts}
             labels = [f"{part}\n{counts.get(part, 0)}" for part in SLICES[by]]

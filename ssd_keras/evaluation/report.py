@@ -1,9 +1,13 @@
 """The report of an evaluation: one HTML file with all images inside, and its numbers as JSON."""
 
+import base64
+import functools
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -12,9 +16,8 @@ from tqdm import tqdm
 
 from ssd_keras.core.files import replacing
 from ssd_keras.data.records import DetectionData, Example
-from ssd_keras.evaluation import page
 from ssd_keras.evaluation.detection_table import Detections
-from ssd_keras.evaluation.errors import FALSE_KINDS
+from ssd_keras.evaluation.errors import ERROR_TYPES
 from ssd_keras.evaluation.matches import Matches, match
 from ssd_keras.evaluation.mistakes import (
     Mistake,
@@ -23,33 +26,44 @@ from ssd_keras.evaluation.mistakes import (
     most_confident_false,
 )
 from ssd_keras.evaluation.plots import precision_recall_plot, reliability_plot, slices_plot
-from ssd_keras.evaluation.precision_recall_curves import Curve, class_curves
+from ssd_keras.evaluation.precision_recall_curves import class_curves
 from ssd_keras.evaluation.slices import mean_over_classes
-from ssd_keras.evaluation.summary import CONFIDENT, analyse
+from ssd_keras.evaluation.summary import CONFIDENT, summarize
 
-MOST_CLASSES = 24
-"""Diagrams and columns of the confusion matrix for more classes would fill no page."""
+MAX_CLASSES = 24
+"""Diagrams, and columns of the confusion matrix: more would be too many for a page."""
 
-FEWEST_OBJECTS = 10
+MIN_OBJECTS = 10
 """A class of fewer objects has no five slices worth a diagram."""
 
-SECTIONS = (
-    *("What errors cost", "Classes", "Confusion", "Calibration", "Sizes and shapes"),
-    *("Most confident false detections", "Largest missed objects"),
-)
-COSTS, CLASSES, CONFUSION, CALIBRATION, SHAPES, FALSE, MISSED = SECTIONS
+SECTIONS = ("What errors cost", "Classes", "Confusion", "Calibration", "Sizes and shapes")
+FALSE, MISSED = "Most confident false detections", "Largest missed objects"
 GREEN, RED = (46, 125, 50), (198, 40, 40)
 
-MEANING = {
+MEANINGS = {
     "localisation": "the right class, but a box with an IoU of 0.1 to 0.5",
     "confusion": "a good box (IoU of 0.5 or more) on an object of another class",
     "both": "a poor box on an object of another class",
     "duplicate": "a second box on an object that was found already",
     "background": "no object below (IoU under 0.1)",
-    "missed": "no box near the object, neither good nor mendable",
+    "missed": "no box near the object, neither good nor correctable",
     "false positives": "all false detections together",
     "false negatives": "all objects not found together",
 }
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An image of the page with its caption."""
+
+    caption: str
+    image: bytes
+    alternative: str
+    format: str = "png"
+
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.image).decode("ascii")
 
 
 def check_folder(folder: str) -> None:
@@ -75,236 +89,160 @@ def write_report(
     score_threshold: float = 0.5,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Writes `report.html`, which opens from a file anywhere, and `report.json`."""
+    """Writes `report.html`, which needs no other file, and `report.json`; returns its numbers.
+
+    `read` gives the pixels of an image; without it the page shows no mistakes.
+    """
     check_folder(folder)
     matches = match(data, detections)
-    numbers = analyse(matches, score_threshold)
-    parts = []
-    with tqdm(total=5, desc="drawing the report", leave=False, disable=not progress) as bar:
-        for part in _sections(matches, numbers, title, read):
-            parts.append(part)
-            bar.update()
-    for name, content in (
-        ("report.html", page.document(title, parts)),
+    numbers = summarize(matches, score_threshold)
+    steps: list[Callable[[Matches, dict[str, Any]], dict[str, Any]]]
+    steps = [_overview, _classes, _confusion, _calibration, _slices]
+    if read is not None:
+        steps.append(functools.partial(_mistakes, read=read))
+    content = {"title": title, "sections": SECTIONS if read is None else (*SECTIONS, FALSE, MISSED)}
+    for step in tqdm(steps, desc="drawing the report", leave=False, disable=not progress):
+        content |= step(matches, numbers)
+    for name, text in (
+        ("report.html", _page(content)),
         ("report.json", json.dumps(numbers, indent=1, allow_nan=False)),
     ):
         # Names of files may hold bytes that are no text.
-        encoded = content.encode("utf-8", errors="replace")
+        encoded = text.encode("utf-8", errors="replace")
         with replacing(os.path.join(folder, name)) as beside, open(beside, "wb") as file:
             file.write(encoded)
     return numbers
 
 
-def _sections(
-    matches: Matches,
-    numbers: dict[str, Any],
-    title: str,
-    read: Callable[[Example], np.ndarray] | None,
-) -> Iterator[str]:
-    curves = class_curves(matches)
-    links = page.contents(SECTIONS if read is not None else SECTIONS[: SECTIONS.index(FALSE)])
-    yield _overview(matches, numbers, title) + links + _errors(numbers)
-    yield _classes(numbers, curves)
-    yield _confusion(numbers) + _calibration(numbers)
-    yield _slices(numbers)
-    if read is not None:
-        yield _mistakes(matches, numbers, read)
+def _page(content: dict[str, Any]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["decimals"] = _decimals
+    template = resources.files("ssd_keras.evaluation").joinpath("report.html")
+    return environment.from_string(template.read_text(encoding="utf-8")).render(content)
 
 
-def _overview(matches: Matches, numbers: dict[str, Any], title: str) -> str:
-    known = [one["AP"] for one in numbers["classes"].values() if one["AP"] is not None]
-    mean = f"{np.mean(known):.3f}" if known else "-"
-    shown = matches.rows["score"] >= numbers["score_threshold"]
-    found = np.sum(matches.is_true & shown)
-    counted = int(matches.num_objects.sum())
+def _decimals(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _overview(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
     threshold = f"{numbers['score_threshold']:g}"
-    values = [
-        ("AP50 (voc12)", mean),
-        ("images", f"{numbers['num_images']}"),
-        ("objects", f"{counted}"),
-        (f"found, score ≥ {threshold}", f"{found}"),
-        (f"false, score ≥ {threshold}", f"{np.sum(matches.is_false & shown)}"),
+    is_shown = matches.detections.scores >= numbers["score_threshold"]
+    aps = [one["AP"] for one in numbers["classes"].values() if one["AP"] is not None]
+    facts = (
+        ("AP50 (voc12)", _decimals(float(np.mean(aps)) if aps else None, 3)),
+        ("images", numbers["num_images"]),
+        ("objects", matches.num_objects.sum()),
+        (f"found, score ≥ {threshold}", np.sum(matches.is_true & is_shown)),
+        (f"false, score ≥ {threshold}", np.sum(matches.is_false & is_shown)),
+    )
+    errors, parts = numbers["errors"], (*ERROR_TYPES, "missed")
+    costs = {name: errors[name]["AP"] or 0.0 for name in parts}
+    largest = max(costs.values())
+    rows = [
+        (name, MEANINGS[name], errors[name], max(cost / largest, 0.0) if largest > 0 else 0.0)
+        for name, cost in sorted(costs.items(), key=lambda item: -item[1])
     ]
-    excused = int(matches.is_ignored_object.sum())
-    words = (
-        "All numbers here follow VOC's rule: a detection looks at the object of its class that it "
-        "overlaps most, and is true from an IoU of 0.5 on, once an object. AP is the area under "
-        "the precision-recall curve. "
-    )
-    if excused:
-        words += f"{excused} objects marked difficult or crowd count neither as found nor missed."
-    return f"<h1>{page.text(title)}</h1>{page.facts(values)}<p>{page.text(words)}</p>"
+    rows += [(n, MEANINGS[n], errors[n], 0.0) for n in ("false positives", "false negatives")]
+    num_ignored = int(matches.objects.is_ignored.sum())
+    return {"facts": facts, "threshold": threshold, "num_ignored": num_ignored, "errors": rows}
 
 
-def _errors(numbers: dict[str, Any]) -> str:
-    errors = numbers["errors"]
-    largest = max((errors[kind]["AP"] or 0.0 for kind in (*FALSE_KINDS, "missed")), default=0.0)
-    by_cost = sorted((*FALSE_KINDS, "missed"), key=lambda kind: -(errors[kind]["AP"] or 0.0))
-    rows = []
-    for kind in (*by_cost, "false positives", "false negatives"):
-        cost = errors[kind]["AP"]
-        is_part = kind in by_cost
-        rows.append(
-            [
-                page.row_head(kind, MEANING[kind]),
-                page.cell(errors[kind]["count"]),
-                page.cell("-" if cost is None else f"{cost:.3f}"),
-                page.bar((cost or 0.0) / largest if largest and is_part else 0.0),
-            ]
-        )
-    words = (
-        "What AP50 would gain if all errors of one kind were mended and nothing else changed "
-        "(TIDE, arXiv 2008.08115); the gains do not add up. Errors of every score are counted."
-    )
-    return page.heading(COSTS, words) + page.table(("error", "count", "AP50", ""), rows)
-
-
-def _classes(numbers: dict[str, Any], curves: list[Curve]) -> str:
-    classes = {name: one for name, one in numbers["classes"].items() if one["num_objects"]}
-    rows = []
-    for name, one in sorted(classes.items(), key=lambda item: item[1]["AP"]):
-        best = one["best_threshold"]
-        values = [f"{best[key]:.2f}" if best else "-" for key in ("score", "precision", "recall")]
-        cells = (one["num_objects"], f"{one['AP']:.3f}", *values)
-        rows.append([page.row_head(name), *map(page.cell, cells)])
-    words = (
-        "The weakest class first. Best score: the threshold with the highest F1 (harmonic mean of "
-        "precision and recall), beside what it gives; it is the dot on the curve."
-    )
-    pairs = zip(numbers["classes"], curves, strict=True)
-    drawn = sorted(pairs, key=lambda pair: -pair[1].num_objects)[:MOST_CLASSES]
+def _classes(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
+    classes = [item for item in numbers["classes"].items() if item[1]["num_objects"]]
+    curves = zip(numbers["classes"], class_curves(matches), strict=True)
+    drawn = sorted(curves, key=lambda pair: -pair[1].num_objects)[:MAX_CLASSES]
     figures = [
-        page.figure(
+        Figure(
             f"{name}: AP {curve.average_precision:.3f}, {curve.num_objects} objects",
             precision_recall_plot(curve),
-            "png",
             f"precision-recall curve of {name}",
         )
         for name, curve in drawn
         if curve.num_objects
     ]
-    head = ("class", "objects", "AP50", "best score", "precision", "recall")
-    return (
-        page.heading(CLASSES, words, *_left_out(len(figures), len(classes), "most objects"))
-        + page.table(head, rows)
-        + page.grid(figures)
-    )
+    return {
+        "classes": sorted(classes, key=lambda item: item[1]["AP"]),
+        "class_figures": figures,
+    }
 
 
-def _confusion(numbers: dict[str, Any]) -> str:
-    names = numbers["confusion"]["columns"][:-1]
+def _confusion(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
+    names = matches.data.class_names
     counts = np.array(numbers["confusion"]["counts"])
-    # Background and missed stay; of the classes, those that most was wrong with.
-    wrong = (counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts))[:-1]
-    shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
-    totals = np.maximum(counts.sum(axis=1), 1)
-    background = len(names)
+    # Background and missed stay; of the classes, those with the most mistakes.
+    num_wrong = (counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts))[:-1]
+    shown = np.sort(np.argsort(-num_wrong, kind="stable")[:MAX_CLASSES]).tolist()
+    indices = [*shown, len(names)]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     rows = []
-    for row in [*shown.tolist(), background]:
-        cells = [page.row_head(names[row] if row < background else "background")]
-        for column in [*shown.tolist(), background]:
-            count = counts[row, column]
-            color = GREEN if row == column else RED
-            cells.append(page.shade(count or "", count / totals[row], color))
-        rows.append(cells)
-    words = (
-        "A row is what was annotated, a column what was detected with a score of "
-        f"{numbers['score_threshold']:g} or more, matched by an IoU of 0.5 or more. The row "
-        "background has detections without an object of their own: also poor and second boxes."
-    )
-    head = ("", *(names[column] for column in shown), "missed")
-    return page.heading(
-        CONFUSION, words, *_left_out(len(shown), len(names), "most mistakes")
-    ) + page.table(head, rows, "matrix")
+    for row in indices:
+        cells = [
+            (int(counts[row, column]), _shade(shares[row, column], GREEN if row == column else RED))
+            for column in indices
+        ]
+        rows.append(([*names, "background"][row], cells))
+    head = ["", *(names[column] for column in shown), "missed"]
+    table = {"head": head, "rows": rows, "shown": len(shown), "total": len(names)}
+    return {"confusion": table}
 
 
-def _calibration(numbers: dict[str, Any]) -> str:
+def _shade(share: float, color: tuple[int, int, int]) -> str:
+    # At most 0.6: black letters stay readable on it.
+    return f"rgba({color[0]}, {color[1]}, {color[2]}, {0.6 * share:.3f})"
+
+
+def _calibration(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
     calibration = numbers["calibration"]
     if calibration is None or not calibration["bins"]:
-        return page.heading(CALIBRATION, "There are no scores in 0 to 1, and nothing to show.")
-    error, confident = (
-        "-" if value is None else f"{value:.3f}"
-        for value in (
-            calibration["expected_calibration_error"],
-            calibration[f"from_{CONFIDENT}"],
-        )
-    )
-    words = (
-        "Whether a score can be read as a probability: the share of true detections in ten bins, "
-        "their number above, and the mean score as a dot, which would lie on the diagonal. "
-        f"Expected calibration error: {error} over all detections, {confident} over those with a "
-        f"score of {CONFIDENT} or more."
-    )
-    image = reliability_plot(calibration["bins"])
-    drawing = page.figure("", image, "png", "share of true detections by score")
-    return page.heading(CALIBRATION, words) + page.grid([drawing], "22rem")
+        return {"calibration_figures": []}
+    drawing = reliability_plot(calibration["bins"])
+    return {
+        "calibration_figures": [Figure("", drawing, "share of true detections by score")],
+        "calibration_error": calibration["expected_calibration_error"],
+        "confident_error": calibration[f"from_{CONFIDENT}"],
+        "confident": CONFIDENT,
+    }
 
 
-def _slices(numbers: dict[str, Any]) -> str:
+def _slices(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
     by_size, by_aspect = numbers["by_size"], numbers["by_aspect"]
     if not by_size:
-        return page.heading(SHAPES, "There are no objects, and nothing to show.")
-    words = (
-        "As Fig. 4 of the SSD paper (after Hoiem et al. 2012): the objects of each class, cut at "
-        "the 10th, 30th, 70th and 90th percentile of box area (extra small to extra large) and of "
-        "width / height (extra tall to extra wide), with their number below. The AP is normalised: "
-        "precision as if each slice had as many objects as a class has on average, so that rare "
-        "slices can be compared. The dashed line is all objects."
-    )
+        return {"slice_figures": []}
     mean = slices_plot(mean_over_classes(by_size), mean_over_classes(by_aspect, "aspect"))
-    figures = [page.figure("mean over classes", mean, "png", "normalised AP by size and shape")]
-    all_objects = {name: slices["all"]["num_objects"] for name, slices in by_size.items()}
-    large = [name for name, count in all_objects.items() if count >= FEWEST_OBJECTS]
-    drawn = sorted(large, key=lambda name: -all_objects[name])[:MOST_CLASSES]
-    figures += [
-        page.figure(
-            f"{name}: {all_objects[name]} objects",
-            slices_plot(by_size[name], by_aspect[name]),
-            "png",
-            f"normalised AP of {name} by size and shape",
-        )
-        for name in drawn
-    ]
-    note = f"Classes of at least {FEWEST_OBJECTS} objects are drawn; report.json has all."
-    return page.heading(SHAPES, words, note) + page.grid(figures, "20rem")
+    figures = [Figure("mean over classes", mean, "normalised AP by size and shape")]
+    num_objects = {name: slices["all"]["num_objects"] for name, slices in by_size.items()}
+    large = [name for name, count in num_objects.items() if count >= MIN_OBJECTS]
+    for name in sorted(large, key=lambda name: -num_objects[name])[:MAX_CLASSES]:
+        drawing = slices_plot(by_size[name], by_aspect[name])
+        caption = f"{name}: {num_objects[name]} objects"
+        figures.append(Figure(caption, drawing, f"normalised AP of {name} by size and shape"))
+    return {"slice_figures": figures, "min_objects": MIN_OBJECTS}
 
 
 def _mistakes(
     matches: Matches, numbers: dict[str, Any], read: Callable[[Example], np.ndarray]
-) -> str:
-    threshold = numbers["score_threshold"]
-    result = ""
-    for title, words, mistakes in (
-        (
-            FALSE,
-            "Red: the detection. Blue: the annotated object it is measured against. Some are no "
-            "mistakes of the detector but of the annotation.",
-            most_confident_false(matches),
-        ),
-        (
-            MISSED,
-            f"Blue: objects that no detection with a score of {threshold:g} or more has found. "
-            "Red: the box of their class that came nearest.",
-            largest_missed(matches, threshold),
-        ),
-    ):
-        figures = [_mistake(matches.data.examples[one.image], one, read) for one in mistakes]
-        result += page.heading(title, words if figures else "There are none.")
-        result += page.grid(figures, "18rem") if figures else ""
-    return result
+) -> dict[str, Any]:
+    mistakes = {
+        FALSE: most_confident_false(matches),
+        MISSED: largest_missed(matches, numbers["score_threshold"]),
+    }
+    figures = {
+        section: [_figure(matches.data.examples[m.image_index], m, read) for m in group]
+        for section, group in mistakes.items()
+    }
+    return {"mistakes": figures}
 
 
-def _mistake(example: Example, mistake: Mistake, read: Callable[[Example], np.ndarray]) -> str:
+def _figure(example: Example, mistake: Mistake, read: Callable[[Example], np.ndarray]) -> Figure:
     buffer = io.BytesIO()
     drawing = Image.fromarray(draw_mistake(read(example), mistake))
     drawing.save(buffer, "JPEG", quality=85)
     name = example.image_id
     if isinstance(example.image, str):
         name = os.path.basename(example.image)
-    return page.figure(f"{mistake.caption} · {name}", buffer.getvalue(), "jpeg", mistake.caption)
-
-
-def _left_out(shown: int, total: int, which: str) -> list[str]:
-    if shown >= total:
-        return []
-    return [f"Of {total} classes, the {shown} with the {which} are drawn; report.json has all."]
+    return Figure(f"{mistake.caption} · {name}", buffer.getvalue(), mistake.caption, "jpeg")

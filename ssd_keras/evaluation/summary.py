@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ssd_keras.evaluation.calibration import expected_calibration_error, reliability
+from ssd_keras.evaluation.calibration import expected_calibration_error, reliability_bins
 from ssd_keras.evaluation.confusion import confusion_matrix
 from ssd_keras.evaluation.errors import error_costs
 from ssd_keras.evaluation.matches import Matches
@@ -10,16 +10,16 @@ from ssd_keras.evaluation.precision_recall_curves import best_f1, class_curves
 from ssd_keras.evaluation.slices import sliced_average_precision
 
 CONFIDENT = 0.3
-"""Calibration of detectors is often told from this score on, for most detections are faint."""
+"""Calibration is also given from this score on, because most detections have low scores."""
 
 
-def analyse(matches: Matches, score_threshold: float = 0.5) -> dict[str, Any]:
-    """Everything that the report shows, as numbers."""
-    names, scores = matches.data.class_names, matches.rows["score"]
+def summarize(matches: Matches, score_threshold: float = 0.5) -> dict[str, Any]:
+    """Returns the numbers that the report shows; the confusion matrix is from a score on."""
+    names, scores = matches.data.class_names, matches.detections.scores
     calibration = None
     if not len(scores) or 0.0 <= scores.min() <= scores.max() <= 1.0:
-        bins = reliability(matches)
-        confident = reliability(matches, display_threshold=CONFIDENT)
+        bins = reliability_bins(matches)
+        confident = reliability_bins(matches, score_threshold=CONFIDENT)
         calibration = {
             "bins": bins,
             "expected_calibration_error": expected_calibration_error(bins),

@@ -105,20 +105,13 @@ def test_detections_are_in_pixels_of_the_original_images():
         ("dog", "car"), (example("wide", 80, 100), example(5, 60, 60), example("tall", 120, 40))
     )
     detections, seconds = detect_data(detector, data, batch_size=2)
-    # 0.1 * 100, 0.25 * 80, 0.5 * 100, 0.5 * 80
-    expected = [
-        ("wide", "car", [10, 20, 50, 40], 0.875),
-        # 0.5 * 40, -0.1 * 120, 0.75 * 40, 1.1 * 120
-        ("tall", "dog", [20, -12, 30, 132], 0.5),
-        ("tall", "car", [0, 0, 40, 120], 0.25),
-    ]
-    assert [tuple(one) for one in detections] == [
-        ("image_id", "category_name", "bbox", "score")
-    ] * 3
-    for one, (image_id, name, bbox, score) in zip(detections, expected, strict=True):
-        assert (one["image_id"], one["category_name"], one["score"]) == (image_id, name, score)
-        assert one["bbox"] == pytest.approx(bbox, abs=1e-5)
-        assert {type(value) for value in one["bbox"]} == {float}
+    # Of the images 0 and 2. 0.1 * 100, 0.25 * 80, 0.5 * 100, 0.5 * 80;
+    # 0.5 * 40, -0.1 * 120, 0.75 * 40, 1.1 * 120.
+    assert detections.image_index.tolist() == [0, 2, 2]
+    assert detections.labels.tolist() == [1, 0, 1]
+    assert detections.scores.tolist() == [0.875, 0.5, 0.25]
+    boxes = [[10, 20, 50, 40], [20, -12, 30, 132], [0, 0, 40, 120]]
+    np.testing.assert_allclose(detections.boxes, boxes, atol=1e-5)
     assert [image.shape for image in detector.images] == [(32, 48, 3)] * 3
     assert np.mean(detector.images) == pytest.approx(90, abs=1)
     assert seconds > 0

@@ -1,13 +1,13 @@
-"""The analysis of mistakes: scenes worked by hand, and mended detections measured anew."""
+"""The analysis of mistakes: scenes by hand, and corrected detections measured again."""
 
 import numpy as np
 import pytest
 from scenes import coco_file, detection, example, random_scene
 
 from ssd_keras.data.records import DetectionData
-from ssd_keras.evaluation.calibration import expected_calibration_error, reliability
+from ssd_keras.evaluation.calibration import expected_calibration_error, reliability_bins
 from ssd_keras.evaluation.confusion import confusion_matrix
-from ssd_keras.evaluation.errors import FALSE_KINDS, error_costs, false_kinds, is_missed
+from ssd_keras.evaluation.errors import ERROR_TYPES, error_costs, error_types, missed_objects
 from ssd_keras.evaluation.matches import match
 from ssd_keras.evaluation.mistakes import (
     Mistake,
@@ -17,14 +17,14 @@ from ssd_keras.evaluation.mistakes import (
 )
 from ssd_keras.evaluation.precision_recall_curves import best_f1, class_curves
 from ssd_keras.evaluation.slices import SLICES, mean_over_classes, sliced_average_precision
-from ssd_keras.evaluation.summary import analyse
+from ssd_keras.evaluation.summary import summarize
 from ssd_keras.evaluation.voc import voc_metrics
 
 CAT, DOG = 1, 2  # category ids
 
 
 def scene():
-    """Every kind of mistake: cats A1 to A4, dogs D1, D2 and the difficult D3."""
+    """Every type of error: cats A1 to A4, dogs D1, D2 and the difficult D3."""
     data = DetectionData(
         ("cat", "dog"),
         (
@@ -52,19 +52,19 @@ def scene():
     return data, detections
 
 
-def kinds_of(data, detections):
-    """The kind of each false detection by its score."""
+def types_of(data, detections):
+    """The error type of each false detection by its score."""
     matches = match(data, detections)
-    kinds = false_kinds(matches)
+    types = error_types(matches)
     return {
-        round(float(score), 2): FALSE_KINDS[kind]
-        for score, kind in zip(matches.rows["score"], kinds, strict=True)
-        if kind >= 0
+        round(float(score), 2): ERROR_TYPES[error]
+        for score, error in zip(matches.detections.scores, types, strict=True)
+        if error >= 0
     }
 
 
-def test_every_mistake_has_its_kind():
-    assert kinds_of(*scene()) == {
+def test_every_false_detection_has_its_type():
+    assert types_of(*scene()) == {
         0.90: "duplicate",
         0.85: "confusion",
         0.83: "both",
@@ -73,12 +73,20 @@ def test_every_mistake_has_its_kind():
         0.68: "background",
         0.65: "both",
     }
-    # Nothing would find A4 and D2; D1 and A2 would be found by mended detections.
-    assert is_missed(match(*scene())).tolist() == [False, False, False, False, True, False, True]
+    # Nothing would find A4 and D2; D1 and A2 would be found by corrected detections.
+    assert missed_objects(match(*scene())).tolist() == [
+        False,
+        False,
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
-    ("height", "label", "kind"),
+    ("height", "label", "error"),
     [
         (9, CAT, "background"),  # IoU 0.09
         (10, CAT, "localisation"),  # exactly 0.1
@@ -89,9 +97,9 @@ def test_every_mistake_has_its_kind():
         (50, DOG, "confusion"),  # exactly 0.5
     ],
 )
-def test_bounds_of_the_kinds(height, label, kind):
+def test_bounds_of_the_types(height, label, error):
     data = DetectionData(("cat", "dog"), (example("a", [[0, 0, 100, 100]], [0]),))
-    assert kinds_of(data, [detection("a", [0, 0, 100, height], 0.5, label)]) == {0.5: kind}
+    assert types_of(data, [detection("a", [0, 0, 100, height], 0.5, label)]) == {0.5: error}
 
 
 def test_localisation_goes_before_confusion_and_confusion_before_duplicate():
@@ -99,10 +107,10 @@ def test_localisation_goes_before_confusion_and_confusion_before_duplicate():
     # in common with them: IoU 55 / 145 = 0.38 with the cat, 85 / 115 = 0.74 with the dog.
     boxes = [[0, 0, 100, 100], [60, 0, 100, 100]]
     data = DetectionData(("cat", "dog"), (example("a", boxes, [0, 1]),))
-    assert kinds_of(data, [detection("a", [45, 0, 100, 100], 0.5)]) == {0.5: "localisation"}
+    assert types_of(data, [detection("a", [45, 0, 100, 100], 0.5)]) == {0.5: "localisation"}
     # At 30..130: 70 / 130 = 0.54 with both. The first box finds the cat.
     found = [detection("a", boxes[0], 0.9), detection("a", [30, 0, 100, 100], 0.5)]
-    assert kinds_of(data, found) == {0.5: "confusion"}
+    assert types_of(data, found) == {0.5: "confusion"}
 
 
 def test_costs_by_hand():
@@ -127,15 +135,15 @@ def test_costs_by_hand():
         # two cats to be found: 1/2 * (1 + 1/3) = 2/3; no dog: 0; (2/3 - 1/3) / 2
         "false negatives": (4, 1 / 6),
     }
-    assert {kind: one["count"] for kind, one in costs.items()} == {
-        kind: count for kind, (count, _) in expected.items()
+    assert {error: one["count"] for error, one in costs.items()} == {
+        error: count for error, (count, _) in expected.items()
     }
-    for kind, (_, gain) in expected.items():
-        assert costs[kind]["AP"] == pytest.approx(gain, abs=1e-12), kind
+    for error, (_, gain) in expected.items():
+        assert costs[error]["AP"] == pytest.approx(gain, abs=1e-12), error
 
 
-def test_of_two_mended_detections_the_higher_score_stays():
-    # F(.90, localisation of A) F(.85, background) T(.80, A): AP 1/3. Mended, the first finds A
+def test_of_two_corrected_detections_the_higher_score_stays():
+    # F(.90, localisation of A) F(.85, background) T(.80, A): AP 1/3. Corrected, the first finds A
     # and the last goes: T F, AP 1.
     data = DetectionData(("cat",), (example("a", [[0, 0, 100, 100]], [0]),))
     found = [
@@ -150,8 +158,8 @@ def test_of_two_mended_detections_the_higher_score_stays():
     }
 
 
-def test_a_mended_detection_of_a_difficult_object_goes():
-    # F(.9, IoU .4 with a difficult cat) T(.8): AP 1/2; mended, the first does not count: 1.
+def test_a_corrected_detection_of_a_difficult_object_goes():
+    # F(.9, IoU .4 with a difficult cat) T(.8): AP 1/2; corrected, the first does not count: 1.
     boxes = [[0, 0, 100, 100], [300, 0, 100, 100]]
     data = DetectionData(("cat", "dog"), (example("a", boxes, [0, 0], difficult=[True, False]),))
     found = [detection("a", [0, 0, 100, 40], 0.9), detection("a", boxes[1], 0.8)]
@@ -172,7 +180,7 @@ def overlap(a, b):
 
 
 def sorted_out(data, detections):
-    """Plain loops: (detection, kind or "true" or "ignored", object to mend to) by falling score."""
+    """Plain loops: (detection, "true", "ignored" or error type, correct target) by score."""
     objects = [
         {"image": e.image_id, "box": list(b), "label": int(lab), "difficult": bool(d)}
         for e in data.examples
@@ -205,10 +213,10 @@ def sorted_out(data, detections):
     return result
 
 
-def mended(data, detections, kind):
+def corrected(data, detections, error):
     """Detections and data after the oracle of the paper: boxes, classes and objects are edited."""
     sorted_detections = sorted_out(data, detections)
-    if kind == "missed":
+    if error == "missed":
         reached = [o for _, k, o in sorted_detections if k in ("true", "localisation", "confusion")]
         places = {(o["image"], *o["box"], o["label"]) for o in reached}
         examples = []
@@ -222,18 +230,18 @@ def mended(data, detections, kind):
             )
         return DetectionData(data.class_names, tuple(examples)), detections
     kept, found = [], []
-    for one, own_kind, target in sorted_detections:
-        if own_kind not in (kind, "true"):
+    for one, error_type, target in sorted_detections:
+        if error_type not in (error, "true"):
             kept.append(one)
         elif target is not None and not any(f is target for f in found):
             found.append(target)
             edited = {"category_id": target["label"] + 1}
-            kept.append(one | edited | ({"bbox": target["box"]} if own_kind == kind else {}))
+            kept.append(one | edited | ({"bbox": target["box"]} if error_type == error else {}))
     return data, kept
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_costs_equal_those_of_mended_detections_measured_anew(seed):
+def test_costs_equal_those_of_corrected_detections_measured_again(seed):
     data, detections = random_scene(seed, num_classes=4)
     # Fewer, for objects to be missed; every fourth of another class; all scores differ, so that
     # nothing depends on the order of equal ones.
@@ -246,14 +254,14 @@ def test_costs_equal_those_of_mended_detections_measured_anew(seed):
     costs = error_costs(match(data, detections))
     before = voc_metrics(data, detections)
     known = [name for name, value in before["AP"].items() if value is not None]
-    for kind in (*FALSE_KINDS, "missed"):
-        after = voc_metrics(*mended(data, detections, kind))["AP"]
+    for error in (*ERROR_TYPES, "missed"):
+        after = voc_metrics(*corrected(data, detections, error))["AP"]
         gain = np.mean([after[name] or 0.0 for name in known]) - before["mAP"]
-        assert costs[kind]["AP"] == pytest.approx(gain, abs=1e-12), kind
-        assert costs[kind]["count"] >= 3 and gain >= 0
-    kinds = [kind for _, kind, _ in sorted_out(data, detections)]
-    for kind in FALSE_KINDS:
-        assert costs[kind]["count"] == kinds.count(kind)
+        assert costs[error]["AP"] == pytest.approx(gain, abs=1e-12), error
+        assert costs[error]["count"] >= 3 and gain >= 0
+    types = [error for _, error, _ in sorted_out(data, detections)]
+    for error in ERROR_TYPES:
+        assert costs[error]["count"] == types.count(error)
 
 
 def test_curves_add_up_to_the_metric():
@@ -331,7 +339,7 @@ def test_calibration_by_hand():
         detection("a", boxes[3], 0.95),  # difficult: left out
         detection("a", nothing, 1.0),
     ]
-    bins = reliability(match(data, found))
+    bins = reliability_bins(match(data, found))
     assert [(one["low"], one["high"], one["count"]) for one in bins] == [
         (0.0, 0.1, 1),
         (0.1, 0.2, 2),
@@ -341,12 +349,12 @@ def test_calibration_by_hand():
     assert [one["mean_score"] for one in bins] == pytest.approx([0.05, 0.15, 0.925], abs=1e-8)
     # (1 * 0.05 + 2 * 0.35 + 4 * 0.425) / 7 = 2.45 / 7
     assert expected_calibration_error(bins) == pytest.approx(0.35, abs=1e-8)
-    confident = reliability(match(data, found), num_bins=4, display_threshold=0.3)
+    confident = reliability_bins(match(data, found), num_bins=4, score_threshold=0.3)
     assert [(one["low"], one["count"]) for one in confident] == [(0.75, 4)]
     assert expected_calibration_error(confident) == pytest.approx(0.425, abs=1e-8)
     assert expected_calibration_error([]) is None
-    with pytest.raises(ValueError, match=r"^scores reach from 0\.5 to 3; expected 0 to 1, as prob"):
-        reliability(match(data, [detection("a", nothing, s) for s in (0.5, 3)]))
+    with pytest.raises(ValueError, match=r"^scores reach from 0\.5 to 3; expected probab"):
+        reliability_bins(match(data, [detection("a", nothing, s) for s in (0.5, 3)]))
 
 
 def sized_scene():
@@ -481,10 +489,10 @@ def _coco(truth, detections):
     return annotated, annotated.loadRes([one | {"image_id": 1} for one in detections])
 
 
-def test_worst_mistakes_are_chosen_and_told():
+def test_worst_mistakes_are_chosen_and_captioned():
     matches = match(*scene())
     false = most_confident_false(matches, count=3)
-    assert [(one.image, one.caption) for one in false] == [
+    assert [(one.image_index, one.caption) for one in false] == [
         (0, "cat 0.90: duplicate, IoU 0.80 with a cat"),
         (0, "dog 0.85: confusion, IoU 1.00 with a cat"),
         (1, "dog 0.83: both, IoU 0.30 with a cat"),
@@ -510,7 +518,7 @@ def test_worst_mistakes_are_chosen_and_told():
     assert "cat, 2 % of the image: best box has score 0.60 and IoU 0.60" in words
 
 
-def test_a_missed_object_is_told_by_the_box_that_found_it():
+def test_a_missed_object_names_the_box_that_found_it():
     # The first box is true, though a later one is nearer.
     data = DetectionData(("cat",), (example("a", [[0, 0, 100, 100]], [0]),))
     found = [detection("a", [0, 0, 100, 60], 0.4), detection("a", [0, 0, 100, 90], 0.3)]
@@ -539,13 +547,13 @@ def test_a_mistake_is_drawn_with_its_surroundings():
 
 def test_nothing_detected_and_nothing_annotated():
     data, _ = scene()
-    numbers = analyse(match(data, []))
+    numbers = summarize(match(data, []))
     assert numbers["errors"]["missed"] == {"count": 6, "AP": pytest.approx(0.0)}
     assert numbers["calibration"]["expected_calibration_error"] is None
     assert numbers["classes"]["cat"] == {"num_objects": 4, "AP": 0.0, "best_threshold": {}}
     assert numbers["confusion"]["counts"] == [[0, 0, 4], [0, 0, 2], [0, 0, 0]]
     empty = DetectionData(("cat",), (example("a", [], []),))
-    numbers = analyse(match(empty, [detection("a", [0, 0, 9, 9], 0.5)]))
+    numbers = summarize(match(empty, [detection("a", [0, 0, 9, 9], 0.5)]))
     assert numbers["errors"]["background"] == {"count": 1, "AP": None}
     assert numbers["by_size"] == {} and numbers["classes"]["cat"]["AP"] is None
-    assert analyse(match(empty, [detection("a", [0, 0, 9, 9], 7)]))["calibration"] is None
+    assert summarize(match(empty, [detection("a", [0, 0, 9, 9], 7)]))["calibration"] is None

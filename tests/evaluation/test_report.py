@@ -128,7 +128,7 @@ def test_report_without_images_and_without_anything(tmp_path):
     assert "There are none." in page  # no object is missed
 
 
-def test_many_classes_are_cut_and_told(tmp_path):
+def test_many_classes_are_cut(tmp_path):
     names = tuple(f"class {k}" for k in range(40))
     boxes = [[20 * k, 0, 15, 15] for k in range(40)]
     # Class 7 is found as class 8 twice: these two are wrong most often.
@@ -141,7 +141,7 @@ def test_many_classes_are_cut_and_told(tmp_path):
     assert "Of 40 classes, the 24 with the most objects are drawn" in page
 
 
-def test_folder_that_cannot_be_written_is_told_before_any_work(tmp_path):
+def test_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
     (tmp_path / "taken").write_text("mine")
     message = r"^'.*taken' cannot be written to; expected a folder for report\.html; name another"
     detector = StubDetector([([], [], [])], validation_data().class_names)
@@ -191,11 +191,8 @@ def test_evaluate_and_score_write_it(tmp_path, capsys):
 def test_scoring_with_a_report_imports_no_framework(tmp_path):
     source = """
 import sys
-sys.argv = ["ssd-keras"]
-from ssd_keras.evaluation.matches import match
-from ssd_keras.evaluation.mistakes import largest_missed
-from ssd_keras.evaluation.report import write_report
 from ssd_keras.data.sources import load_data
+from ssd_keras.evaluation.report import write_report
 write_report(sys.path.pop(), load_data("synthetic:shapes@val[:2]"), [])
 sys.exit(str({"tensorflow", "keras", "jax"} & sys.modules.keys()))
 """
@@ -213,11 +210,12 @@ sys.exit(str({"tensorflow", "keras", "jax"} & sys.modules.keys()))
 @pytest.fixture(scope="module")
 def browser():
     if chromium_path() is None:
-        pytest.skip("NOT TESTED: the report needs Chromium, which is not installed here")
+        pytest.skip("NOT TESTED: Chromium is not installed")
     with open_page() as page:
         yield page
 
 
+@pytest.mark.consumers
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_it_from_a_file(browser, tmp_path, width):
     data, detections = evil_scene()
