@@ -9,11 +9,7 @@ import pytest
 # Set before anything imports TensorFlow, JAX or matplotlib; subprocesses inherit all of it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["MPLBACKEND"] = "Agg"
-# Each worker has one core: more threads only wait for each other. XLA compiles small models for
-# a few steps, so optimised code costs more than it saves.
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# XLA compiles small models for a few steps: its optimisations cost more than they save.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
