@@ -1,7 +1,7 @@
 """`tf.data` pipelines: from annotations and encoded images to batches for `fit` and `predict`.
 
-Every random choice is a function of the seed and of the position in the stream of images, so
-that a run can be continued at any step with the same data.
+Every random choice is a function of the seed and of the position in the endless stream of images,
+so that a training resumes at any step with the same data.
 """
 
 import contextlib
@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.assigners.max_iou import TargetEncoder
 from ssd_keras.data.augmentation.geometry import Augmentation, augment
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.data.records import DetectionData, FileSlice, ImageSource
 
+Encoder = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
+"""Turns boxes [B, n, 4] and labels [B, n], padded with -1, into targets."""
 
-def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """A graph function from an image's index to its dataset element.
 
-    Annotations live in flat constants; images are read from their files when they are asked
-    for.
+def make_lookup(data: DetectionData) -> Callable[[int | tf.Tensor], dict[str, tf.Tensor]]:
+    """Returns a graph function from an image's index to its dataset element.
+
+    Annotations are flat constants; image files are read when the function runs.
     """
     examples = data.examples
     counts = [len(example.labels) for example in examples]
@@ -39,7 +40,7 @@ def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tenso
         "is_crowd": tf.constant(np.concatenate([x.is_crowd for x in examples]), tf.bool),
     }
 
-    def lookup(index):
+    def lookup(index: int | tf.Tensor) -> dict[str, tf.Tensor]:
         start, end = splits[index], splits[index + 1]
         element = {name: values[start:end] for name, values in per_object.items()}
         element.update({name: values[index] for name, values in per_image.items()})
@@ -48,28 +49,28 @@ def make_lookup(data: DetectionData) -> Callable[[tf.Tensor], dict[str, tf.Tenso
     return lookup
 
 
-def _make_reader(images: Sequence[ImageSource]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A graph function from an image's index to its encoded bytes."""
-    kinds = [(str, bytes, FileSlice).index(type(image)) for image in images]
-    kind = tf.constant(kinds, tf.int32)
+def _make_reader(images: Sequence[ImageSource]) -> Callable[[int | tf.Tensor], tf.Tensor]:
+    """Returns a graph function from an image's index to its encoded bytes."""
+    source_types = [(str, bytes, FileSlice).index(type(image)) for image in images]
+    source_type = tf.constant(source_types, tf.int32)
     paths = tf.constant([_path(image) for image in images])
     encoded = tf.constant([x if isinstance(x, bytes) else b"" for x in images])
     slices = [x if isinstance(x, FileSlice) else FileSlice("", 0, 0) for x in images]
     file_size = {path: os.path.getsize(path) for path in {x.path for x in slices} if path}
-    rest = [file_size.get(x.path, 0) - x.offset - x.length for x in slices]
-    numbers = [(x.offset, x.length, y) for x, y in zip(slices, rest, strict=True)]
-    places = tf.constant(np.array(numbers, np.int64))
+    after = [file_size.get(x.path, 0) - x.offset - x.length for x in slices]
+    lengths = [(x.offset, x.length, rest) for x, rest in zip(slices, after, strict=True)]
+    byte_counts = tf.constant(np.array(lengths, np.int64))
 
-    def read(index):
+    def read(index: int | tf.Tensor) -> tf.Tensor:
         branches = {
             0: lambda: tf.io.read_file(paths[index]),
             1: lambda: encoded[index],
-            2: lambda: _read_slice(paths[index], places[index]),
+            2: lambda: _read_slice(paths[index], byte_counts[index]),
         }
-        used = sorted(set(kinds))
+        used = sorted(set(source_types))
         if len(used) == 1:
             return branches[used[0]]()
-        return tf.switch_case(kind[index], branches)
+        return tf.switch_case(source_type[index], branches)
 
     return read
 
@@ -80,25 +81,18 @@ def _path(image: ImageSource) -> str:
     return image if isinstance(image, str) else ""
 
 
-def _read_slice(path: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-    """Part of a file. TensorFlow has no operator for that, only this data set of one record.
-
-    `place` holds the bytes before the part, of the part and after it, int64 [3].
-    """
+def _read_slice(path: tf.Tensor, byte_counts: tf.Tensor) -> tf.Tensor:
+    """Reads a slice of a file; `byte_counts` are those before it, of it and after it, int64 [3]."""
+    # TensorFlow has no operator for that, only this data set of one record.
     records = tf.data.FixedLengthRecordDataset(
-        path, place[1], header_bytes=place[0], footer_bytes=place[2]
+        path, byte_counts[1], header_bytes=byte_counts[0], footer_bytes=byte_counts[2]
     )
     return records.get_single_element()
 
 
-def element_dataset(data: DetectionData) -> tf.data.Dataset:
-    """The images in their order as dataset elements; see `make_lookup`."""
-    return tf.data.Dataset.range(len(data)).map(make_lookup(data))
-
-
 def training_dataset(
     data: DetectionData,
-    encoder: TargetEncoder,
+    encoder: Encoder,
     image_size: tuple[int, int],
     batch_size: int,
     *,
@@ -108,35 +102,43 @@ def training_dataset(
     start_step: int = 0,
     part: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
-    """An endless stream of augmented batches with their targets.
+    """Returns an endless stream of augmented batches with their targets.
 
     Each epoch is a new permutation. The stream that starts at step k equals the stream from
-    step 0 after k batches. The parts of a batch, one after the other, are the batch, but for the
-    last digit of a box delta.
+    step 0 after k batches. The parts of a batch, one after the other, equal the batch, except for
+    the last digit of a box delta.
 
     Args:
         data: the data set.
-        encoder: makes the targets, `model.target_encoder()`.
-        image_size: height and width of the model's input.
-        batch_size: images of a batch.
+        encoder: makes the targets, such as `model.target_encoder()`.
+        image_size: height and width of the model's input in pixels.
+        batch_size: images per batch, over all parts.
         augmentation: `Augmentation`. Default: the paper's.
-        use_difficult: learn from objects flagged as difficult, as the paper does on VOC.
-            Crowds are never learned from. Default True.
-        seed: number that decides every random choice. Default 0.
-        start_step: batches to skip. Default 0.
-        part: which part of each batch to read, for processes that share the batches: its index
-            and the number of equal parts. Default (0, 1): all of it.
+        use_difficult: False leaves out objects flagged as difficult, which the paper trains on.
+            Crowds are always left out. Default True.
+        seed: seed of every random choice. Default 0.
+        start_step: number of batches to skip. Default 0.
+        part: index and number of equal parts, for processes that share each batch. Default
+            (0, 1): the whole batch.
 
     Returns:
-        dataset of (images uint8 [B, H, W, 3], targets of `TargetEncoder` with a batch axis), B
-        images of a part.
+        dataset of (images uint8 [B, H, W, 3], targets of the encoder with a batch axis), where B
+        is the number of images of a part.
 
     Raises:
         ValueError: when a batch has no such part, or no equal parts.
+
+    Example:
+
+    >>> from ssd_keras import from_preset, load_data
+    >>> data, model = load_data("synthetic:shapes@train[:8]"), from_preset("ssd192_small_shapes")
+    >>> dataset = training_dataset(data, model.target_encoder(), model.image_size, batch_size=4)
+    >>> images, targets = next(iter(dataset))
+    >>> images.shape
+    TensorShape([4, 192, 192, 3])
     """
-    index, parts = part
-    share = batch_size // max(1, parts)
-    if not 0 <= index < parts or batch_size % parts:
+    index, num_parts = part
+    if not 0 <= index < num_parts or batch_size % num_parts:
         raise ValueError(
             f"part={part} of batch_size={batch_size}: expected an index below the number of "
             "parts, and a batch size that they divide; choose others."
@@ -147,33 +149,36 @@ def training_dataset(
         augmentation=augmentation,
         use_difficult=use_difficult,
         seed=seed,
-        start=start_step * batch_size // parts,
-        place=lambda count: count // share * batch_size + index * share + count % share,
+        positions=stream_positions(start_step * batch_size, batch_size, part),
     )
 
-    def encode(batch):
+    def encode(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         return batch["image"], encoder(batch["boxes"], batch["labels"])
 
     # Matching is many small operators: for a whole batch they are called once.
     batches = examples.padded_batch(
-        share,
+        batch_size // num_parts,
         padding_values={"image": np.uint8(0), "boxes": 0.0, "labels": -1},
         drop_remainder=True,
     )
     return _map_in_parallel(batches, encode).prefetch(2)
 
 
-def _map_in_parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
-    """Works on several elements at once, each with one thread, and keeps their order."""
-    options = tf.data.Options()
-    # Threads that share one element's operators wait for each other: a seventh of the speed.
-    options.threading.max_intra_op_parallelism = 1
-    mapped = dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return mapped.with_options(options)
+def stream_positions(
+    start: int = 0, batch_size: int = 1, part: tuple[int, int] = (0, 1)
+) -> tf.data.Dataset:
+    """Returns positions in the endless stream: from `start` on, those of a part of each batch."""
+    index, num_parts = part
+    share = batch_size // num_parts
+
+    def position(count: tf.Tensor) -> tf.Tensor:
+        return count // share * batch_size + index * share + count % share
+
+    return tf.data.Dataset.range(start // num_parts, np.iinfo(np.int64).max).map(position)
 
 
 def shuffled_index(position: tf.Tensor | int, num_images: int, seed: int = 0) -> tf.Tensor:
-    """Which image comes at a position of the endless stream; each epoch is a new permutation."""
+    """Returns the index of the image at a position; each epoch is a new permutation."""
     position = tf.cast(position, tf.int64)
     return tf.random.experimental.index_shuffle(
         position % num_images, seed=[seed, position // num_images], max_index=num_images - 1
@@ -187,54 +192,70 @@ def training_examples(
     augmentation: Augmentation | None = None,
     use_difficult: bool = True,
     seed: int = 0,
-    start: int = 0,
-    place: Callable[[tf.Tensor], tf.Tensor] = lambda count: count,
+    positions: tf.data.Dataset | None = None,
 ) -> tf.data.Dataset:
-    """An endless stream of single augmented images, before encoding."""
+    """Returns an endless stream of single augmented images with boxes and labels, not encoded.
+
+    `positions` are those in the stream of all images, by default all from 0 on.
+    """
     lookup = make_lookup(data)
-    options = augmentation or Augmentation()
+    augmentation = augmentation or Augmentation()
     num_images = len(data)
 
-    def load(count):
-        position = place(count)
+    def load(position: tf.Tensor) -> dict[str, tf.Tensor]:
         element = lookup(shuffled_index(position, num_images, seed))
-        usable = ~element["is_crowd"]
+        is_usable = ~element["is_crowd"]
         if not use_difficult:
-            usable &= ~element["is_difficult"]
+            is_usable &= ~element["is_difficult"]
         image, boxes, labels = augment(
             element["image"],
             element["orientation"],
             element["size"],
-            tf.boolean_mask(element["boxes"], usable),
-            tf.boolean_mask(element["labels"], usable),
+            tf.boolean_mask(element["boxes"], is_usable),
+            tf.boolean_mask(element["labels"], is_usable),
             image_size,
-            # An image's draws must not repeat those that shuffle: another second word.
+            # The draws for an image must not repeat those that shuffle: another second word.
             tf.stack([tf.constant(seed, tf.int64), -1 - position]),
-            options,
+            augmentation,
         )
         return {"image": image, "boxes": boxes, "labels": labels}
 
-    counts = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
-    return _map_in_parallel(counts, load)
+    return _map_in_parallel(stream_positions() if positions is None else positions, load)
+
+
+def _map_in_parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
+    """Maps several elements at once, each in one thread, and keeps their order."""
+    options = tf.data.Options()
+    # Threads that share one element's operators wait for each other: a seventh of the speed.
+    options.threading.max_intra_op_parallelism = 1
+    mapped = dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return mapped.with_options(options)
 
 
 def inference_dataset(
     data: DetectionData, image_size: tuple[int, int] | None, batch_size: int
 ) -> tf.data.Dataset:
-    """Every image once, in order, resized to the model's input.
+    """Returns every image once, in order, resized to the model's input.
 
     Args:
         data: the data set.
-        image_size: height and width of the model's input; None leaves the images as they are,
-            one to a batch.
-        batch_size: images of a batch; the last may be smaller.
+        image_size: height and width of the model's input in pixels; None leaves the images as
+            they are, one per batch.
+        batch_size: images per batch; the last batch may be smaller.
 
     Returns:
-        dataset of float32 [B, H, W, 3] in 0..255, uint8 where nothing is resized.
+        dataset of float32 [B, H, W, 3] in 0..255; uint8 where nothing is resized.
+
+    Example:
+
+    >>> from ssd_keras import load_data
+    >>> data = load_data("synthetic:shapes@test[:3]")
+    >>> [batch.shape[0] for batch in inference_dataset(data, (192, 192), batch_size=2)]
+    [2, 1]
     """
     lookup = make_lookup(data)
 
-    def load(index):
+    def load(index: tf.Tensor) -> tf.Tensor:
         element = lookup(index)
         image = decode_image(element["image"], element["orientation"])
         return image if image_size is None else resize_image(image, image_size)
@@ -248,21 +269,19 @@ def inference_dataset(
 
 @contextlib.contextmanager
 def locate_broken_image(data: DetectionData) -> Iterator[None]:
-    """Around work on a data set: an error of a decoder becomes one that names the image.
-
-    A look at a file's two ends, as readers take, does not find damage between them.
-    """
+    """Context manager: turns a decoding error into one that names the image file."""
+    # Readers check the two ends of a file, which does not find damage between them.
     try:
         yield
     except tf.errors.OpError as error:
         for example in data.examples:
             try:
                 decode_image(tf.constant(example.read()), example.orientation)
-            except (tf.errors.OpError, OSError) as reason:
-                verb = "read" if isinstance(reason, OSError) else "decoded"
-                words = getattr(reason, "strerror", None) or " ".join(str(reason).split())[:120]
+            except (tf.errors.OpError, OSError) as cause:
+                verb = "read" if isinstance(cause, OSError) else "decoded"
+                reason = getattr(cause, "strerror", None) or " ".join(str(cause).split())[:120]
                 raise ValueError(
-                    f"{example.location}: the image cannot be {verb} ({words}); replace the file, "
-                    "or take it out of the data."
+                    f"{example.location}: the image cannot be {verb} ({reason}); replace the "
+                    "file, or remove it from the data."
                 ) from error
         raise

@@ -19,7 +19,7 @@ from ssd_keras.data.augmentation.rendering import (
     KERNELS,
     decoding_ratio,
     make_view,
-    on_canvas,
+    place_on_canvas,
     render,
 )
 
@@ -133,13 +133,13 @@ def check_canvas(image: np.ndarray, shows: np.ndarray) -> None:
 
 def test_a_window_on_the_canvas_alone_shows_fill_and_nothing_else():
     image, size = draw_rectangles(), tf.constant([200, 280])
-    for kind, place in (("PNG", [1.5, 1.2]), ("JPEG", [-2.0, 0.2]), ("JPEG", [0.1, -1.7])):
-        window = tf.constant([*place, place[0] + 0.9, place[1] + 0.7]) * [200, 280, 200, 280]
+    for kind, (top, left) in (("PNG", (1.5, 1.2)), ("JPEG", (-2.0, 0.2)), ("JPEG", (0.1, -1.7))):
+        window = tf.constant([top, left, top + 0.9, left + 0.7]) * [200, 280, 200, 280]
         view = make_view(window, size, (50, 70))
         pixels = render(encode(image, kind), 1, size, view, tf.constant(0))
         assert pixels.shape == (0, 0, 3)
         np.testing.assert_array_equal(view.window, window)
-        drawn = on_canvas(tf.cast(pixels, tf.uint8), view.place, (50, 70)).numpy()
+        drawn = place_on_canvas(tf.cast(pixels, tf.uint8), view.offset, (50, 70)).numpy()
         np.testing.assert_array_equal(drawn, np.tile(FILL, (50, 70, 1)))
 
 
@@ -157,6 +157,17 @@ def smooth() -> np.ndarray:
     return smooth_image()
 
 
+def test_a_view_by_hand():
+    # Rows 2.2 to 7.9 of 10 become 2 to 8. Twenty columns from -5 on become eight cells of 2.5
+    # pixels, of which the image takes the third to the sixth.
+    view = make_view(tf.constant([2.2, -5.0, 7.9, 15.0]), tf.constant([10, 10]), (3, 8))
+    assert view.region.numpy().tolist() == [2, 0, 6, 10]
+    assert view.offset.numpy().tolist() == [0, 2] and view.extent.numpy().tolist() == [3, 4]
+    assert view.window.numpy().tolist() == [2, -5, 8, 15]
+    black = place_on_canvas(tf.zeros([1, 1, 3], tf.uint8), tf.constant([0, 1]), (1, 3))
+    assert black[0, :, 0].numpy().tolist() == [123, 0, 123]
+
+
 def test_views_begin_and_end_at_whole_pixels():
     generator = np.random.default_rng(5)
     seen = {"within": 0, "beyond": 0, "nothing": 0}
@@ -166,16 +177,16 @@ def test_views_begin_and_end_at_whole_pixels():
         window = np.float32([*start, *(start + generator.uniform(0.2, 2.5, 2) * size)])
         ratio = int(generator.choice([1, 2, 8]))
         view = make_view(tf.constant(window), tf.constant(size), tuple(image_size), ratio)
-        if 0 in view.shown:
+        if 0 in view.extent:
             shows = np.minimum(window[2:], size) - np.maximum(window[:2], 0)
             assert (shows * image_size / (window[2:] - window[:2])).min() < 1  # of its pixels
-            assert view.shown.numpy().tolist() == [0, 0]
+            assert view.extent.numpy().tolist() == [0, 0]
             np.testing.assert_array_equal(view.window, window)
             seen["nothing"] += 1
             continue
         for axis in range(2):
             first, extent, snapped = *view.region.numpy()[axis::2], view.window.numpy()[axis::2]
-            begins, count = int(view.place[axis]), int(view.shown[axis])
+            begins, count = int(view.offset[axis]), int(view.extent[axis])
             start, end, length, cells = *window[axis::2], size[axis], image_size[axis]
             assert first % ratio == extent % ratio == 0
             # Within the image an edge moves to one of its pixels (or squares of `ratio` pixels),
@@ -188,7 +199,7 @@ def test_views_begin_and_end_at_whole_pixels():
             assert first == (pytest.approx(start, abs=ratio) if start > 0 else 0)
             expected = end if end < length else length
             assert first + extent == pytest.approx(expected, abs=int(ratio - (end >= length)))
-            # The window that boxes are expressed in says the same as region and place.
+            # The window that boxes are expressed in says the same as region and offset.
             to_result = (np.array([first, first + extent]) - snapped[0]) * cells
             to_result /= snapped[1] - snapped[0]
             np.testing.assert_allclose(to_result, [begins, begins + count], atol=1e-3)

@@ -12,7 +12,7 @@ from ssd_keras.data.images import (
     decode_region,
     is_jpeg,
     resize_image,
-    to_bytes,
+    to_uint8,
     turn_upright,
 )
 
@@ -219,5 +219,5 @@ def test_bytes_are_rounded_and_clipped():
     levels = np.random.default_rng(3).uniform(-300, 600, 100_000).astype(np.float32)
     levels = np.concatenate([levels, np.arange(256, dtype=np.float32), [0.5, 1.5, 254.5]])
     expected = np.clip(np.floor(levels + 0.5), 0, 255)
-    np.testing.assert_array_equal(to_bytes(tf.constant(levels, tf.float32)), expected)
-    assert to_bytes(tf.zeros([0, 0, 3])).shape == (0, 0, 3)
+    np.testing.assert_array_equal(to_uint8(tf.constant(levels, tf.float32)), expected)
+    assert to_uint8(tf.zeros([0, 0, 3])).shape == (0, 0, 3)

@@ -12,8 +12,9 @@ from ssd_keras.data import DetectionData, Example, load_data
 from ssd_keras.data.augmentation.geometry import Augmentation
 from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import (
-    element_dataset,
     inference_dataset,
+    make_lookup,
+    stream_positions,
     training_dataset,
     training_examples,
 )
@@ -60,8 +61,8 @@ def make_data(count: int) -> DetectionData:
 @pytest.fixture(scope="module")
 def encoder() -> TargetEncoder:
     """A grid of 6 x 6 default boxes of half the image's side, and one large."""
-    places = (np.arange(6) + 0.5) / 6
-    y, x = (axis.ravel() for axis in np.meshgrid(places, places, indexing="ij"))
+    centers = (np.arange(6) + 0.5) / 6
+    y, x = (axis.ravel() for axis in np.meshgrid(centers, centers, indexing="ij"))
     grid = np.stack([y - 0.25, x - 0.25, y + 0.25, x + 0.25], axis=-1)
     return TargetEncoder(np.concatenate([grid, [[0.0, 0.0, 1.0, 1.0]]]).astype(np.float32))
 
@@ -91,7 +92,9 @@ def numbers_of(examples: list) -> list[int]:
 def test_elements_hold_what_the_examples_say():
     data = make_data(5)
     boxes = [[4 / 40, 6 / 60, 20 / 40, 36 / 60], [20 / 40, 12 / 60, 30 / 40, 48 / 60]]
-    for number, element in enumerate(take(element_dataset(data), 10)):
+    lookup = make_lookup(data)
+    for number in range(5):
+        element = {name: value.numpy() for name, value in lookup(number).items()}
         assert element["image"] == data.examples[number].image
         assert element["image_id"] == f"image_{number}".encode()
         assert element["size"].tolist() == [HEIGHT, WIDTH] and element["orientation"] == 1
@@ -99,7 +102,6 @@ def test_elements_hold_what_the_examples_say():
         np.testing.assert_allclose(element["boxes"], np.reshape(boxes[: number % 3], [-1, 4]))
         assert element["labels"].tolist() == [0, 1][: number % 3]
         assert element["labels"].dtype == np.int32
-    assert number == 4  # five, and no more
 
 
 def test_files_and_images_in_memory_mix(tmp_path):
@@ -116,7 +118,7 @@ def test_files_and_images_in_memory_mix(tmp_path):
         assert batch[:, 0, 0, 0].tolist() == expected
 
 
-def test_images_are_read_when_they_are_asked_for(tmp_path, encoder):
+def test_images_are_read_anew_in_each_iteration(tmp_path, encoder):
     path = tmp_path / "image.png"
     data = DetectionData(("cup", "bowl"), (make_example(1, str(path)),))
     dataset = training_dataset(data, encoder, (20, 20), 1, augmentation=STILL)
@@ -126,14 +128,13 @@ def test_images_are_read_when_they_are_asked_for(tmp_path, encoder):
         assert images[0, 5, 5].tolist() == [red, 100, 200]
 
 
-def test_missing_files_are_met_only_on_the_way(encoder):
+def test_missing_files_raise_only_in_iteration(encoder):
     example = make_example(1, "nowhere/image_1.jpg")
     data = DetectionData(("cup", "bowl"), (example,) * 2000)
     assert all(isinstance(example.image, str) for example in data.examples)
     for dataset in (
         training_dataset(data, encoder, (20, 20), 4),
         inference_dataset(data, (20, 20), 4),
-        element_dataset(data),
     ):
         with pytest.raises(tf.errors.NotFoundError, match=r"nowhere/image_1\.jpg"):
             next(iter(dataset))
@@ -152,11 +153,11 @@ def test_each_epoch_is_a_permutation_of_its_own(count):
         assert sorted(epochs[0].tolist()) != epochs[0].tolist()
 
 
-def test_every_image_comes_at_every_place():
-    # Over 300 epochs of 4 images each has its 75 turns at each place, within four deviations.
+def test_every_image_comes_at_every_position():
+    # Over 300 epochs of 4 images each has its 75 turns at each position, within four deviations.
     stream = training_examples(make_data(4), (1, 1), augmentation=STILL, seed=1)
     epochs = np.reshape(numbers_of(take(stream, 1200)), [300, 4])
-    counts = np.array([np.bincount(place, minlength=4) for place in epochs.T])
+    counts = np.array([np.bincount(column, minlength=4) for column in epochs.T])
     assert np.abs(counts - 75).max() < 4 * np.sqrt(300 * 3 / 16)
 
 
@@ -195,9 +196,16 @@ def test_stream_continues_at_any_step(shapes, encoder):
     assert not equal(whole[0], whole[3])
 
 
-def test_examples_continue_at_any_place(shapes):
+def test_examples_continue_at_any_position(shapes):
     whole = take(training_examples(shapes, (32, 32), seed=9), 15)
-    assert equal(whole[13:], take(training_examples(shapes, (32, 32), seed=9, start=13), 2))
+    rest = training_examples(shapes, (32, 32), seed=9, positions=stream_positions(13))
+    assert equal(whole[13:], take(rest, 2))
+
+
+def test_positions_of_the_parts_of_batches():
+    # Batches of six, the second begins at position 6: parts (6 7) (8 9) (10 11), then (12 13) ...
+    parts = [take(stream_positions(6, 6, (index, 3)), 4) for index in range(3)]
+    assert parts == [[6, 7, 12, 13], [8, 9, 14, 15], [10, 11, 16, 17]]
 
 
 # ---------------------------------------------------------------------- objects and targets

@@ -8,10 +8,11 @@ COLOR_SPACES = ("matrix", "hsv")
 def distort_colors(image: tf.Tensor, seed: tf.Tensor, color_space: str = "matrix") -> tf.Tensor:
     """Brightness, contrast, saturation and hue, each with probability 0.5.
 
-    Brightness adds up to 32, contrast and saturation multiply by 0.5 to 1.5, hue turns by up to
-    36 degrees, as in the paper's implementation. There, half of the images get the contrast
-    last; about the grey axis contrast commutes with saturation and hue, so one order serves.
+    The image is float32 [H, W, 3] in 0..255. Brightness adds up to 32, contrast and saturation
+    multiply by 0.5 to 1.5, hue turns by up to 36 degrees, as in the paper's implementation.
     """
+    # There, half of the images get the contrast last. About the grey axis contrast commutes with
+    # saturation and hue, so one order is enough.
     draws = tf.random.stateless_uniform([8], seed)
     applied = draws[:4] < 0.5
     brightness = tf.where(applied[0], draws[4] * 64.0 - 32.0, 0.0)
@@ -23,9 +24,9 @@ def distort_colors(image: tf.Tensor, seed: tf.Tensor, color_space: str = "matrix
         image = tf.image.adjust_hue(tf.image.adjust_saturation(image, saturation), degrees / 360.0)
         return image * 255.0
     matrix = contrast * _color_matrix(saturation, degrees * (3.14159265 / 180.0))
-    # One product of a tall matrix, brightness added behind it: three passes over the pixels less.
-    # Of the operators for products this one alone is not oneDNN's, which makes and keeps code for
-    # each number of pixels, under one lock for all threads.
+    # One product of a tall matrix, then brightness: this saves three passes over the pixels.
+    # The other operators for products are oneDNN's, which compiles and caches code for each number
+    # of pixels, under one lock for all threads.
     pixels = tf.raw_ops.BatchMatMulV3(
         x=tf.reshape(image, [1, -1, 3]), y=matrix[None], Tout=tf.float32, adj_y=True
     )
@@ -33,7 +34,7 @@ def distort_colors(image: tf.Tensor, seed: tf.Tensor, color_space: str = "matrix
 
 
 def _color_matrix(saturation: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
-    """Scales the distance from the grey axis and turns about it, [3, 3]."""
+    """Returns the matrix [3, 3] that scales the distance from the grey axis and turns about it."""
     along = saturation * tf.cos(angle)
     around = saturation * tf.sin(angle) / 3.0**0.5
     turn = tf.constant([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
