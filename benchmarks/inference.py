@@ -104,12 +104,11 @@ class SsdKeras:
 
         from ssd_keras.core.class_names import VOC_CLASSES
         from ssd_keras.exporters.saved_model import write_saved_model
-        from ssd_keras.importers.pth import read_pth
-        from ssd_keras.importers.torchvision import torchvision_ssd
+        from ssd_keras.importers.torchvision import import_torchvision
 
         folder = os.path.join(os.path.dirname(weights), precision)
         if not os.path.exists(folder):
-            model = torchvision_ssd(read_pth(weights), VOC_CLASSES)
+            model = import_torchvision(weights, VOC_CLASSES)
             write_saved_model(model, folder, precision=precision)
         self.loaded = tf.saved_model.load(folder)
         self.function = self.loaded.signatures["image_tensor"]

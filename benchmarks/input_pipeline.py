@@ -17,10 +17,10 @@ NUM_BOXES, NUM_IMAGES, IMAGE_SIZE = 20, 32, (300, 300)
 def ssd300_default_boxes():
     """The 8732 default boxes of the preset, without building the model."""
     from ssd_keras.boxes.default_boxes import DefaultBoxes
-    from ssd_keras.models.builders.paper_sizes import VOC300_SIZES
+    from ssd_keras.models.builders.vgg import SSD_SIZES
 
     ratios = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
-    spec = DefaultBoxes(VOC300_SIZES, ratios, steps=(8, 16, 32, 64, 100, 300))
+    spec = DefaultBoxes(SSD_SIZES[300, "voc"], ratios, steps=(8, 16, 32, 64, 100, 300))
     return spec.boxes(IMAGE_SIZE, [(n, n) for n in (38, 19, 10, 5, 3, 1)])
 
 

@@ -167,10 +167,9 @@ class SsdKeras:
 def write_tflite(weights, path):
     from ssd_keras.core.class_names import VOC_CLASSES
     from ssd_keras.exporters.tflite import tflite_model
-    from ssd_keras.importers.pth import read_pth
-    from ssd_keras.importers.torchvision import torchvision_ssd
+    from ssd_keras.importers.torchvision import import_torchvision
 
-    model = torchvision_ssd(read_pth(weights), VOC_CLASSES)
+    model = import_torchvision(weights, VOC_CLASSES)
     content = tflite_model(model, "int8", calibration=images())
     with open(path, "wb") as file:
         file.write(content)

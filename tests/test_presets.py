@@ -6,12 +6,7 @@ import pytest
 
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
 from ssd_keras.engine.recipes import load_recipe
-from ssd_keras.models.builders.paper_sizes import (
-    COCO300_SIZES,
-    COCO512_SIZES,
-    VOC300_SIZES,
-    VOC512_SIZES,
-)
+from ssd_keras.models.builders.vgg import SSD_SIZES
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.presets import PRESETS, from_preset
 
@@ -71,7 +66,7 @@ def test_class_names_are_complete():
 
 @pytest.mark.parametrize(
     ("sizes", "first", "lowest", "step"),
-    [(VOC300_SIZES, 10, 20, 17), (COCO300_SIZES, 7, 15, 18)],
+    [(SSD_SIZES[300, "voc"], 10, 20, 17), (SSD_SIZES[300, "coco"], 7, 15, 18)],
 )
 def test_sizes_of_ssd300_follow_the_papers_rule(sizes, first, lowest, step):
     # Per cent of 300 pixels: the first map's own, then from the lowest in equal steps
@@ -82,8 +77,8 @@ def test_sizes_of_ssd300_follow_the_papers_rule(sizes, first, lowest, step):
 @pytest.mark.parametrize(
     ("sizes", "scales"),
     [
-        (VOC512_SIZES, (0.07, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05)),
-        (COCO512_SIZES, (0.04, 0.1, 0.26, 0.42, 0.58, 0.74, 0.9, 1.06)),
+        (SSD_SIZES[512, "voc"], (0.07, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05)),
+        (SSD_SIZES[512, "coco"], (0.04, 0.1, 0.26, 0.42, 0.58, 0.74, 0.9, 1.06)),
     ],
 )
 def test_sizes_of_ssd512_are_scales_of_512(sizes, scales):
@@ -110,8 +105,8 @@ def test_options_replace_the_presets():
         post_process={"iou_threshold": 0.4, "clip_boxes": True},
     )
     # The preset's own 0.001, 500 of all classes and 300 stay.
-    wanted = PostProcess(0.001, 0.4, 500, 300, clip_boxes=True, candidates_per_class=False)
-    assert model.post_process == wanted
+    expected = PostProcess(0.001, 0.4, 500, 300, clip_boxes=True, candidates_per_class=False)
+    assert model.post_process == expected
     assert (model.image_size, model.class_names) == ((96, 128), ("cat", "dog"))
     assert model.default_boxes.sizes == (10, 20, 30, 40, 50, 60, 70)
     assert model.feature_sizes[:2] == ((6, 8), (3, 4))
@@ -129,7 +124,7 @@ def test_unknown_presets_and_options_are_named():
         match=r"preset 'ssd300_vgg16_voc' has no option 'atrus'; choose from aspect_ratios, a",
     ):
         from_preset("ssd300_vgg16_voc", atrus=False)
-    message = r"^post_process has no entry 'iou'; choose from score_threshold, iou_threshold, "
+    message = r"^post_process has no field 'iou'; choose from score_threshold, iou_threshold, "
     with pytest.raises(ValueError, match=message):
         from_preset("ssd300_vgg16_voc", post_process={"iou": 0.4})
     with pytest.raises(ValueError, match=r"class_names is empty; pass the name of at least one"):

@@ -10,11 +10,13 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-# What holds registered classes. `keras.saving.load_model` finds those that are imported.
+# What registers classes, which `keras.saving.load_model` finds once they are imported, and loaders
+# of ImageNet weights.
 REGISTERED_MODULES = (
     "ssd_keras.models.ssd",
     "ssd_keras.models.post_process_layer",
     "ssd_keras.optimizers",
+    "ssd_keras.importers.imagenet",
 )
 
 

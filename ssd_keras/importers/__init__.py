@@ -1,3 +1,3 @@
-"""Readers of weights that were trained elsewhere, one module for each source."""
+"""Importers of weights that were trained elsewhere, one module for each source."""
 
 SOURCES = ("torchvision", "caffe", "object-detection-api")

@@ -1,36 +1,39 @@
-"""Caffe's SSD300 and SSD512 on VGG16, and the VGG16 that they were trained from.
+"""Caffe's SSD300 and SSD512 on VGG16, and the VGG16 that their training starts from.
 
 The files are those of weiliu89/caffe, branch ssd: ``VGG_*_SSD_300x300_*.caffemodel``, the same at
-512x512, and ``VGG_ILSVRC_16_layers_fc_reduced.caffemodel``. No Caffe is needed.
+512x512, and ``VGG_ILSVRC_16_layers_fc_reduced.caffemodel``. They are read without Caffe.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 
 from ssd_keras.boxes.default_boxes import VARIANCES
-from ssd_keras.importers.caffe_file import CaffeNetwork, read_caffemodel
+from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
+from ssd_keras.importers.caffe_file import CaffeNetwork, PriorBox, read_caffemodel
 from ssd_keras.models.backbones.vgg import vgg16
+from ssd_keras.models.builders.vgg import SSD_SIZES, ssd_vgg16
 from ssd_keras.models.layers import L2Normalize
 from ssd_keras.models.ssd import SSD
-from ssd_keras.presets import PRESETS, from_preset
 
-# Layers with heads, and how many cells their maps have on a side.
-SSD300_MAPS = {
+# Layers with heads, and how many cells their feature maps have on a side.
+SSD300_FEATURE_LAYERS = {
     "conv4_3_norm": 38, "fc7": 19, "conv6_2": 10, "conv7_2": 5, "conv8_2": 3, "conv9_2": 1,
 }  # fmt: skip
-SSD512_MAPS = {
+SSD512_FEATURE_LAYERS = {
     "conv4_3_norm": 64, "fc7": 32, "conv6_2": 16, "conv7_2": 8, "conv8_2": 4, "conv9_2": 2,
     "conv10_2": 1,
 }  # fmt: skip
 BOXES_PER_CELL = {300: (4, 6, 6, 6, 4, 4), 512: (4, 6, 6, 6, 6, 4, 4)}
-KIND_OF_PRESET = {20: "voc", 80: "coco"}
+DATA_SETS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}
 
-# Caffe's heads give centre x, centre y, width, height of each default box; ours y before x.
-BOX_ORDER = [1, 0, 3, 2]
-SSD_WANTED = "pass the .caffemodel of an SSD300 or SSD512 on VGG16 as weiliu89/caffe publishes it"
-BACKBONE_WANTED = "pass VGG_ILSVRC_16_layers_fc_reduced.caffemodel or an SSD trained from it"
+# Caffe's box deltas are centre x, centre y, width, height; this package's have y before x.
+YXHW = [1, 0, 3, 2]
+EXPECTED_SSD = "pass the .caffemodel of an SSD300 or SSD512 on VGG16 as weiliu89/caffe publishes it"
+EXPECTED_BACKBONE = "pass VGG_ILSVRC_16_layers_fc_reduced.caffemodel or an SSD trained from it"
 
 
 def import_caffe(
@@ -39,107 +42,114 @@ def import_caffe(
     preset: str | None = None,
     truncate_sizes: bool = True,
 ) -> SSD:
-    """Reads an SSD300 or SSD512 that Caffe trained on VGG16."""
-    return caffe_ssd(read_caffemodel(path), class_names, preset, truncate_sizes)
+    """Reads an SSD300 or SSD512 on VGG16 that Caffe trained."""
+    return ssd_from_network(read_caffemodel(path), class_names, preset, truncate_sizes)
 
 
-def caffe_ssd(
+def ssd_from_network(
     network: CaffeNetwork,
     class_names: Sequence[str] | None = None,
     preset: str | None = None,
     truncate_sizes: bool = True,
 ) -> SSD:
-    """Builds the `SSD` of a Caffe network's arrays.
+    """Builds the `SSD` of a Caffe network.
 
-    Default boxes are those of the network's PriorBox layers, which every file that Caffe saved
-    holds; without such layers, those of the preset.
+    The default boxes are those of the network's PriorBox layers, else those of the preset.
     """
+    # `truncate_sizes`: Caffe reads the sizes of its text files as whole pixels.
     size = 512 if "conv10_2" in network.arrays else 300
-    maps = SSD512_MAPS if size == 512 else SSD300_MAPS
-    num_classes = _count_classes(network, maps, BOXES_PER_CELL[size])
-    cells = _prior_boxes(network, maps)
-    preset = _choose_preset(network, preset, size, num_classes, bool(cells))
+    sides = SSD512_FEATURE_LAYERS if size == 512 else SSD300_FEATURE_LAYERS
+    num_classes = _count_classes(network, sides, BOXES_PER_CELL[size])
+    prior_boxes = _prior_boxes(network, sides)
+    preset = _choose_preset(network, preset, size, num_classes, bool(prior_boxes))
     names = _choose_names(network, class_names, preset, num_classes)
-    if cells:
-        options = _box_options(network, cells, maps, size, truncate_sizes)
+    if prior_boxes:
+        options = _default_box_options(network, prior_boxes, sides, size, truncate_sizes)
     else:
-        options = {"sizes": _cut(PRESETS[preset].options["sizes"], truncate_sizes)}
-    model = from_preset(preset, names, **options)
-    _set_backbone(model.backbone, network, SSD_WANTED)
+        sizes = SSD_SIZES[size, preset.rpartition("_")[2]]
+        options = {"sizes": _truncate(sizes, truncate_sizes)}
+    model = ssd_vgg16((size, size), names, name=preset, **options)
+    _fill_backbone(model.backbone, network, EXPECTED_SSD)
     for index in range(1, 1 + len(model.extra_layers)):
         for part in (1, 2):
             layer = model.get_layer(f"extra{index}_{part}")
-            _set_convolution(layer, network, f"conv{5 + index}_{part}", SSD_WANTED)
-    for index, source in enumerate(maps, start=1):
-        for kind, name in (("box", "loc"), ("class", "conf")):
-            layer = model.get_layer(f"{kind}_head{index}")
-            _set_convolution(layer, network, f"{source}_mbox_{name}", SSD_WANTED, kind == "box")
+            _fill_convolution(layer, network, f"conv{5 + index}_{part}", EXPECTED_SSD)
+    for index, source in enumerate(sides, start=1):
+        box_head, class_head = (model.get_layer(f"{x}_head{index}") for x in ("box", "class"))
+        _fill_convolution(box_head, network, f"{source}_mbox_loc", EXPECTED_SSD, is_box_head=True)
+        _fill_convolution(class_head, network, f"{source}_mbox_conf", EXPECTED_SSD)
     return model
 
 
 def import_caffe_backbone(path: str, image_size: tuple[int, int] = (300, 300)) -> keras.Model:
-    """Reads the ILSVRC VGG16 with reduced fc layers, from which the paper's trainings start."""
+    """Reads the ImageNet VGG16 with reduced fc layers that the paper's training starts from."""
     network = read_caffemodel(path)
     backbone = vgg16(image_size)
-    _set_backbone(backbone, network, BACKBONE_WANTED, needs_scale=False)
+    _fill_backbone(backbone, network, EXPECTED_BACKBONE, needs_scale=False)
     return backbone
 
 
-def _count_classes(network, maps, boxes_per_cell):
-    """Classes without background, from the heads."""
+def _count_classes(
+    network: CaffeNetwork, sources: Iterable[str], boxes_per_cell: Sequence[int]
+) -> int:
+    """Counts the classes without background from the outputs of the class heads."""
     counts = {}
-    for source, boxes in zip(maps, boxes_per_cell, strict=True):
+    for source, boxes in zip(sources, boxes_per_cell, strict=True):
         name = f"{source}_mbox_conf"
-        kernel = _layer_arrays(network, name, 2, SSD_WANTED)[0]
-        num_classes, rest = divmod(kernel.shape[0], boxes)
-        if rest or num_classes < 2:
+        kernel = _layer_arrays(network, name, 2, EXPECTED_SSD)[0]
+        num_outputs, rest = divmod(kernel.shape[0], boxes)
+        if rest or num_outputs < 2:
             raise ValueError(
                 f"{network.path!r}: layer {name!r} has {kernel.shape[0]} outputs, expected a "
                 f"multiple of its {boxes} default boxes, background and a class at least; "
-                f"{SSD_WANTED}."
+                f"{EXPECTED_SSD}."
             )
-        counts[name] = num_classes
+        counts[name] = num_outputs
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise ValueError(
-            f"{network.path!r}: the heads differ in the number of classes ({told}), expected one "
-            f"number; {SSD_WANTED}."
+            f"{network.path!r}: the heads differ in the number of classes ({listed}), expected one "
+            f"number; {EXPECTED_SSD}."
         )
     return counts.popitem()[1] - 1
 
 
-def _prior_boxes(network, maps):
-    """The `PriorBox` of each source; none at all where the network has no such layer."""
-    names = [f"{source}_mbox_priorbox" for source in maps]
+def _prior_boxes(network: CaffeNetwork, sources: Iterable[str]) -> dict[str, PriorBox]:
+    """Returns the PriorBox layer of each source; none if the network has no such layers."""
+    names = [f"{source}_mbox_priorbox" for source in sources]
     missing = [name for name in names if name not in network.prior_boxes]
     if network.prior_boxes and missing:
         raise ValueError(
             f"{network.path!r} has PriorBox layers but none that is called {missing[0]!r}; "
-            f"{SSD_WANTED}."
+            f"{EXPECTED_SSD}."
         )
     return {} if missing else {name: network.prior_boxes[name] for name in names}
 
 
-def _choose_preset(network, preset, size, num_classes, knows_boxes):
-    choice = [f"ssd{size}_vgg16_{kind}" for kind in KIND_OF_PRESET.values()]
+def _choose_preset(
+    network: CaffeNetwork, preset: str | None, size: int, num_classes: int, has_prior_boxes: bool
+) -> str:
+    presets = {len(names): f"ssd{size}_vgg16_{data}" for data, names in DATA_SETS.items()}
     if preset is None:
-        if num_classes not in KIND_OF_PRESET and not knows_boxes:
+        if num_classes not in presets and not has_prior_boxes:
             raise ValueError(
                 f"{network.path!r} has {num_classes} classes, neither VOC's 20 nor COCO's 80, and "
                 f"no PriorBox layers; name the preset whose default boxes it has: "
-                f"{' or '.join(choice)}."
+                f"{' or '.join(presets.values())}."
             )
-        return f"ssd{size}_vgg16_{KIND_OF_PRESET.get(num_classes, 'voc')}"
-    if preset not in choice:
+        return presets.get(num_classes, presets[len(VOC_CLASSES)])
+    if preset not in presets.values():
         raise ValueError(
             f"preset {preset!r} does not fit {network.path!r}, an SSD{size} on VGG16; choose "
-            f"{' or '.join(choice)}."
+            f"{' or '.join(presets.values())}."
         )
     return preset
 
 
-def _choose_names(network, class_names, preset, num_classes):
-    names = PRESETS[preset].class_names if class_names is None else tuple(class_names)
+def _choose_names(
+    network: CaffeNetwork, class_names: Sequence[str] | None, preset: str, num_classes: int
+) -> tuple[str, ...]:
+    names = DATA_SETS[preset.rpartition("_")[2]] if class_names is None else tuple(class_names)
     if len(names) != num_classes:
         source = f"preset {preset!r} has" if class_names is None else "class_names has"
         raise ValueError(
@@ -149,89 +159,112 @@ def _choose_names(network, class_names, preset, num_classes):
     return names
 
 
-def _box_options(network, cells, maps, size, truncate_sizes):
-    """Options of `from_preset` that say what the PriorBox layers say."""
-    for name, cell in cells.items():
-        wanted = {
-            "min_size": (len(cell.min_sizes), 1),
-            "max_size": (len(cell.max_sizes), 1),
-            "flip": (cell.flip, True),
-            "offset": (cell.offset, 0.5),
-            "variance": (cell.variances, VARIANCES),
-            "clip": (cell.clip, next(iter(cells.values())).clip),
-            "step_h and step_w": (cell.step[0], cell.step[1]),
+def _default_box_options(
+    network: CaffeNetwork,
+    prior_boxes: Mapping[str, PriorBox],
+    sides: Mapping[str, int],
+    size: int,
+    truncate_sizes: bool,
+) -> dict[str, Any]:
+    """Returns the arguments of `ssd_vgg16` that describe the default boxes of PriorBox layers."""
+    boxes = tuple(prior_boxes.values())
+    for name, box in prior_boxes.items():
+        fields = {
+            "number of min_size": (len(box.min_sizes), 1),
+            "number of max_size": (len(box.max_sizes), 1),
+            "flip": (box.flip, True),
+            "offset": (box.offset, 0.5),
+            "variance": (box.variances, VARIANCES),
+            "clip": (box.clip, boxes[0].clip),
+            "step_h and step_w": (box.step[0], box.step[1]),
         }
-        for field, (found, expected) in wanted.items():
-            if found != expected:
-                count = "number of " if field.endswith("size") else ""
+        for field, (value, expected) in fields.items():
+            if value != expected:
                 raise ValueError(
-                    f"{network.path!r}: layer {name!r} has the {count}{field} {found}, expected "
-                    f"{expected}; {SSD_WANTED}."
+                    f"{network.path!r}: layer {name!r} has the {field} {value}, expected "
+                    f"{expected}; {EXPECTED_SSD}."
                 )
-    smallest = _cut((cell.min_sizes[0] for cell in cells.values()), truncate_sizes)
-    largest = _cut((cell.max_sizes[0] for cell in cells.values()), truncate_sizes)
+    smallest = _truncate((box.min_sizes[0] for box in boxes), truncate_sizes)
+    largest = _truncate((box.max_sizes[0] for box in boxes), truncate_sizes)
     if smallest[1:] != largest[:-1]:
         raise ValueError(
             f"{network.path!r}: the PriorBox layers' min_size {smallest} and max_size {largest} "
-            f"make no row, expected each max_size to be the next min_size; {SSD_WANTED}."
+            f"do not follow each other, expected each max_size to be the next min_size; "
+            f"{EXPECTED_SSD}."
         )
     return {
         "sizes": (*smallest, largest[-1]),
-        "aspect_ratios": tuple(cell.aspect_ratios for cell in cells.values()),
+        "aspect_ratios": tuple(box.aspect_ratios for box in boxes),
         "steps": tuple(
-            cell.step[0] or size / count
-            for cell, count in zip(cells.values(), maps.values(), strict=True)
+            box.step[0] or size / side for box, side in zip(boxes, sides.values(), strict=True)
         ),
-        "clip": "corners" if next(iter(cells.values())).clip else "none",
+        "clip": "corners" if boxes[0].clip else "none",
     }
 
 
-def _cut(sizes, truncate_sizes):
+def _truncate(sizes: Iterable[float], truncate_sizes: bool) -> tuple[float, ...]:
     return tuple(math.floor(size) if truncate_sizes else size for size in sizes)
 
 
-def _set_backbone(backbone, network, wanted, needs_scale=True):
+def _fill_backbone(
+    backbone: keras.Model, network: CaffeNetwork, remedy: str, needs_scale: bool = True
+) -> None:
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Conv2D):
-            _set_convolution(layer, network, layer.name, wanted)
+            _fill_convolution(layer, network, layer.name, remedy)
         elif isinstance(layer, L2Normalize) and (needs_scale or layer.name in network.arrays):
-            (scale,) = _layer_arrays(network, layer.name, 1, wanted)
-            _check_shape(network, layer.name, "scale", scale.squeeze(), layer.scale.shape, wanted)
+            (scale,) = _layer_arrays(network, layer.name, 1, remedy)
+            _check_shape(network, layer.name, "scale", scale.squeeze(), layer.scale.shape, remedy)
             layer.set_weights([scale.reshape(-1)])
 
 
-def _set_convolution(layer, network, name, wanted, is_box_head=False):
-    kernel, bias = _layer_arrays(network, name, 2, wanted)
+def _fill_convolution(
+    layer: keras.layers.Conv2D,
+    network: CaffeNetwork,
+    name: str,
+    remedy: str,
+    is_box_head: bool = False,
+) -> None:
+    kernel, bias = _layer_arrays(network, name, 2, remedy)
     height, width, inputs, outputs = layer.kernel.shape
-    _check_shape(network, name, "kernel", kernel, (outputs, inputs, height, width), wanted)
-    # Before `shape`, every array had four dimensions.
+    _check_shape(network, name, "kernel", kernel, (outputs, inputs, height, width), remedy)
+    # Files of Caffe's older format give every array four dimensions.
     bias = bias.reshape(bias.shape[-1:]) if bias.size == bias.shape[-1] else bias
-    _check_shape(network, name, "bias", bias, (outputs,), wanted)
+    _check_shape(network, name, "bias", bias, (outputs,), remedy)
     if is_box_head:
-        kernel = kernel.reshape(-1, 4, *kernel.shape[1:])[:, BOX_ORDER].reshape(kernel.shape)
-        bias = bias.reshape(-1, 4)[:, BOX_ORDER].reshape(-1)
+        kernel = kernel.reshape(-1, 4, *kernel.shape[1:])[:, YXHW].reshape(kernel.shape)
+        bias = bias.reshape(-1, 4)[:, YXHW].reshape(-1)
     layer.set_weights([kernel.transpose(2, 3, 1, 0), bias])
 
 
-def _layer_arrays(network, name, count, wanted):
+def _layer_arrays(
+    network: CaffeNetwork, name: str, count: int, remedy: str
+) -> tuple[np.ndarray, ...]:
     if name not in network.arrays:
         known = list(network.arrays)
         raise ValueError(
             f"{network.path!r} has no layer {name!r} with weights; it has {len(known)}, from "
-            f"{known[0]!r} to {known[-1]!r}: {wanted}."
+            f"{known[0]!r} to {known[-1]!r}: {remedy}."
         )
     arrays = network.arrays[name]
     if len(arrays) != count:
         raise ValueError(
             f"{network.path!r}: layer {name!r} has {len(arrays)} arrays, expected {count}; "
-            f"{wanted}."
+            f"{remedy}."
         )
     return arrays
 
 
-def _check_shape(network, name, what, array, shape, wanted):
+def _check_shape(
+    network: CaffeNetwork,
+    name: str,
+    part: str,
+    array: np.ndarray,
+    shape: Sequence[int],
+    remedy: str,
+) -> None:
     if array.shape != tuple(shape):
         raise ValueError(
-            f"{network.path!r}: the {what} of layer {name!r} has the shape {array.shape}, expected "
-            f"{tuple(shape)}; {wanted}."
+            f"{network.path!r}: the {part} of layer {name!r} has the shape {array.shape}, expected "
+            f"{tuple(shape)}; {remedy}."
         )

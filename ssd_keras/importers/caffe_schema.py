@@ -1,23 +1,21 @@
-"""The few messages and fields of Caffe's protobuf schema that weights need, built at run time.
+"""Messages and fields of Caffe's protobuf schema that hold weights, built at run time.
 
-Numbers and types are those of ``caffe.proto`` in weiliu89/caffe (branch ssd), which BVLC's own
-files share. A parser skips every field that is not listed, so other forks' files are read too.
+Numbers and types are those of ``caffe.proto`` in weiliu89/caffe (branch ssd) and in BVLC's Caffe.
+The parser skips fields that are not listed, so that files of other forks are read too.
 """
 
-from typing import Any
-
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from ssd_keras.core.protobuf import Schema, message_class
 
 PACKAGE = "ssd_keras_caffe"
 
-# message: (field, number, type, repeated). A type in capitals is another message.
-MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
+# message: (field, number, type, repeated). A capitalised type is another message.
+MESSAGES: Schema = {
     "NetParameter": (
         ("layers", 2, "V1LayerParameter", True),  # before 2014
         ("layer", 100, "LayerParameter", True),
     ),
     "LayerParameter": (
-        ("name", 1, "bytes", False),  # text, in a sound file
+        ("name", 1, "bytes", False),  # text, unless the file is damaged
         ("blobs", 7, "BlobProto", True),
         ("prior_box_param", 203, "PriorBoxParameter", False),
     ),
@@ -26,13 +24,13 @@ MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
         ("blobs", 6, "BlobProto", True),
     ),
     "BlobProto": (
-        # Four dimensions of the time before `shape`.
+        # The shape in files without `shape`.
         ("num", 1, "int32", False),
         ("channels", 2, "int32", False),
         ("height", 3, "int32", False),
         ("width", 4, "int32", False),
-        # Packed numbers lie in the file as a field of bytes does, and NumPy reads those at once
-        # instead of making 26 million Python floats. Caffe writes both fields packed.
+        # Caffe packs numbers, which look like bytes in the file. As bytes, NumPy reads them at
+        # once, without 26 million Python floats.
         ("data", 5, "bytes", False),
         ("shape", 7, "BlobShape", False),
         ("double_data", 8, "bytes", False),
@@ -54,30 +52,5 @@ MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
 
 DEFAULTS = {"flip": "true", "offset": "0.5"}
 
-
-def _build() -> Any:
-    """The class of `NetParameter`, in a pool of its own: an installed Caffe may have the same."""
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="ssd_keras/caffe.proto", package=PACKAGE, syntax="proto2"
-    )
-    for name, fields in MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for field, number, kind, repeated in fields:
-            entry = message.field.add(name=field, number=number)
-            entry.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
-            if kind in MESSAGES:
-                entry.type, entry.type_name = kinds.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
-            else:
-                entry.type = getattr(kinds, f"TYPE_{kind.upper()}")
-            if field in DEFAULTS:
-                entry.default_value = DEFAULTS[field]
-            if kind == "int64":
-                entry.options.packed = True
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.NetParameter"))
-
-
-NetParameter = _build()
-"""Message class of a ``.caffemodel`` file."""
+# Message class of a .caffemodel file.
+NetParameter = message_class(PACKAGE, MESSAGES, "NetParameter", DEFAULTS)

@@ -1,4 +1,4 @@
-"""Detectors and backbones that were trained elsewhere, by the name of their source."""
+"""Imports detectors and backbones by the name of their source."""
 
 import os
 
@@ -9,71 +9,68 @@ from ssd_keras.data.readers.label_map import read_names
 from ssd_keras.importers import SOURCES
 from ssd_keras.importers.caffe import import_caffe, import_caffe_backbone
 from ssd_keras.importers.object_detection_api import import_object_detection_api
-from ssd_keras.importers.pth import read_pth
 from ssd_keras.importers.published import BACKBONES, Published
-from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_backbone
-from ssd_keras.importers.torchvision import torchvision_resnet, torchvision_ssd
+from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_v2_backbone
+from ssd_keras.importers.torchvision import import_torchvision, import_torchvision_backbone
 from ssd_keras.models.ssd import SSD
 
-MODEL_ENDING, BACKBONE_ENDING = ".keras", ".weights.h5"
+MODEL_SUFFIX, BACKBONE_SUFFIX = ".keras", ".weights.h5"
 # The weights of a backbone fit every input size.
 BACKBONE_IMAGE_SIZE = (300, 300)
 
 
 def import_model(source: str, path: str, labels: str | None = None) -> SSD:
-    """Reads a detector that was trained elsewhere."""
+    """Reads a detector; `labels` is the path of its class names."""
     _check_source(source)
     if source == "object-detection-api":
         return import_object_detection_api(path, labels)
     names = read_names(labels) if labels else None
-    if source == "caffe":
-        return import_caffe(path, names)
-    return torchvision_ssd(read_pth(path), names, source=repr(path))
+    return import_caffe(path, names) if source == "caffe" else import_torchvision(path, names)
 
 
 def import_published(weights: Published, *, progress: bool | None = None) -> SSD:
-    """Reads a detector that others published, fetched if the cache does not have it."""
+    """Reads a published detector, downloaded unless the cache has it."""
     with weights.file(progress) as path:
         return import_model(weights.source, path)
 
 
 def import_backbone(source: str, path: str) -> keras.Model:
-    """Reads a classifier's backbone, from which trainings start."""
+    """Reads the backbone of a classifier."""
     _check_source(source)
     if source == "caffe":
         return import_caffe_backbone(path, BACKBONE_IMAGE_SIZE)
     if source == "torchvision":
-        return torchvision_resnet(read_pth(path), BACKBONE_IMAGE_SIZE, source=repr(path))
-    return import_mobilenet_backbone(path, BACKBONE_IMAGE_SIZE)
+        return import_torchvision_backbone(path, BACKBONE_IMAGE_SIZE)
+    return import_mobilenet_v2_backbone(path, BACKBONE_IMAGE_SIZE)
 
 
 def import_published_backbone(name: str, *, progress: bool | None = None) -> keras.Model:
-    """Reads an ImageNet backbone that others published, fetched if the cache does not have it."""
+    """Reads a published ImageNet backbone, downloaded unless the cache has it."""
     with BACKBONES[name].file(progress) as path:
         return import_backbone(BACKBONES[name].source, path)
 
 
 def import_file(source: str, path: str, output: str, labels: str | None = None) -> str:
-    """Reads what was trained elsewhere and writes it in Keras' form."""
-    if not output.endswith((MODEL_ENDING, BACKBONE_ENDING)):
+    """Imports a detector or backbone, writes it for Keras, and returns a line about it."""
+    if not output.endswith((MODEL_SUFFIX, BACKBONE_SUFFIX)):
         raise ValueError(
-            f"output {output!r} must end in {MODEL_ENDING} for a detector or in {BACKBONE_ENDING} "
+            f"output {output!r} must end in {MODEL_SUFFIX} for a detector or in {BACKBONE_SUFFIX} "
             "for a backbone."
         )
     directory = os.path.dirname(output) or "."
     if not os.path.isdir(directory):
         raise FileNotFoundError(f"the directory {directory!r} does not exist; create it first.")
-    if output.endswith(BACKBONE_ENDING):
+    if output.endswith(BACKBONE_SUFFIX):
         backbone = import_backbone(source, path)
-        with replacing(output) as beside:
-            backbone.save_weights(beside)
+        with replacing(output) as temporary:
+            backbone.save_weights(temporary)
         return f"wrote {output}: the backbone {backbone.name}, for the argument backbone_weights"
     model = import_model(source, path, labels)
-    with replacing(output) as beside:
-        model.save(beside)
+    with replacing(output) as temporary:
+        model.save(temporary)
     return f"wrote {output}: {model.name}, {len(model.class_names)} classes"
 
 
-def _check_source(source):
+def _check_source(source: str) -> None:
     if source not in SOURCES:
         raise ValueError(f"source={source!r} is unknown; choose one of {', '.join(SOURCES)}.")

@@ -1,4 +1,4 @@
-"""PyTorch's ``.pth`` files as NumPy arrays, read without running what may be written in them."""
+"""Reads PyTorch's ``.pth`` files as NumPy arrays, without running code that they contain."""
 
 import os
 import pickle
@@ -6,12 +6,12 @@ import re
 
 import numpy as np
 
-STARTS = (b"PK", b"\x80")
-"""Of a ZIP archive, and of a pickle as PyTorch wrote it before 1.6."""
+# Of a ZIP archive, and of a pickle as PyTorch wrote it before 1.6.
+FIRST_BYTES = (b"PK", b"\x80")
 
 
 def read_pth(path: str) -> dict[str, np.ndarray]:
-    """Reads a ``.pth`` file of PyTorch without running anything that is written in it."""
+    """Returns the floating-point arrays of a state dict by name, as float32."""
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path!r} does not exist; pass the path of a .pth file.")
@@ -19,13 +19,12 @@ def read_pth(path: str) -> dict[str, np.ndarray]:
         start = file.read(64)
     if start.lstrip()[:1] == b"<":
         raise ValueError(
-            f"{path!r} is a web page, not weights: its download went wrong; expected a .pth "
-            "file: fetch it again."
+            f"{path!r} is a web page, not weights; expected a .pth file: download it again."
         )
-    if not start.startswith(STARTS):
+    if not start.startswith(FIRST_BYTES):
         raise ValueError(
-            f"{path!r} is no .pth file (it begins with {start[:8]!r}); expected a state dict that "
-            "torch.save wrote."
+            f"{path!r} is not a .pth file (it begins with {start[:8]!r}); expected a state dict "
+            "that torch.save wrote."
         )
     try:
         import torch
@@ -35,8 +34,8 @@ def read_pth(path: str) -> dict[str, np.ndarray]:
         ) from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises six kinds for damaged files
-        raise ValueError(_why_unreadable(path, error)) from error
+    except Exception as error:  # torch raises six classes of errors for damaged files
+        raise ValueError(_unreadable_message(path, error)) from error
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -55,16 +54,16 @@ def read_pth(path: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _why_unreadable(path, error):
-    wanted = re.search(r"GLOBAL (\S+)", str(error))
-    if isinstance(error, pickle.UnpicklingError) and wanted:
+def _unreadable_message(path: str, error: Exception) -> str:
+    function = re.search(r"GLOBAL (\S+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and function:
         return (
-            f"{path!r} is refused: it wants to call {wanted[1]} while it is read, and nothing of "
-            "it was run; expected arrays alone: pass a state dict, torch.save(model.state_dict(), "
-            "path), from a source that you trust."
+            f"{path!r} is refused: reading it would call {function[1]}; nothing was run. Expected "
+            "arrays alone: pass a state dict, torch.save(model.state_dict(), path), from a source "
+            "that you trust."
         )
     reason = " ".join(str(error).split()).partition(". ")[0][:120] or type(error).__name__
     return (
-        f"{path!r} is damaged or no .pth file ({reason}); expected a state dict that torch.save "
-        "wrote: fetch it again and compare its size and checksum."
+        f"{path!r} is damaged or not a .pth file ({reason}); expected a state dict that "
+        "torch.save wrote: download it again and compare its size and checksum."
     )

@@ -1,6 +1,6 @@
-"""Weights that others published: where they lie, what proves them whole, under which licence.
+"""Weights that others published: address, checksum and licence.
 
-Addresses, checksums and figures are the publishers' own. The weights are not part of this project.
+Addresses and checksums are the publishers'. The weights are not part of this project.
 """
 
 import contextlib
@@ -15,22 +15,21 @@ from ssd_keras.core.downloads import fetch
 PYTORCH = "https://download.pytorch.org/models"
 OPEN_MODEL_ZOO = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2021.4"
 MEDIAPIPE = "https://storage.googleapis.com/mediapipe-assets"
-CORAL = "https://github.com/google-coral/test_data/raw/master"
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A file of weights."""
+    """A published file of weights."""
 
-    source: str  # how it is read: a source of `ssd_keras.importers`
-    address: str  # where it is fetched from
-    sha256: str  # checksum of the file at the address
-    licence: str  # its licence by SPDX name
-    member: str = ""  # path inside the file, where that is an archive. Default "": it is none.
+    source: str  # one of `ssd_keras.importers.SOURCES`
+    address: str
+    sha256: str  # of the file at the address
+    licence: str  # SPDX name
+    member: str = ""  # path inside the file if that is an archive, else ""
 
     @contextlib.contextmanager
     def file(self, progress: bool | None = None) -> Iterator[str]:
-        """The weights as a local file, fetched if the cache does not have them."""
+        """Gives the path of a local copy, downloaded unless the cache has it."""
         path = fetch(self.address, self.sha256, progress=progress)
         if not self.member:
             yield path
@@ -40,6 +39,7 @@ class Published:
             yield os.path.join(directory, self.member)
 
 
+# By the name of the preset.
 DETECTORS: Mapping[str, Published] = {
     "torchvision_ssd300_vgg16_coco": Published(
         "torchvision",
@@ -75,8 +75,8 @@ DETECTORS: Mapping[str, Published] = {
         "Apache-2.0",
     ),
 }
-"""By the name of the preset."""
 
+# By the name of the backbone: "imagenet" weights that Keras does not have.
 BACKBONES: Mapping[str, Published] = {
     "resnet18": Published(
         "torchvision",
@@ -91,4 +91,3 @@ BACKBONES: Mapping[str, Published] = {
         "BSD-3-Clause",
     ),
 }
-"""By the name of the backbone: what "imagenet" means where Keras has no such weights."""

@@ -1,11 +1,11 @@
-"""TFLite files as arrays: operators in a chain, constants as floats whatever they are coded in."""
+"""Reads TFLite files: operators, and constants as floats."""
 
 import dataclasses
 import io
 import os
 import struct
 import zipfile
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,27 +19,44 @@ DTYPES = {
     schema.TensorType.UINT8: "u1",
     schema.TensorType.INT8: "i1",
 }
-# What changes the form of values or their coding, not the values.
-PASSING = ("RESHAPE", "SQUEEZE", "DEQUANTIZE", "QUANTIZE")
-DAMAGE = (struct.error, IndexError, KeyError, TypeError, AttributeError, ValueError, OverflowError)
-LABELS_LIMIT = 1_000_000
+# Operators that change the shape or coding of values, not the values.
+PASS_THROUGH = ("RESHAPE", "SQUEEZE", "DEQUANTIZE", "QUANTIZE")
+DAMAGE_ERRORS = (
+    struct.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    OverflowError,
+)
+MAX_LABEL_BYTES = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Operator:
-    """One step of the graph."""
+    """An operator of the graph; tensors are given by index."""
 
-    name: str  # as the schema spells it, or a custom operator's own
-    inputs: tuple[int, ...]  # places of its tensors; -1 for none
-    outputs: tuple[int, ...]  # places of its results
-    options: dict[str, Any]  # its options by name, without a custom operator's
-    custom_options: bytes  # a custom operator's, as bytes
+    name: str  # the schema's or a custom operator's
+    inputs: tuple[int, ...]  # -1 for none
+    outputs: tuple[int, ...]
+    options: dict[str, Any]  # of built-in operators
+    custom_options: bytes
+
+
+class Coding(NamedTuple):
+    """Linear coding of numbers as bytes 0..255."""
+
+    step: float  # difference of two neighbouring bytes
+    zero_byte: float  # byte of the number 0
+    lowest: float
+    highest: float
 
 
 class TFLiteGraph:
-    """The graph of a TFLite file, which is read and never run."""
+    """The graph of a TFLite file; tensors are named by their index."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str) -> None:
         self.path = os.fspath(path)
         if not os.path.isfile(path):
             raise FileNotFoundError(f"{path!r} does not exist; pass the path of a .tflite file.")
@@ -47,93 +64,97 @@ class TFLiteGraph:
             self._content = file.read()
         if self._content[4:8] != IDENTIFIER:
             raise ValueError(
-                f"{path!r} is no TFLite file (it begins with {self._content[:16]!r}); expected a "
-                ".tflite model: download it again."
+                f"{path!r} is not a TFLite file (it begins with {self._content[:16]!r}); expected "
+                "a .tflite model: download it again."
             )
         try:
             model = read_model(self._content)
-            self._tensors, self._buffers = model.subgraphs[0].tensors, model.buffers
             graph = model.subgraphs[0]
+            self._tensors, self._buffers = graph.tensors, model.buffers
             self.inputs, self.outputs = tuple(graph.inputs), tuple(graph.outputs)
-            self.operators = [_operator(model, one) for one in graph.operators]
-            self._producers = {
-                place: one for one in self.operators for place in _checked(one, self._tensors)
-            }
-        except DAMAGE as error:
+            self.operators = [_operator(model, packed) for packed in graph.operators]
+            self._producers: dict[int, Operator] = {}
+            for operator in self.operators:
+                _check_tensors(operator, len(self._tensors))
+                self._producers |= dict.fromkeys(operator.outputs, operator)
+        except DAMAGE_ERRORS as error:
             raise ValueError(f"{path!r} is damaged or cut off; download it again.") from error
 
-    def name(self, place: int) -> str:
-        """A tensor's name."""
-        return (self._tensors[place].name or b"").decode(errors="replace")
+    def name(self, index: int) -> str:
+        """Returns a tensor's name."""
+        return (self._tensors[index].name or b"").decode(errors="replace")
 
-    def shape(self, place: int) -> tuple[int, ...]:
-        """A tensor's shape."""
-        shape = self._tensors[place].shape
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Returns a tensor's shape."""
+        shape = self._tensors[index].shape
         return () if shape is None else tuple(int(size) for size in shape)
 
-    def source(self, place: int) -> Operator | None:
-        """The operator that computes a tensor, past those that only pass it on; None: an input."""
-        producer = self._producers.get(place)
-        while producer is not None and producer.name in PASSING:
+    def source(self, index: int) -> Operator | None:
+        """Returns the operator that computes a tensor, or None for an input.
+
+        Operators that change only shape or coding are skipped.
+        """
+        producer = self._producers.get(index)
+        while producer is not None and producer.name in PASS_THROUGH:
             producer = self._producers.get(producer.inputs[0])
         return producer
 
     def find(self, name: str) -> Operator | None:
-        """The first operator of that name."""
-        return next((one for one in self.operators if one.name == name), None)
+        """Returns the first operator of that name, or None."""
+        return next((operator for operator in self.operators if operator.name == name), None)
 
-    def coding(self, place: int) -> tuple[float, float, float, float] | None:
-        """How a tensor of bytes is coded."""
+    def coding(self, index: int) -> Coding | None:
+        """Returns the coding of a tensor of bytes, or None for other tensors."""
         limits = {schema.TensorType.UINT8: 0, schema.TensorType.INT8: -128}
-        lowest = limits.get(self._tensors[place].type)
-        scale, zero = self._scale_and_zero(place)
-        if lowest is None or len(scale) != 1:
+        lowest_code = limits.get(self._tensors[index].type)
+        scale, zero = self._scale_and_zero(index)
+        if lowest_code is None or len(scale) != 1:
             return None
-        step, offset = float(scale[0]), float(zero[0] - lowest)
-        return step, offset, -offset * step, (255 - offset) * step
+        step, offset = float(scale[0]), float(zero[0] - lowest_code)
+        return Coding(step, offset, -offset * step, (255 - offset) * step)
 
-    def constant(self, place: int) -> np.ndarray:
-        """A constant tensor's values."""
-        producer = self._producers.get(place)
+    def constant(self, index: int) -> np.ndarray:
+        """Returns the values of a constant tensor as float32."""
+        producer = self._producers.get(index)
         if producer is not None and producer.name == "DEQUANTIZE":  # weights in half precision
             return self.constant(producer.inputs[0])
-        tensor, shape = self._tensors[place], self.shape(place)
+        tensor, shape = self._tensors[index], self.shape(index)
         data = self._buffers[tensor.buffer].data if tensor.buffer < len(self._buffers) else None
         if producer is not None or data is None or tensor.type not in DTYPES:
             raise ValueError(
-                f"{self.path!r}: {self.name(place)!r} holds no constant numbers; expected weights."
+                f"{self.path!r}: {self.name(index)!r} is not a constant; expected weights."
             )
         dtype = np.dtype(DTYPES[tensor.type])
         if len(data) != np.prod(shape, dtype=int) * dtype.itemsize:
             raise ValueError(
-                f"{self.path!r}: {self.name(place)!r} has {len(data)} bytes for the shape "
+                f"{self.path!r}: {self.name(index)!r} has {len(data)} bytes for the shape "
                 f"{shape} of {dtype.name}; the file is damaged or cut off: download it again."
             )
         values = data.view(dtype).reshape(shape).astype("float64")
-        scale, zero = self._scale_and_zero(place)
+        scale, zero = self._scale_and_zero(index)
         if len(scale):
             axis = [1] * len(shape)
             if len(scale) > 1:
                 axis[tensor.quantization.quantizedDimension] = len(scale)
             values = (values - zero.reshape(axis)) * scale.reshape(axis)
         if not np.isfinite(values).all():
-            raise ValueError(f"{self.path!r}: {self.name(place)!r} has values that are no numbers.")
+            raise ValueError(f"{self.path!r}: {self.name(index)!r} holds infinity or NaN.")
         return values.astype("float32")
 
     def labels(self) -> list[str] | None:
-        """The lines of the one text file that was appended to the model, or None."""
+        """Returns the lines of the one text file appended to the model, or None."""
         try:
             with zipfile.ZipFile(io.BytesIO(self._content)) as archive:
-                texts = [one for one in archive.infolist() if one.filename.endswith(".txt")]
-                if len(texts) != 1 or texts[0].file_size > LABELS_LIMIT:
+                texts = [info for info in archive.infolist() if info.filename.endswith(".txt")]
+                if len(texts) != 1 or texts[0].file_size > MAX_LABEL_BYTES:
                     return None
                 lines = archive.read(texts[0]).decode().rstrip().split("\n")
                 return [line.strip() for line in lines]
         except (zipfile.BadZipFile, UnicodeDecodeError):
             return None
 
-    def _scale_and_zero(self, place):
-        quantization = self._tensors[place].quantization
+    def _scale_and_zero(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        quantization = self._tensors[index].quantization
         if quantization is None or quantization.scale is None:
             return np.zeros(0), np.zeros(0)
         scale = np.asarray(quantization.scale, "float64")
@@ -141,21 +162,19 @@ class TFLiteGraph:
         return scale, np.zeros(len(scale)) if zero is None else np.asarray(zero, "float64")
 
 
-def _operator(model, packed):
+def _operator(model: Any, packed: Any) -> Operator:
     options = packed.builtinOptions
     custom_options = packed.customOptions
     return Operator(
         operator_name(model, packed),
-        tuple(int(place) for place in packed.inputs),
-        tuple(int(place) for place in packed.outputs),
+        tuple(map(int, packed.inputs)),
+        tuple(map(int, packed.outputs)),
         {} if options is None else vars(options),
         b"" if custom_options is None else bytes(custom_options),
     )
 
 
-def _checked(operator, tensors):
-    """The places of an operator's results, which like those of its inputs must exist."""
-    for place in (*operator.inputs, *operator.outputs):
-        if not -1 <= place < len(tensors):
-            raise ValueError(f"tensor {place} of {len(tensors)}")
-    return operator.outputs
+def _check_tensors(operator: Operator, num_tensors: int) -> None:
+    for index in (*operator.inputs, *operator.outputs):
+        if not -1 <= index < num_tensors:
+            raise ValueError(f"tensor {index} of {num_tensors}")

@@ -1,11 +1,11 @@
-"""torchvision's weights: `ssd300_vgg16`, `ssdlite320_mobilenet_v3_large`, `resnet18`, `resnet50`.
+"""torchvision's `ssd300_vgg16`, `ssdlite320_mobilenet_v3_large`, `resnet18` and `resnet50`.
 
-`read_pth` turns a ``.pth`` file into NumPy arrays by name and alone needs torch; the functions here
-turn such arrays into Keras models.
+Only `read_pth` needs PyTorch: it reads a ``.pth`` file as NumPy arrays, from which the functions
+here build Keras models.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -13,35 +13,49 @@ from keras import layers
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.class_names import COCO_CLASSES_BY_ID
+from ssd_keras.importers.pth import read_pth
 from ssd_keras.models.backbones import resnet, vgg
-from ssd_keras.models.backbones.mobilenet import MOBILENET_V3_LARGE
-from ssd_keras.models.builders.paper_sizes import COCO300_SIZES
-from ssd_keras.models.builders.ssdlite import SSDLITE_EXTRAS, ssdlite_mobilenet_v3_large
-from ssd_keras.models.builders.vgg import SSD300_RATIOS, SSD300_STEPS, VGG300_EXTRAS
+from ssd_keras.models.backbones.mobilenet import MOBILENET_V3_LARGE_BLOCKS
+from ssd_keras.models.builders.ssdlite import SSDLITE_EXTRA_LAYERS, ssdlite_mobilenet_v3_large
+from ssd_keras.models.builders.vgg import (
+    SSD300_ASPECT_RATIOS,
+    SSD300_EXTRA_LAYERS,
+    SSD300_STEPS,
+    SSD_SIZES,
+)
 from ssd_keras.models.layers import L2Normalize
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
-VGG_PREPROCESSOR = {"mean": (0.48235 * 255, 0.45882 * 255, 0.40784 * 255)}
-"""torchvision's mean for SSD300, in 0..255: the paper's to 0.001, with red first."""
+# torchvision's mean for SSD300, in 0..255: the paper's to 0.001, with red first.
+TORCHVISION_PREPROCESSOR = {"mean": (0.48235 * 255, 0.45882 * 255, 0.40784 * 255)}
+NUM_NAMES_SHOWN = 3
 
-NAMES_SHOWN = 3
-
-# Of a weight as PyTorch stores it, the axes in Keras' order.
+# Axes of PyTorch's weights in the order of Keras' axes.
 CONVOLUTION_AXES = (2, 3, 1, 0)
 DEPTHWISE_AXES = (2, 3, 0, 1)
 
 
-def torchvision_ssd(
+def import_torchvision(path: str, class_names: Sequence[str] | None = None) -> SSD:
+    """Reads a ``.pth`` file of torchvision's SSD300 or SSDLite320."""
+    return ssd_from_state_dict(read_pth(path), class_names, source=repr(path))
+
+
+def import_torchvision_backbone(path: str, image_size: tuple[int, int]) -> keras.Model:
+    """Reads a ``.pth`` file of torchvision's ResNet18 or ResNet50 as a backbone."""
+    return resnet_from_state_dict(read_pth(path), image_size, source=repr(path))
+
+
+def ssd_from_state_dict(
     arrays: Mapping[str, np.ndarray],
     class_names: Sequence[str] | None = None,
     *,
     source: str = "the state dict",
 ) -> SSD:
-    """Builds the `SSD` of a state dict of torchvision's, with torchvision's own numbers.
+    """Builds the `SSD` of a state dict of torchvision's SSD300 or SSDLite320.
 
-    Preprocessing, default boxes and suppression are torchvision's, so the same resized image
-    gives the same detections. torchvision resizes by a rule of its own.
+    Preprocessing, default boxes and NMS are torchvision's, so that the same resized image gives
+    the same detections. The resizing is not torchvision's.
     """
     if "backbone.scale_weight" in arrays:
         architecture, build, names = "ssd300_vgg16", _ssd300, _ssd300_names()
@@ -49,43 +63,42 @@ def torchvision_ssd(
         architecture, build, names = "ssdlite320_mobilenet_v3_large", _ssdlite320, _ssdlite_names()
     else:
         raise ValueError(
-            f"{source} is no SSD of torchvision's: it holds {_some(arrays)}; expected a state "
+            f"{source} is not an SSD of torchvision: it holds {_listed(arrays)}; expected a state "
             "dict of ssd300_vgg16 or ssdlite320_mobilenet_v3_large."
         )
     weights = _StateDict(arrays, source, architecture)
-    outputs = _num_outputs(weights, names)
-    if class_names is None and outputs == 91:
+    num_outputs = _count_outputs(weights, names)
+    if class_names is None and num_outputs == 91:
         class_names = COCO_CLASSES_BY_ID
-    if class_names is None or len(class_names) != outputs - 1:
-        told = "none" if class_names is None else len(class_names)
+    if class_names is None or len(class_names) != num_outputs - 1:
+        count = "none" if class_names is None else len(class_names)
         raise ValueError(
-            f"{source} has {outputs} outputs, background first; expected class_names with "
-            f"{outputs - 1} names, got {told}: pass them in the order of its labels."
+            f"{source} has {num_outputs} outputs, background first; expected class_names with "
+            f"{num_outputs - 1} names, got {count}: pass them in the order of its labels."
         )
     model = build(class_names)
-    parts = {layer.name: layer for layer in (*model.backbone.layers, *model.layers)}
-    weights.assign({parts[name]: module for name, module in names})
+    layers_by_name = {layer.name: layer for layer in (*model.backbone.layers, *model.layers)}
+    weights.assign({layers_by_name[name]: module for name, module in names})
     weights.check_rest()
     return model
 
 
-def torchvision_resnet(
+def resnet_from_state_dict(
     arrays: Mapping[str, np.ndarray],
     image_size: tuple[int, int],
     *,
     source: str = "the state dict",
 ) -> keras.Model:
-    """Builds the backbone of a ResNet18 or ResNet50 that torchvision trained to classify.
+    """Builds the backbone of a state dict of torchvision's ResNet18 or ResNet50.
 
-    Stem and three stages are taken over; the fourth stage and the classifier are not part of the
-    backbone. Images must come as torchvision's, see `builders.IMAGENET_PREPROCESSOR`. Saved with
-    ``backbone.save_weights("resnet.weights.h5")``, they are `backbone_weights` of `ssd_resnet`, for
-    ResNet50 together with ``variant="torchvision"``.
+    The last stage and the classifier are left out. Images must be preprocessed with
+    `IMAGENET_PREPROCESSOR`. Weights saved with ``backbone.save_weights("resnet.weights.h5")`` are
+    `backbone_weights` of `ssd_resnet`; for ResNet50, pass ``variant="torchvision"`` too.
     """
     if "layer1.0.conv1.weight" not in arrays:
         raise ValueError(
-            f"{source} is no ResNet of torchvision's: it holds {_some(arrays)}; expected a state "
-            "dict of resnet18 or resnet50."
+            f"{source} is not a ResNet of torchvision: it holds {_listed(arrays)}; expected a "
+            "state dict of resnet18 or resnet50."
         )
     if "layer1.0.conv3.weight" in arrays:
         backbone, architecture = resnet.resnet50(image_size, variant="torchvision"), "resnet50"
@@ -99,22 +112,25 @@ def torchvision_resnet(
     return backbone
 
 
-def _some(arrays):
-    shown = ", ".join(map(repr, list(arrays)[:NAMES_SHOWN])) or "nothing"
-    return shown + (f" and {len(arrays) - NAMES_SHOWN} more" if len(arrays) > NAMES_SHOWN else "")
+def _listed(arrays: Iterable[str]) -> str:
+    names = list(arrays)
+    shown = ", ".join(map(repr, names[:NUM_NAMES_SHOWN])) or "nothing"
+    return shown + (
+        f" and {len(names) - NUM_NAMES_SHOWN} more" if len(names) > NUM_NAMES_SHOWN else ""
+    )
 
 
 class _StateDict:
-    """A state dict that is taken over array by array, checked on the way."""
+    """A state dict that checks the arrays it gives and notes which of them were used."""
 
-    def __init__(self, arrays, source, architecture):
+    def __init__(self, arrays: Mapping[str, np.ndarray], source: str, architecture: str) -> None:
         self.arrays = arrays
         self.source = source
         self.expected = f"expected a state dict of torchvision's {architecture}"
-        self.used = set()
+        self.used: set[str] = set()
 
-    def get(self, name, shape=None):
-        """The array, of this shape where one is given."""
+    def get(self, name: str, shape: Sequence[int] | None = None) -> np.ndarray:
+        """Returns an array and checks its shape and values."""
         if name not in self.arrays:
             raise ValueError(f"{self.source} lacks the array {name!r}; {self.expected}.")
         array = np.asarray(self.arrays[name])
@@ -126,143 +142,151 @@ class _StateDict:
         if not np.isfinite(array).all():
             raise ValueError(
                 f"{self.source}: the array {name!r} holds NaN or infinity; pass weights of a "
-                "training that did not fail."
+                "training that did not diverge."
             )
         self.used.add(name)
         return array
 
     def assign(self, modules: Mapping[keras.Layer, str]) -> None:
-        """Fills each layer from the PyTorch module of that name."""
+        """Sets the weights of each layer from the PyTorch module of that name."""
         for layer, module in modules.items():
             layer.set_weights([read(self, module) for read in _readers(layer)])
 
     def check_rest(self, unused: tuple[str, ...] = ()) -> None:
-        """Nothing may be left over but counters and the parts named by their beginnings."""
+        """Refuses arrays that were not used, but for counters and names that start as `unused`."""
         for name in self.arrays:
-            if name not in self.used and not name.startswith(unused):
-                if name.endswith("num_batches_tracked"):
-                    continue
+            is_counter = name.endswith("num_batches_tracked")
+            if name not in self.used and not is_counter and not name.startswith(unused):
                 raise ValueError(
-                    f"{self.source} holds the array {name!r}, which has no place in the model; "
+                    f"{self.source} holds the array {name!r}, which the model does not have; "
                     f"{self.expected}."
                 )
 
 
 def _readers(layer: keras.Layer) -> Iterator[Callable[[_StateDict, str], np.ndarray]]:
-    """For each weight of the layer, in Keras' order, what fetches it from a PyTorch module."""
+    """Yields a function for each weight of a layer that reads it from a PyTorch module."""
 
-    def read(suffix, weight, axes=None):
+    def reader(
+        suffix: str, weight: keras.Variable, axes: tuple[int, ...] | None = None
+    ) -> Callable[[_StateDict, str], np.ndarray]:
         shape = weight.shape if axes is None else [weight.shape[i] for i in np.argsort(axes)]
 
-        def fetch(weights, module):
+        def read(weights: _StateDict, module: str) -> np.ndarray:
             array = weights.get(f"{module}{suffix}", shape)
             if layer.name.startswith("box_head") and isinstance(layer, layers.Conv2D):
                 array = _swap_x_and_y(array)
             return array if axes is None else array.transpose(axes)
 
-        return fetch
+        return read
 
     if isinstance(layer, layers.BatchNormalization):
-        yield read(".weight", layer.gamma)
-        yield read(".bias", layer.beta)
-        yield read(".running_mean", layer.moving_mean)
-        yield read(".running_var", layer.moving_variance)
+        yield reader(".weight", layer.gamma)
+        yield reader(".bias", layer.beta)
+        yield reader(".running_mean", layer.moving_mean)
+        yield reader(".running_var", layer.moving_variance)
     elif isinstance(layer, L2Normalize):
-        yield read("", layer.scale)
+        yield reader("", layer.scale)
     else:
-        depthwise = isinstance(layer, layers.DepthwiseConv2D)
-        yield read(".weight", layer.kernel, DEPTHWISE_AXES if depthwise else CONVOLUTION_AXES)
+        is_depthwise = isinstance(layer, layers.DepthwiseConv2D)
+        yield reader(".weight", layer.kernel, DEPTHWISE_AXES if is_depthwise else CONVOLUTION_AXES)
         if layer.use_bias:
-            yield read(".bias", layer.bias)
+            yield reader(".bias", layer.bias)
 
 
-def _swap_x_and_y(array):
-    """Rows of a box head: for each default box torchvision's (x, y, w, h) as (y, x, h, w)."""
+def _swap_x_and_y(array: np.ndarray) -> np.ndarray:
+    """Turns the rows (x, y, w, h) of a box head into (y, x, h, w)."""
     by_box = array.reshape(-1, 4, *array.shape[1:])
     return by_box[:, [1, 0, 3, 2]].reshape(array.shape)
 
 
-def _num_outputs(weights, names):
-    """How many logits a default box has, background included, from the first map's bias."""
-    name = f"{dict(names)['class_head1']}.bias"
-    boxes = len(weights.get(f"{dict(names)['box_head1']}.bias")) // 4
-    outputs, rest = divmod(len(weights.get(name)), max(1, boxes))
-    if rest or outputs < 2:
+def _count_outputs(weights: _StateDict, names: Sequence[tuple[str, str]]) -> int:
+    """Counts the logits of a default box, background included, in the first map's bias."""
+    modules = dict(names)
+    name = f"{modules['class_head1']}.bias"
+    length = len(weights.get(name))
+    boxes = len(weights.get(f"{modules['box_head1']}.bias")) // 4
+    num_outputs, rest = divmod(length, max(1, boxes))
+    if rest or num_outputs < 2:
         raise ValueError(
-            f"{weights.source}: the array {name!r} has {len(weights.get(name))} numbers, expected "
+            f"{weights.source}: the array {name!r} has {length} numbers, expected "
             f"a multiple of {boxes}, the default boxes of a cell; {weights.expected}."
         )
-    return outputs
+    return num_outputs
 
 
-def _ssd300(class_names):
+def _ssd300(class_names: Sequence[str]) -> SSD:
     return SSD(
         vgg.vgg16((300, 300)),
-        DefaultBoxes(COCO300_SIZES, SSD300_RATIOS, SSD300_STEPS, clip="size"),
+        DefaultBoxes(SSD_SIZES[300, "coco"], SSD300_ASPECT_RATIOS, SSD300_STEPS, clip="size"),
         class_names,
         (300, 300),
-        VGG300_EXTRAS,
-        preprocessor=VGG_PREPROCESSOR,
+        SSD300_EXTRA_LAYERS,
+        preprocessor=TORCHVISION_PREPROCESSOR,
         post_process=PostProcess(clip_boxes=True),
         name="ssd300_vgg16",
     )
 
 
-def _ssdlite320(class_names):
-    settings = PostProcess(0.001, 0.55, 300, 300, clip_boxes=True)
+def _ssdlite320(class_names: Sequence[str]) -> SSD:
     return ssdlite_mobilenet_v3_large(
-        (320, 320), class_names, post_process=settings, name="ssdlite320_mobilenet_v3_large"
+        (320, 320),
+        class_names,
+        post_process=PostProcess(0.001, 0.55, 300, 300, clip_boxes=True),
+        name="ssdlite320_mobilenet_v3_large",
     )
 
 
 def _ssd300_names() -> list[tuple[str, str]]:
-    """Keras layers of SSD300 with torchvision's names of them."""
+    """Pairs the layers of SSD300 with torchvision's modules."""
     names = [("conv4_3_norm", "backbone.scale_weight")]
     position = 0
-    for block, (_, count) in enumerate(vgg.BLOCKS[:-1], start=1):
+    for block, (_, count) in enumerate(vgg.VGG16_BLOCKS[:-1], start=1):
         for index in range(1, count + 1):
             names.append((f"conv{block}_{index}", f"backbone.features.{position}"))
-            position += 2  # the activation counts
-        position += 1  # and the pooling
+            position += 2  # activations are modules too
+        position += 1  # and so are poolings
     names += [(f"conv5_{index}", f"backbone.extra.0.{2 * index - 1}") for index in (1, 2, 3)]
     names += [("fc6", "backbone.extra.0.7.1"), ("fc7", "backbone.extra.0.7.3")]
-    for index in range(1, 1 + len(VGG300_EXTRAS)):
+    for index in range(1, 1 + len(SSD300_EXTRA_LAYERS)):
         names.append((f"extra{index}_1", f"backbone.extra.{index}.0"))
         names.append((f"extra{index}_2", f"backbone.extra.{index}.2"))
-    for index in range(len(SSD300_RATIOS)):
+    for index in range(len(SSD300_ASPECT_RATIOS)):
         names.append((f"box_head{index + 1}", f"head.regression_head.module_list.{index}"))
         names.append((f"class_head{index + 1}", f"head.classification_head.module_list.{index}"))
     return names
 
 
 def _ssdlite_names() -> list[tuple[str, str]]:
-    """Keras layers of SSDLite with torchvision's names of them."""
+    """Pairs the layers of SSDLite320 with torchvision's modules."""
     names = _with_batch_norm("stem", "backbone.features.0.0")
-    for index, row in enumerate(MOBILENET_V3_LARGE, start=1):
-        names += _block_names(index, has_expansion=index > 1, squeeze=row[3])
+    for index, block in enumerate(MOBILENET_V3_LARGE_BLOCKS, start=1):
+        names += _block_names(index, has_expansion=index > 1, has_squeeze=block[3])
     names += _with_batch_norm("last", "backbone.features.1.3")
-    for index in range(len(SSDLITE_EXTRAS)):
+    for index in range(len(SSDLITE_EXTRA_LAYERS)):
         for part, layer in enumerate(("1", "depthwise", "2")):
             names += _with_batch_norm(f"extra{index + 1}_{layer}", f"backbone.extra.{index}.{part}")
-    for index in range(2 + len(SSDLITE_EXTRAS)):
-        for ours, theirs in (("box", "regression"), ("class", "classification")):
-            layer, module = f"{ours}_head{index + 1}", f"head.{theirs}_head.module_list.{index}"
+    for index in range(2 + len(SSDLITE_EXTRA_LAYERS)):
+        for head, module_name in (("box", "regression"), ("class", "classification")):
+            layer = f"{head}_head{index + 1}"
+            module = f"head.{module_name}_head.module_list.{index}"
             names += _with_batch_norm(f"{layer}_depthwise", f"{module}.0")
             names.append((layer, f"{module}.1"))
     return names
 
 
-def _block_names(index, has_expansion, squeeze):
-    """One inverted residual of MobileNetV3. torchvision cuts the backbone inside block 13."""
+def _block_names(index: int, has_expansion: bool, has_squeeze: bool) -> list[tuple[str, str]]:
+    """Pairs the layers of an inverted residual of MobileNetV3 with torchvision's modules."""
     layers_of_block = ["expand"] if has_expansion else []
-    layers_of_block += ["depthwise", "squeeze", "project"] if squeeze else ["depthwise", "project"]
+    layers_of_block += (
+        ["depthwise", "squeeze", "project"] if has_squeeze else ["depthwise", "project"]
+    )
     names = []
     for part, layer in enumerate(layers_of_block):
         if index < 13:
             module = f"backbone.features.0.{index}.block.{part}"
         elif index > 13:
             module = f"backbone.features.1.{index - 13}.block.{part}"
-        else:
+        else:  # torchvision cuts the backbone within block 13
             module = "backbone.features.0.13" if part == 0 else f"backbone.features.1.0.{part}"
         if layer == "squeeze":
             names += [(f"block{index}_squeeze_{n}", f"{module}.fc{n}") for n in (1, 2)]
@@ -271,18 +295,17 @@ def _block_names(index, has_expansion, squeeze):
     return names
 
 
-def _with_batch_norm(layer, module):
+def _with_batch_norm(layer: str, module: str) -> list[tuple[str, str]]:
     return [(layer, f"{module}.0"), (f"{layer}_bn", f"{module}.1")]
 
 
-def _resnet_module(layer):
-    """torchvision's name of a layer of our ResNet backbones: conv3_block1_2_bn is layer2.0.bn2."""
-    if not layer.startswith("conv1"):
-        stage, block, number, kind = re.fullmatch(
-            r"conv(\d)_block(\d)_(\d)(?:_(conv|bn))?", layer
-        ).groups()
-        module = f"layer{int(stage) - 1}.{int(block) - 1}"
-        if number == "0":
-            return f"{module}.downsample.{int(kind == 'bn')}"
-        return f"{module}.{kind or 'conv'}{number}"
-    return "bn1" if layer == "conv1_bn" else "conv1"
+def _resnet_module(layer: str) -> str:
+    """Returns torchvision's module of a ResNet layer: conv3_block1_2_bn is layer2.0.bn2."""
+    match = re.fullmatch(r"conv(\d)_block(\d)_(\d)(?:_(conv|bn))?", layer)
+    if match is None:
+        return "bn1" if layer == "conv1_bn" else "conv1"
+    stage, block, number, part = match.groups()
+    module = f"layer{int(stage) - 1}.{int(block) - 1}"
+    if number == "0":
+        return f"{module}.downsample.{int(part == 'bn')}"
+    return f"{module}.{part or 'conv'}{number}"

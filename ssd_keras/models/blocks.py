@@ -5,28 +5,28 @@ import dataclasses
 import keras
 from keras import layers
 
+from ssd_keras.core.config_record import ConfigRecord
 from ssd_keras.models.layers import BatchNormalization
 
+# TensorFlow's padding: the output has input / stride cells, rounded up; an odd row of zeros goes
+# below, an odd column to the right.
 SAME = "same"
-"""Padding by TensorFlow's rule: just enough for an output of input / stride, rounded up, the odd
-row below and the odd column on the right."""
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
 @dataclasses.dataclass(frozen=True)
-class ConvStyle:
-    """How extra layers and heads are built.
+class ConvStyle(ConfigRecord):
+    """Style of the convolutions of extra layers and heads.
 
     Args:
-        separable: depthwise 3x3 followed by 1x1 (SSDLite, MobileNetV2 paper section 6.2)
-            instead of full 3x3 convolutions. Default False.
-        batch_norm: batch normalisation instead of biases. Default False, as VGG's.
-        activation: Keras activation between convolutions. Default "relu".
-        initializer: Keras initializer of the kernels. Default "lecun_uniform", which is what
-            Caffe calls xavier.
-        epsilon: batch normalisation's epsilon. Default 1e-3.
-        momentum: share of the old running statistics, 0..1. Default 0.97.
-        head_kernel: side of the kernel of heads that are not separable. Default 3.
+        separable: use depthwise 3x3 and 1x1 convolutions (SSDLite, MobileNetV2 paper section
+            6.2) instead of full 3x3 convolutions. Default False.
+        batch_norm: use batch normalisation instead of biases. Default False, as in VGG16.
+        activation: Keras activation after each convolution of extra layers. Default "relu".
+        initializer: Keras initializer of the kernels. Default "lecun_uniform", Caffe's "xavier".
+        epsilon: epsilon of batch normalisation. Default 1e-3.
+        momentum: momentum of the running statistics, 0..1. Default 0.97.
+        head_kernel: kernel size of heads that are not separable. Default 3.
 
     Example:
 
@@ -42,28 +42,19 @@ class ConvStyle:
     momentum: float = 0.97
     head_kernel: int = 3
 
-    def get_config(self) -> dict:
-        """The constructor's arguments, ready for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_config(cls, config: dict) -> "ConvStyle":
-        """Builds the record from `get_config`'s dictionary."""
-        return cls(**config)
-
 
 def pad(x: keras.KerasTensor, amount: int | str, name: str) -> keras.KerasTensor:
-    """Adds zeros on all four sides.
-
-    Keras' "same" padding is uneven where a stride meets an even size; the implementations whose
-    weights we load pad evenly.
-    """
+    """Adds `amount` zeros on all four sides; none for 0 and `SAME`."""
+    # Keras' "same" is uneven where a stride meets an even size. The implementations whose weights
+    # are imported pad evenly.
     return x if amount in (0, SAME) else layers.ZeroPadding2D(amount, name=name)(x)
 
 
-def _padded(x, padding, kernel_size, strides, name):
-    """What a convolution takes so that it sees so many zeros: its input, and Keras' padding."""
-    # At stride 1 Keras' rule is even, and pads in the convolution instead of in a copy.
+def _pad_for(
+    x: keras.KerasTensor, padding: int | str, kernel_size: int, strides: int, name: str
+) -> tuple[keras.KerasTensor, str]:
+    """Returns the input of a convolution, padded where needed, and its `padding` argument."""
+    # At stride 1 Keras' "same" is even, and pads within the convolution instead of in a copy.
     if padding == SAME or (padding and strides == 1 and kernel_size == 2 * int(padding) + 1):
         return x, "same"
     return pad(x, padding, f"{name}_pad"), "valid"
@@ -78,18 +69,18 @@ def conv(
     strides: int = 1,
     padding: int | str = 0,
 ) -> keras.KerasTensor:
-    """Convolution, then batch normalisation where the style has it, then activation."""
-    x, rule = _padded(x, padding, kernel_size, strides, name)
+    """Convolution, batch normalisation if the style has it, activation."""
+    x, keras_padding = _pad_for(x, padding, kernel_size, strides, name)
     x = layers.Conv2D(
         filters,
         kernel_size,
         strides,
-        padding=rule,
+        padding=keras_padding,
         use_bias=not style.batch_norm,
         kernel_initializer=style.initializer,
         name=name,
     )(x)
-    return finish(x, name, style)
+    return _finish(x, name, style)
 
 
 def depthwise_conv(
@@ -100,21 +91,20 @@ def depthwise_conv(
     strides: int = 1,
     padding: int | str = 0,
 ) -> keras.KerasTensor:
-    """Depthwise convolution, then batch normalisation where the style has it, then activation."""
-    x, rule = _padded(x, padding, kernel_size, strides, name)
+    """Depthwise convolution, batch normalisation if the style has it, activation."""
+    x, keras_padding = _pad_for(x, padding, kernel_size, strides, name)
     x = layers.DepthwiseConv2D(
         kernel_size,
         strides,
-        padding=rule,
+        padding=keras_padding,
         use_bias=not style.batch_norm,
         depthwise_initializer=style.initializer,
         name=name,
     )(x)
-    return finish(x, name, style)
+    return _finish(x, name, style)
 
 
-def finish(x: keras.KerasTensor, name: str, style: ConvStyle) -> keras.KerasTensor:
-    """Batch normalisation where the style has it, then the activation."""
+def _finish(x: keras.KerasTensor, name: str, style: ConvStyle) -> keras.KerasTensor:
     if style.batch_norm:
         x = BatchNormalization(epsilon=style.epsilon, momentum=style.momentum, name=f"{name}_bn")(x)
     return layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)

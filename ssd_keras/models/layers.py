@@ -1,5 +1,8 @@
 """Keras layers of SSD."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -8,30 +11,16 @@ CHANNEL_ORDERS = ("rgb", "bgr")
 
 @keras.saving.register_keras_serializable("ssd_keras")
 class Preprocessor(keras.layers.Layer):
-    """Turns RGB images of 0..255 into what the backbone was trained on.
+    """Turns RGB images [B, H, W, 3] in 0..255, uint8 or float, into the input of the backbone."""
 
-    It is a part of the model, so that nobody can feed the wrong mean.
-
-    Args:
-        mean: three numbers subtracted from red, green and blue, in 0..255.
-        scale: factor applied after that, one number or three. Default 1.
-        channel_order: "rgb" (default) or "bgr", the order that the backbone expects.
-
-    Call arguments:
-        images: RGB, uint8 or float, [B, H, W, 3] in 0..255.
-
-    Returns of a call:
-        [B, H, W, 3] in the layer's compute dtype.
-
-    Example:
-
-    >>> layer = Preprocessor(mean=(123, 117, 104), channel_order="bgr")
-    >>> ops.convert_to_numpy(layer(ops.array([[[[124., 119., 107.]]]])))[0, 0, 0]
-    array([3., 2., 1.], dtype=float32)
-    """
-
-    def __init__(self, mean=(0.0, 0.0, 0.0), scale=1.0, channel_order="rgb", **kwargs):
-        # uint8 images must reach `call` as they are: Keras would only cast floats.
+    def __init__(
+        self,
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        scale: float | Sequence[float] = 1.0,
+        channel_order: str = "rgb",
+        **kwargs: Any,
+    ) -> None:
+        # `call` casts uint8 images itself: Keras casts floats alone.
         super().__init__(autocast=False, **kwargs)
         if channel_order not in CHANNEL_ORDERS:
             raise ValueError(f"channel_order={channel_order!r} is unknown; choose 'rgb' or 'bgr'.")
@@ -39,8 +28,8 @@ class Preprocessor(keras.layers.Layer):
         self.scale = scale
         self.channel_order = channel_order
 
-    def call(self, images):
-        # Exact in float32 first: bfloat16 holds no more than 8 bits of a value.
+    def call(self, images: Any) -> Any:
+        # Subtracted in float32: bfloat16 holds 8 bits of a value.
         images = (ops.cast(images, "float32") - ops.array(self.mean, "float32")) * ops.array(
             self.scale, "float32"
         )
@@ -48,7 +37,7 @@ class Preprocessor(keras.layers.Layer):
             images = ops.flip(images, axis=-1)
         return ops.cast(images, self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "mean": self.mean,
@@ -59,14 +48,14 @@ class Preprocessor(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("ssd_keras")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' layer, trained with TensorFlow's fused operator where that is the backend.
+    """Keras' layer, whose training step uses the fused operator on TensorFlow.
 
-    Keras writes moments, scaling and their gradients as some twenty operators over whole feature
-    maps, which were two thirds of a training step of SSDLite on a CPU. Arguments, weights and
-    results are Keras' own; so is everything but a training step on [B, H, W, C].
+    Arguments, weights and results are those of Keras' layer.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    # Keras computes moments, scaling and gradients with some twenty operators over whole feature
+    # maps: two thirds of a training step of SSDLite on a CPU.
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         is_fused = training and self.trainable and mask is None and self._can_be_fused(inputs)
         if not is_fused:
             return super().call(inputs, training=training, mask=mask)
@@ -83,12 +72,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         # The operator divides by one less than the number of values, Keras by that number.
         count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
         variance *= (count - 1) / count
-        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            step = (1 - self.momentum) * ops.cast(now, moving.dtype)
+        for moving, current in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            step = (1 - self.momentum) * ops.cast(current, moving.dtype)
             moving.assign(self.momentum * moving + step)
         return outputs
 
-    def _can_be_fused(self, inputs):
+    def _can_be_fused(self, inputs: Any) -> bool:
         is_plain = self.scale and self.center and not (self.renorm or self.synchronized)
         is_image = len(inputs.shape) == 4 and self.axis in (-1, 3)
         return is_plain and is_image and keras.backend.backend() == "tensorflow"
@@ -96,49 +85,33 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable("ssd_keras")
 class L2Normalize(keras.layers.Layer):
-    """Scales each position's channels to length 1, times a learned factor for each channel.
+    """Normalises the channels of each cell to length 1 and scales them by learned factors.
 
-    The treatment of conv4_3, whose features are larger than the others' (paper section 3.1,
-    after ParseNet).
-
-    Args:
-        initial_scale: start of the learned factors. Default 20.
-
-    Call arguments:
-        features: [B, H, W, C].
-
-    Returns of a call:
-        same shape.
-
-    Example:
-
-    >>> layer = L2Normalize(initial_scale=10.0)
-    >>> ops.convert_to_numpy(layer(ops.array([[[[3., 4.]]]])))[0, 0, 0]
-    array([6., 8.], dtype=float32)
+    SSD applies it to conv4_3, whose features are larger than the others' (paper section 3.1).
     """
 
     EPSILON = 1e-10
 
-    def __init__(self, initial_scale=20.0, **kwargs):
+    def __init__(self, initial_scale: float = 20.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.initial_scale = initial_scale
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.scale = self.add_weight(
             name="scale",
             shape=(input_shape[-1],),
             initializer=keras.initializers.Constant(self.initial_scale),
         )
 
-    def call(self, features):
-        # Squares of hundreds over 512 channels need float32's range and digits.
+    def call(self, features: Any) -> Any:
+        # Squares of hundreds, summed over 512 channels, need float32's range and digits.
         wide = ops.cast(features, "float32")
         norm = ops.sqrt(ops.sum(ops.square(wide), axis=-1, keepdims=True) + self.EPSILON)
         scaled = wide / norm * ops.cast(self.scale, "float32")
         return ops.cast(scaled, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "initial_scale": self.initial_scale}

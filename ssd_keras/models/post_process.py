@@ -1,25 +1,29 @@
-"""What post-processing keeps: thresholds and counts."""
+"""Thresholds and limits of post-processing."""
 
 import dataclasses
 
 import keras
 
+from ssd_keras.core.config_record import ConfigRecord
+
 
 @keras.saving.register_keras_serializable("ssd_keras")
 @dataclasses.dataclass(frozen=True)
-class PostProcess:
-    """What is kept of a model's raw outputs. The defaults are the paper's (section 3).
+class PostProcess(ConfigRecord):
+    """Thresholds and limits for turning raw outputs into detections.
+
+    The defaults are the paper's (section 3).
 
     Args:
-        score_threshold: a detection's score must be above it, 0..1. Default 0.01.
-        iou_threshold: of two boxes of one class that overlap by more, the lower-scored one is
-            dropped, 0..1. Default 0.45.
-        max_candidates: boxes that enter suppression, best first. Default 400.
-        max_detections: detections of an image over all classes. Default 200.
-        clip_boxes: cut boxes at the image's border before suppression, as torchvision does.
-            Default False, as the paper's implementation.
-        candidates_per_class: True (default) lets `max_candidates` of each class enter, as the
-            paper does; False as many of all classes together, which costs a phone less.
+        score_threshold: detections have a score above it, 0..1. Default 0.01.
+        iou_threshold: of two boxes of one class with an IoU above it, NMS drops the one with the
+            lower score, 0..1. Default 0.45.
+        max_candidates: number of boxes that enter NMS, best first. Default 400.
+        max_detections: number of detections of an image over all classes. Default 200.
+        clip_boxes: clip boxes to the image before NMS, as torchvision does. Default False, as in
+            the paper's implementation.
+        candidates_per_class: `max_candidates` counts for each class (True, default, as in the
+            paper) or for all classes together (False, faster on phones).
 
     Raises:
         ValueError: for a value out of range.
@@ -37,19 +41,10 @@ class PostProcess:
     clip_boxes: bool = False
     candidates_per_class: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("score_threshold", "iou_threshold"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1.")
         for name in ("max_candidates", "max_detections"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be 1 or more.")
-
-    def get_config(self) -> dict:
-        """The constructor's arguments, ready for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_config(cls, config: dict) -> "PostProcess":
-        """Builds the record from `get_config`'s dictionary."""
-        return cls(**config)

@@ -1,7 +1,8 @@
-"""A trained detector for other classes: all that it can keep, it keeps."""
+"""Transfers a trained detector to other classes, input sizes or default boxes."""
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,27 +20,26 @@ def with_classes(
     image_size: tuple[int, int] | None = None,
     sizes: Sequence[float] | None = None,
 ) -> SSD:
-    """The same detector for other classes.
+    """Copies a detector and gives the copy other classes.
 
-    Everything but the class heads is copied. Of these, background and the rows of classes that
-    both have (by name, or by an alias such as "tv" for "tvmonitor") are copied; the box heads
-    know nothing of classes.
+    All weights are copied but those of the class heads. Of these, the rows of the background and
+    of classes that both models have are copied; classes are compared by name or alias, such as
+    "tv" for "tvmonitor".
 
     Args:
-        model: `SSD`; it is left as it is.
+        model: `SSD`; it is not changed.
         class_names: names of the new classes without background.
-        new_rows: what predicts a class that the model does not know: "mean" (default), the mean
-            of all classes that it knows, which finds objects of any kind; or "fresh", random.
-        image_size: height and width in pixels of another input, for images of another shape or
-            small objects. Default: the model's own.
-        sizes: other sides of the square default boxes in pixels, one for each map and one more.
-            Default: the model's own, grown with the shorter side of the input.
+        new_rows: weights of classes that the model does not have: "mean" (default), the mean of
+            all its classes, which detects objects of any class; or "fresh", random weights.
+        image_size: height and width of the input in pixels. Default: the model's.
+        sizes: sides of the square default boxes in pixels, one for each feature map and one more.
+            Default: the model's, scaled with the shorter side of the input.
 
     Returns:
         a new `SSD`, not compiled.
 
     Raises:
-        ValueError: for an unknown value of `new_rows`, or sizes that do not fit the maps.
+        ValueError: for an unknown value of `new_rows`, or a wrong number of sizes.
 
     Example:
 
@@ -52,30 +52,31 @@ def with_classes(
         raise ValueError(f"new_rows={new_rows!r} is unknown; choose one of {', '.join(NEW_ROWS)}.")
     config = {**model.get_config(), "class_names": list(class_names)}
     if image_size is not None or sizes is not None:
-        config |= _at_size(model, tuple(image_size or model.image_size), sizes)
+        config |= _config_at_size(model, tuple(image_size or model.image_size), sizes)
     copy = SSD.from_config(config)
     known = known_classes(model, copy.class_names)
-    known_labels = [
+    old_labels = [
         model.class_names.index(known[name]) if name in known else None for name in copy.class_names
     ]
-    class_heads = {f"class_head{place}" for place in range(1, 1 + len(copy.feature_sizes))}
+    class_heads = {f"class_head{number}" for number in range(1, 1 + len(copy.feature_sizes))}
     for layer in copy.layers:
-        # A rebuilt backbone has the weights already, and maybe another name.
+        # A backbone of another size is a clone, which may have another name.
         if layer is copy.backbone:
             layer.set_weights(model.backbone.get_weights())
             continue
-        old = model.get_layer(layer.name).get_weights()
+        weights = model.get_layer(layer.name).get_weights()
         if layer.name in class_heads:
-            new = layer.get_weights()
-            pairs = zip(old, new, strict=True)
-            old = [_rows_by_class(*pair, known_labels, new_rows) for pair in pairs]
-        if old:
-            layer.set_weights(old)
+            pairs = zip(weights, layer.get_weights(), strict=True)
+            weights = [_rows_by_class(old, new, old_labels, new_rows) for old, new in pairs]
+        if weights:
+            layer.set_weights(weights)
     return copy
 
 
-def _at_size(model, image_size, sizes):
-    """The configuration's entries for another input size or other default boxes."""
+def _config_at_size(
+    model: SSD, image_size: tuple[int, ...], sizes: Sequence[float] | None
+) -> dict[str, Any]:
+    """Returns the entries of the configuration for another input size or other default boxes."""
     spec = model.default_boxes
     if sizes is None:
         growth = min(image_size) / min(model.image_size)
@@ -83,40 +84,42 @@ def _at_size(model, image_size, sizes):
     if len(sizes) != len(spec.sizes):
         raise ValueError(
             f"sizes has {len(sizes)} entries; expected {len(spec.sizes)}: one for each of the "
-            f"model's {len(spec.sizes) - 1} maps and one more."
+            f"model's {len(spec.sizes) - 1} feature maps and one more."
         )
     is_resized = image_size != model.image_size
-    square = spec.first_square and spec.first_square * sizes[0] / spec.sizes[0]
     spec = dataclasses.replace(
         spec,
         sizes=tuple(sizes),
-        first_square=square,
-        steps=None if is_resized else spec.steps,  # the last maps' are those of the image itself
+        first_square=spec.first_square and spec.first_square * sizes[0] / spec.sizes[0],
+        # The steps of the last maps depend on the input size.
+        steps=None if is_resized else spec.steps,
     )
     serialize = keras.saving.serialize_keras_object
-    changes = {"default_boxes": serialize(spec), "image_size": list(image_size)}
+    config = {"default_boxes": serialize(spec), "image_size": list(image_size)}
     if is_resized:
         images = keras.Input((*image_size, 3))
         backbone = keras.models.clone_model(model.backbone, input_tensors=images)
-        changes["backbone"] = serialize(backbone)
-    return changes
+        config["backbone"] = serialize(backbone)
+    return config
 
 
 def known_classes(model: SSD, class_names: Sequence[str]) -> dict[str, str]:
-    """Which of some classes a model knows, and by what name."""
+    """Maps those of the class names that a model knows to the model's names."""
     labels = labels_by_name(model.class_names)
     return {name: model.class_names[labels[name]] for name in class_names if name in labels}
 
 
-def _rows_by_class(old, new, known_labels, new_rows):
-    """A class head's kernel or bias for the new classes; the last axis is boxes x classes.
+def _rows_by_class(
+    old: np.ndarray, new: np.ndarray, old_labels: Sequence[int | None], new_rows: str
+) -> np.ndarray:
+    """Returns the kernel or bias of a class head for the new classes.
 
-    `known_labels` are the old labels of the new classes, None where there is none.
+    The last axis is boxes x classes. `old_labels` has the old label of each new class, or None.
     """
-    result = new.reshape(*new.shape[:-1], -1, 1 + len(known_labels)).copy()
+    result = new.reshape(*new.shape[:-1], -1, 1 + len(old_labels)).copy()
     old = old.reshape(*old.shape[:-1], result.shape[-2], -1)
     result[..., 0] = old[..., 0]
-    for label, old_label in enumerate(known_labels, start=1):
+    for label, old_label in enumerate(old_labels, start=1):
         if old_label is not None:
             result[..., label] = old[..., 1 + old_label]
         elif new_rows == "mean":

@@ -10,12 +10,7 @@ import pytest
 from gold import scene
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes, default_boxes
-from ssd_keras.models.builders.paper_sizes import (
-    COCO300_SIZES,
-    COCO512_SIZES,
-    VOC300_SIZES,
-    VOC512_SIZES,
-)
+from ssd_keras.models.builders.vgg import SSD_SIZES
 
 GOLD = Path(__file__).parents[1] / "gold"
 
@@ -27,10 +22,10 @@ RATIOS_512 = ((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,))
 STEPS_300 = (8, 16, 32, 64, 100, 300)
 STEPS_512 = (8, 16, 32, 64, 128, 256, 512)
 
-VOC300 = DefaultBoxes(VOC300_SIZES, RATIOS_300, STEPS_300)
-COCO300 = DefaultBoxes(COCO300_SIZES, RATIOS_300, STEPS_300)
-VOC512 = DefaultBoxes(VOC512_SIZES, RATIOS_512, STEPS_512)
-COCO512 = DefaultBoxes(COCO512_SIZES, RATIOS_512, STEPS_512)
+VOC300 = DefaultBoxes(SSD_SIZES[300, "voc"], RATIOS_300, STEPS_300)
+COCO300 = DefaultBoxes(SSD_SIZES[300, "coco"], RATIOS_300, STEPS_300)
+VOC512 = DefaultBoxes(SSD_SIZES[512, "voc"], RATIOS_512, STEPS_512)
+COCO512 = DefaultBoxes(SSD_SIZES[512, "coco"], RATIOS_512, STEPS_512)
 LITE = DefaultBoxes((64, 112, 160, 208, 256, 304, 320), ((2, 3),) * 6, clip="size")
 
 
@@ -120,7 +115,7 @@ def test_boxes_run_by_shape_then_column_then_row_then_map():
 
 
 def test_without_steps_the_cells_share_the_image():
-    spec = DefaultBoxes(VOC300_SIZES, RATIOS_300)
+    spec = DefaultBoxes(SSD_SIZES[300, "voc"], RATIOS_300)
     boxes = boxes_of(spec, 300, SIDES_300) * 300
     # 300 / 38 = 7.894737 pixels a cell, not 8: centres 3.947368, 11.842105.
     np.testing.assert_allclose(boxes[0], centred(3.947368, 3.947368, 30, 30), atol=5e-5)

@@ -25,8 +25,8 @@ def zeros(*shapes):
 def zero_network(net, prior_boxes=None, **changed):
     """A network of zeros, with some layers' arrays changed."""
     arrays = {name: zeros(*shapes) for name, shapes in shapes_of(net).items()}
-    found = prior_boxes_of(net) if prior_boxes is None else prior_boxes
-    return CaffeNetwork("net.caffemodel", {**arrays, **changed}, found)
+    prior_boxes = prior_boxes_of(net) if prior_boxes is None else prior_boxes
+    return CaffeNetwork("net.caffemodel", {**arrays, **changed}, prior_boxes)
 
 
 def prior_boxes_of(net, **changed):
@@ -44,19 +44,21 @@ def prior_boxes_of(net, **changed):
 
 
 def choice(monkeypatch, network, **options):
-    """Preset, class names and options that the importer builds the network's model with; the
-    building, which takes seconds, is left out."""
+    """Preset, class names and options of the model that the importer would build.
+
+    Building it takes seconds and is left out.
+    """
 
     class Chosen(Exception):
         pass
 
-    def from_preset(name, class_names, **options):
+    def ssd_vgg16(image_size, class_names, *, name, **options):
         raise Chosen(name, class_names, options)
 
     with monkeypatch.context() as context:
-        context.setattr(caffe, "from_preset", from_preset)
+        context.setattr(caffe, "ssd_vgg16", ssd_vgg16)
         try:
-            caffe.caffe_ssd(network, **options)
+            caffe.ssd_from_network(network, **options)
         except Chosen as chosen:
             return chosen.args
     raise AssertionError("the importer built no model")

@@ -17,7 +17,7 @@ from PIL import Image
 from ssd_keras import from_preset
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
-from ssd_keras.importers.caffe import caffe_ssd, import_caffe, import_caffe_backbone
+from ssd_keras.importers.caffe import import_caffe, import_caffe_backbone, ssd_from_network
 from ssd_keras.importers.caffe_file import PriorBox
 from ssd_keras.importers.import_file import import_file
 
@@ -175,10 +175,10 @@ def test_heads_change_their_order():
         conv9_2_mbox_conf=[*zeros(shapes["conv9_2_mbox_conf"][0]), logits],
         conv4_3_norm=[np.arange(512, dtype="float32").reshape(1, 512, 1, 1)],
     )
-    model = caffe_ssd(network)
+    model = ssd_from_network(network)
     outputs = model.predict_on_batch(np.zeros((1, 300, 300, 3), "uint8"))
-    wanted = [[k + 0.2, k + 0.1, k + 0.4, k + 0.3] for k in range(4)]  # y, x, h, w
-    np.testing.assert_allclose(outputs["box_deltas"][0, -4:], wanted, rtol=1e-6)
+    expected = [[k + 0.2, k + 0.1, k + 0.4, k + 0.3] for k in range(4)]  # y, x, h, w
+    np.testing.assert_allclose(outputs["box_deltas"][0, -4:], expected, rtol=1e-6)
     np.testing.assert_array_equal(outputs["class_logits"][0, -4:], logits.reshape(4, 21))
     assert not outputs["box_deltas"][0, :-4].any()
     kernel = model.get_layer("box_head6").get_weights()[0]
@@ -197,11 +197,11 @@ def test_sizes_of_ssd512_are_whole_pixels(monkeypatch):
     # First cell: centre 0.5 * 8 = 4; square 35, square sqrt(35 * 76) = 51.5752,
     # ratio 2: width 35 * 1.41421 = 49.4975, height 35 / 1.41421 = 24.7487, then the reciprocal.
     heights_widths = [(35, 35), (51.5752, 51.5752), (24.7487, 49.4975), (49.4975, 24.7487)]
-    wanted = [
+    expected = [
         [4 - height / 2, 4 - width / 2, 4 + height / 2, 4 + width / 2]
         for height, width in heights_widths
     ]
-    np.testing.assert_allclose(512 * boxes[:4], wanted, atol=1e-3)
+    np.testing.assert_allclose(512 * boxes[:4], expected, atol=1e-3)
     assert len(boxes) == 24564
     _, _, options = choice(monkeypatch, network, truncate_sizes=False)
     assert options["sizes"] == NETS["ssd512_vgg16_voc"].sizes
@@ -234,21 +234,21 @@ def test_classes_of_other_data(monkeypatch):
         ValueError,
         match=r"'net.caffemodel' has 2 classes but preset 'ssd300_vgg16_voc' has 20; pass as many",
     ):
-        caffe_ssd(network)
+        ssd_from_network(network)
     with pytest.raises(ValueError, match=r"has 2 classes but class_names has 3; pass as many"):
-        caffe_ssd(network, class_names=["cat", "dog", "cow"])
+        ssd_from_network(network, class_names=["cat", "dog", "cow"])
     with pytest.raises(
         ValueError,
         match=r"has 2 classes, neither VOC's 20 nor COCO's 80, and no PriorBox layers; name the "
         r"preset whose default boxes it has: ssd300_vgg16_voc or ssd300_vgg16_coco",
     ):
-        caffe_ssd(bare, **pets)
+        ssd_from_network(bare, **pets)
     _, _, options = choice(monkeypatch, bare, preset="ssd300_vgg16_coco", **pets)
     assert options["sizes"][0] == 21
     with pytest.raises(
         ValueError, match=r"preset 'ssd512_vgg16_voc' does not fit 'net.caffemodel', an SSD300"
     ):
-        caffe_ssd(bare, preset="ssd512_vgg16_voc")
+        ssd_from_network(bare, preset="ssd512_vgg16_voc")
 
 
 # The backbone
@@ -277,5 +277,5 @@ def test_backbone_of_an_ssd_keeps_its_scale(imported):
     backbone = import_caffe_backbone(str(path), (64, 96))
     assert [x.shape[1:] for x in backbone.outputs] == [(8, 12, 512), (4, 6, 1024)]
     (scale,) = backbone.get_layer("conv4_3_norm").get_weights()
-    wanted = caffe_nets.random_weights(NETS["ssd300_vgg16_voc"])["conv4_3_norm"][0]
-    np.testing.assert_array_equal(scale, wanted)
+    expected = caffe_nets.random_weights(NETS["ssd300_vgg16_voc"])["conv4_3_norm"][0]
+    np.testing.assert_array_equal(scale, expected)

@@ -12,7 +12,7 @@ from gold.caffe_nets import NETS
 
 from ssd_keras import from_preset
 from ssd_keras.importers import caffe
-from ssd_keras.importers.caffe import caffe_ssd, import_caffe, import_caffe_backbone
+from ssd_keras.importers.caffe import import_caffe, import_caffe_backbone, ssd_from_network
 from ssd_keras.importers.caffe_file import PriorBox, read_caffemodel
 from ssd_keras.importers.import_file import import_file
 
@@ -30,8 +30,8 @@ def test_arrays_come_as_they_were_written(tmp_path, options):
     path.write_bytes(caffe_nets.caffemodel(arrays, NETS["ssd512_vgg16_coco"], **options))
     network = read_caffemodel(path)
     assert list(network.arrays) == ["conv1_1", "scale"]
-    for name, wanted in arrays.items():
-        for found, array in zip(network.arrays[name], wanted, strict=True):
+    for name, expected in arrays.items():
+        for found, array in zip(network.arrays[name], expected, strict=True):
             assert found.dtype == "float32" and found.size == array.size
             np.testing.assert_array_equal(found.reshape(array.shape), array)
     assert network.prior_boxes["fc7_mbox_priorbox"] == PriorBox(
@@ -68,13 +68,13 @@ class Malicious:
 BAD = {
     "empty": (b"", r"is empty"),
     "web page": (b"<!DOCTYPE html><html><body>Not found</body></html>", r"is a web page"),
-    "prototxt": (b'name: "VGG_VOC0712"\nlayer {', r"is the text that describes a network \(prot"),
+    "prototxt": (b'name: "VGG_VOC0712"\nlayer {', r"is a text that describes a network \(prot"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid", r"is a Git LFS pointer, not the"),
-    "pickle": (pickle.dumps(Malicious()), r"is truncated or no Caffe network"),
-    "zip": (b"PK\x03\x04\x14\x00\x00\x00\x08\x00", r"is truncated or no Caffe network"),
-    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(40), r"is truncated or no Caffe network"),
-    "truncated": (small_file()[:-3], r"is truncated or no Caffe network"),
-    "half": (small_file()[:3000], r"is truncated or no Caffe network"),
+    "pickle": (pickle.dumps(Malicious()), r"is truncated or not a Caffe network"),
+    "zip": (b"PK\x03\x04\x14\x00\x00\x00\x08\x00", r"is truncated or not a Caffe network"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(40), r"is truncated or not a Caffe network"),
+    "truncated": (small_file()[:-3], r"is truncated or not a Caffe network"),
+    "half": (small_file()[:3000], r"is truncated or not a Caffe network"),
     "name of no text": (
         small_file().replace(b"conv1_1", b"\xff\nnv1_1"),
         r"it has 1, from '\ufffd\\nnv1_1' to",
@@ -97,7 +97,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_files_are_told_in_one_line(tmp_path, monkeypatch, name):
+def test_bad_files_are_refused_in_one_line(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     content, message = BAD[name]
     Path("bad.caffemodel").write_bytes(content)
@@ -153,10 +153,10 @@ def one_model():
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_shapes_name_the_layer(monkeypatch, one_model, name):
-    monkeypatch.setattr(caffe, "from_preset", lambda *arguments, **options: one_model)
+    monkeypatch.setattr(caffe, "ssd_vgg16", lambda *arguments, **options: one_model)
     changed, message = WRONG[name]
     with pytest.raises(ValueError, match=r"'net.caffemodel': " + message) as caught:
-        caffe_ssd(zero_network(NETS["ssd300_vgg16_voc"], **changed))
+        ssd_from_network(zero_network(NETS["ssd300_vgg16_voc"], **changed))
     assert "\n" not in str(caught.value)
 
 
@@ -166,17 +166,17 @@ OTHER_BOXES = {
     "flip": ({"flip": False}, r"has the flip False, expected True"),
     "max_size": ({"max_sizes": ()}, r"has the number of max_size 0, expected 1"),
     "steps": ({"step": (8.0, 16.0)}, r"has the step_h and step_w 8.0, expected 16.0"),
-    "row": ({"min_sizes": (30.0,)}, r"min_size \(30, 30, .*\) and max_size .* make no row"),
+    "row": ({"min_sizes": (30.0,)}, r"min_size \(30, 30, .*\) and max_size .* do not follow"),
 }
 
 
 @pytest.mark.parametrize("name", OTHER_BOXES)
-def test_default_boxes_that_no_preset_can_say(name):
+def test_default_boxes_that_ssd_vgg16_cannot_have(name):
     net = NETS["ssd300_vgg16_voc"]
     changed, message = OTHER_BOXES[name]
     network = zero_network(net, prior_boxes_of(net, **changed))
     with pytest.raises(ValueError, match=r"'net.caffemodel': .*" + message):
-        caffe_ssd(network)
+        ssd_from_network(network)
 
 
 def test_other_sources_have_other_default_boxes():
@@ -186,7 +186,7 @@ def test_other_sources_have_other_default_boxes():
     with pytest.raises(
         ValueError, match=r"has PriorBox layers but none that is called 'conv9_2_mbox_priorbox'"
     ):
-        caffe_ssd(zero_network(net, boxes))
+        ssd_from_network(zero_network(net, boxes))
 
 
 def test_backbone_refusals_write_nothing(tmp_path, monkeypatch):

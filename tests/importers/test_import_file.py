@@ -21,31 +21,31 @@ def test_the_command_writes_a_model(tmp_path, capsys):
     labels.write_text("one\n???\ntwo\nthree\n")
     words = ["import", "object-detection-api", str(source), "--output", output]
     assert cli.main([*words, "--labels", str(labels)]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     model = load_model(output)
-    assert told == f"wrote {output}: {model.name}, 3 classes\n"
+    assert printed == f"wrote {output}: {model.name}, 3 classes\n"
     assert model.class_names == ("one", "two", "three") and model.activation == "sigmoid"
-    wanted = import_object_detection_api(str(source), str(labels))
-    image = np.random.default_rng(0).integers(0, 256, (1, *wanted.image_size, 3))
-    ours, theirs = (one.predict_on_batch(image.astype("float32")) for one in (model, wanted))
+    expected = import_object_detection_api(str(source), str(labels))
+    image = np.random.default_rng(0).integers(0, 256, (1, *expected.image_size, 3))
+    ours, theirs = (x.predict_on_batch(image.astype("float32")) for x in (model, expected))
     np.testing.assert_array_equal(ours["class_logits"], theirs["class_logits"])
 
 
 def test_a_backbone_becomes_weights(tmp_path, monkeypatch):
     backbone = vgg16((300, 300))
-    asked = []
+    calls = []
 
     def import_backbone(*arguments):
-        asked.append(arguments)
+        calls.append(arguments)
         return backbone
 
     monkeypatch.setattr(importer, "import_caffe_backbone", import_backbone)
     output = str(tmp_path / "vgg16.weights.h5")
-    told = importer.import_file("caffe", "vgg.caffemodel", output)
+    line = importer.import_file("caffe", "vgg.caffemodel", output)
     assert (
-        told == f"wrote {output}: the backbone {backbone.name}, for the argument backbone_weights"
+        line == f"wrote {output}: the backbone {backbone.name}, for the argument backbone_weights"
     )
-    assert asked == [("vgg.caffemodel", (300, 300))]
+    assert calls == [("vgg.caffemodel", (300, 300))]
     loaded = vgg16((300, 300), weights=output)
     for ours, theirs in zip(loaded.get_weights(), backbone.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -62,7 +62,7 @@ BAD = {
     ),
     "no backbone": (
         ["object-detection-api", "{folder}/empty.pth", "--output", "{folder}/a.weights.h5"],
-        r"'.*empty\.pth' is no TFLite file \(it begins with b'<html>404</html>'\); expected .*",
+        r"'.*empty\.pth' is not a TFLite file \(it begins with b'<html>404</html>'\); expected .*",
     ),
     "no labels": (
         ["caffe", "a.caffemodel", "--output", "{folder}/a.keras", "--labels", "gone.txt"],
@@ -88,7 +88,7 @@ def test_bad_input_is_one_line_and_writes_nothing(name, tmp_path, capsys):
     assert os.listdir(tmp_path) == ["empty.pth"]
 
 
-def test_an_unknown_source_is_told(tmp_path):
+def test_an_unknown_source_is_refused(tmp_path):
     with pytest.raises(ValueError, match="source='darknet' is unknown; choose one of torchvision"):
         importer.import_model("darknet", str(tmp_path))
     labels = tmp_path / "labels.txt"

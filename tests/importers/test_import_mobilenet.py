@@ -13,7 +13,7 @@ from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.importers.import_file import import_file
 from ssd_keras.importers.tflite_graph import TFLiteGraph
 from ssd_keras.importers.tflite_layers import weights_of
-from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_backbone
+from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_v2_backbone
 from ssd_keras.models import ssdlite_mobilenet_v2
 from ssd_keras.tflite.flatbuffer import operator_name, read_model, write_model
 
@@ -58,13 +58,13 @@ def written(tmp_path, content):
 
 def test_backbone_has_the_features_of_its_classifier(tmp_path):
     network, content = classifier()
-    backbone = import_mobilenet_backbone(written(tmp_path, content), (SIDE, SIDE))
+    backbone = import_mobilenet_v2_backbone(written(tmp_path, content), (SIDE, SIDE))
     images = np.random.default_rng(1).uniform(-1, 1, (2, SIDE, SIDE, 3)).astype("float32")
     names = ("block_13_expand_relu", "out_relu")
     outputs = [network.get_layer(name).output for name in names]
-    wanted = keras.Model(network.inputs, outputs).predict_on_batch(images)
+    expected = keras.Model(network.inputs, outputs).predict_on_batch(images)
     found = backbone.predict_on_batch(images)
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(found, expected, strict=True):
         assert other.std() > 0.5 and other.max() == 6.0
         np.testing.assert_allclose(one, other, atol=2e-4)
 
@@ -72,31 +72,31 @@ def test_backbone_has_the_features_of_its_classifier(tmp_path):
 def test_backbone_file_starts_an_ssd(tmp_path):
     _, content = classifier()
     source, output = written(tmp_path, content), str(tmp_path / "backbone.weights.h5")
-    told = import_file("object-detection-api", source, output)
-    assert told == f"wrote {output}: the backbone mobilenet_v2, for the argument backbone_weights"
+    line = import_file("object-detection-api", source, output)
+    assert line == f"wrote {output}: the backbone mobilenet_v2, for the argument backbone_weights"
     model = ssdlite_mobilenet_v2(
         (96, 128), ["cat"], sizes=(10, 20, 30, 40, 50, 60, 70),
         alpha=ALPHA, batch_norm=False, backbone_weights=output,
     )  # fmt: skip
-    wanted = import_mobilenet_backbone(source, (96, 128))
-    for one, other in zip(model.backbone.get_weights(), wanted.get_weights(), strict=True):
+    expected = import_mobilenet_v2_backbone(source, (96, 128))
+    for one, other in zip(model.backbone.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_real_backbone_knows_what_photographs_show(shared):
     path = str(shared / "weights" / REAL)
     labels = (shared / "data/photos/imagenet_labels.txt").read_text().splitlines()
-    backbone = import_mobilenet_backbone(path, (224, 224))
+    backbone = import_mobilenet_v2_backbone(path, (224, 224))
     graph = TFLiteGraph(path)
     kernel, bias = weights_of(graph, [one for one in graph.operators if one.name == "CONV_2D"][-1])
-    wanted = {
+    expected = {
         "cat.bmp": "Egyptian cat",
         "bird.bmp": "chickadee",
         "grace_hopper.bmp": "military uniform",
         "parrot.jpg": "macaw",
         "sunflower.bmp": "daisy",
     }
-    for name, label in wanted.items():
+    for name, label in expected.items():
         image = decode_image(tf.io.read_file(str(shared / "data/photos" / name)))
         image = np.rint(resize_image(image, (224, 224)).numpy())
         features = backbone.predict_on_batch(image[None] / 127.5 - 1)[-1][0]
@@ -147,7 +147,7 @@ def sums(operators):
 
 
 def wires(operators):
-    # The second block's projection looks at the expansion instead of the depthwise map.
+    # The second block's projection takes the expansion instead of the depthwise map.
     first, second = operators["CONV_2D"][2], operators["CONV_2D"][3]
     second.inputs = [first.outputs[0], *second.inputs[1:]]
 
@@ -157,18 +157,18 @@ def wires(operators):
     [
         (stride, r"'.*' has another stride"),
         (activation, r"'.*' has another activation"),
-        (sums, r"'.*' (adds other maps|looks at another map)"),
-        (wires, r"'.*' looks at another map"),
+        (sums, r"'.*' (adds other maps|takes another map)"),
+        (wires, r"'.*' takes another map"),
     ],
 )
-def test_other_networks_are_told(change, message, tmp_path):
+def test_other_networks_are_refused(change, message, tmp_path):
     path = written(tmp_path, changed(change))
-    wanted = rf"mobilenet\.tflite' holds another network: {message}; expected a MobileNetV2 that"
-    with pytest.raises(ValueError, match=wanted):
-        import_mobilenet_backbone(path, (SIDE, SIDE))
+    expected = rf"mobilenet\.tflite' holds another network: {message}; expected a MobileNetV2 class"
+    with pytest.raises(ValueError, match=expected):
+        import_mobilenet_v2_backbone(path, (SIDE, SIDE))
 
 
 def test_detector_is_no_classifier(shared):
     path = str(shared / "weights/coco_ssd_mobilenet_v1_quant.tflite")
     with pytest.raises(ValueError, match=r"another network: its first blocks have \(24, \d+\) ch"):
-        import_mobilenet_backbone(path, (300, 300))
+        import_mobilenet_v2_backbone(path, (300, 300))

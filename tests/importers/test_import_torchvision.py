@@ -15,7 +15,7 @@ from gold.torch_weights import same_detections
 from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, UNUSED_COCO_IDS
 from ssd_keras.engine.detector import load_model
 from ssd_keras.importers.pth import read_pth
-from ssd_keras.importers.torchvision import torchvision_resnet, torchvision_ssd
+from ssd_keras.importers.torchvision import resnet_from_state_dict, ssd_from_state_dict
 from ssd_keras.models import ssd_resnet
 from ssd_keras.models.backbones.resnet import resnet50
 
@@ -37,7 +37,7 @@ def numpy(x) -> np.ndarray:
 @pytest.fixture(scope="module")
 def ssdlite():
     """The imported SSDLite of the gold numbers."""
-    return torchvision_ssd(gold_of("ssdlite320_mobilenet_v3_large")["arrays"])
+    return ssd_from_state_dict(gold_of("ssdlite320_mobilenet_v3_large")["arrays"])
 
 
 # Equal numbers
@@ -54,14 +54,14 @@ def assert_stored_numbers(model, name):
         np.testing.assert_allclose(norm, gold[f"{key}_norm"], rtol=1e-5)
     (found,) = model.detect(images)
     assert len(found) == model.post_process.max_detections
-    wanted = [gold[f"detection_{key}"] for key in ("boxes", "scores", "labels")]
+    expected = [gold[f"detection_{key}"] for key in ("boxes", "scores", "labels")]
     found = [getattr(found, key) for key in ("boxes", "scores", "labels")]
-    assert same_detections(found, wanted) == len(wanted[0]) == len(found[0])
+    assert same_detections(found, expected) == len(expected[0]) == len(found[0])
 
 
 def test_ssd300_gives_torchvisions_stored_numbers():
     arrays = gold_of("ssd300_vgg16")["arrays"]
-    assert_stored_numbers(torchvision_ssd(arrays), "ssd300_vgg16")
+    assert_stored_numbers(ssd_from_state_dict(arrays), "ssd300_vgg16")
 
 
 def test_ssdlite_gives_torchvisions_stored_numbers(ssdlite):
@@ -72,7 +72,7 @@ def test_ssdlite_gives_torchvisions_stored_numbers(ssdlite):
 def test_backbone_gives_torchvisions_stored_features(name):
     gold = gold_of(name)
     # 24 and 40 are even at every stride: padding on one side only would show.
-    backbone = torchvision_resnet(gold["arrays"], (24, 40))
+    backbone = resnet_from_state_dict(gold["arrays"], (24, 40))
     images = torch_weights.normalized(torch_weights.image((24, 40))[None])
     features = numpy(keras.tree.flatten(backbone(images))[0])
     assert features.shape == gold["features"].shape
@@ -81,11 +81,11 @@ def test_backbone_gives_torchvisions_stored_features(name):
 
 def test_imported_backbone_starts_an_ssd(tmp_path):
     path = str(tmp_path / "resnet.weights.h5")
-    backbone = torchvision_resnet(gold_of("resnet50")["arrays"], (24, 40))
+    backbone = resnet_from_state_dict(gold_of("resnet50")["arrays"], (24, 40))
     backbone.save_weights(path)
     model = ssd_resnet((264, 264), ["cat"], SIZES, variant="torchvision", backbone_weights=path)
-    for found, wanted in zip(model.backbone.weights, backbone.weights, strict=True):
-        np.testing.assert_array_equal(numpy(found), numpy(wanted))
+    for found, expected in zip(model.backbone.weights, backbone.weights, strict=True):
+        np.testing.assert_array_equal(numpy(found), numpy(expected))
     # Its images must reach the backbone as those that torchvision's classifiers are fed.
     image = torch_weights.image((264, 264), seed=3)[None]
     found = numpy(model.get_layer("preprocessor")(image))
@@ -100,9 +100,9 @@ def test_saved_import_is_the_same_detector(tmp_path, ssdlite):
     assert loaded.post_process == ssdlite.post_process
     np.testing.assert_array_equal(loaded.default_box_array, ssdlite.default_box_array)
     images = torch_weights.image((320, 320), seed=1)[None]
-    wanted = ssdlite(images)
+    expected = ssdlite(images)
     for key, values in loaded(images).items():
-        np.testing.assert_array_equal(numpy(values), numpy(wanted[key]))
+        np.testing.assert_array_equal(numpy(values), numpy(expected[key]))
 
 
 # Classes
@@ -131,7 +131,7 @@ def with_outputs(arrays, outputs):
 
 def test_own_classes_keep_their_logits(ssdlite):
     arrays = gold_of("ssdlite320_mobilenet_v3_large")["arrays"]
-    model = torchvision_ssd(with_outputs(arrays, 4), ["red", "white", "platelet"])
+    model = ssd_from_state_dict(with_outputs(arrays, 4), ["red", "white", "platelet"])
     images = torch_weights.image((320, 320))[None]
     logits, of_whole = (numpy(x(images)["class_logits"]) for x in (model, ssdlite))
     assert model.class_names == ("red", "white", "platelet")
@@ -153,7 +153,7 @@ def test_missing_array_is_named():
         r"of torchvision's resnet18\.$"
     )
     with pytest.raises(ValueError, match=message):
-        torchvision_resnet(arrays, (32, 32), source="a.pth")
+        resnet_from_state_dict(arrays, (32, 32), source="a.pth")
 
 
 def test_wrong_shape_is_named_in_pytorchs_order():
@@ -165,7 +165,7 @@ def test_wrong_shape_is_named_in_pytorchs_order():
         r"sizes\.$"
     )
     with pytest.raises(ValueError, match=message):
-        torchvision_resnet(arrays, (32, 32), source="a.pth")
+        resnet_from_state_dict(arrays, (32, 32), source="a.pth")
 
 
 def test_wrong_shape_of_a_depthwise_convolution():
@@ -173,36 +173,36 @@ def test_wrong_shape_of_a_depthwise_convolution():
     arrays["backbone.features.0.4.block.1.0.weight"] = np.zeros((72, 1, 3, 3), "float32")
     message = r"block\.1\.0\.weight' has the shape \(72, 1, 3, 3\), expected \(72, 1, 5, 5\);"
     with pytest.raises(ValueError, match=message):
-        torchvision_ssd(arrays)
+        ssd_from_state_dict(arrays)
 
 
 def test_deeper_network_is_not_taken_for_a_shallow_one():
     arrays = resnet18_arrays()
     arrays["layer1.2.conv1.weight"] = arrays["layer1.1.conv1.weight"]  # as ResNet34 has it
-    message = r"holds the array 'layer1\.2\.conv1\.weight', which has no place in the model"
+    message = r"holds the array 'layer1\.2\.conv1\.weight', which the model does not have"
     with pytest.raises(ValueError, match=message):
-        torchvision_resnet(arrays, (32, 32))
+        resnet_from_state_dict(arrays, (32, 32))
 
 
 def test_array_without_numbers_is_refused():
     arrays = resnet18_arrays()
     arrays["layer1.0.bn2.weight"][7] = np.nan
     with pytest.raises(ValueError, match=r"'layer1\.0\.bn2\.weight' holds NaN or infinity; pass"):
-        torchvision_resnet(arrays, (32, 32))
+        resnet_from_state_dict(arrays, (32, 32))
 
 
 @pytest.mark.parametrize(
     ("build", "expected"),
     [
-        (torchvision_ssd, "ssd300_vgg16 or ssdlite320_mobilenet_v3_large"),
-        (lambda arrays, source: torchvision_resnet(arrays, (32, 32), source=source),
+        (ssd_from_state_dict, "ssd300_vgg16 or ssdlite320_mobilenet_v3_large"),
+        (lambda arrays, source: resnet_from_state_dict(arrays, (32, 32), source=source),
          "resnet18 or resnet50"),
     ],
 )  # fmt: skip
-def test_other_architecture_is_told(build, expected):
+def test_other_architecture_is_refused(build, expected):
     arrays = {f"layer{index}": np.zeros(1) for index in range(5)}
     message = (
-        rf"^a\.pth is no \w+ of torchvision's: it holds 'layer0', 'layer1', 'layer2' and 2 more; "
+        rf"^a\.pth is not a \w+ of torchvision: it holds 'layer0', 'layer1', 'layer2' and 2 more; "
         rf"expected a state dict of {expected}\.$"
     )
     with pytest.raises(ValueError, match=message):
@@ -213,9 +213,9 @@ def test_class_names_must_fit():
     arrays = gold_of("ssdlite320_mobilenet_v3_large")["arrays"]
     message = r"has 4 outputs, background first; expected class_names with 3 names, got none: pass"
     with pytest.raises(ValueError, match=message):
-        torchvision_ssd(with_outputs(arrays, 4))
+        ssd_from_state_dict(with_outputs(arrays, 4))
     with pytest.raises(ValueError, match="with 90 names, got 80: pass"):
-        torchvision_ssd(arrays, COCO_CLASSES)
+        ssd_from_state_dict(arrays, COCO_CLASSES)
 
 
 def test_head_of_another_width_is_refused():
@@ -224,7 +224,7 @@ def test_head_of_another_width_is_refused():
     arrays[name] = arrays[name][:-1]
     message = r"module_list\.0\.1\.bias' has 545 numbers, expected a multiple of 6, the default"
     with pytest.raises(ValueError, match=message):
-        torchvision_ssd(arrays)
+        ssd_from_state_dict(arrays)
 
 
 def test_variant_of_resnet50_is_checked():
@@ -262,10 +262,10 @@ def test_missing_file(tmp_path):
 
 def test_web_page_is_refused(tmp_path):
     path = write(tmp_path / "a.pth", b"\n <!DOCTYPE html><html><body>404</body></html>")
-    assert_refused(path, "is a web page, not weights: .*; expected a .pth file: fetch it again.")
+    assert_refused(path, "is a web page, not weights; expected a .pth file: download it again.")
 
 
-def test_missing_torch_is_told(tmp_path, monkeypatch):
+def test_missing_torch_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     path = write(tmp_path / "a.pth", b"PK\x03\x04")
     message = r"^reading '.*a\.pth' needs PyTorch, which is not installed; run: pip install torch$"
@@ -304,7 +304,7 @@ def test_truncated_file_is_refused(tmp_path, torch, zipped, kept):
     whole = path.read_bytes()
     path = write(path, whole[: int(kept * len(whole))])
     assert_refused(
-        path, r"is damaged or no \.pth file \(.+\); expected a state dict .*: fetch it .*"
+        path, r"is damaged or not a \.pth file \(.+\); expected a state dict .*: download it .*"
     )
 
 
@@ -312,7 +312,7 @@ def test_truncated_file_is_refused(tmp_path, torch, zipped, kept):
 @pytest.mark.parametrize("data", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
 def test_other_file_is_refused(tmp_path, torch, data):
     path = write(tmp_path / "a.pth", data)
-    assert_refused(path, r"is no \.pth file \(it begins with b.+\); expected .*")
+    assert_refused(path, r"is not a \.pth file \(it begins with b.+\); expected .*")
 
 
 class Harmful:
@@ -337,8 +337,8 @@ def test_code_in_a_file_does_not_run(tmp_path, torch, form):
         torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
     assert_refused(
         str(path),
-        r"is refused: it wants to call \w*io\.open while it is read, and nothing of it was run; "
-        r"expected arrays alone: pass a state dict, .* from a source that you trust\.",
+        r"is refused: reading it would call \w*io\.open; nothing was run\. "
+        r"Expected arrays alone: pass a state dict, .* from a source that you trust\.",
     )
     assert not marker.exists()
     # In other hands the same file does harm.
@@ -353,6 +353,8 @@ def test_code_in_a_file_does_not_run(tmp_path, torch, form):
 @pytest.mark.consumers
 def test_file_without_weights_is_refused(tmp_path, torch):
     path = str(tmp_path / "a.pth")
-    for content, told in [([torch.ones(2)], "list"), ({"epoch": 3}, "dict")]:
+    for content, type_name in [([torch.ones(2)], "list"), ({"epoch": 3}, "dict")]:
         torch.save(content, path)
-        assert_refused(path, rf"holds a {told} without weights; pass a state dict: torch\.save\(.*")
+        assert_refused(
+            path, rf"holds a {type_name} without weights; pass a state dict: torch\.save\(.*"
+        )

@@ -18,7 +18,7 @@ from gold import scene, torch_weights
 from ssd_keras.core.class_names import COCO_CLASSES_BY_ID
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.importers.pth import read_pth
-from ssd_keras.importers.torchvision import torchvision_ssd
+from ssd_keras.importers.torchvision import ssd_from_state_dict
 from ssd_keras.losses.box import BoxLoss
 from ssd_keras.losses.classification import ClassLoss
 
@@ -50,7 +50,7 @@ def both(name):
     """torchvision's model with NumPy's weights, and its import."""
     theirs = torchvision_models.detector(name)
     arrays = torch_weights.random_state(torchvision_models.shapes_of(theirs), seed=1)
-    return torchvision_models.with_weights(theirs, arrays), torchvision_ssd(arrays)
+    return torchvision_models.with_weights(theirs, arrays), ssd_from_state_dict(arrays)
 
 
 def resized(images, size) -> np.ndarray:
@@ -68,19 +68,19 @@ def test_same_outputs_and_detections_of_real_images(name, photographs):
     theirs, ours = both(name)
     images = resized(photographs, ours.image_size)
     with torch.no_grad():
-        wanted = [each.numpy() for each in torchvision_models.raw_outputs(theirs, images)]
+        expected = [each.numpy() for each in torchvision_models.raw_outputs(theirs, images)]
     found = ours.predict_on_batch(images)
-    for key, values in zip(("box_deltas", "class_logits"), wanted, strict=True):
+    for key, values in zip(("box_deltas", "class_logits"), expected, strict=True):
         difference = np.abs(found[key] - values).max()
         print(f"{name} {key}: largest difference {difference:.1e} of {np.abs(values).max():.1f}")
         assert np.ptp(values) > 10
         assert difference < 1e-4
     detections = ours.detect(images)
-    for index, wanted in enumerate(torchvision_models.detections(theirs, images)):
+    for index, expected in enumerate(torchvision_models.detections(theirs, images)):
         found = [getattr(detections[index], key) for key in ("boxes", "scores", "labels")]
-        same = torch_weights.same_detections(found, wanted)
-        print(f"{name} image {index}: {same} of {len(wanted[1])} detections")
-        assert same == len(wanted[1]) == len(detections[index]) >= 200
+        same = torch_weights.same_detections(found, expected)
+        print(f"{name} image {index}: {same} of {len(expected[1])} detections")
+        assert same == len(expected[1]) == len(detections[index]) >= 200
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_same_losses_and_gradients(name):
     # An import of the gradients has them where ours stand. Running statistics have none.
     arrays = {key: np.zeros(shape) for key, shape in torchvision_models.shapes_of(theirs).items()}
     arrays |= {key: value.numpy() for key, value in zip(parameters, gradients, strict=True)}
-    wanted = torchvision_ssd(arrays).trainable_weights
+    peer_gradients = ssd_from_state_dict(arrays).trainable_weights
 
     encoder = ours.target_encoder()
     encoded = [encoder(boxes, labels) for boxes, labels in scene.scene()]
@@ -115,8 +115,8 @@ def test_same_losses_and_gradients(name):
     assert float(box_loss) == pytest.approx(losses["bbox_regression"].item(), rel=1e-5)
     assert float(class_loss) == pytest.approx(losses["classification"].item(), rel=1e-5)
     differences = []
-    for gradient, of_theirs in zip(found, wanted, strict=True):
-        expected = keras.ops.convert_to_numpy(of_theirs).astype("float64")
+    for gradient, peer_gradient in zip(found, peer_gradients, strict=True):
+        expected = keras.ops.convert_to_numpy(peer_gradient).astype("float64")
         difference = np.linalg.norm(gradient.numpy() - expected)
         # No default box of the finest map is matched in this scene: nothing reaches its box head.
         differences.append(difference / max(np.linalg.norm(expected), 1e-7))
@@ -133,10 +133,10 @@ def test_file_of_torchvision_is_read(tmp_path):
     theirs, _ = both(NAMES[1])
     path = str(tmp_path / "model.pth")
     torch.save(theirs.state_dict(), path)
-    wanted = torch_weights.random_state(torchvision_models.shapes_of(theirs), seed=1)
+    expected = torch_weights.random_state(torchvision_models.shapes_of(theirs), seed=1)
     found = read_pth(path)
-    assert found.keys() == wanted.keys()
-    for key, array in wanted.items():
+    assert found.keys() == expected.keys()
+    for key, array in expected.items():
         np.testing.assert_array_equal(found[key], array)
 
 

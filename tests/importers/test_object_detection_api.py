@@ -99,10 +99,9 @@ def test_detections_are_the_files_own():
             scores[: int(count)][is_named],
             strict=True,
         ):
-            place = np.abs(ours - box).max(axis=1).argmin()
-            np.testing.assert_allclose(ours[place], box, atol=1e-4)
-            own = own_scores[place, KEPT.index(label)]
-            assert own == pytest.approx(score, abs=1e-4)
+            index = np.abs(ours - box).max(axis=1).argmin()
+            np.testing.assert_allclose(ours[index], box, atol=1e-4)
+            assert own_scores[index, KEPT.index(label)] == pytest.approx(score, abs=1e-4)
         # The best of all is found by both: nothing can suppress it.
         if is_named[0]:
             found = model.detect(image)
@@ -209,9 +208,9 @@ def test_exports_score_by_sigmoid(post_processing):
         np.testing.assert_allclose(found["class_scores"], scores, atol=5e-5)
         return
     assert found["detection_scores"][0] == pytest.approx(scores.max(), abs=5e-5)
-    place, label = np.unravel_index(scores.argmax(), scores.shape)
+    index, label = np.unravel_index(scores.argmax(), scores.shape)
     assert found["detection_classes"][0] == label
-    box = decode_boxes(outputs["box_deltas"][0], model.default_box_array).numpy()[place]
+    box = decode_boxes(outputs["box_deltas"][0], model.default_box_array).numpy()[index]
     np.testing.assert_allclose(found["detection_boxes"][0], box, atol=2e-4)
     if post_processing == "builtin":
         expected = model.detect(image)
@@ -283,25 +282,25 @@ def test_the_model_of_300_pixels_has_the_apis_maps():
 # Files that cannot be imported
 
 
-def spoilt(change):
-    """The file with something changed in it."""
+def damaged(change):
+    """The file with a change."""
     model = flatbuffer.read_model(api.detector_file(names=None))
     change(model, model.subgraphs[0])
     return flatbuffer.write_model(model)
 
 
 def cut_weights(model, graph):
-    place = next(one for one in graph.tensors if len(one.shape) == 4 and one.shape[-1] == 256)
-    buffer = model.buffers[place.buffer]
+    kernel = next(x for x in graph.tensors if len(x.shape) == 4 and x.shape[-1] == 256)
+    buffer = model.buffers[kernel.buffer]
     buffer.data = buffer.data[:-8]
 
 
 def set_anchor(model, graph, height):
     """Anchor 40 gets another height."""
-    place = next(one for one in graph.tensors if one.name == b"anchors")
+    tensor = next(x for x in graph.tensors if x.name == b"anchors")
     values = api.anchors()
     values[40, 2] = height
-    model.buffers[place.buffer] = flatbuffer.AlignedBuffer(values.tobytes())
+    model.buffers[tensor.buffer] = flatbuffer.AlignedBuffer(values.tobytes())
 
 
 def no_numbers(model, graph):
@@ -313,7 +312,7 @@ def other_anchors(model, graph):
 
 
 def other_bias(model, graph):
-    operator = next(one for one in graph.operators if len(one.inputs) == 3)
+    operator = next(x for x in graph.operators if len(x.inputs) == 3)
     tensor = graph.tensors[operator.inputs[2]]
     model.buffers.append(flatbuffer.AlignedBuffer(np.zeros(9, "<f4").tobytes()))
     tensor.shape, tensor.buffer = [9], len(model.buffers) - 1
@@ -330,7 +329,7 @@ def no_limit(model, graph):
 
 def other_scores(model, graph):
     known = flatbuffer.schema.BuiltinOperator
-    (code,) = (one for one in model.operatorCodes if one.deprecatedBuiltinCode == known.LOGISTIC)
+    (code,) = (x for x in model.operatorCodes if x.deprecatedBuiltinCode == known.LOGISTIC)
     code.builtinCode = code.deprecatedBuiltinCode = known.TANH
 
 
@@ -347,58 +346,58 @@ LABELS = "circle\n???\nsquare\nstar\n"
 BAD = {
     "HTML page": (
         lambda: b"<!DOCTYPE html><html>404</html>",
-        r"is no TFLite file \(it begins with b'<!DOCTYPE html><'\); expected a \.tflite "
+        r"is not a TFLite file \(it begins with b'<!DOCTYPE html><'\); expected a \.tflite "
         "model: download it again",
     ),
-    "empty": (lambda: b"", "is no TFLite file"),
+    "empty": (lambda: b"", "is not a TFLite file"),
     "cut off": (
         lambda: api.detector_file(names=None)[:200000],
         "damaged or cut off|holds another network|bytes for the shape",
     ),
     "weights cut off": (
-        lambda: spoilt(cut_weights),
+        lambda: damaged(cut_weights),
         r"' has \d+ bytes for the shape \(.*256\) of float32; the file is damaged",
     ),
-    "not a number": (lambda: spoilt(no_numbers), "'anchors' has values that are no numbers"),
+    "not a number": (lambda: damaged(no_numbers), "'anchors' holds infinity or NaN"),
     "anchors": (
-        lambda: spoilt(other_anchors),
-        r"holds another network: its anchors are 0\.01\d* beside the formula's; expected an SSD",
+        lambda: damaged(other_anchors),
+        r"holds another network: its anchors differ from the formula's by 0\.01\d*; expected",
     ),
     "bias": (
-        lambda: spoilt(other_bias),
+        lambda: damaged(other_bias),
         r"the weights for 'conv0' have the shapes \(3, 3, 3, 8\) and \(9,\), expected \(3, 3, 3, 8"
         r"\) and \(8,\); the file is damaged",
     ),
     "stride": (
-        lambda: spoilt(other_stride),
-        r"has the kernel \(3, 3\) at stride 1, .*, where 3x3 at stride 2 belongs; expected an SSD",
+        lambda: damaged(other_stride),
+        r"has the kernel \(3, 3\) at stride 1, .*; expected 3x3 at stride 2; expected an SSD",
     ),
-    "options": (lambda: spoilt(no_options), "the options of TFLite_Detection_PostProcess cannot"),
-    "tensor": (lambda: spoilt(no_tensor), "is damaged or cut off; download"),
+    "options": (lambda: damaged(no_options), "the options of TFLite_Detection_PostProcess cannot"),
+    "tensor": (lambda: damaged(no_tensor), "is damaged or cut off; download"),
     "relu": (
-        lambda: spoilt(no_limit),
+        lambda: damaged(no_limit),
         r"holds another network: '.*' has no relu6; expected an SSD MobileNetV1 of the TF Object",
     ),
     "scores": (
-        lambda: spoilt(other_scores),
-        r"its scores '.*' are no sigmoid",
+        lambda: damaged(other_scores),
+        r"its scores '.*' are not a sigmoid",
     ),
     "ours": (
         lambda: tflite_model(imported()),
-        "holds another network: its scores '.*' are no sigmoid",
+        "holds another network: its scores '.*' are not a sigmoid",
     ),
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
-def test_bad_files_are_told(kind, tmp_path):
-    make, message = BAD[kind]
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_refused(name, tmp_path):
+    make, message = BAD[name]
     path = written(tmp_path, make(), "bad one.tflite")
     labels = tmp_path / "labels.txt"
     labels.write_text(LABELS)
-    with pytest.raises(ValueError, match=message) as told:
+    with pytest.raises(ValueError, match=message) as caught:
         import_object_detection_api(path, str(labels))
-    assert "bad one.tflite" in str(told.value) and "\n" not in str(told.value)
+    assert "bad one.tflite" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_cut_and_scribbled_files_never_raise_anything_else(tmp_path):
@@ -412,9 +411,9 @@ def test_cut_and_scribbled_files_never_raise_anything_else(tmp_path):
         if turn % 2:
             del damaged[int(generator.integers(8, len(content))) :]
         else:  # the tables stand before the weights end: both ends are hit
-            places = generator.integers(8, 40000, 12)
-            for place in (*places, *(len(content) - places)):
-                damaged[place] = generator.integers(256)
+            offsets = generator.integers(8, 40000, 12)
+            for offset in (*offsets, *(len(content) - offsets)):
+                damaged[offset] = generator.integers(256)
         try:
             import_object_detection_api(written(tmp_path, bytes(damaged)), str(labels))
         except ValueError as error:
@@ -428,21 +427,21 @@ def test_cut_and_scribbled_files_never_raise_anything_else(tmp_path):
     [
         ("circle\nsquare\n", r"the labels have 2 names but '.*' has 4 classes; pass the labels"),
         ("a\nb\nc\nd\ne\n", r"the labels have 5 names but '.*' has 4 classes; pass the labels"),
-        ("\xff\xfe", r"the labels '.*labels\.txt' are no text; expected one name a line"),
+        ("\xff\xfe", r"the labels '.*labels\.txt' are not text; expected one name a line"),
     ],
 )
-def test_labels_that_do_not_fit_are_told(text, message, tmp_path):
+def test_labels_that_do_not_fit_are_refused(text, message, tmp_path):
     labels = tmp_path / "labels.txt"
     labels.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=message):
         import_object_detection_api(written(tmp_path, api.detector_file()), str(labels))
 
 
-def test_missing_files_are_told(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"'none\.tflite' does not exist; pass the path"):
         import_object_detection_api("none.tflite")
     path = written(tmp_path, api.detector_file(names=None))
-    with pytest.raises(ValueError, match="has no labels inside; pass the file with its class nam"):
+    with pytest.raises(ValueError, match="contains no labels; pass the file of its class names"):
         import_object_detection_api(path)
     with pytest.raises(FileNotFoundError, match="the labels 'none.txt' do not exist"):
         import_object_detection_api(path, "none.txt")
@@ -494,13 +493,13 @@ def test_real_weights_reach_their_ap_and_detect_what_the_file_detects(shared):
         image = np.rint(keras.ops.image.resize(image, (300, 300)))
         boxes, classes, scores, count = run_file(content, image).values()
         found = {name: values[0] for name, values in detector(image[None]).items()}
-        overlap = np.asarray(pairwise_iou(boxes, found["boxes"]))
+        iou = np.asarray(pairwise_iou(boxes, found["boxes"]))
         for index in np.flatnonzero(scores[: int(count)] >= 0.5):
             is_class = np.array(model.class_names)[found["labels"]] == labels[int(classes[index])]
-            near = (overlap[index] * is_class).argmax()
+            nearest = (iou[index] * is_class).argmax()
             total += 1
             agreed += (
-                overlap[index, near] * is_class[near] > 0.75
-                and abs(found["scores"][near] - scores[index]) < 0.15
+                iou[index, nearest] * is_class[nearest] > 0.75
+                and abs(found["scores"][nearest] - scores[index]) < 0.15
             )
     assert total > 50 and agreed >= 0.9 * total

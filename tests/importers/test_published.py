@@ -85,19 +85,19 @@ def test_checksum_is_that_of_the_real_file(shared):
 
 
 def test_preset_fetches_its_weights_once(server, file):
-    wanted = import_object_detection_api(file)
+    expected = import_object_detection_api(file)
     for model in (from_preset(NAME), load_model(NAME)):
-        assert model.class_names == wanted.class_names == ("circle", "square", "star")
-        for name, values in outputs(wanted).items():
+        assert model.class_names == expected.class_names == ("circle", "square", "star")
+        for name, values in outputs(expected).items():
             np.testing.assert_array_equal(outputs(model)[name], values)
     assert len(server.requests) == 1
 
 
 def test_preset_with_other_classes_keeps_those_it_knows(server, file):
-    wanted = outputs(import_object_detection_api(file))
+    expected = outputs(import_object_detection_api(file))
     found = outputs(from_preset(NAME, ["star", "moon", "circle"]))
-    np.testing.assert_array_equal(found["box_deltas"], wanted["box_deltas"])
-    logits = wanted["class_logits"]
+    np.testing.assert_array_equal(found["box_deltas"], expected["box_deltas"])
+    logits = expected["class_logits"]
     np.testing.assert_allclose(
         found["class_logits"],
         np.stack(
@@ -107,12 +107,12 @@ def test_preset_with_other_classes_keeps_those_it_knows(server, file):
     )
 
 
-def test_info_tells_without_fetching(server, capsys):
+def test_info_needs_no_download(server, capsys):
     assert cli.main(["info", NAME]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith(f"{NAME}: 300x300, 80 classes, 1917 default boxes; reported: ")
-    assert told[0].endswith("; weights: Apache-2.0")
-    assert told[1:] == [
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f"{NAME}: 300x300, 80 classes, 1917 default boxes; reported: ")
+    assert printed[0].endswith("; weights: Apache-2.0")
+    assert printed[1:] == [
         f"from {server.address}/ssd.tflite",
         f"SHA-256 {hashlib.sha256(api.detector_file()).hexdigest()}",
     ]
@@ -139,8 +139,8 @@ def test_weights_inside_an_archive(server, file, tmp_path):
         "Apache-2.0",
         "models/ssd.tflite",
     )
-    found, wanted = outputs(import_published(weights)), outputs(import_object_detection_api(file))
-    np.testing.assert_array_equal(found["class_logits"], wanted["class_logits"])
+    found, expected = outputs(import_published(weights)), outputs(import_object_detection_api(file))
+    np.testing.assert_array_equal(found["class_logits"], expected["class_logits"])
     # Neither a member's own path nor a link leads out of the directory.
     content = archive_of({"../escaped.tflite": b"x"})
     server.files["/models.tar.gz"] = content

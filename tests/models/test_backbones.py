@@ -7,7 +7,7 @@ from keras import layers
 
 from ssd_keras.models import build_ssd, ssd_resnet, ssd_vgg16, ssdlite_mobilenet_v3_large
 from ssd_keras.models.backbones.mobilenet import mobilenet_v2, mobilenet_v3_large
-from ssd_keras.models.backbones.resnet import basic_resnet, resnet18, resnet50
+from ssd_keras.models.backbones.resnet import resnet18, resnet50, resnet_stages
 from ssd_keras.models.backbones.surgery import feature_extractor, fold_batch_norm, restride
 from ssd_keras.models.backbones.vgg import vgg16
 
@@ -34,9 +34,9 @@ def outputs(model, images) -> list[np.ndarray]:
 
 
 def assert_same_outputs(model, other, images, **tolerance):
-    for found, wanted in zip(outputs(model, images), outputs(other, images), strict=True):
-        assert np.ptp(wanted) > 0
-        np.testing.assert_allclose(found, wanted, **tolerance)
+    for found, expected in zip(outputs(model, images), outputs(other, images), strict=True):
+        assert np.ptp(expected) > 0
+        np.testing.assert_allclose(found, expected, **tolerance)
 
 
 def randomize(model, seed: int = 4) -> None:
@@ -116,8 +116,8 @@ def test_vgg16_takes_over_imagenet(monkeypatch, random_imagenet, atrous):
 
     pairs = {"conv1_1": "block1_conv1", "conv3_3": "block3_conv3", "conv5_2": "block5_conv2"}
     for name, source in pairs.items():
-        for found, wanted in zip(weights(name), imagenet(source), strict=True):
-            np.testing.assert_array_equal(found, wanted)
+        for found, expected in zip(weights(name), imagenet(source), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
     (fc1, fc1_bias), (fc2, fc2_bias) = imagenet("fc1"), imagenet("fc2")
     (fc6, fc6_bias), (fc7, fc7_bias) = weights("fc6"), weights("fc7")
@@ -137,10 +137,10 @@ def test_vgg16_takes_over_imagenet(monkeypatch, random_imagenet, atrous):
 
 
 def test_resnets_have_the_published_parameters():
-    # torchvision's resnet18 and resnet34 without the classifier: 11689512 and 21797672 less
-    # 512 * 1000 + 1000
-    assert trainable(basic_resnet((64, 64), 18)) == 11_689_512 - 513_000
-    assert trainable(basic_resnet((64, 64), 34)) == 21_797_672 - 513_000
+    # torchvision's resnet18 and resnet50 without the classifiers of 1000 * 512 and 1000 * 2048
+    # weights and 1000 biases
+    assert trainable(resnet_stages((64, 64), 18)) == 11_689_512 - 513_000
+    assert trainable(resnet_stages((64, 64), 50)) == 25_557_032 - 2_049_000
 
 
 def test_ssdlite_has_torchvisions_parameters():
@@ -215,13 +215,13 @@ def test_folding_refuses_what_it_would_change(before):
 
 
 def test_restriding_keeps_the_weights():
-    network = basic_resnet((64, 64), 18, num_stages=3)
+    network = resnet_stages((64, 64), 18, num_stages=3)
     randomize(network)
     finer = restride(network, {"conv4_block1_0_conv": 1, "conv4_block1_1": 1})
     assert (network.output.shape, finer.output.shape) == ((None, 4, 4, 256), (None, 8, 8, 256))
-    for found, wanted in zip(finer.get_weights(), network.get_weights(), strict=True):
-        np.testing.assert_array_equal(found, wanted)
-    built = basic_resnet((64, 64), 18, num_stages=3, strides=(1, 2, 1))
+    for found, expected in zip(finer.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    built = resnet_stages((64, 64), 18, num_stages=3, strides=(1, 2, 1))
     built.set_weights(network.get_weights())
     assert_same_outputs(finer, built, make_images(), atol=1e-5)
     with pytest.raises(ValueError, match=r"backbone 'resnet18' has no layer 'conv9' to change"):
@@ -326,21 +326,21 @@ def test_feature_extractor_suggests_layers():
     with pytest.raises(
         ValueError,
         # the last layers of the maps of 48, 24, 12, 6 and 3 cells
-        match=r"the backbone '\S+' has no layer 'block_6'; choose from those with a feature map, for "
-        r"example block_1_expand_relu, block_3_expand_relu, block_6_expand_relu, "
+        match=r"the backbone '\S+' has no layer 'block_6'; choose from those with a feature map, "
+        r"for example block_1_expand_relu, block_3_expand_relu, block_6_expand_relu, "
         r"block_13_expand_relu, out_relu\.",
     ):
         feature_extractor(network, ["block_3_expand_relu", "block_6"])
     with pytest.raises(
         ValueError,
-        match=r"layer 'predictions' of the backbone '\S+' gives no feature map \[B, H, W, C\] but "
-        r"\(None, 1000\); name another",
+        match=r"layer 'predictions' of the backbone '\S+' has the output shape \(None, 1000\); "
+        r"expected a feature map \[B, H, W, C\]: name another layer",
     ):
         feature_extractor(network, ["predictions"])
 
 
 def test_feature_extractor_gives_the_named_layers_in_order():
-    network = basic_resnet((64, 64), 18, num_stages=2)
+    network = resnet_stages((64, 64), 18, num_stages=2)
     backbone = feature_extractor(network, ["conv2_block2_out", "conv3_block2_out"], name="mine")
     assert backbone.name == "mine"
     assert feature_shapes(backbone) == [(16, 16, 64), (8, 8, 128)]
@@ -370,7 +370,7 @@ def test_build_ssd_on_any_network(tmp_path, name):
         feature_layers = [feature_layers[0], network.layers[-1].name]
     model = build_ssd(network, feature_layers, ["cat", "dog"], smallest=0.2, largest=0.8)
     assert model.feature_sizes == feature_sizes
-    # Six maps are wanted, but the fourth is one cell; 20 % to 80 % of 96 pixels in steps of 20 %.
+    # Six maps are expected, but the fourth is one cell; 20 % to 80 % of 96 pixels in steps of 20 %.
     assert model.default_boxes.sizes == pytest.approx((19.2, 38.4, 57.6, 76.8, 96.0))
     assert len(model.default_box_array) == 6 * (48 + 12 + 4 + 1)
     images = np.random.default_rng(6).integers(0, 256, (2, 96, 128, 3)).astype("uint8")

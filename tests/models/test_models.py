@@ -52,7 +52,7 @@ def arguments(**changes) -> dict:
         "class_names": ["cat", "dog", "cow"],
         "image_size": (HEIGHT, WIDTH),
         "extra_layers": (ExtraLayer(6, 10), ExtraLayer(5, 7, kernel_size=2, padding=0)),
-        "sources": (0, 2),
+        "feature_maps": (0, 2),
         "style": ConvStyle(separable=True, batch_norm=True, activation="relu6", momentum=0.8),
         "preprocessor": {"mean": (120.0, 110.0, 100.0), "scale": 0.02, "channel_order": "bgr"},
         "post_process": PostProcess(0.2, 0.6, 50, 20, clip_boxes=True),
@@ -69,10 +69,10 @@ def outputs_of(model, images) -> dict[str, np.ndarray]:
     return {name: ops.convert_to_numpy(value) for name, value in model(images).items()}
 
 
-def assert_same_outputs(found, wanted, **tolerance):
+def assert_same_outputs(found, expected, **tolerance):
     for name in OUTPUTS:
-        np.testing.assert_allclose(found[name], wanted[name], **tolerance)
-        assert np.ptp(wanted[name]) > 0
+        np.testing.assert_allclose(found[name], expected[name], **tolerance)
+        assert np.ptp(expected[name]) > 0
 
 
 def targets(model) -> tuple[np.ndarray, dict]:
@@ -87,22 +87,22 @@ def targets(model) -> tuple[np.ndarray, dict]:
 # Order of the outputs
 
 
-def coded_model(num_classes: int, sources=None) -> SSD:
-    """A model whose outputs tell their place.
+def coded_model(num_classes: int, feature_maps=None) -> SSD:
+    """A model whose outputs say which default box they belong to.
 
     Deltas: map, box of the cell, and the cell's mean of the input's channels 0 and 1. Logits:
     the class's index plus 1000 times the box of the cell.
     """
-    ratios = RATIOS if sources is None else [RATIOS[index] for index in sources]
+    ratios = RATIOS if feature_maps is None else [RATIOS[index] for index in feature_maps]
     model = SSD(
         pooling_backbone(),
         DefaultBoxes((10, 20, 40, 60)[: len(ratios) + 1], ratios),
         [f"class {index}" for index in range(num_classes)],
         (HEIGHT, WIDTH),
         [ExtraLayer(3, 3, kernel_size=2, strides=2, padding=0)],
-        sources,
+        feature_maps,
     )
-    if sources is None or 2 in sources:
+    if feature_maps is None or 2 in feature_maps:
         mean_of_four = np.tile(np.eye(3) / 4, (2, 2, 1, 1))
         model.get_layer("extra1_1").set_weights([np.eye(3)[None, None], np.zeros(3)])
         model.get_layer("extra1_2").set_weights([mean_of_four, np.zeros(3)])
@@ -130,7 +130,7 @@ def shape_in_pixels(sizes, ratios, box) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("num_classes", "sources", "feature_sizes"),
+    ("num_classes", "feature_maps", "feature_sizes"),
     [
         (1, None, ((8, 12), (4, 6), (2, 3))),
         (90, None, ((8, 12), (4, 6), (2, 3))),
@@ -138,8 +138,8 @@ def shape_in_pixels(sizes, ratios, box) -> tuple[float, float]:
         (2, (1,), ((4, 6),)),
     ],
 )
-def test_outputs_stand_in_the_order_of_the_default_boxes(num_classes, sources, feature_sizes):
-    model = coded_model(num_classes, sources)
+def test_outputs_have_the_order_of_the_default_boxes(num_classes, feature_maps, feature_sizes):
+    model = coded_model(num_classes, feature_maps)
     spec = model.default_boxes
     assert model.feature_sizes == feature_sizes
     y, x = np.meshgrid(np.arange(HEIGHT) + 0.5, np.arange(WIDTH) + 0.5, indexing="ij")
@@ -167,7 +167,7 @@ def count(weights) -> int:
 
 
 def test_separable_style_has_the_weights_of_ssdlite():
-    model = SSD(**arguments(extra_layers=(ExtraLayer(6, 10),), sources=None))
+    model = SSD(**arguments(extra_layers=(ExtraLayer(6, 10),), feature_maps=None))
     own = count(model.trainable_weights) - count(model.backbone.trainable_weights)
     # Extra: 1x1 12 * 6, depthwise 9 * 6, 1x1 6 * 10, each with offset and scale for each channel.
     extra = 12 * 6 + 2 * 6 + 9 * 6 + 2 * 6 + 6 * 10 + 2 * 10
@@ -177,44 +177,44 @@ def test_separable_style_has_the_weights_of_ssdlite():
 
 
 def test_plain_style_has_the_weights_of_the_paper():
-    model = SSD(**arguments(extra_layers=(ExtraLayer(6, 10),), sources=None, style=None))
+    model = SSD(**arguments(extra_layers=(ExtraLayer(6, 10),), feature_maps=None, style=None))
     own = count(model.trainable_weights) - count(model.backbone.trainable_weights)
     heads = sum(2 * (9 * channels * 16 + 16) for channels in (12, 10))
     assert own == (12 * 6 + 6) + (9 * 6 * 10 + 10) + heads == 7028
 
 
 def test_config_is_the_arguments():
-    wanted = arguments(activation="sigmoid")
-    config = SSD(**wanted).get_config()
+    expected = arguments(activation="sigmoid")
+    config = SSD(**expected).get_config()
     again = SSD.from_config(config)
-    for model in (SSD(**wanted), again):
-        assert model.default_boxes == wanted["default_boxes"]
-        assert model.class_names == tuple(wanted["class_names"])
-        assert model.image_size == wanted["image_size"]
-        assert model.extra_layers == wanted["extra_layers"]
-        assert model.sources == wanted["sources"]
-        assert model.style == wanted["style"]
-        assert model.preprocessor == wanted["preprocessor"]
-        assert model.post_process == wanted["post_process"]
-        assert model.activation == wanted["activation"]
-        assert model.name == wanted["name"]
+    for model in (SSD(**expected), again):
+        assert model.default_boxes == expected["default_boxes"]
+        assert model.class_names == tuple(expected["class_names"])
+        assert model.image_size == expected["image_size"]
+        assert model.extra_layers == expected["extra_layers"]
+        assert model.feature_maps == expected["feature_maps"]
+        assert model.style == expected["style"]
+        assert model.preprocessor == expected["preprocessor"]
+        assert model.post_process == expected["post_process"]
+        assert model.activation == expected["activation"]
+        assert model.name == expected["name"]
     revived = keras.saving.deserialize_keras_object
-    assert revived(config["default_boxes"]) == wanted["default_boxes"]
-    assert tuple(map(revived, config["extra_layers"])) == wanted["extra_layers"]
+    assert revived(config["default_boxes"]) == expected["default_boxes"]
+    assert tuple(map(revived, config["extra_layers"])) == expected["extra_layers"]
     assert [layer.name for layer in again.backbone.layers][1:] == ["conv1", "conv2"]
 
 
 def test_preprocessing_is_inside():
-    changes = {"style": ConvStyle(activation="linear"), "extra_layers": (), "sources": None}
+    changes = {"style": ConvStyle(activation="linear"), "extra_layers": (), "feature_maps": None}
     changes["default_boxes"] = DefaultBoxes((9, 25), ((2.0,),))
     inside = SSD(**arguments(**changes))
     outside = SSD(**arguments(**changes, preprocessor=None))
     outside.set_weights(inside.get_weights())
     images = make_images()
     by_hand = (images[..., ::-1] - [100.0, 110.0, 120.0]) * 0.02
-    wanted = outputs_of(outside, by_hand)
-    assert_same_outputs(outputs_of(inside, images), wanted, atol=1e-5)
-    assert_same_outputs(outputs_of(inside, images.astype("uint8")), wanted, atol=1e-5)
+    expected = outputs_of(outside, by_hand)
+    assert_same_outputs(outputs_of(inside, images), expected, atol=1e-5)
+    assert_same_outputs(outputs_of(inside, images.astype("uint8")), expected, atol=1e-5)
 
 
 # Saving
@@ -255,8 +255,8 @@ def test_training_continues_where_a_saved_model_stopped(tmp_path):
     assert loaded.optimizer.l2_decay == 0.01
     assert int(loaded.optimizer.iterations) == 2
     model.reset_metrics()
-    logs, wanted = (each.train_on_batch(x, y, return_dict=True) for each in (loaded, model))
-    assert logs == pytest.approx(wanted, rel=1e-5)
+    logs, expected = (each.train_on_batch(x, y, return_dict=True) for each in (loaded, model))
+    assert logs == pytest.approx(expected, rel=1e-5)
     weighted = 2 * logs["box_deltas_loss"] + 0.5 * logs["class_logits_loss"]
     assert logs["loss"] == pytest.approx(weighted, rel=1e-5)
     for mine, its in zip(loaded.get_weights(), model.get_weights(), strict=True):
@@ -291,11 +291,11 @@ def test_model_moves_between_backends_and_back(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     found = np.load(tmp_path / "outputs.npz")
-    wanted = outputs_of(model, make_images())
-    assert_same_outputs(found, wanted, rtol=1e-4, atol=1e-5)
+    expected = outputs_of(model, make_images())
+    assert_same_outputs(found, expected, rtol=1e-4, atol=1e-5)
     back = keras.models.load_model(tmp_path / "back.keras")
     assert back.optimizer.momentum == 0.6
-    assert_same_outputs(outputs_of(back, make_images()), wanted, rtol=1e-5, atol=1e-6)
+    assert_same_outputs(outputs_of(back, make_images()), expected, rtol=1e-5, atol=1e-6)
 
 
 # Precision
@@ -313,10 +313,10 @@ def test_mixed_precision_gives_float32_and_survives_saving(tmp_path):
     assert dtypes == {"bfloat16"}
     outputs = outputs_of(model, make_images())
     assert {value.dtype.name for value in outputs.values()} == {"float32"}
-    wanted = outputs_of(plain, make_images())
+    expected = outputs_of(plain, make_images())
     for name in OUTPUTS:
-        error = np.abs(outputs[name] - wanted[name]).max()
-        assert 0 < error < 0.05 * np.abs(wanted[name]).max()
+        error = np.abs(outputs[name] - expected[name]).max()
+        assert 0 < error < 0.05 * np.abs(expected[name]).max()
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert_same_outputs(outputs_of(loaded, make_images()), outputs, atol=0)
@@ -356,8 +356,8 @@ def test_predict_takes_a_dataset():
     model = SSD(**arguments())
     images = make_images(5).astype("uint8")
     dataset = tf.data.Dataset.from_tensor_slices(images).batch(2)
-    wanted = outputs_of(model, images)
-    assert_same_outputs(model.predict(dataset, verbose=0), wanted, atol=1e-5)
+    expected = outputs_of(model, images)
+    assert_same_outputs(model.predict(dataset, verbose=0), expected, atol=1e-5)
 
 
 # Detecting
@@ -397,8 +397,8 @@ def test_detect_on_images_of_different_sizes(colour_detector):
         batch_size=1,
     )
     assert [one.labels.tolist() for one in found] == [[1], [0]]
-    wanted = [[0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1]]
-    np.testing.assert_allclose(np.concatenate([one.boxes for one in found]), wanted, atol=1e-6)
+    expected = [[0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1]]
+    np.testing.assert_allclose(np.concatenate([one.boxes for one in found]), expected, atol=1e-6)
     assert min(one.scores[0] for one in found) > 0.99
     assert [one.image_size for one in found] == [(40, 80), (120, 30)]
 
@@ -439,14 +439,17 @@ def test_detect_names_what_is_no_image(colour_detector, images, message):
     ("changes", "message"),
     [
         (
-            {"sources": None},
+            {"feature_maps": None},
             r"default_boxes describes 2 feature maps but the model has 3 "
             r"\(8x12, 4x6, 2x3\); give one entry of aspect_ratios for each",
         ),
-        ({"sources": (0, 3)}, r"sources=\(0, 3\) must count from 0 to 2: there are 3 feature maps"),
-        ({"sources": (-1, 0)}, r"sources=\(-1, 0\) must count from 0 to 2"),
+        (
+            {"feature_maps": (0, 3)},
+            r"feature_maps=\(0, 3\) must be between 0 and 2: there are 3 feature maps",
+        ),
+        ({"feature_maps": (-1, 0)}, r"feature_maps=\(-1, 0\) must be between 0 and 2"),
         ({"class_names": []}, r"class_names is empty; pass the name of at least one class"),
-        ({"class_names": "cat"}, r"class_names='cat' is a text; pass a list of names"),
+        ({"class_names": "cat"}, r"class_names='cat' is a string; pass a list of names"),
         (
             {"extra_layers": [ExtraLayer(6, 10, kernel_size=9, padding=0)]},
             r"extra1 needs a feature map of 9x9 or more but gets 8x12; use a larger image_size or "

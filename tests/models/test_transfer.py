@@ -117,9 +117,9 @@ def test_a_recipe_starts_from_a_trained_model(tmp_path):
     old_model().save(path)
     recipe = TrainRecipe(preset=path, steps=4, backbone_learning_rate=0.0)
     model = build_model(recipe, NEW, total_steps=4)
-    wanted = outputs_of(with_classes(old_model(), NEW))
+    expected = outputs_of(with_classes(old_model(), NEW))
     for name, values in outputs_of(model).items():
-        np.testing.assert_allclose(values, wanted[name], atol=1e-6)
+        np.testing.assert_allclose(values, expected[name], atol=1e-6)
     assert model.class_names == NEW and model.backbone.trainable_variables == []
     with pytest.raises(ValueError, match=r"precision='mixed_bfloat16' cannot be had from '.*old"):
         initial_model(recipe.replace(precision="mixed_bfloat16"), NEW)

@@ -1,8 +1,8 @@
-"""SSDLite on MobileNetV2 for the blood cells of BCCD: a small data set of one's own, on a CPU.
+"""SSDLite on MobileNetV2 for the blood cells of BCCD: a small data set, trained on a CPU.
 
-Images of 640x480 keep their aspect in an input of 384x288. Four maps from stride 8 on, the
-square default boxes near the sizes of platelets, red and white cells in the training images
-(medians 24, 62 and 114 pixels at this input).
+Images of 640x480 keep their aspect ratio in an input of 384x288. The four feature maps start at
+stride 8. The square default boxes have about the sizes of platelets, red and white cells in the
+training images (medians 24, 62 and 114 pixels at this input).
 
     ssd-keras import object-detection-api mobilenet_v2_1.0_224_quant.tflite \
         --output mobilenet_v2_folded.weights.h5
@@ -10,8 +10,8 @@ square default boxes near the sizes of platelets, red and white cells in the tra
         --set backbone_weights=mobilenet_v2_folded.weights.h5 \
         --train-data voc:bccd@train --validation-data voc:bccd@val --output runs/blood_cells
 
-From random weights: ``--set backbone_weights= --set model_options.batch_norm=true``.
-Results with hardware: training/results/blood_cells.json.
+For random weights: ``--set backbone_weights= --set model_options.batch_norm=true``.
+Results and hardware: training/results/blood_cells.json.
 """
 
 from ssd_keras.engine.recipes import TrainRecipe

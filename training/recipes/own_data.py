@@ -1,12 +1,12 @@
-"""A few hundred images of one's own: SSDLite on MobileNetV2, an hour on a CPU, minutes on a GPU.
+"""SSDLite on MobileNetV2 for a few hundred images: an hour on a CPU, minutes on a GPU.
 
     ssd-keras train --recipe training/recipes/own_data.py \
         --train-data voc:ROOT@train --validation-data voc:ROOT@val --output runs/mine
 
-The backbone comes from ImageNet through Keras; without a network pass
+Keras downloads the ImageNet weights of the backbone; offline, pass
 ``--set backbone_weights=FILE.weights.h5``, or ``--set backbone_weights=`` for random weights.
-The finest map has stride 8, for small objects. Set ``flip_vertical=true`` for images without
-an upside.
+The finest feature map has stride 8, for small objects. Set ``flip_vertical=true`` for images that
+may be upside down, such as aerial images.
 """
 
 from ssd_keras.engine.recipes import TrainRecipe

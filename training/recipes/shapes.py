@@ -1,4 +1,4 @@
-"""The small SSD on generated shapes: what `make demo` trains.
+"""The small SSD on generated shapes; `make demo` trains it.
 
     ssd-keras train --recipe training/recipes/shapes.py --train-data synthetic:shapes@train \
         --validation-data synthetic:shapes@val --output runs/shapes

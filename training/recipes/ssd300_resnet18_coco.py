@@ -1,14 +1,14 @@
-"""SSD300-ResNet18 on COCO 2017: 65 epochs, rate falling at epochs 43 and 54.
+"""SSD300-ResNet18 on COCO 2017: 65 epochs, learning rate divided by 10 after epochs 43 and 54.
 
     ssd-keras train --recipe training/recipes/ssd300_resnet18_coco.py \
         --train-data coco:annotations/instances_train2017.json@train2017 \
         --validation-data coco:annotations/instances_val2017.json@val2017 \
         --output runs/ssd300_resnet18_coco
 
-Keras has no ImageNet weights of ResNet18: name a weights file with ``--set backbone_weights=PATH``,
-or train from random weights as this recipe does.
+The recipe starts from random weights. ``--set backbone_weights=imagenet`` starts from torchvision's
+ImageNet weights, which needs PyTorch; ``--set backbone_weights=PATH`` from a weights file.
 
-Reported: no comparable published figure. Measured here: not yet, it wants a GPU.
+Reported: no comparable published figure. Not measured yet: it needs a GPU.
 """
 
 from ssd_keras.engine.recipes import TrainRecipe

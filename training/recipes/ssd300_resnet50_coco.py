@@ -1,4 +1,4 @@
-"""SSD300-ResNet50 on COCO 2017: 65 epochs, rate falling at epochs 43 and 54.
+"""SSD300-ResNet50 on COCO 2017: 65 epochs, learning rate divided by 10 after epochs 43 and 54.
 
     ssd-keras train --recipe training/recipes/ssd300_resnet50_coco.py \
         --train-data coco:annotations/instances_train2017.json@train2017 \
@@ -6,7 +6,7 @@
         --output runs/ssd300_resnet50_coco
 
 Reported: AP about 27 (NVIDIA DeepLearningExamples, SSD300 v1.1, COCO val).
-Measured here: not yet, it wants a GPU.
+Not measured yet: it needs a GPU.
 """
 
 from ssd_keras.engine.recipes import TrainRecipe

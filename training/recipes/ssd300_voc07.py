@@ -1,4 +1,4 @@
-"""SSD300-VGG16 on VOC2007 trainval, as the paper's first table.
+"""SSD300-VGG16 on VOC2007 trainval, as in the paper's first table.
 
 Paper: arXiv 1512.02325, table 1. 40k steps at 1e-3, 10k at 1e-4, 10k at 1e-5, no zoom-out.
 
@@ -6,8 +6,8 @@ Paper: arXiv 1512.02325, table 1. 40k steps at 1e-3, 10k at 1e-4, 10k at 1e-5, n
         --train-data voc:VOCdevkit/VOC2007@trainval \
         --validation-data voc:VOCdevkit/VOC2007@test --output runs/ssd300_voc07
 
-Reported: mAP 68.0 (VOC07 test, 11 points; 74.3 with VOC2012's images too). Measured here: not
-yet, it wants a GPU.
+Reported: mAP 68.0 (VOC07 test, 11 points; 74.3 with VOC2012's images too). Not measured yet:
+it needs a GPU.
 """
 
 from ssd_keras.engine.recipes import TrainRecipe

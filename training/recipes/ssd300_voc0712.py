@@ -7,7 +7,7 @@ Paper: arXiv 1512.02325, section 3.6 and table 6. 80k steps at 1e-3, 20k at 1e-4
         --validation-data voc:VOCdevkit/VOC2007@test --output runs/ssd300_voc0712
 
 Reported: mAP 77.2 (VOC07 test, 11 points); 74.3 with ``--set zoom_out=false --set steps=60000``.
-Measured here: not yet, it wants a GPU.
+Not measured yet: it needs a GPU.
 """
 
 from ssd_keras.engine.recipes import TrainRecipe

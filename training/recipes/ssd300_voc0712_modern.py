@@ -4,7 +4,7 @@
         --train-data voc:VOCdevkit/VOC2007@trainval voc:VOCdevkit/VOC2012@trainval \
         --validation-data voc:VOCdevkit/VOC2007@test --output runs/ssd300_voc0712_modern
 
-Expected: about the paper's 77.2. Measured here: not yet, it wants a GPU.
+Expected: about the paper's 77.2. Not measured yet: it needs a GPU.
 """
 
 from ssd_keras.engine.recipes import TrainRecipe

@@ -7,7 +7,7 @@ Paper: arXiv 1512.02325, section 3.6 and table 5. 280k steps at 1e-3, 80k at 1e-
         --validation-data coco:annotations/instances_val2017.json@val2017 \
         --output runs/ssd512_coco
 
-Reported: AP 28.8 (test-dev). Measured here: not yet, it wants a GPU.
+Reported: AP 28.8 (test-dev). Not measured yet: it needs a GPU.
 """
 
 from ssd_keras.engine.recipes import TrainRecipe

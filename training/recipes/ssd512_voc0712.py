@@ -6,8 +6,8 @@ Paper: arXiv 1512.02325, section 3.6 and table 6.
         --train-data voc:VOCdevkit/VOC2007@trainval voc:VOCdevkit/VOC2012@trainval \
         --validation-data voc:VOCdevkit/VOC2007@test --output runs/ssd512_voc0712
 
-Reported: mAP 79.8 (VOC07 test, 11 points); 76.8 without zoom-out. Measured here: not yet, it
-wants a GPU.
+Reported: mAP 79.8 (VOC07 test, 11 points); 76.8 without zoom-out. Not measured yet: it needs
+a GPU.
 """
 
 from ssd_keras.engine.recipes import TrainRecipe

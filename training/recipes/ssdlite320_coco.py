@@ -1,4 +1,4 @@
-"""SSDLite320 on MobileNetV2 (or MobileNetV3-Large) on COCO 2017: cosine, from a backbone.
+"""SSDLite320 on MobileNetV2 (or MobileNetV3-Large) on COCO 2017: cosine schedule.
 
     ssd-keras train --recipe training/recipes/ssdlite320_coco.py \
         --train-data coco:annotations/instances_train2017.json@train2017 \
@@ -6,8 +6,8 @@
         --output runs/ssdlite320_coco
 
 For MobileNetV3-Large: ``--set preset=ssdlite320_mobilenet_v3_large_coco --set backbone_weights=``.
-Reported: AP 21.3 for both (MMDetection 3.3, 600 epochs; torchvision, 660 epochs). Measured here:
-not yet, it wants a GPU.
+Reported: AP 21.3 for both (MMDetection 3.3, 600 epochs; torchvision, 660 epochs). Not measured
+yet: it needs a GPU.
 """
 
 from ssd_keras.engine.recipes import TrainRecipe

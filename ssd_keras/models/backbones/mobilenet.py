@@ -1,4 +1,4 @@
-"""MobileNet backbones: V2 cut from `keras.applications`, V3-Large with torchvision's shape."""
+"""MobileNetV2 of `keras.applications` and torchvision's MobileNetV3-Large as backbones."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ from ssd_keras.models.layers import BatchNormalization
 
 MOBILENET_V2_FEATURE_LAYERS = ("block_13_expand_relu", "out_relu")
 
-# kernel, expanded channels, channels, squeeze-and-excite, activation, stride
-# (Howard et al. 2019, arXiv 1905.02244, table 1). The last three rows and the last convolution
-# have half the paper's channels: the reduced tail of section 6.3, made for detection.
-MOBILENET_V3_LARGE = (
+# Kernel size, expanded channels, channels, squeeze-and-excite, activation, stride of each block
+# (Howard et al. 2019, arXiv 1905.02244, table 1). The last three blocks and the last convolution
+# have half the paper's channels: the reduced tail of section 6.3, for detection.
+MOBILENET_V3_LARGE_BLOCKS = (
     (3, 16, 16, False, "relu", 1),
     (3, 64, 24, False, "relu", 2),
     (3, 72, 24, False, "relu", 1),
@@ -41,11 +41,15 @@ def mobilenet_v2(
     batch_norm: bool = True,
     weights: str | None = None,
 ) -> keras.Model:
-    """MobileNetV2's feature maps (Sandler et al. 2018, arXiv 1801.04381)."""
+    """MobileNetV2 with the feature maps of the named layers.
 
-    def build(weights):
-        # With its ImageNet weights Keras ties the network to one of a few input sizes unless
-        # the size is left open, which would leave the feature maps' sizes open too.
+    Sandler et al. 2018, arXiv 1801.04381. `batch_norm=False` folds batch normalisation into the
+    convolutions.
+    """
+
+    def build(weights: str | None) -> keras.Model:
+        # Keras builds networks with ImageNet weights for a few input sizes alone, or for an open
+        # size, which leaves the feature maps' sizes open too.
         network = keras.applications.MobileNetV2(
             (*image_size, 3), alpha=alpha, include_top=False, weights=None
         )
@@ -54,18 +58,18 @@ def mobilenet_v2(
                 (224, 224, 3), alpha=alpha, include_top=False, weights="imagenet"
             )
             network.set_weights(source.get_weights())
-        network = _trained_fast(network) if batch_norm else fold_batch_norm(network)
+        network = _with_fast_batch_norm(network) if batch_norm else fold_batch_norm(network)
         return feature_extractor(network, feature_layers, name="mobilenet_v2")
 
     return load_backbone(build, weights)
 
 
-def _trained_fast(network):
-    """A copy whose batch normalisation is ours and follows the images."""
+def _with_fast_batch_norm(network: keras.Model) -> keras.Model:
+    """Copies a network with this package's batch normalisation and its momentum."""
 
-    def change(layer, config):
+    def change(layer: keras.Layer, config: dict) -> tuple[type[keras.Layer], dict]:
         if isinstance(layer, layers.BatchNormalization):
-            # Keras' 0.999 takes thousands of steps, and detects nothing before.
+            # With Keras' 0.999 the statistics take thousands of steps to follow the images.
             return BatchNormalization, {**config, "momentum": ConvStyle.momentum}
         return type(layer), config
 
@@ -73,7 +77,7 @@ def _trained_fast(network):
 
 
 def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) -> keras.Model:
-    """MobileNetV3-Large with the reduced tail, as torchvision's SSDLite uses it."""
+    """MobileNetV3-Large with the reduced tail, as in torchvision's SSDLite."""
     if weights == "imagenet":
         raise ValueError(
             "Keras has no ImageNet weights of MobileNetV3-Large with the reduced tail; pass the "
@@ -82,11 +86,11 @@ def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) 
         )
     image = keras.Input((*image_size, 3))
     x = conv(image, 16, 3, "stem", _style("hard_swish"), strides=2, padding=1)
-    for index, row in enumerate(MOBILENET_V3_LARGE, start=1):
-        x = _inverted_residual(x, *row, name=f"block{index}")
+    for index, block in enumerate(MOBILENET_V3_LARGE_BLOCKS, start=1):
+        x = _inverted_residual(x, *block, name=f"block{index}")
     network = keras.Model(image, conv(x, 480, 1, "last", _style("hard_swish")))
-    sources = ["block13_expand_hard_swish", "last_hard_swish"]
-    backbone = feature_extractor(network, sources, name="mobilenet_v3_large")
+    layer_names = ["block13_expand_hard_swish", "last_hard_swish"]
+    backbone = feature_extractor(network, layer_names, name="mobilenet_v3_large")
     if weights is not None:
         load_weights(backbone, weights)
     return backbone
@@ -96,12 +100,21 @@ def _style(activation: str) -> ConvStyle:
     return ConvStyle(batch_norm=True, activation=activation, initializer="he_normal")
 
 
-def _inverted_residual(x, kernel, expanded, filters, squeeze, activation, stride, name):
+def _inverted_residual(
+    x: keras.KerasTensor,
+    kernel_size: int,
+    expanded: int,
+    filters: int,
+    has_squeeze: bool,
+    activation: str,
+    stride: int,
+    name: str,
+) -> keras.KerasTensor:
     shortcut, style = x, _style(activation)
     if expanded != x.shape[-1]:
         x = conv(x, expanded, 1, f"{name}_expand", style)
-    x = depthwise_conv(x, kernel, f"{name}_depthwise", style, stride, kernel // 2)
-    if squeeze:
+    x = depthwise_conv(x, kernel_size, f"{name}_depthwise", style, stride, kernel_size // 2)
+    if has_squeeze:
         x = _squeeze_excite(x, name)
     x = conv(x, filters, 1, f"{name}_project", _style("linear"))
     if stride == 1 and shortcut.shape[-1] == filters:
@@ -109,7 +122,7 @@ def _inverted_residual(x, kernel, expanded, filters, squeeze, activation, stride
     return x
 
 
-def _squeeze_excite(x, name):
+def _squeeze_excite(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     channels = x.shape[-1]
     squeezed = _round_to_eight(channels / 4)
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
@@ -119,6 +132,6 @@ def _squeeze_excite(x, name):
 
 
 def _round_to_eight(value: float) -> int:
-    """The nearest multiple of 8 that loses no more than a tenth."""
+    """Rounds to a multiple of 8, down by a tenth at most."""
     rounded = max(8, int(value + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * value else rounded

@@ -8,7 +8,7 @@ from ssd_keras.models.backbones.surgery import feature_extractor
 from ssd_keras.models.backbones.weights import load_backbone, load_weights
 from ssd_keras.models.layers import L2Normalize
 
-BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 def vgg16(
@@ -17,14 +17,18 @@ def vgg16(
     normalize: bool = True,
     weights: str | None = None,
 ) -> keras.Model:
-    """VGG16 with fc6 and fc7 as convolutions (paper section 3, "Base network")."""
+    """VGG16 with fc6 and fc7 as convolutions (paper section 3, "Base network").
+
+    `atrous=False` is the ablation of the paper: fc6 and fc7 with all their channels, pool5 at
+    stride 2 and conv5_3 as a third feature map.
+    """
     image = keras.Input((*image_size, 3))
     x = image
-    for block, (filters, count) in enumerate(BLOCKS, start=1):
+    for block, (filters, count) in enumerate(VGG16_BLOCKS, start=1):
         for index in range(1, count + 1):
             x = _conv(x, filters, 3, f"conv{block}_{index}")
         if block < 5:
-            # "same" rounds odd sizes up, as the original's pooling does: 75 becomes 38.
+            # "same" rounds odd sizes up, as Caffe's pooling does: 75 becomes 38.
             x = layers.MaxPooling2D(2, 2, padding="same", name=f"pool{block}")(x)
     if atrous:
         x = layers.MaxPooling2D(3, 1, padding="same", name="pool5")(x)
@@ -48,7 +52,9 @@ def vgg16(
     return backbone
 
 
-def _conv(x, filters, kernel_size, name, dilation_rate=1):
+def _conv(
+    x: keras.KerasTensor, filters: int, kernel_size: int, name: str, dilation_rate: int = 1
+) -> keras.KerasTensor:
     return layers.Conv2D(
         filters,
         kernel_size,
@@ -61,12 +67,10 @@ def _conv(x, filters, kernel_size, name, dilation_rate=1):
 
 
 def _copy_imagenet(network: keras.Model) -> None:
-    """Takes over Keras' ImageNet VGG16, its fc layers as convolutions.
-
-    Keras' network expects BGR images with the ImageNet mean subtracted: the paper's too.
-    """
+    """Copies the weights of Keras' ImageNet VGG16; fc layers become convolutions."""
+    # Keras' network expects BGR images without the ImageNet mean, as the paper's does.
     source = load_backbone(keras.applications.VGG16, "imagenet")
-    for block, (_, count) in enumerate(BLOCKS, start=1):
+    for block, (_, count) in enumerate(VGG16_BLOCKS, start=1):
         for index in range(1, count + 1):
             weights = source.get_layer(f"block{block}_conv{index}").get_weights()
             network.get_layer(f"conv{block}_{index}").set_weights(weights)
@@ -79,7 +83,7 @@ def _copy_imagenet(network: keras.Model) -> None:
 
 
 def _decimate(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
-    """Every n-th entry along each axis, so that the result has `shape` (DeepLab's recipe)."""
-    steps = [-(-have // want) for have, want in zip(kernel.shape, shape, strict=True)]
+    """Takes every n-th entry along each axis, so that the kernel has `shape` (as in DeepLab)."""
+    steps = [-(-size // new_size) for size, new_size in zip(kernel.shape, shape, strict=True)]
     slices = tuple(slice(None, None, step) for step in steps)
     return [kernel[slices], bias[:: steps[-1]]]

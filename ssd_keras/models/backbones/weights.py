@@ -5,9 +5,14 @@ from collections.abc import Callable
 
 import keras
 
+# Loaders of backbones with ImageNet weights that Keras does not have, by name of the backbone.
+# `ssd_keras.importers.imagenet` registers them here: importers build on backbones, so backbones
+# do not import importers.
+IMAGENET_LOADERS: dict[str, Callable[[], keras.Model]] = {}
+
 
 def load_backbone(build: Callable[..., keras.Model], weights: str | None) -> keras.Model:
-    """Builds a `keras.applications` network with the weights that were asked for."""
+    """Calls `build(weights=...)`; `weights` is None, "imagenet" or the path of a weights file."""
     if weights != "imagenet":
         network = build(weights=None)
         if weights is not None:
@@ -23,12 +28,19 @@ def load_backbone(build: Callable[..., keras.Model], weights: str | None) -> ker
         ) from error
 
 
+def load_registered_imagenet(backbone: keras.Model) -> keras.Model:
+    """Gives a backbone the ImageNet weights of `IMAGENET_LOADERS`."""
+    backbone.set_weights(IMAGENET_LOADERS[backbone.name]().get_weights())
+    return backbone
+
+
 def load_weights(network: keras.Model, path: str) -> None:
-    """Loads weights into a network from a local file, offline."""
+    """Loads weights from a local file into a network."""
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(
-            f"backbone weights {path!r} do not exist; pass the path of a .weights.h5 or .keras file."
+            f"backbone weights {path!r} do not exist; pass the path of a .weights.h5 or .keras "
+            "file."
         )
     try:
         network.load_weights(path)

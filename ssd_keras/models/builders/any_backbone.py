@@ -1,6 +1,7 @@
 """SSD on any Keras network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -22,40 +23,43 @@ def build_ssd(
     largest: float = 0.9,
     aspect_ratios: Sequence[Sequence[float]] | None = None,
     style: ConvStyle | None = None,
-    preprocessor: dict | None = None,
+    preprocessor: Mapping[str, Any] | None = None,
     post_process: PostProcess | None = None,
     name: str = "ssd",
 ) -> SSD:
-    """SSD on any Keras network: name its feature layers, the rest is derived.
+    """SSD on any Keras network, from the names of its feature layers.
 
-    Extra layers halve the map until there are `num_feature_maps`, or until a map is one cell.
+    Extra layers halve the last feature map until there are `num_feature_maps`, or until a map has
+    one cell.
 
     Args:
         network: functional `keras.Model` built for a fixed input size, for example from
             `keras.applications` with ``include_top=False``.
-        feature_layers: names of the layers that give feature maps, finest first.
+        feature_layers: names of the layers whose outputs are feature maps, finest first.
         class_names: names of the classes without background.
-        num_feature_maps: number of maps with heads. Default 6.
-        smallest: default box size on the first map, share of the shorter side. Default 0.1.
-        largest: default box size on the last map. Default 0.9.
-        aspect_ratios: for each map. Default (2, 3) everywhere.
+        num_feature_maps: number of feature maps. Default 6.
+        smallest: side of the default boxes of the first map, as a share of the image's shorter
+            side. Default 0.1.
+        largest: the same of the last map. Default 0.9.
+        aspect_ratios: for each feature map. Default (2, 3) everywhere.
         style: `ConvStyle` of extra layers and heads. Default with batch normalisation.
-        preprocessor: mean, scale and channel_order that the network wants; see `Preprocessor`.
-            Default: none, for networks that preprocess inside.
-        post_process: default the paper's.
+        preprocessor: dictionary as of `SSD`. Default None, for networks that preprocess inside.
+        post_process: `PostProcess`. Default the paper's.
         name: name of the model.
 
     Returns:
         `SSD`.
 
     Raises:
-        ValueError: when the input size is open, or a layer does not exist.
+        ValueError: when the input size is open, or a feature layer does not exist.
 
     Example:
 
     >>> network = keras.applications.MobileNetV2((96, 128, 3), weights=None, include_top=False)
-    >>> model = build_ssd(network, ["block_6_expand_relu", "block_13_expand_relu"], ["cat"],
-    ...                   num_feature_maps=4, preprocessor={"mean": [127.5] * 3, "scale": 1 / 127.5})
+    >>> model = build_ssd(
+    ...     network, ["block_6_expand_relu", "block_13_expand_relu"], ["cat"], num_feature_maps=4,
+    ...     preprocessor={"mean": (127.5, 127.5, 127.5), "scale": 1 / 127.5},
+    ... )
     >>> model.feature_sizes
     ((12, 16), (6, 8), (3, 4), (2, 2))
     """
@@ -66,14 +70,14 @@ def build_ssd(
             "input_shape=(height, width, 3)."
         )
     backbone = feature_extractor(network, feature_layers)
-    extras: list[ExtraLayer] = []
+    extra_layers: list[ExtraLayer] = []
     size = max(backbone.outputs[-1].shape[1:3])
-    while len(backbone.outputs) + len(extras) < num_feature_maps and size > 1:
-        extras.append(ExtraLayer(128, 256))
+    while len(backbone.outputs) + len(extra_layers) < num_feature_maps and size > 1:
+        extra_layers.append(ExtraLayer(128, 256))
         size = -(-size // 2)
     boxes = DefaultBoxes.from_scales(
         image_size,
-        len(backbone.outputs) + len(extras),
+        len(backbone.outputs) + len(extra_layers),
         smallest=smallest,
         largest=largest,
         aspect_ratios=aspect_ratios,
@@ -83,7 +87,7 @@ def build_ssd(
         boxes,
         class_names,
         image_size,
-        extras,
+        extra_layers,
         style=style or ConvStyle(batch_norm=True),
         preprocessor=preprocessor,
         post_process=post_process,

@@ -1,29 +1,30 @@
-"""SSD300 on MobileNetV1, as the TF Object Detection API builds it."""
+"""SSD300 on MobileNetV1, as in the TF Object Detection API."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ssd_keras.boxes.default_boxes import VARIANCES, DefaultBoxes
-from ssd_keras.models.backbones.mobilenet_v1 import CHANNELS, SOURCES, _style, mobilenet_v1
+from ssd_keras.models.backbones.mobilenet_v1 import (
+    MOBILENET_V1_CHANNELS,
+    MOBILENET_V1_FEATURE_LAYERS,
+    mobilenet_v1,
+    mobilenet_v1_style,
+)
 from ssd_keras.models.blocks import SAME
+from ssd_keras.models.builders.common import UNIT_PREPROCESSOR
 from ssd_keras.models.necks import ExtraLayer
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
-EXTRAS = tuple(
+MOBILENET_V1_EXTRA_LAYERS = tuple(
     ExtraLayer(bottleneck, filters, padding=SAME)
     for bottleneck, filters in ((256, 512), (128, 256), (128, 256), (64, 128))
 )
+# The API's own score threshold is 1e-8; the paper's 0.01 leaves fewer candidates.
+MOBILENET_V1_POST_PROCESS = PostProcess(0.01, 0.6, max_candidates=100, max_detections=100)
 
 
-PREPROCESSOR = {"mean": (127.5, 127.5, 127.5), "scale": 1 / 127.5}
-
-
-SETTINGS = PostProcess(0.01, 0.6, max_candidates=100, max_detections=100)
-"""The Object Detection API's, but for its score threshold of 1e-8, below which nothing is told
-apart."""
-
-
-def object_detection_boxes(
+def object_detection_api_boxes(
     image_size: tuple[int, int],
     boxes_per_cell: Sequence[int],
     smallest: float = 0.2,
@@ -31,7 +32,7 @@ def object_detection_boxes(
     first_square: float = 0.1,
     variances: Sequence[float] = VARIANCES,
 ) -> DefaultBoxes:
-    """The default boxes of the Object Detection API's `ssd_anchor_generator`."""
+    """Returns the default boxes of the API's `ssd_anchor_generator`."""
     side, steps = min(image_size), max(1, len(boxes_per_cell) - 1)
     scales = [smallest + (largest - smallest) * i / steps for i in range(len(boxes_per_cell))]
     is_reduced = boxes_per_cell[0] % 2 == 1
@@ -47,11 +48,11 @@ def ssd_mobilenet_v1(
     image_size: tuple[int, int],
     class_names: Sequence[str],
     *,
-    channels: Sequence[int] = CHANNELS,
-    extra_layers: Sequence[ExtraLayer] = EXTRAS,
+    channels: Sequence[int] = MOBILENET_V1_CHANNELS,
+    extra_layers: Sequence[ExtraLayer] = MOBILENET_V1_EXTRA_LAYERS,
     default_boxes: DefaultBoxes | None = None,
     batch_norm: bool = True,
-    preprocessor: dict | None = None,
+    preprocessor: Mapping[str, Any] | None = None,
     post_process: PostProcess | None = None,
     activation: str = "sigmoid",
     backbone_weights: str | None = None,
@@ -62,14 +63,15 @@ def ssd_mobilenet_v1(
     Args:
         image_size: height and width in pixels.
         class_names: names of the classes without background.
-        channels: of the backbone; see `mobilenet_v1`.
-        extra_layers: `ExtraLayer`s. Default the Object Detection API's.
-        default_boxes: `DefaultBoxes`. Default `object_detection_boxes`.
-        batch_norm: False leaves batch normalisation out everywhere. Default True.
-        preprocessor: arguments of `Preprocessor`. Default: images in -1..1.
-        post_process: default IoU 0.6, score 0.01, 100 and 100.
+        channels: channels of the backbone's 14 convolutions. Default those of MobileNetV1.
+        extra_layers: `ExtraLayer`s. Default those of the API.
+        default_boxes: `DefaultBoxes`. Default those of the API's `ssd_anchor_generator`.
+        batch_norm: use batch normalisation in backbone, extra layers and heads. Default True.
+        preprocessor: dictionary as of `SSD`. Default: images in -1..1.
+        post_process: `PostProcess`. Default score threshold 0.01, IoU threshold 0.6, 100
+            candidates, 100 detections.
         activation: "sigmoid" (default) or "softmax".
-        backbone_weights: None or a path; see `mobilenet_v1`.
+        backbone_weights: None or the path of a weights file. Default None, random.
         name: name of the model.
 
     Returns:
@@ -81,16 +83,16 @@ def ssd_mobilenet_v1(
     >>> model.feature_sizes[0], len(model.default_box_array)
     ((19, 19), 1917)
     """
-    counts = (3,) + (6,) * (len(SOURCES) + len(extra_layers) - 1)
+    counts = (3,) + (6,) * (len(MOBILENET_V1_FEATURE_LAYERS) + len(extra_layers) - 1)
     return SSD(
         mobilenet_v1(image_size, channels, batch_norm, backbone_weights),
-        default_boxes or object_detection_boxes(image_size, counts),
+        default_boxes or object_detection_api_boxes(image_size, counts),
         class_names,
         image_size,
         extra_layers,
-        style=_style(batch_norm),
-        preprocessor=preprocessor or PREPROCESSOR,
-        post_process=post_process or SETTINGS,
+        style=mobilenet_v1_style(batch_norm),
+        preprocessor=preprocessor or UNIT_PREPROCESSOR,
+        post_process=post_process or MOBILENET_V1_POST_PROCESS,
         activation=activation,
         name=name,
     )

@@ -7,28 +7,26 @@ from ssd_keras.models.blocks import ConvStyle
 from ssd_keras.models.builders.common import (
     CAFFE_PREPROCESSOR,
     IMAGENET_PREPROCESSOR,
-    _chosen_boxes,
+    make_default_boxes,
 )
-from ssd_keras.models.builders.vgg import SHRINK, SSD300_RATIOS
+from ssd_keras.models.builders.vgg import SSD300_ASPECT_RATIOS, SSD300_UNPADDED_LAYER
 from ssd_keras.models.necks import ExtraLayer
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
-RESNET18_EXTRAS = (
+RESNET18_EXTRA_LAYERS = (
     ExtraLayer(256, 512),
     ExtraLayer(256, 512),
     ExtraLayer(128, 256),
-    SHRINK,
+    SSD300_UNPADDED_LAYER,
     ExtraLayer(128, 128, strides=1, padding=0),
 )
-
-
-RESNET50_EXTRAS = (
+RESNET50_EXTRA_LAYERS = (
     ExtraLayer(256, 512),
     ExtraLayer(256, 512),
     ExtraLayer(128, 256),
-    SHRINK,
-    SHRINK,
+    SSD300_UNPADDED_LAYER,
+    SSD300_UNPADDED_LAYER,
 )
 
 
@@ -38,7 +36,7 @@ def ssd_resnet(
     sizes: Sequence[float],
     *,
     depth: int = 50,
-    aspect_ratios: Sequence[Sequence[float]] = SSD300_RATIOS,
+    aspect_ratios: Sequence[Sequence[float]] = SSD300_ASPECT_RATIOS,
     steps: Sequence[float] | None = None,
     feature_maps: Sequence[int] | None = None,
     clip: str = "none",
@@ -47,20 +45,22 @@ def ssd_resnet(
     backbone_weights: str | None = None,
     name: str = "ssd_resnet",
 ) -> SSD:
-    """SSD on ResNet18 or ResNet50, fourth stage at stride 1, fifth dropped.
+    """SSD on ResNet18 or ResNet50, with the fourth stage at stride 8 and without the fifth.
 
     Args:
         image_size: height and width in pixels.
         class_names: names of the classes without background.
-        sizes: default box side of each map in pixels, and one more.
+        sizes: side of the default boxes of each feature map in pixels, and one more.
         depth: 18 or 50. Default 50.
-        aspect_ratios: for each map; default SSD300's.
-        steps: cell distance of each map in pixels. Default image / map.
-        feature_maps: which maps get heads, counted from 0. Default all.
-        clip: "none", "size" or "corners"; see `default_boxes`. Default "none".
-        variant: of ResNet50, "keras" (default) or "torchvision"; see `resnet50`.
-        post_process: default the paper's.
-        backbone_weights: None, "imagenet" (depth 50) or a path.
+        aspect_ratios: for each feature map. Default those of SSD300.
+        steps: distance of cells of each feature map in pixels. Default image / map.
+        feature_maps: indices of the feature maps that get heads, counted from 0. Default all.
+        clip: "none", "size" or "corners"; see `DefaultBoxes`. Default "none".
+        variant: layers of ResNet50: "keras" (default), as in `keras.applications`, or
+            "torchvision". ResNet18 has torchvision's.
+        post_process: `PostProcess`. Default the paper's.
+        backbone_weights: None, "imagenet" or the path of a weights file. Default None, random.
+            ImageNet weights are those of Keras or torchvision, according to the variant.
         name: name of the model.
 
     Returns:
@@ -68,6 +68,12 @@ def ssd_resnet(
 
     Raises:
         ValueError: for another depth.
+
+    Example:
+
+    >>> sizes = (21, 45, 99, 153, 207, 261, 315)
+    >>> ssd_resnet((300, 300), ["cat"], sizes, depth=18).feature_sizes[:2]
+    ((38, 38), (19, 19))
     """
     if depth not in (18, 50):
         raise ValueError(f"depth={depth} is unknown; choose 18 or 50.")
@@ -75,16 +81,16 @@ def ssd_resnet(
         backbone = resnet.resnet18(image_size, backbone_weights)
     else:
         backbone = resnet.resnet50(image_size, backbone_weights, variant)
-    like_torchvision = depth == 18 or variant == "torchvision"
+    is_torchvision = depth == 18 or variant == "torchvision"
     return SSD(
         backbone,
-        _chosen_boxes(sizes, aspect_ratios, steps, clip),
+        make_default_boxes(sizes, aspect_ratios, steps, clip),
         class_names,
         image_size,
-        RESNET18_EXTRAS if depth == 18 else RESNET50_EXTRAS,
+        RESNET18_EXTRA_LAYERS if depth == 18 else RESNET50_EXTRA_LAYERS,
         feature_maps,
         ConvStyle(batch_norm=True, epsilon=1e-5, momentum=0.9),
-        IMAGENET_PREPROCESSOR if like_torchvision else CAFFE_PREPROCESSOR,
+        IMAGENET_PREPROCESSOR if is_torchvision else CAFFE_PREPROCESSOR,
         post_process,
         name=name,
     )

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import keras
+
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.models.backbones import mobilenet
 from ssd_keras.models.blocks import ConvStyle
-from ssd_keras.models.builders.common import UNIT_PREPROCESSOR, _chosen_boxes
+from ssd_keras.models.builders.common import UNIT_PREPROCESSOR, make_default_boxes
 from ssd_keras.models.necks import ExtraLayer
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
@@ -21,19 +23,15 @@ SSDLITE_STYLE = ConvStyle(
         "registered_name": None,
     },
 )
-
-
-SSDLITE_EXTRAS = (
+SSDLITE_EXTRA_LAYERS = (
     ExtraLayer(256, 512),
     ExtraLayer(128, 256),
     ExtraLayer(128, 256),
     ExtraLayer(64, 128),
 )
-
-
-# torchvision's thresholds. To choose candidates class by class, as it does, would double a phone's
-# time for post-processing.
-SSDLITE_SETTINGS = PostProcess(
+# torchvision's thresholds. Candidates of each class, as in torchvision, would double the time of
+# post-processing on a phone.
+SSDLITE_POST_PROCESS = PostProcess(
     score_threshold=0.001,
     iou_threshold=0.55,
     max_candidates=500,
@@ -47,7 +45,7 @@ def ssdlite_mobilenet_v2(
     class_names: Sequence[str],
     *,
     feature_layers: Sequence[str] = mobilenet.MOBILENET_V2_FEATURE_LAYERS,
-    extra_layers: Sequence[ExtraLayer | Sequence[int]] = SSDLITE_EXTRAS,
+    extra_layers: Sequence[ExtraLayer | Sequence[int]] = SSDLITE_EXTRA_LAYERS,
     alpha: float = 1.0,
     batch_norm: bool = True,
     sizes: Sequence[float] | None = None,
@@ -61,15 +59,16 @@ def ssdlite_mobilenet_v2(
     Args:
         image_size: height and width in pixels.
         class_names: names of the classes without background.
-        feature_layers: backbone layers that get heads, finest first; see `mobilenet_v2`.
-        extra_layers: `ExtraLayer`s, or their arguments as plain numbers.
+        feature_layers: names of the backbone layers whose outputs are feature maps, finest first.
+        extra_layers: `ExtraLayer`s, or tuples of their arguments.
         alpha: width multiplier of the backbone. Default 1.
-        batch_norm: False leaves batch normalisation out everywhere. Default True.
-        sizes: default box side of each map in pixels, and one more. Default: scales from 0.2
-            to 0.95 of the shorter side, as torchvision's SSDLite.
-        aspect_ratios: for each map. Default (2, 3) everywhere.
-        post_process: default score 0.001, IoU 0.55, 300 of 500 candidates of all classes.
-        backbone_weights: None, "imagenet" or a path.
+        batch_norm: use batch normalisation in backbone, extra layers and heads. Default True.
+        sizes: side of the default boxes of each feature map in pixels, and one more. Default
+            scales from 0.2 to 0.95 of the shorter side, as in torchvision's SSDLite.
+        aspect_ratios: for each feature map. Default (2, 3) everywhere.
+        post_process: `PostProcess`. Default score threshold 0.001, IoU threshold 0.55, 500
+            candidates of all classes, 300 detections.
+        backbone_weights: None, "imagenet" or the path of a weights file. Default None, random.
         name: name of the model.
 
     Returns:
@@ -91,24 +90,25 @@ def ssdlite_mobilenet_v3_large(
     image_size: tuple[int, int],
     class_names: Sequence[str],
     *,
-    extra_layers: Sequence[ExtraLayer | Sequence[int]] = SSDLITE_EXTRAS,
+    extra_layers: Sequence[ExtraLayer | Sequence[int]] = SSDLITE_EXTRA_LAYERS,
     sizes: Sequence[float] | None = None,
     aspect_ratios: Sequence[Sequence[float]] | None = None,
     post_process: PostProcess | None = None,
     backbone_weights: str | None = None,
     name: str = "ssdlite_mobilenet_v3_large",
 ) -> SSD:
-    """SSDLite on MobileNetV3-Large with torchvision's shape (Howard et al. 2019, section 6.3).
+    """SSDLite on MobileNetV3-Large with torchvision's layers (Howard et al. 2019, section 6.3).
 
     Args:
         image_size: height and width in pixels.
         class_names: names of the classes without background.
-        extra_layers: `ExtraLayer`s, or their arguments as plain numbers.
-        sizes: default box side of each map in pixels, and one more. Default: scales from 0.2
-            to 0.95 of the shorter side.
-        aspect_ratios: for each map. Default (2, 3) everywhere.
-        post_process: default score 0.001, IoU 0.55, 300 of 500 candidates of all classes.
-        backbone_weights: None or a path; see `mobilenet_v3_large`.
+        extra_layers: `ExtraLayer`s, or tuples of their arguments.
+        sizes: side of the default boxes of each feature map in pixels, and one more. Default
+            scales from 0.2 to 0.95 of the shorter side.
+        aspect_ratios: for each feature map. Default (2, 3) everywhere.
+        post_process: `PostProcess`. Default score threshold 0.001, IoU threshold 0.55, 500
+            candidates of all classes, 300 detections.
+        backbone_weights: None or the path of a weights file. Default None, random.
         name: name of the model.
 
     Returns:
@@ -122,22 +122,30 @@ def ssdlite_mobilenet_v3_large(
 
 
 def _ssdlite(
-    backbone, image_size, class_names, extra_layers, style, sizes, aspect_ratios, post_process, name
-):
-    extras = [x if isinstance(x, ExtraLayer) else ExtraLayer(*x) for x in extra_layers]
-    num_feature_maps = len(backbone.outputs) + len(extras)
+    backbone: keras.Model,
+    image_size: tuple[int, int],
+    class_names: Sequence[str],
+    extra_layers: Sequence[ExtraLayer | Sequence[int]],
+    style: ConvStyle,
+    sizes: Sequence[float] | None,
+    aspect_ratios: Sequence[Sequence[float]] | None,
+    post_process: PostProcess | None,
+    name: str,
+) -> SSD:
+    specs = [x if isinstance(x, ExtraLayer) else ExtraLayer(*x) for x in extra_layers]
+    num_feature_maps = len(backbone.outputs) + len(specs)
     if sizes is None:
         spread = DefaultBoxes.from_scales(image_size, num_feature_maps, smallest=0.2, largest=0.95)
-        # torchvision lets the last between-size end at the whole image.
+        # In torchvision the last size is the whole image.
         sizes = (*spread.sizes[:-1], float(min(image_size)))
     return SSD(
         backbone,
-        _chosen_boxes(sizes, aspect_ratios or ((2.0, 3.0),) * num_feature_maps, None, "size"),
+        make_default_boxes(sizes, aspect_ratios or ((2.0, 3.0),) * num_feature_maps, clip="size"),
         class_names,
         image_size,
-        extras,
+        specs,
         style=style,
         preprocessor=UNIT_PREPROCESSOR,
-        post_process=post_process or SSDLITE_SETTINGS,
+        post_process=post_process or SSDLITE_POST_PROCESS,
         name=name,
     )
