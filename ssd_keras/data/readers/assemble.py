@@ -25,9 +25,9 @@ MAX_NAMES = 10  # class names that a message lists
 
 
 class AnnotatedObject(NamedTuple):
-    """One object as a file has it; `item` is where the file has it, such as "object 3"."""
+    """One object as a file has it; `position` says where in the file, such as "object 3"."""
 
-    item: str
+    position: str
     class_name: str
     box: Box
     area: float | None = None
@@ -152,7 +152,7 @@ def _make_example(
     objects: list[AnnotatedObject] = []
     problems: list[Problem] = []
     for item in annotated.objects:
-        location = f"{annotated.annotation_file}: {item.item} ({item.class_name})"
+        location = f"{annotated.annotation_file}: {item.position} ({item.class_name})"
         if item.class_name not in label_of:
             problems.append(_unknown_class(location, item.class_name, class_names))
             continue

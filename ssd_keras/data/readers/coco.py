@@ -51,7 +51,7 @@ def _load_json(path: str) -> dict[str, list[Record]]:
         raise ValueError(f"{path} is not JSON ({error}); expected COCO annotations") from error
     for section in SECTIONS:
         records = content.get(section) if isinstance(content, dict) else None
-        if not isinstance(records, list) or not all(isinstance(item, dict) for item in records):
+        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise ValueError(
                 f"{path} has no list of records '{section}'; expected COCO annotations with "
                 f"{', '.join(SECTIONS)}"
@@ -110,7 +110,7 @@ def _add_objects(
 ) -> list[Problem]:
     problems: list[Problem] = []
     for number, record in enumerate(records, start=1):
-        item = f"annotation {record.get('id', number)}"
+        position = f"annotation {record.get('id', number)}"
         image_id, category_id = record.get("image_id"), record.get("category_id")
         box, area = _numbers(record.get("bbox"), 4), _numbers([record.get("area")], 1)
         if not isinstance(image_id, (int, str)) or image_id not in images:
@@ -124,7 +124,7 @@ def _add_objects(
         else:
             images[image_id].objects.append(
                 AnnotatedObject(
-                    item,
+                    position,
                     name_of[category_id],
                     (box[0], box[1], box[2], box[3]),
                     area=None if area is None else area[0],
@@ -132,7 +132,7 @@ def _add_objects(
                 )
             )
             continue
-        problems.append(Problem(kind, f"{file}: {item}", detail))
+        problems.append(Problem(kind, f"{file}: {position}", detail))
     return problems
 
 

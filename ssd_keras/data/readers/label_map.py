@@ -1,15 +1,22 @@
 """Class names from text files and from label maps of the TF Object Detection API."""
 
 import os
-from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import text_format
 
+from ssd_keras.core.protobuf import Schema, message_class
 from ssd_keras.core.text import is_plain_text
 
-PACKAGE = "ssd_keras_label_map"
-# Fields of StringIntLabelMapItem that matter here; the parser skips all others.
-ITEM_FIELDS = (("name", 1, "STRING"), ("id", 2, "INT32"), ("display_name", 3, "STRING"))
+# The fields of StringIntLabelMap that matter here.
+MESSAGES: Schema = {
+    "LabelMap": (("item", 1, "Item", True),),
+    "Item": (
+        ("name", 1, "string", False),
+        ("id", 2, "int32", False),
+        ("display_name", 3, "string", False),
+    ),
+}
+LabelMap = message_class("ssd_keras_label_map", MESSAGES, "LabelMap")
 
 
 def read_name_lines(path: str) -> list[str]:
@@ -53,25 +60,3 @@ def read_label_map(path: str) -> dict[int, str]:
     if not name_of:
         raise ValueError(f"label map {path!r} has no items; expected item {{ id: 1 name: 'dog' }}.")
     return dict(sorted(name_of.items()))
-
-
-def _label_map_class() -> Any:
-    """Returns the message class StringIntLabelMap, whose one field is a list of items."""
-    types = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="ssd_keras/label_map.proto", package=PACKAGE, syntax="proto2"
-    )
-    item = file.message_type.add(name="Item")
-    for name, number, kind in ITEM_FIELDS:
-        item.field.add(name=name, number=number, type=f"TYPE_{kind}", label=types.LABEL_OPTIONAL)
-    label_map = file.message_type.add(name="LabelMap")
-    label_map.field.add(
-        name="item", number=1, type=types.TYPE_MESSAGE, label=types.LABEL_REPEATED,
-        type_name=f".{PACKAGE}.Item",
-    )  # fmt: skip
-    pool = descriptor_pool.DescriptorPool()  # its own: another package may hold the same names
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.LabelMap"))
-
-
-LabelMap = _label_map_class()

@@ -61,6 +61,7 @@ def read_synthetic(
 
 @functools.lru_cache(maxsize=sum(SPLIT_SIZES.values()))
 def draw_example(split: str, index: int) -> Example:
+    """Draws one image of a split."""
     seed = [list(SPLIT_SIZES).index(split), index]
     # Two generators, so that colours rounded in another way on another machine move no box.
     random, painter = np.random.default_rng(seed).spawn(2)
@@ -224,7 +225,7 @@ def _to_image(channels: Sequence[np.ndarray]) -> Image.Image:
     return Image.merge("RGB", [Image.fromarray(plane) for plane in planes])
 
 
-def _encode(canvas: Image.Image, kind: str) -> bytes:
+def _encode(canvas: Image.Image, format: str) -> bytes:
     buffer = io.BytesIO()
-    canvas.save(buffer, kind, quality=JPEG_QUALITY, compress_level=1)
+    canvas.save(buffer, format, quality=JPEG_QUALITY, compress_level=1)
     return buffer.getvalue()

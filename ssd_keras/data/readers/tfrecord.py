@@ -119,11 +119,11 @@ def _read_file(
     pairs: dict[tuple[str, int], None] = {}
     try:
         for number, (offset, record) in enumerate(iterate_records(path), start=1):
-            item = f"record {number}"
+            position = f"record {number}"
             try:
-                image, more = _read_record(record, path, offset, item, name_of, pairs)
+                image, more = _read_record(record, path, offset, position, name_of, pairs)
             except (OSError, ValueError) as error:
-                problems.append(problem_of(error, f"{path}: {item}"))
+                problems.append(problem_of(error, f"{path}: {position}"))
                 continue
             images.append(image)
             problems += more
@@ -138,7 +138,7 @@ def _read_record(
     record: bytes,
     path: str,
     offset: int,
-    item: str,
+    position: str,
     name_of: dict[int, str],
     pairs: dict[tuple[str, int], None],
 ) -> tuple[AnnotatedImage, list[Problem]]:
@@ -154,14 +154,16 @@ def _read_record(
         height, width = header.height, header.width
     ids = _bytes(features, "image/source_id") + _bytes(features, "image/filename")
     image = AnnotatedImage(
-        image_id=next((text.decode("utf-8", "replace") for text in ids if text), f"{path}:{item}"),
+        image_id=next(
+            (text.decode("utf-8", "replace") for text in ids if text), f"{path}:{position}"
+        ),
         image=FileSlice(path, offset + record.find(encoded), len(encoded)),
         height=height,
         width=width,
         annotation_file=path,
         objects=[],
     )
-    return image, _add_objects(features, image, item, name_of, pairs)
+    return image, _add_objects(features, image, position, name_of, pairs)
 
 
 def _add_objects(
@@ -188,17 +190,17 @@ def _add_objects(
     difficult, crowd, areas = column("difficult", 0), column("is_crowd", 0), column("area", None)
     problems: list[Problem] = []
     for index, corners in enumerate(zip(*columns, strict=True)):
-        item, label = f"{record}, object {index + 1}", int(labels[index])
+        position, label = f"{record}, object {index + 1}", int(labels[index])
         name = texts[index] if len(texts) == count else name_of.get(label, "")
         if not is_plain_text(name):
             detail = f"{label}; expected class/text, or a label of the label map"
-            location = f"{image.annotation_file}: {item}"
+            location = f"{image.annotation_file}: {position}"
             problems.append(Problem(ProblemKind.UNKNOWN_CLASS, location, detail))
             continue
         pairs[name, label] = None
         image.objects.append(
             AnnotatedObject(
-                item,
+                position,
                 name,
                 to_pixels(corners, image.height, image.width),
                 area=None if areas[index] is None else float(areas[index]),

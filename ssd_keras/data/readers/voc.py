@@ -146,18 +146,17 @@ def _read_annotation(
     objects: list[AnnotatedObject] = []
     problems: list[Problem] = []
     for number, element in enumerate(tree.findall("object"), start=1):
-        item, name = f"object {number}", (element.findtext("name") or "").strip()
+        position, name = f"object {number}", (element.findtext("name") or "").strip()
         try:
-            objects.append(_read_object(element, item, name))
+            objects.append(_read_object(element, position, name))
         except BadDataError as error:
-            problems.append(
-                problem_of(error, f"{path}: {item} ({name})" if name else f"{path}: {item}")
-            )
+            location = f"{path}: {position} ({name})" if name else f"{path}: {position}"
+            problems.append(problem_of(error, location))
     folders = (root, os.path.dirname(image))
     return AnnotatedImage(stem, image, height, width, path, objects, folders), problems
 
 
-def _read_object(element: ElementTree.Element, item: str, name: str) -> AnnotatedObject:
+def _read_object(element: ElementTree.Element, position: str, name: str) -> AnnotatedObject:
     if not is_plain_text(name):
         raise BadDataError(ProblemKind.NO_CLASS_NAME)
     texts = [element.findtext(f"bndbox/{corner}") for corner in CORNERS]
@@ -166,7 +165,7 @@ def _read_object(element: ElementTree.Element, item: str, name: str) -> Annotate
     left, top, right, bottom = read_corners(texts)
     box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
     is_difficult = (element.findtext("difficult") or "").strip() == "1"
-    return AnnotatedObject(item, name, box, is_difficult=is_difficult)
+    return AnnotatedObject(position, name, box, is_difficult=is_difficult)
 
 
 def _side(text: str | None) -> int:

@@ -220,7 +220,7 @@ def _read_lines(path: str) -> list[str]:
 
 
 def _read_object(
-    line: str, item: str, names: Sequence[str], height: int, width: int
+    line: str, position: str, names: Sequence[str], height: int, width: int
 ) -> AnnotatedObject:
     words = line.split()
     try:
@@ -231,4 +231,4 @@ def _read_object(
         expected = f"expected a number from 0 to {len(names) - 1}"
         raise BadDataError(ProblemKind.UNKNOWN_CLASS, f"{label}; {expected}")
     corners = (y - box_height / 2, x - box_width / 2, y + box_height / 2, x + box_width / 2)
-    return AnnotatedObject(item, names[label], to_pixels(corners, height, width))
+    return AnnotatedObject(position, names[label], to_pixels(corners, height, width))
