@@ -47,14 +47,14 @@ NAMES = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
 
 @functools.cache
 def both(name):
-    """torchvision's model with NumPy's weights, and its import."""
+    """torchvision's model with random weights, and the same model imported."""
     theirs = torchvision_models.detector(name)
     arrays = torch_weights.random_state(torchvision_models.shapes_of(theirs), seed=1)
     return torchvision_models.with_weights(theirs, arrays), ssd_from_state_dict(arrays)
 
 
 def resized(images, size) -> np.ndarray:
-    """uint8 images of the model's size, which torchvision's transform leaves as they are."""
+    """uint8 images of the model's size, which torchvision's transform does not resize."""
     return np.stack([np.uint8(np.round(resize_image(image, size))) for image in images])
 
 
@@ -78,14 +78,14 @@ def test_same_outputs_and_detections_of_real_images(name, photographs):
     detections = ours.detect(images)
     for index, expected in enumerate(torchvision_models.detections(theirs, images)):
         found = [getattr(detections[index], key) for key in ("boxes", "scores", "labels")]
-        same = torch_weights.same_detections(found, expected)
+        # Outputs within 1e-4: a softmax changes by at most 1e-4 / 2, a box by 0.1 * 1e-4 for its
+        # centre and as much for half its side.
+        same = torch_weights.same_detections(found, expected, 5e-5, 2e-5)
         print(f"{name} image {index}: {same} of {len(expected[1])} detections")
         assert same == len(expected[1]) == len(detections[index]) >= 200
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(NAMES[0], marks=pytest.mark.slow), NAMES[1]]
-)  # VGG16's gradients take long
+@pytest.mark.parametrize("name", NAMES)
 def test_same_losses_and_gradients(name):
     theirs, ours = both(name)
     theirs = copy.deepcopy(theirs).train()
