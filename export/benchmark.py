@@ -1,16 +1,16 @@
-"""Compares exported detectors with the model they come from: accuracy, size and time, one table.
+"""Compares exported detectors with their model: accuracy, size and time in one table.
 
     python export/benchmark.py runs/cells cells_saved cells.tflite cells_int8.tflite \
         --data voc:bccd@val --output cells.json
 
-AP and AP50 are COCO's over all images of --data, as `ssd-keras evaluate` gives them. MB are 10^6
-bytes: of the file, of all files of a SavedModel, of model.keras in a RUN directory, which holds the
-optimizer's state as well.
+AP and AP50 are COCO's over all images of --data, as in `ssd-keras evaluate`. An MB is 10^6 bytes:
+of the file, of all files of a SavedModel, of model.keras in a RUN directory, which also holds the
+optimizer's state.
 
-ms is the median time of one image, alone in its batch, around `detect_images` of
-`ssd_keras.engine.detector`: a decoded uint8 image of its own size goes in, detections come out as
-NumPy arrays. Resizing, network and suppression are in it; reading and decoding are not. The
-artefacts take turns with the same images, after a first round that does not count.
+ms is the median time of `detect_images` of `ssd_keras.engine.detector` for a batch of one: from a
+decoded uint8 image of any size to detections as NumPy arrays. It includes resizing, network and
+NMS, but not reading and decoding. The artefacts take turns with the same images, after a first
+round that does not count.
 """
 
 import argparse
@@ -21,28 +21,33 @@ import statistics
 import sys
 import time
 
-sys.path += [os.path.join(os.path.dirname(__file__), name) for name in ("clients", "../benchmarks")]
+from ssd_keras.core.terminal import import_tensorflow, is_terminal
 
-from common import quiet  # importing the package would greet
+sys.path.append(os.path.join(os.path.dirname(__file__), "../benchmarks"))
 from pairs import MAX_OTHERS_SHARE, hardware, machine_seconds, num_cores
 
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert")
-WHAT = "batch 1, from a decoded uint8 image to detections, resizing included"
-NUM_IMAGES, NUM_ROUNDS = 20, 5  # that are timed
+TIMED_STEPS = "batch 1, from a decoded uint8 image to detections, resizing included"
+NUM_IMAGES, NUM_ROUNDS = 20, 5
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("artefacts", nargs="+", help="RUN, .keras, SavedModel directory or .tflite")
     parser.add_argument("--data", nargs="+", action="extend", required=True, help="voc:ROOT@SPLIT")
-    parser.add_argument("--output", help="JSON file to write; the table on screen is Markdown")
-    parser.add_argument("--threads", type=int, default=2, help="of each artefact; default 2")
+    parser.add_argument("--output", help="JSON file to write; the printed table is Markdown")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="threads of each artefact; default 2"
+    )
     parsed = parser.parse_args(arguments)
     try:
         result = compare(parsed)
         print(f"{table(result['artefacts'])}\n\nms: median of {result['times']}")
         if (share := result["others_share"]) > MAX_OTHERS_SHARE:
-            print(f"warning: others used {share:.0%} of the cores, run again", file=sys.stderr)
+            print(
+                f"warning: other processes used {share:.0%} of the cores; run again",
+                file=sys.stderr,
+            )
         if parsed.output:
             from ssd_keras.engine.evaluate import write_json
 
@@ -56,13 +61,12 @@ def main(arguments=None):
 
 
 def compare(parsed):
-    """Everything about all artefacts, in the form that is written."""
+    """Measures all artefacts and returns the content of the JSON file."""
     if parsed.threads < 1:
         raise ValueError(f"--threads {parsed.threads} must be 1 or more")
-    # Threads of other backends are not ours to set.
+    # --threads sets TensorFlow's threads alone.
     os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
-    with quiet():
-        import tensorflow as tf
+    tf = import_tensorflow()
     tf.config.threading.set_intra_op_parallelism_threads(parsed.threads)
     tf.config.threading.set_inter_op_parallelism_threads(parsed.threads)
     from ssd_keras.data.sources import load_data
@@ -70,7 +74,7 @@ def compare(parsed):
     from ssd_keras.exporters.check import artefact_size
     from ssd_keras.exporters.export import sample_images
 
-    progress = sys.stderr.isatty() or bool(os.environ.get("SSD_KERAS_PROGRESS"))
+    progress = is_terminal()
     detectors = load_detectors(parsed.artefacts, parsed.threads)
     data = load_data(parsed.data, class_names=detectors[0].class_names, progress=progress)
     images = sample_images(data, NUM_IMAGES)
@@ -84,7 +88,7 @@ def compare(parsed):
     return {
         "data": parsed.data,
         "num_images": len(data),
-        "times": f"{len(images)} images x {NUM_ROUNDS}, threads: {parsed.threads}, {WHAT}",
+        "times": f"{len(images)} images x {NUM_ROUNDS}, threads: {parsed.threads}, {TIMED_STEPS}",
         "others_share": others_share,
         "hardware": hardware(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -94,7 +98,7 @@ def compare(parsed):
 
 
 def load_detectors(paths, threads):
-    """One detector a path, all of the same classes."""
+    """Loads a detector for each path; a ValueError names one with other classes."""
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.exporters.exported_detectors import TFLiteDetector
 
@@ -111,7 +115,7 @@ def load_detectors(paths, threads):
 
 
 def measure(detectors, rows, images, progress):
-    """Adds times to the rows; gives the share of the cores that other processes used."""
+    """Adds times to the rows and returns the share of the cores that other processes used."""
     from tqdm import tqdm
 
     from ssd_keras.engine.detector import detect_images

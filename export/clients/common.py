@@ -1,4 +1,4 @@
-"""What the clients share: their arguments, images, the line for each image, the drawing.
+"""Code that the clients share: arguments, images, output lines, drawings.
 
 It needs Pillow alone. Boxes are left, top, right, bottom in pixels of the upright image.
 """
@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
-IMAGES_OF_A_CALL = 8
+BATCH_SIZE = 8
 COLORS = ("#e6194b", "#0082c8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
 @dataclasses.dataclass(frozen=True)
-class Image:
-    """An image file: its bytes as they are, and its pixels, RGB and upright."""
+class ImageFile:
+    """An image file: its bytes, and its pixels, RGB and upright."""
 
     path: str
     content: bytes
@@ -36,8 +36,8 @@ class Detection:
     box: tuple[float, float, float, float]
 
 
-# Of several images, their detections; None where the model could not read an image.
-Detector = Callable[[Sequence[Image]], Sequence[Sequence[Detection] | None]]
+# Returns the detections of each image; None for an image that the model could not read.
+Detector = Callable[[Sequence[ImageFile]], Sequence[Sequence[Detection] | None]]
 
 
 def main(
@@ -45,21 +45,17 @@ def main(
     add_arguments: Callable[[argparse.ArgumentParser], None],
     connect: Callable[[argparse.Namespace], contextlib.AbstractContextManager[Detector]],
 ) -> int:
-    """Runs a client.
+    """Runs a client and returns its exit status: 0, or 2 with a line for each failure.
 
-    Args:
-        description: what it does, for --help.
-        add_arguments: adds its own arguments.
-        connect: opens the detector of the parsed arguments, in a `with` statement.
-
-    Returns:
-        exit status: 0, or 2 where something failed, with a line for each failure.
+    `add_arguments` adds the client's arguments; `connect` opens a detector in a `with` statement.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("images", nargs="+", help="image files")
     add_arguments(parser)
-    parser.add_argument("--min-score", type=float, default=0.5, help="default 0.5")
-    parser.add_argument("--draw", metavar="FILE", help="draw the boxes of one image")
+    parser.add_argument(
+        "--display-threshold", type=float, default=0.5, help="smallest score to print; default 0.5"
+    )
+    parser.add_argument("--draw", metavar="FILE", help="draw the boxes of one image to a file")
     parsed = parser.parse_args()
     if parsed.draw and len(parsed.images) > 1:
         parser.error("--draw takes one image")
@@ -70,41 +66,41 @@ def main(
 
 
 def add_server_arguments(parser: argparse.ArgumentParser, server: str) -> None:
-    """Where the server is; `server` is the default."""
+    """Adds the address of a server, by default `server`, and the model's name there."""
     parser.add_argument("--server", default=server, help="default %(default)s")
     parser.add_argument("--model", default="detector", help="its name there; default %(default)s")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds; default 60")
 
 
 def fail(error: object) -> int:
-    """Prints one line that says what is wrong; the exit status."""
+    """Prints an error as one line and returns the exit status."""
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return 2
 
 
-def read_image(path: str) -> Image:
-    """Reads an image file, turned upright as its EXIF data say; a ValueError names a bad one."""
+def read_image(path: str) -> ImageFile:
+    """Reads an image file and turns it upright by its EXIF orientation."""
     try:
         with open(path, "rb") as file:
             content = file.read()
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-        return Image(path, content, image.convert("RGB"))
+        return ImageFile(path, content, image.convert("RGB"))
     except FileNotFoundError:
         raise ValueError(f"image {path!r} does not exist") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{path!r} is no image") from None
+        raise ValueError(f"{path!r} is not an image") from None
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path!r} cannot be read as an image: {error}") from error
 
 
 def to_pixels(box: Sequence[float], image: Image.Image) -> tuple[float, float, float, float]:
-    """A relative box (top, left, bottom, right) in pixels (left, top, right, bottom)."""
+    """Converts a relative box (top, left, bottom, right) to pixels (left, top, right, bottom)."""
     top, left, bottom, right = (float(value) for value in box)
     return left * image.width, top * image.height, right * image.width, bottom * image.height
 
 
 def draw(image: Image.Image, detections: Sequence[Detection], path: str) -> None:
-    """Writes an image with boxes, labels and scores; each class has its colour."""
+    """Writes an image with boxes, labels and scores, one colour for each class."""
     drawing = image.copy()
     pen = ImageDraw.Draw(drawing)
     width = max(2, round(min(image.size) / 200))
@@ -123,21 +119,21 @@ def draw(image: Image.Image, detections: Sequence[Detection], path: str) -> None
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silences the greetings that compiled libraries print to the standard error."""
+def silence_stderr() -> Iterator[None]:
+    """Suppresses messages that native libraries write to stderr."""
     sys.stderr.flush()
     saved = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with open(os.devnull, "wb") as devnull:
+            os.dup2(devnull.fileno(), 2)
         yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)
 
 
-def _run(parsed, connect):
-    """Reads, detects and prints; an image that cannot be read is told and left out."""
+def _run(parsed: argparse.Namespace, connect: Callable) -> int:
+    """Reads, detects and prints; reports and skips images that cannot be read."""
     status = 0
     images = []
     for path in parsed.images:
@@ -148,26 +144,28 @@ def _run(parsed, connect):
     if not images:
         return status
     with connect(parsed) as detect:
-        for start in range(0, len(images), IMAGES_OF_A_CALL):
-            part = images[start : start + IMAGES_OF_A_CALL]
-            for image, found in zip(part, detect(part), strict=True):
-                status = _show(image, found, parsed) or status
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = images[start : start + BATCH_SIZE]
+            for image, detections in zip(batch, detect(batch), strict=True):
+                status = _show(image, detections, parsed) or status
     return status
 
 
-def _show(image, found, parsed):
-    """Prints one image's line and draws it; the exit status."""
-    if found is None:
-        return fail(f"{image.path!r} could not be decoded there; send JPEG, PNG, BMP or GIF")
-    kept = [detection for detection in found if detection.score >= parsed.display_threshold]
-    print(_line(image, kept), flush=True)
+def _show(
+    image: ImageFile, detections: Sequence[Detection] | None, parsed: argparse.Namespace
+) -> int:
+    """Prints one image's line, draws the image and returns the exit status."""
+    if detections is None:
+        return fail(f"the server cannot decode {image.path!r}; send JPEG, PNG, BMP or GIF")
+    shown = [detection for detection in detections if detection.score >= parsed.display_threshold]
+    print(_line(image, shown), flush=True)
     if parsed.draw:
-        draw(image.image, kept, parsed.draw)
+        draw(image.image, shown, parsed.draw)
     return 0
 
 
-def _line(image, detections):
-    found = [
+def _line(image: ImageFile, detections: Sequence[Detection]) -> str:
+    rows = [
         {
             "label": detection.label,
             "score": round(float(detection.score), 4),
@@ -176,4 +174,4 @@ def _line(image, detections):
         for detection in detections
     ]
     size = {"width": image.image.width, "height": image.image.height}
-    return json.dumps({"image": image.path, **size, "detections": found}, ensure_ascii=False)
+    return json.dumps({"image": image.path, **size, "detections": rows}, ensure_ascii=False)

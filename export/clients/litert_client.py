@@ -1,13 +1,14 @@
 """Runs a TFLite file in LiteRT: python litert_client.py image.jpg --model detector.tflite
 
-It needs ai-edge-litert and NumPy: what a phone does, written out.
+It needs ai-edge-litert and NumPy, and does each step that an app on a phone does.
 """
 
 import argparse
 import contextlib
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import common
 from PIL import Image
@@ -16,20 +17,20 @@ OUTPUTS = {"detection_boxes", "detection_classes", "detection_scores", "num_dete
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The file, and how it is run."""
+    """Adds the file and the number of threads."""
     parser.add_argument("--model", required=True, help="file that `ssd-keras export` wrote")
     parser.add_argument("--threads", type=int, default=2, help="default 2")
 
 
 @contextlib.contextmanager
 def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
-    """A detector that runs the file on its images, one by one."""
+    """Opens a detector that runs the file on one image at a time."""
     labels = read_labels(parsed.model)
     run, height, width, dtype = load(parsed.model, parsed.threads)
 
-    def detect(images: Sequence[common.Image]):
+    def detect(images: Sequence[common.ImageFile]) -> list[list[common.Detection]]:
         return [
-            detections(run(resized(image.image, width, height, dtype)), labels, image)
+            detections_of(run(resized(image.image, width, height, dtype)), labels, image)
             for image in images
         ]
 
@@ -37,7 +38,7 @@ def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
 
 
 def read_labels(path: str) -> list[str]:
-    """The class names: they lie in a zip archive behind the model, which MediaPipe reads too."""
+    """Reads the class names from the zip archive at the end of the file, as MediaPipe does."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.read("labels.txt").decode().splitlines()
@@ -47,9 +48,9 @@ def read_labels(path: str) -> list[str]:
         raise ValueError(f"{path!r} has no labels; pass a file of `ssd-keras export`") from error
 
 
-def load(path: str, num_threads: int):
-    """A function from the input to the outputs by name; height, width and type of the input."""
-    with common.quiet():
+def load(path: str, num_threads: int) -> tuple[Callable, int, int, Any]:
+    """Returns a function from the input to outputs by name, and the input's height, width, type."""
+    with common.silence_stderr():
         from ai_edge_litert.interpreter import Interpreter
 
         try:
@@ -65,10 +66,10 @@ def load(path: str, num_threads: int):
     return lambda pixels: runner(**{name: pixels}), int(height), int(width), details["dtype"]
 
 
-def resized(image: Image.Image, width: int, height: int, dtype):
-    """The image as the network was trained on it, [1, height, width, 3] of 0..255.
+def resized(image: Image.Image, width: int, height: int, dtype: Any) -> Any:
+    """Resizes an image as in training, to [1, height, width, 3] of 0..255.
 
-    Bilinear at half-pixel centres, the shape not kept. Pillow's `resize` would smooth as well.
+    Bilinear at half-pixel centres, without keeping the shape. Pillow's `resize` would smooth too.
     """
     import numpy as np
 
@@ -77,15 +78,17 @@ def resized(image: Image.Image, width: int, height: int, dtype):
     return np.asarray(small, dtype)[None]
 
 
-def detections(outputs: dict, labels: list[str], image: common.Image) -> list[common.Detection]:
-    """The used places of the outputs; the others are zero."""
+def detections_of(
+    outputs: dict, labels: list[str], image: common.ImageFile
+) -> list[common.Detection]:
+    """Returns the detections in the used slots of the outputs; the other slots are zero."""
     return [
         common.Detection(
-            labels[int(outputs["detection_classes"][0, place])],
-            outputs["detection_scores"][0, place],
-            common.to_pixels(outputs["detection_boxes"][0, place], image.image),
+            labels[int(outputs["detection_classes"][0, slot])],
+            outputs["detection_scores"][0, slot],
+            common.to_pixels(outputs["detection_boxes"][0, slot], image.image),
         )
-        for place in range(int(outputs["num_detections"][0]))
+        for slot in range(int(outputs["num_detections"][0]))
     ]
 
 

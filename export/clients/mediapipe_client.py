@@ -1,6 +1,6 @@
 """Runs a TFLite file in MediaPipe: python mediapipe_client.py image.jpg --model detector.tflite
 
-It needs mediapipe. The same task, ObjectDetector, is what apps for Android and iOS use; it resizes
+It needs mediapipe. Apps for Android and iOS use the same task, ObjectDetector, which resizes
 images and reads the labels itself. Its boxes are whole pixels.
 """
 
@@ -9,21 +9,22 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The file."""
+    """Adds the file."""
     parser.add_argument("--model", required=True, help="file that `ssd-keras export` wrote")
 
 
 @contextlib.contextmanager
 def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
-    """A detector that runs the file on its images, one by one."""
+    """Opens a detector that runs the file on one image at a time."""
     if not os.path.isfile(parsed.model):
         raise ValueError(f"model {parsed.model!r} does not exist")
-    with common.quiet():
+    with common.silence_stderr():
         import mediapipe
         import numpy as np
         from mediapipe.tasks.python import BaseOptions, vision
@@ -37,27 +38,26 @@ def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
         except (ValueError, RuntimeError, NotImplementedError) as error:
             raise ValueError(f"model {parsed.model!r} cannot be loaded: {error}") from error
 
-    def detect(input_images: Sequence[common.Image]):
+    def detect(files: Sequence[common.ImageFile]) -> list[list[common.Detection]]:
         images = (
-            mediapipe.Image(mediapipe.ImageFormat.SRGB, np.array(input_image.image))
-            for input_image in input_images
+            mediapipe.Image(mediapipe.ImageFormat.SRGB, np.array(file.image)) for file in files
         )
-        with common.quiet():
-            return [detections(detector.detect(image)) for image in images]
+        with common.silence_stderr():
+            return [detections_of(detector.detect(image)) for image in images]
 
     with detector:
         yield detect
 
 
-def detections(result) -> list[common.Detection]:
-    """MediaPipe's result in the clients' form."""
-    found = []
-    for one in result.detections:
-        box, category = one.bounding_box, one.categories[0]
+def detections_of(result: Any) -> list[common.Detection]:
+    """Converts MediaPipe's result."""
+    detections = []
+    for detection in result.detections:
+        box, category = detection.bounding_box, detection.categories[0]
         left, top = box.origin_x, box.origin_y
         corners = (left, top, left + box.width, top + box.height)
-        found.append(common.Detection(category.category_name, category.score, corners))
-    return found
+        detections.append(common.Detection(category.category_name, category.score, corners))
+    return detections
 
 
 if __name__ == "__main__":

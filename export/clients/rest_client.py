@@ -1,7 +1,7 @@
-"""Asks a TF Serving server over REST: python rest_client.py image.jpg --model detector
+"""Sends images to TF Serving over REST: python rest_client.py image.jpg --model detector
 
-The signature serving_default takes encoded images. In JSON, bytes are {"b64": ...}; with one
-image a row, each answer is a row too.
+The signature serving_default takes encoded images. In JSON, bytes are {"b64": ...}; each row of
+the request is an image, and the response has a row for each.
 """
 
 import argparse
@@ -18,41 +18,40 @@ import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the server is."""
+    """Adds the server's arguments."""
     common.add_server_arguments(parser, "http://localhost:8501")
 
 
 @contextlib.contextmanager
 def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
-    """A detector that sends its images to the server in one request."""
+    """Opens a detector that sends its images to the server in one request."""
     if not parsed.server.startswith(("http://", "https://")):
         raise ValueError(f"--server {parsed.server!r} must begin with http:// or https://")
     url = f"{parsed.server.rstrip('/')}/v1/models/{urllib.parse.quote(parsed.model)}:predict"
 
-    def detect(images: Sequence[common.Image]):
+    def detect(images: Sequence[common.ImageFile]) -> list[list[common.Detection] | None]:
         rows = [{"image_bytes": {"b64": encode(image.content)}} for image in images]
-        answer = post(url, {"signature_name": "serving_default", "instances": rows}, parsed.timeout)
-        return [
-            detections(row, image) for row, image in zip(answer["predictions"], images, strict=True)
-        ]
+        request = {"signature_name": "serving_default", "instances": rows}
+        predictions = post(url, request, parsed.timeout)["predictions"]
+        return [detections_of(row, image) for row, image in zip(predictions, images, strict=True)]
 
     yield detect
 
 
 def encode(content: bytes) -> str:
-    """Bytes as base64 text."""
+    """Encodes bytes as base64 text."""
     return base64.b64encode(content).decode("ascii")
 
 
 def post(url: str, request: dict, timeout: float) -> dict:
-    """Sends JSON and reads JSON; a ValueError says why it could not be done."""
+    """Sends JSON and reads JSON; raises ValueError with the reason of a failure."""
     body = json.dumps(request).encode()
     headers = {"Content-Type": "application/json"}
     try:
         with urllib.request.urlopen(
             urllib.request.Request(url, body, headers), timeout=timeout
-        ) as answer:
-            return json.load(answer)
+        ) as response:
+            return json.load(response)
     except urllib.error.HTTPError as error:
         with error:
             reason = error.read().decode(errors="replace")
@@ -61,24 +60,24 @@ def post(url: str, request: dict, timeout: float) -> dict:
         raise ValueError(f"{url} refused ({error.code}): {reason[:300]}") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"{url} does not answer in JSON; is it TF Serving?") from error
-    except OSError as error:  # URLError and timeouts are such
+    except OSError as error:  # URLError and timeouts included
         reason = getattr(error, "reason", error)
         raise ValueError(
             f"no server answers at {url} ({reason}); start it, or correct --server"
         ) from error
 
 
-def detections(row: dict, image: common.Image) -> list[common.Detection] | None:
-    """The used places of one image's answer; None where the server could not decode it."""
+def detections_of(row: dict, image: common.ImageFile) -> list[common.Detection] | None:
+    """Returns one image's detections; None if the server could not decode it."""
     if not row["image_is_valid"]:
         return None
     return [
         common.Detection(
-            row["detection_class_names"][place],
-            row["detection_scores"][place],
-            common.to_pixels(row["detection_boxes"][place], image.image),
+            row["detection_class_names"][slot],
+            row["detection_scores"][slot],
+            common.to_pixels(row["detection_boxes"][slot], image.image),
         )
-        for place in range(row["num_detections"])
+        for slot in range(row["num_detections"])
     ]
 
 

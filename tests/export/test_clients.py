@@ -1,4 +1,4 @@
-"""The clients under export/clients, run as a user runs them, find what the Keras model finds."""
+"""The clients under export/clients, run as a user runs them, against the Keras model."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from client_results import EXPORT, assert_alike, assert_equal, exported, iou, keras_finds
+from client_results import EXPORT, assert_alike, assert_equal, exported, iou, keras_result
 from PIL import Image
 from serving import serve
 
@@ -32,58 +32,63 @@ def call(client, *words):
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
 
 
-def found_by(client, *words):
-    """What a client prints, one entry an image."""
-    process = call(client, *words, "--min-score", 0.0)
+def printed_by(client, *words):
+    """Returns what a client prints, one entry for each image."""
+    process = call(client, *words, "--display-threshold", 0.0)
     assert process.returncode == 0 and process.stderr == "", process.stderr
     return [json.loads(line) for line in process.stdout.splitlines()]
 
 
-def test_overlap_by_hand():
+def test_iou_by_hand():
     # 20x10 and 10x20 share 10x10: 100 / (200 + 200 - 100)
     assert iou([0, 0, 20, 10], [0, 0, 10, 20]) == pytest.approx(1 / 3)
     assert iou([0, 0, 4, 4], [5, 5, 9, 9]) == 0
 
 
 @pytest.mark.parametrize("client", ["rest", "grpc"])
-def test_server_clients_find_what_keras_finds(client, server, folder):
-    paths = [folder / name for name in ("fitting.png", "small.png", "turned.jpg")]
-    answers = found_by(client, *paths, "--server", getattr(server, client))
+def test_server_clients_agree_with_keras(client, server, folder):
+    paths = [folder / name for name in ("fitting.png", "small.png", "rotated.jpg")]
+    answers = printed_by(client, *paths, "--server", getattr(server, client))
     assert [answer["image"] for answer in answers] == [str(path) for path in paths]
     for answer, path in zip(answers, paths, strict=True):
-        assert_equal(answer, keras_finds(path))
+        assert_equal(answer, keras_result(path))
     # 286x236 as stored
     assert (answers[2]["width"], answers[2]["height"]) == (236, 286)
 
 
-# MediaPipe cuts corner and size of a box to whole pixels, less than 1 + 1 pixels, and resizes in
-# its own way.
+# MediaPipe cuts corner and size of a box to whole pixels, less than 1 + 1 pixels, and resizes
+# differently.
 @pytest.mark.parametrize(
-    ("client", "pixels", "near"),
-    [("litert", 0.05, {}), ("mediapipe", 2.0, {"score": 0.1, "overlap": 0.25, "share": 0.8})],
+    ("client", "pixels", "tolerances"),
+    [("litert", 0.05, {}), ("mediapipe", 2.0, {"score": 0.1, "min_iou": 0.25, "share": 0.8})],
 )
-def test_phone_clients_find_what_keras_finds(client, pixels, near, folder):
-    paths = [folder / name for name in ("fitting.png", "small.png", "turned.jpg")]
-    answers = found_by(client, *paths, "--model", folder / "detector.tflite")
-    assert_equal(answers[0], keras_finds(paths[0]), pixels=pixels)
+def test_phone_clients_agree_with_keras(client, pixels, tolerances, folder):
+    paths = [folder / name for name in ("fitting.png", "small.png", "rotated.jpg")]
+    answers = printed_by(client, *paths, "--model", folder / "detector.tflite")
+    assert_equal(answers[0], keras_result(paths[0]), pixels=pixels)
     for answer, path in zip(answers[1:], paths[1:], strict=True):
-        assert_alike(answer, keras_finds(path), **near)
+        assert_alike(answer, keras_result(path), **tolerances)
 
 
-def test_smallest_score_is_kept(folder):
-    words = (folder / "fitting.png", "--model", folder / "detector.tflite", "--min-score", 0.9)
-    answer = json.loads(call("litert", *words).stdout)
-    wanted = [one["score"] for one in keras_finds(words[0])["detections"] if one["score"] >= 0.9]
-    assert [one["score"] for one in answer["detections"]] == pytest.approx(wanted, abs=2e-4)
+def scores_of(answer):
+    return [detection["score"] for detection in answer["detections"]]
+
+
+def test_scores_below_the_threshold_are_not_printed(folder):
+    image = folder / "fitting.png"
+    words = ("--model", folder / "detector.tflite", "--display-threshold", 0.9)
+    scores = scores_of(json.loads(call("litert", image, *words).stdout))
+    expected = [score for score in scores_of(keras_result(image)) if score >= 0.9]
+    assert scores == pytest.approx(expected, abs=2e-4)
 
 
 def test_boxes_are_drawn(folder, tmp_path):
-    """The best detection alone, beside the same image without any."""
-    words = (folder / "turned.jpg", "--model", folder / "detector.tflite")
-    scores = [one["score"] for one in found_by("litert", *words)[0]["detections"]]
-    for name, smallest in (("one", (scores[0] + scores[1]) / 2), ("none", 1.1)):
+    """Draws the best detection alone, and the same image without any."""
+    words = (folder / "rotated.jpg", "--model", folder / "detector.tflite")
+    scores = scores_of(printed_by("litert", *words)[0])
+    for name, threshold in (("one", (scores[0] + scores[1]) / 2), ("none", 1.1)):
         process = call(
-            "litert", *words, "--min-score", smallest, "--draw", tmp_path / f"{name}.png"
+            "litert", *words, "--display-threshold", threshold, "--draw", tmp_path / f"{name}.png"
         )
         assert process.returncode == 0, process.stderr
     one, none = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("one", "none"))
@@ -94,11 +99,11 @@ def test_boxes_are_drawn(folder, tmp_path):
 def test_a_drawing_by_hand(tmp_path):
     common = runpy.run_path(str(EXPORT / "clients" / "common.py"))
     grey = Image.new("RGB", (200, 100), (90, 90, 90))
-    found = [
+    detections = [
         common["Detection"]("dog", 0.9, (20, 40, 80, 90)),
         common["Detection"]("cat", 0.4, (120, 30, 300, 130)),
     ]
-    common["draw"](grey, found, str(tmp_path / "drawing.png"))
+    common["draw"](grey, detections, str(tmp_path / "drawing.png"))
     drawing = np.asarray(Image.open(tmp_path / "drawing.png")).tolist()
     # By name, cat has the first colour and dog the second. Lines are two pixels wide.
     red, blue, unchanged = [0xE6, 0x19, 0x4B], [0x00, 0x82, 0xC8], [90, 90, 90]
@@ -107,7 +112,7 @@ def test_a_drawing_by_hand(tmp_path):
     assert [drawing[70][x] for x in (119, 120, 121, 199)] == [unchanged, red, red, unchanged]
     # The label stands on the upper edge.
     assert drawing[39][21] == blue and drawing[5][21] == unchanged
-    assert grey.getpixel((20, 70)) == (90, 90, 90)  # the image itself is left as it was
+    assert grey.getpixel((20, 70)) == (90, 90, 90)  # the image itself is unchanged
 
 
 def test_draw_takes_one_image(folder):
@@ -118,9 +123,9 @@ def test_draw_takes_one_image(folder):
 
 
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return unused.getsockname()[1]
 
 
 GOOD = "{folder}/fitting.png"
@@ -141,13 +146,13 @@ BAD_CALLS = [
     (
         "rest",
         ["{folder}/tiff.png", "--server", "{rest}"],
-        r"'.*tiff\.png' could not be decoded there; send JPEG, PNG, BMP or GIF",
+        r"the server cannot decode '.*tiff\.png'; send JPEG, PNG, BMP or GIF",
     ),
     ("litert", ["gone.png", "--model", "any"], r"image 'gone\.png' does not exist"),
     (
         "litert",
         ["{folder}/no_image.png", "--model", "any"],
-        r"'.*no_image\.png' is no image",
+        r"'.*no_image\.png' is not an image",
     ),
     ("litert", [GOOD, "--model", "gone.tflite"], r"model 'gone\.tflite' does not exist"),
     ("mediapipe", [GOOD, "--model", "gone.tflite"], r"model 'gone\.tflite' does not exist"),
@@ -167,14 +172,14 @@ BAD_CALLS = [
 
 @pytest.mark.parametrize(("client", "words", "message"), BAD_CALLS)
 def test_bad_input_is_one_line(client, words, message, server, folder):
-    places = {"folder": folder, "port": free_port(), "rest": server.rest, "grpc": server.grpc}
-    process = call(client, *(word.format(**places) for word in words))
+    values = {"folder": folder, "port": free_port(), "rest": server.rest, "grpc": server.grpc}
+    process = call(client, *(word.format(**values) for word in words))
     assert process.returncode == 2
     assert process.stdout == ""
     assert re.fullmatch(f"error: {message}\n", process.stderr), process.stderr
 
 
-def test_a_bad_image_leaves_the_others(server, folder):
+def test_a_bad_image_is_skipped(server, folder):
     names = ("no_image.png", "tiff.png", "small.png")
     process = call("rest", *(folder / name for name in names), "--server", server.rest)
     assert process.returncode == 2

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from browser import chromium_path, open_page
-from client_results import EXPORT, assert_alike, assert_equal, exported, keras_finds
+from client_results import EXPORT, assert_alike, assert_equal, exported, keras_result
 from PIL import Image
 
 ENDED = "['done', 'failed'].includes(document.documentElement?.dataset.state)"
@@ -62,8 +62,8 @@ def page(site):
 def show_from(page, smallest):
     """Moves the slider."""
     page.evaluate(
-        f"document.getElementById('min-score').value = {smallest};"
-        "document.getElementById('min-score').dispatchEvent(new Event('input'))"
+        f"document.getElementById('display-threshold').value = {smallest};"
+        "document.getElementById('display-threshold').dispatchEvent(new Event('input'))"
     )
 
 
@@ -83,16 +83,16 @@ def open_with(page, address):
     page.wait_for(ENDED)
 
 
-def test_page_finds_what_keras_finds(page, site):
-    open_with(page, f"{site}?model=detector.tflite&image=fitting.png&min-score=0")
-    wanted = keras_finds(exported() / "fitting.png")
+def test_page_finds_what_keras_result(page, site):
+    open_with(page, f"{site}?model=detector.tflite&image=fitting.png&display-threshold=0")
+    wanted = keras_result(exported() / "fitting.png")
     # Scores have three digits; MediaPipe cuts corner and size to whole pixels: less than 1 + 1.
     assert_equal(answer(page), wanted, score=0.01, pixels=2.0)
 
 
 def test_slider_hides_and_shows(page, site):
-    open_with(page, f"{site}?model=detector.tflite&image=fitting.png&min-score=0.8")
-    scores = [one["score"] for one in keras_finds(exported() / "fitting.png")["detections"]]
+    open_with(page, f"{site}?model=detector.tflite&image=fitting.png&display-threshold=0.8")
+    scores = [one["score"] for one in keras_result(exported() / "fitting.png")["detections"]]
     assert scores == sorted(scores, reverse=True)
     middles = [(scores[place - 1] + scores[place]) / 2 for place in (100, 10)]
     for place, smallest in zip((100, 10), middles, strict=True):
@@ -116,7 +116,7 @@ def test_files_are_chosen_by_hand(page, site, tmp_path):
     page.choose_file("#model", exported() / "detector.tflite")
     page.wait_for(ENDED)
     show_from(page, 0)
-    wanted = keras_finds(exported() / "fitting.png")
+    wanted = keras_result(exported() / "fitting.png")
     for one in wanted["detections"]:
         one["box"] = [8 * value for value in one["box"]]
     # Alike: JPEG blurs a little, and whole pixels count more in narrow boxes.
@@ -125,9 +125,9 @@ def test_files_are_chosen_by_hand(page, site, tmp_path):
 
 def test_boxes_are_drawn(page, site):
     """The middle of the best box's left edge has the colour that the list shows for its label."""
-    open_with(page, f"{site}?model=detector.tflite&image=fitting.png&min-score=0.99")
+    open_with(page, f"{site}?model=detector.tflite&image=fitting.png&display-threshold=0.99")
     label, _, left, top, _, bottom = page.evaluate(TABLE)[0]
-    assert label == keras_finds(exported() / "fitting.png")["detections"][0]["label"]
+    assert label == keras_result(exported() / "fitting.png")["detections"][0]["label"]
     # 96x64 pixels fill the canvas.
     point = f"{left} * canvas.width / 96, ({top} + {bottom}) / 2 * canvas.height / 64"
     pixel = f"[...canvas.getContext('2d').getImageData({point}, 1, 1).data.slice(0, 3)]"

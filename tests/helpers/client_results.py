@@ -1,4 +1,4 @@
-"""What tests of the clients share: a small exported detector, images, and how to compare."""
+"""Shared by the tests of the clients: a small exported detector, images, comparisons."""
 
 import atexit
 import functools
@@ -17,7 +17,7 @@ from ssd_keras.models.post_process import PostProcess
 EXPORT = Path(__file__).parents[2] / "export"
 CLASS_NAMES = ("circle", "square", "Fünfeck")
 IMAGE_SIZE = (64, 96)
-# Fewer detections than places. Clipped: MediaPipe moves boxes that reach over the border.
+# Fewer detections than the limit. Clipped: MediaPipe moves boxes that cross the border.
 SETTINGS = PostProcess(0.7, 0.3, max_detections=300, clip_boxes=True)
 
 
@@ -29,8 +29,8 @@ def model():
 
 @functools.cache
 def exported() -> Path:
-    """A folder with the exports, and images: one as large as the input, a small one, a turned
-    JPEG, and files that are none."""
+    """A folder with the exports; images of the input's size, smaller, and rotated by EXIF data;
+    files that are no image or no model."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
     write_saved_model(model(), str(folder / "detector" / "1"))
@@ -40,16 +40,16 @@ def exported() -> Path:
     (folder / "fitting.png").write_bytes(encoded(np.asarray(fitting)))
     (folder / "small.png").write_bytes(encoded(images()[1][:90, :70]))
     exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side
-    (folder / "turned.jpg").write_bytes(encoded(images()[2], "JPEG", quality=95, exif=exif))
+    exif[0x0112] = 6  # rotated by 90 degrees
+    (folder / "rotated.jpg").write_bytes(encoded(images()[2], "JPEG", quality=95, exif=exif))
     (folder / "no_image.png").write_bytes(b"no image")
     (folder / "tiff.png").write_bytes(encoded(images()[3], "TIFF"))
     (folder / "no_model.tflite").write_bytes(b"no model")
     return folder
 
 
-def keras_finds(path):
-    """What the Keras model finds in an image file, in the clients' form."""
+def keras_result(path):
+    """The Keras model's detections of an image file, in the clients' form."""
     image = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
     height, width = image.shape[:2]
     found = model().detect(image)
@@ -59,54 +59,54 @@ def keras_finds(path):
         "height": height,
         "detections": [
             {
-                "label": CLASS_NAMES[found.labels[place]],
-                "score": float(found.scores[place]),
-                "box": (found.boxes[place] * scale)[[1, 0, 3, 2]].tolist(),
+                "label": CLASS_NAMES[found.labels[index]],
+                "score": float(found.scores[index]),
+                "box": (found.boxes[index] * scale)[[1, 0, 3, 2]].tolist(),
             }
-            for place in range(len(found))
+            for index in range(len(found))
         ],
     }
 
 
-def assert_equal(answer, wanted, score=2e-4, pixels=0.05):
-    """The same detections, one to one; those of nearly equal scores may stand in another order."""
-    assert (answer["width"], answer["height"]) == (wanted["width"], wanted["height"])
-    ones, others = answer["detections"], list(wanted["detections"])
-    assert len(ones) == len(others)
-    assert 5 < len(ones) < SETTINGS.max_detections
-    for one in ones:
+def assert_equal(result, expected, score=2e-4, pixels=0.05):
+    """The same detections, one to one; those of nearly equal scores may change places."""
+    assert (result["width"], result["height"]) == (expected["width"], expected["height"])
+    detections, rest = result["detections"], list(expected["detections"])
+    assert len(detections) == len(rest)
+    assert 5 < len(detections) < SETTINGS.max_detections
+    for detection in detections:
         same = [
-            place
-            for place, other in enumerate(others)
-            if one["label"] == other["label"]
-            and abs(one["score"] - other["score"]) <= score
-            and np.abs(np.subtract(one["box"], other["box"])).max() <= pixels
+            index
+            for index, other in enumerate(rest)
+            if detection["label"] == other["label"]
+            and abs(detection["score"] - other["score"]) <= score
+            and np.abs(np.subtract(detection["box"], other["box"])).max() <= pixels
         ]
-        assert same, one
-        del others[same[0]]
+        assert same, detection
+        del rest[same[0]]
 
 
-def assert_alike(answer, wanted, above=0.8, score=0.05, overlap=0.8, share=0.95):
-    """Most clear detections of each side have a partner on the other, resized elsewise."""
-    assert (answer["width"], answer["height"]) == (wanted["width"], wanted["height"])
-    for ones, others in ((answer, wanted), (wanted, answer)):
-        clear = [one for one in ones["detections"] if one["score"] >= above]
+def assert_alike(result, expected, min_score=0.8, score=0.05, min_iou=0.8, share=0.95):
+    """Most clear detections of each side have a partner on the other, which resizes differently."""
+    assert (result["width"], result["height"]) == (expected["width"], expected["height"])
+    for side, others in ((result, expected), (expected, result)):
+        clear = [each for each in side["detections"] if each["score"] >= min_score]
         partners = [
             any(
-                one["label"] == other["label"]
-                and abs(one["score"] - other["score"]) <= score
-                and iou(one["box"], other["box"]) >= overlap
+                each["label"] == other["label"]
+                and abs(each["score"] - other["score"]) <= score
+                and iou(each["box"], other["box"]) >= min_iou
                 for other in others["detections"]
             )
-            for one in clear
+            for each in clear
         ]
         assert len(partners) > 20
         assert np.mean(partners) >= share, f"{sum(partners)} of {len(partners)}"
 
 
-def iou(one, other):
-    """Overlap of two boxes left, top, right, bottom."""
-    corners = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
-    shared = np.prod(np.clip(corners[1] - corners[0], 0, None))
-    areas = [np.prod(np.subtract(box[2:], box[:2])) for box in (one, other)]
-    return shared / (sum(areas) - shared)
+def iou(first, second):
+    """IoU of two boxes (left, top, right, bottom)."""
+    corners = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
+    intersection = np.prod(np.clip(corners[1] - corners[0], 0, None))
+    areas = [np.prod(np.subtract(box[2:], box[:2])) for box in (first, second)]
+    return intersection / (sum(areas) - intersection)

@@ -1,4 +1,4 @@
-// Runs a TFLite detector on a picture and shows what it finds. All files come from this folder.
+// Runs a TFLite detector on an image and shows its detections. All files come from this folder.
 import {
   FilesetResolver,
   ObjectDetector,
@@ -10,39 +10,39 @@ const COLORS = [
 ];
 
 const element = (id) => document.getElementById(id);
-const minScore = element("min-score");
+const displayThreshold = element("display-threshold");
 let detector = null;
-let picture = null;
+let image = null;
 let found = [];
 let milliseconds = 0;
 
-/** Says what goes on; tests and styles read the state too. */
-function tell(state, text) {
+/** Shows the state; tests and styles read it from the document. */
+function setStatus(state, text) {
   document.documentElement.dataset.state = state;
   element("status").textContent = text;
 }
 
-/** Does one step and says whether it went well; a failure becomes one line of text. */
-async function attempt(what, step) {
-  tell("busy", `${what} …`);
+/** Does a step and returns whether it succeeded; shows a failure in one line. */
+async function attempt(action, step) {
+  setStatus("busy", `${action} …`);
   try {
     await step();
     return true;
   } catch (error) {
     element("result").hidden = true;
     const [reason] = String(error.message ?? error).split("\n"); // traces follow
-    tell("failed", `${what} failed: ${reason}`);
+    setStatus("failed", `${action} failed: ${reason}`);
     return false;
   }
 }
 
-/** Loads one of the two files; detects when both are there. */
-async function load(what, step) {
-  if (!(await attempt(what, step))) return;
-  if (detector && picture) {
+/** Loads one of the two files and detects once both are loaded. */
+async function load(action, step) {
+  if (!(await attempt(action, step))) return;
+  if (detector && image) {
     await attempt("Detecting", detect);
   } else {
-    tell("idle", detector ? "Choose a picture." : "Choose a model.");
+    setStatus("idle", detector ? "Choose an image." : "Choose a model.");
   }
 }
 
@@ -58,17 +58,17 @@ async function loadModel(file) {
   });
 }
 
-async function loadPicture(file) {
-  picture?.close();
-  picture = null;
-  // Turned upright as its EXIF data say.
-  picture = await createImageBitmap(file, { imageOrientation: "from-image" });
+async function loadImage(file) {
+  image?.close();
+  image = null;
+  // Rotated as the EXIF data say.
+  image = await createImageBitmap(file, { imageOrientation: "from-image" });
 }
 
 async function detect() {
-  await new Promise(requestAnimationFrame); // so that the status is painted before the work
+  await new Promise(requestAnimationFrame); // paints the status first
   const start = performance.now();
-  found = detector.detect(picture).detections.map(({ boundingBox, categories: [category] }) => ({
+  found = detector.detect(image).detections.map(({ boundingBox, categories: [category] }) => ({
     label: category.categoryName,
     score: category.score,
     left: boundingBox.originX,
@@ -77,32 +77,32 @@ async function detect() {
     bottom: boundingBox.originY + boundingBox.height,
   }));
   milliseconds = Math.round(performance.now() - start);
-  show();
+  showDetections();
 }
 
-/** Draws and lists the detections from the smallest score on. */
-function show() {
-  const kept = found.filter(({ score }) => score >= minScore.valueAsNumber);
+/** Draws and lists the detections from the display threshold on. */
+function showDetections() {
+  const kept = found.filter(({ score }) => score >= displayThreshold.valueAsNumber);
   const labels = [...new Set(found.map(({ label }) => label))].sort();
   const colorOf = (label) => COLORS[labels.indexOf(label) % COLORS.length];
   element("result").hidden = false;
   draw(kept, colorOf);
-  element("detections").replaceChildren(...kept.map((one) => tableRow(one, colorOf(one.label))));
-  const size = `${picture.width} × ${picture.height} pixels`;
-  tell("done", `${kept.length} of ${found.length} detections in ${milliseconds} ms; ${size}.`);
+  element("detections").replaceChildren(...kept.map((each) => tableRow(each, colorOf(each.label))));
+  const size = `${image.width} × ${image.height} pixels`;
+  setStatus("done", `${kept.length} of ${found.length} detections in ${milliseconds} ms; ${size}.`);
 }
 
 function draw(detections, colorOf) {
   const canvas = element("canvas");
-  // No higher than the list beside it.
-  canvas.style.maxWidth = `${(80 * picture.width) / picture.height}vh`;
-  // As many pixels as the screen gives the canvas: labels stay sharp and legible.
+  // At most as high as the list beside it.
+  canvas.style.maxWidth = `${(80 * image.width) / image.height}vh`;
+  // One pixel for each pixel of the screen: labels stay sharp and legible.
   canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
   const unit = devicePixelRatio * Math.min(1, Math.max(0.75, canvas.clientWidth / 700));
-  const scale = canvas.width / picture.width;
-  canvas.height = Math.round(picture.height * scale);
+  const scale = canvas.width / image.width;
+  canvas.height = Math.round(image.height * scale);
   const pen = canvas.getContext("2d");
-  pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  pen.drawImage(image, 0, 0, canvas.width, canvas.height);
   pen.lineWidth = 2 * unit;
   pen.font = `600 ${12 * unit}px system-ui, sans-serif`;
   pen.textBaseline = "top";
@@ -136,38 +136,38 @@ function tableRow({ label, score, left, top, right, bottom }, color) {
 }
 
 async function fetched(address) {
-  const answer = await fetch(address);
-  if (!answer.ok) {
-    throw new Error(`${address}: ${answer.status} ${answer.statusText}`);
+  const response = await fetch(address);
+  if (!response.ok) {
+    throw new Error(`${address}: ${response.status} ${response.statusText}`);
   }
-  return answer.blob();
+  return response.blob();
 }
 
 element("model").addEventListener("change", ({ target: { files } }) => {
   if (files.length) load("Loading the model", () => loadModel(files[0]));
 });
-element("picture").addEventListener("change", ({ target: { files } }) => {
-  if (files.length) load("Reading the picture", () => loadPicture(files[0]));
+element("image").addEventListener("change", ({ target: { files } }) => {
+  if (files.length) load("Reading the image", () => loadImage(files[0]));
 });
-minScore.addEventListener("input", () => {
-  element("min-score-value").textContent = minScore.valueAsNumber.toFixed(2);
-  if (!element("result").hidden) show();
+displayThreshold.addEventListener("input", () => {
+  element("display-threshold-value").textContent = displayThreshold.valueAsNumber.toFixed(2);
+  if (!element("result").hidden) showDetections();
 });
 window.addEventListener("resize", () => {
-  if (!element("result").hidden) show();
+  if (!element("result").hidden) showDetections();
 });
 
-// ?model=...&picture=...&min-score=... does the same without a hand.
-const asked = new URLSearchParams(location.search);
-if (asked.has("min-score")) {
-  minScore.value = asked.get("min-score");
-  minScore.dispatchEvent(new Event("input"));
+// ?model=...&image=...&display-threshold=... does the same as choosing by hand.
+const query = new URLSearchParams(location.search);
+if (query.has("display-threshold")) {
+  displayThreshold.value = query.get("display-threshold");
+  displayThreshold.dispatchEvent(new Event("input"));
 }
-if (asked.has("picture")) {
-  const address = asked.get("picture");
-  await load("Reading the picture", async () => loadPicture(await fetched(address)));
+if (query.has("image")) {
+  const address = query.get("image");
+  await load("Reading the image", async () => loadImage(await fetched(address)));
 }
-if (asked.has("model") && document.documentElement.dataset.state !== "failed") {
-  const address = asked.get("model");
+if (query.has("model") && document.documentElement.dataset.state !== "failed") {
+  const address = query.get("model");
   await load("Loading the model", async () => loadModel(await fetched(address)));
 }
