@@ -1,5 +1,6 @@
 """The clients under export/clients, run as a user runs them, against the Keras model."""
 
+import importlib.util
 import json
 import re
 import runpy
@@ -12,6 +13,8 @@ import pytest
 from client_results import EXPORT, assert_alike, assert_equal, exported, iou, keras_result
 from PIL import Image
 from serving import serve
+
+pytestmark = pytest.mark.consumers
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +30,15 @@ def server(folder):
 
 
 def call(client, *words):
-    """Runs a client in a process of its own."""
+    """Runs a client in a new process."""
+    if client == "mediapipe" and importlib.util.find_spec("mediapipe") is None:
+        pytest.skip("NOT TESTED: MediaPipe is not installed")
     command = [sys.executable, EXPORT / "clients" / f"{client}_client.py", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
 
 
-def printed_by(client, *words):
-    """Returns what a client prints, one entry for each image."""
+def results_of(client, *words):
+    """The results that a client prints, one for each image."""
     process = call(client, *words, "--display-threshold", 0.0)
     assert process.returncode == 0 and process.stderr == "", process.stderr
     return [json.loads(line) for line in process.stdout.splitlines()]
@@ -48,12 +53,12 @@ def test_iou_by_hand():
 @pytest.mark.parametrize("client", ["rest", "grpc"])
 def test_server_clients_agree_with_keras(client, server, folder):
     paths = [folder / name for name in ("fitting.png", "small.png", "rotated.jpg")]
-    answers = printed_by(client, *paths, "--server", getattr(server, client))
-    assert [answer["image"] for answer in answers] == [str(path) for path in paths]
-    for answer, path in zip(answers, paths, strict=True):
-        assert_equal(answer, keras_result(path))
+    results = results_of(client, *paths, "--server", getattr(server, client))
+    assert [result["image"] for result in results] == [str(path) for path in paths]
+    for result, path in zip(results, paths, strict=True):
+        assert_equal(result, keras_result(path))
     # 286x236 as stored
-    assert (answers[2]["width"], answers[2]["height"]) == (236, 286)
+    assert (results[2]["width"], results[2]["height"]) == (236, 286)
 
 
 # MediaPipe cuts corner and size of a box to whole pixels, less than 1 + 1 pixels, and resizes
@@ -64,14 +69,14 @@ def test_server_clients_agree_with_keras(client, server, folder):
 )
 def test_phone_clients_agree_with_keras(client, pixels, tolerances, folder):
     paths = [folder / name for name in ("fitting.png", "small.png", "rotated.jpg")]
-    answers = printed_by(client, *paths, "--model", folder / "detector.tflite")
-    assert_equal(answers[0], keras_result(paths[0]), pixels=pixels)
-    for answer, path in zip(answers[1:], paths[1:], strict=True):
-        assert_alike(answer, keras_result(path), **tolerances)
+    results = results_of(client, *paths, "--model", folder / "detector.tflite")
+    assert_equal(results[0], keras_result(paths[0]), pixels=pixels)
+    for result, path in zip(results[1:], paths[1:], strict=True):
+        assert_alike(result, keras_result(path), **tolerances)
 
 
-def scores_of(answer):
-    return [detection["score"] for detection in answer["detections"]]
+def scores_of(result):
+    return [detection["score"] for detection in result["detections"]]
 
 
 def test_scores_below_the_threshold_are_not_printed(folder):
@@ -85,7 +90,7 @@ def test_scores_below_the_threshold_are_not_printed(folder):
 def test_boxes_are_drawn(folder, tmp_path):
     """Draws the best detection alone, and the same image without any."""
     words = (folder / "rotated.jpg", "--model", folder / "detector.tflite")
-    scores = scores_of(printed_by("litert", *words)[0])
+    scores = scores_of(results_of("litert", *words)[0])
     for name, threshold in (("one", (scores[0] + scores[1]) / 2), ("none", 1.1)):
         process = call(
             "litert", *words, "--display-threshold", threshold, "--draw", tmp_path / f"{name}.png"
@@ -105,7 +110,7 @@ def test_a_drawing_by_hand(tmp_path):
     ]
     common["draw"](grey, detections, str(tmp_path / "drawing.png"))
     drawing = np.asarray(Image.open(tmp_path / "drawing.png")).tolist()
-    # By name, cat has the first colour and dog the second. Lines are two pixels wide.
+    # In order of names, cat has the first colour and dog the second. Lines are two pixels wide.
     red, blue, unchanged = [0xE6, 0x19, 0x4B], [0x00, 0x82, 0xC8], [90, 90, 90]
     assert [drawing[70][x] for x in (19, 20, 21, 22)] == [unchanged, blue, blue, unchanged]
     assert [drawing[y][50] for y in (88, 89, 90, 91)] == [unchanged, blue, blue, unchanged]
@@ -123,15 +128,15 @@ def test_draw_takes_one_image(folder):
 
 
 def free_port():
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return unused.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 GOOD = "{folder}/fitting.png"
 BAD_CALLS = [
-    ("rest", [GOOD, "--server", "http://127.0.0.1:{port}"], r"no server answers at http://127.*"),
-    ("grpc", [GOOD, "--server", "127.0.0.1:{port}"], r"no server answers at 127\.0\.0\.1:\d+ .*"),
+    ("rest", [GOOD, "--server", "http://127.0.0.1:{port}"], r"no server results at http://127.*"),
+    ("grpc", [GOOD, "--server", "127.0.0.1:{port}"], r"no server results at 127\.0\.0\.1:\d+ .*"),
     ("rest", [GOOD, "--server", "localhost:8501"], r"--server 'localhost:8501' must begin with .*"),
     (
         "rest",
@@ -171,7 +176,7 @@ BAD_CALLS = [
 
 
 @pytest.mark.parametrize(("client", "words", "message"), BAD_CALLS)
-def test_bad_input_is_one_line(client, words, message, server, folder):
+def test_bad_input_is_reported_in_one_line(client, words, message, server, folder):
     values = {"folder": folder, "port": free_port(), "rest": server.rest, "grpc": server.grpc}
     process = call(client, *(word.format(**values) for word in words))
     assert process.returncode == 2

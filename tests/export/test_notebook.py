@@ -1,4 +1,4 @@
-"""The notebook as it is kept, and what its cells compute on fewer images and epochs."""
+"""The notebook to phone and server: the file, and what its cells compute on less data."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from notebooks import ROOT, assert_is_kept_clean, execute
 from ssd_keras.boxes.iou import pairwise_iou
 
 NOTEBOOK = ROOT / "export" / "notebooks" / "to_phone_and_server.ipynb"
-FEWER = {"IMAGES": 64, "EPOCHS": 3, "TEST_IMAGES": 8}
-# Appended, so that the test sees the cells' variables.
+LESS = {"IMAGES": 64, "EPOCHS": 3, "TEST_IMAGES": 8}
+# Runs as the last cell and stores variables for the tests.
 KEEP = """
 names_of_arrays = ("boxes", "scores", "labels")
 values = {f"keras/{name}": getattr(keras_found, name) for name in names_of_arrays}
 values |= {f"served/{name}": value for name, value in served.items()}
-for kind, outputs in litert_found.items():
-    values |= {f"{kind}/{name}": value[0] for name, value in outputs.items()}
+for file, outputs in litert_found.items():
+    values |= {f"{file}/{name}": value[0] for name, value in outputs.items()}
 (rounded,) = model.detect(np.rint(resized).astype("uint8"))
 values |= {f"rounded/{name}": getattr(rounded, name) for name in names_of_arrays}
 values |= {"mediapipe/boxes": boxes, "mediapipe/names": names, "mediapipe/scores": scores}
@@ -30,44 +30,45 @@ def test_notebook_is_kept_clean():
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """The notebook with its outputs, the values of its variables, and the folder it ran in."""
+    """The notebook with its outputs, its variables, and the folder it ran in."""
     folder = tmp_path_factory.mktemp("notebook")
-    notebook = execute(NOTEBOOK, folder, KEEP, FEWER)
+    notebook = execute(NOTEBOOK, folder, KEEP, LESS)
     with np.load(folder / "values.npz") as file:
         values = dict(file)
     return notebook, values, folder
 
 
-def of(values, kind):
-    """Variables of one kind by their own names."""
-    return {name.partition("/")[2]: v for name, v in values.items() if name.startswith(f"{kind}/")}
+def group(values, prefix):
+    """The values whose names begin with `prefix/`, without it."""
+    return {
+        name.partition("/")[2]: v for name, v in values.items() if name.startswith(f"{prefix}/")
+    }
 
 
 def detections(found):
-    """What Keras found: boxes, scores, labels."""
+    """Keras' boxes, scores, labels."""
     return [found[name] for name in ("boxes", "scores", "labels")]
 
 
-def share_found(boxes, scores, labels, exported, overlap, distance):
-    """Share of detections that an export has too: near enough, scored alike, of that class.
-
-    Detections of equal scores may come in any order, so places are not compared.
-    """
-    is_near = np.asarray(pairwise_iou(boxes, exported["detection_boxes"])) >= overlap
-    is_alike = np.abs(scores[:, None] - exported["detection_scores"]) <= distance
-    is_class = labels[:, None] == exported["detection_classes"]
-    return (is_near & is_alike & is_class).any(axis=1).mean()
+def share_found(boxes, scores, labels, exported, min_iou, tolerance):
+    """Share of detections that the export has too, in any order: box, score and class agree."""
+    same_box = np.asarray(pairwise_iou(boxes, exported["detection_boxes"])) >= min_iou
+    same_score = np.abs(scores[:, None] - exported["detection_scores"]) <= tolerance
+    same_class = labels[:, None] == exported["detection_classes"]
+    return (same_box & same_score & same_class).any(axis=1).mean()
 
 
+@pytest.mark.consumers
 def test_training_learned_something(executed):
     _, values, _ = executed
     losses = values["losses"]
-    assert len(losses) == FEWER["EPOCHS"] and losses[-1] < 0.8 * losses[0]
+    assert len(losses) == LESS["EPOCHS"] and losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.consumers
 def test_server_gives_what_keras_gives_on_the_same_jpeg(executed):
     _, values, _ = executed
-    found, served = of(values, "keras"), of(values, "served")
+    found, served = group(values, "keras"), group(values, "served")
     count = len(found["scores"])
     assert 0 < count == served["num_detections"] and served["image_is_valid"]
     assert 0.02 < found["scores"][0] <= 1
@@ -76,28 +77,31 @@ def test_server_gives_what_keras_gives_on_the_same_jpeg(executed):
     assert (served["detection_class_names"][:count].astype(str) == names).all()
 
 
+@pytest.mark.consumers
 def test_litert_gives_what_keras_gives_on_the_same_bytes(executed):
     _, values, _ = executed
-    found, lite = of(values, "rounded"), of(values, "detector")
+    found, lite = group(values, "rounded"), group(values, "detector")
     assert 0 < len(found["scores"]) == lite["num_detections"]
     assert share_found(*detections(found), lite, 0.98, 1e-3) >= 0.98
 
 
+@pytest.mark.consumers
 def test_mediapipe_finds_what_int8_found(executed):
     _, values, _ = executed
-    found, lite = of(values, "mediapipe"), of(values, "detector_int8")
+    found, lite = group(values, "mediapipe"), group(values, "detector_int8")
     names = list(values["class_names"])
     assert names == ["circle", "square", "triangle", "star", "cross"]
     assert len(found["boxes"]) == 20 and set(found["names"]) <= set(names)
     labels = np.array([names.index(name) for name in found["names"]])
-    # MediaPipe resizes in its own way, rounds boxes to pixels, and where scores are nearly equal
-    # another box may suppress the others.
+    # MediaPipe resizes differently and rounds boxes to pixels; where scores are nearly equal,
+    # NMS may keep another box.
     assert share_found(found["boxes"], found["scores"], labels, lite, 0.7, 0.05) >= 0.6
 
 
+@pytest.mark.consumers
 def test_table_has_the_sizes_of_the_files(executed):
     notebook, values, folder = executed
-    results = of(values, "results")
+    results = group(values, "results")
     exported = folder / "exported"
     saved = sum(f.stat().st_size for f in (exported / "detector/1").rglob("*") if f.is_file())
     sizes = {name: (exported / name).stat().st_size for name in results if "." in name}
@@ -115,6 +119,7 @@ def test_table_has_the_sizes_of_the_files(executed):
     assert milliseconds > 0
 
 
+@pytest.mark.consumers
 def test_images_are_shown(executed):
     notebook, _, _ = executed
     shown = [

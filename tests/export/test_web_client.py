@@ -1,4 +1,4 @@
-"""The web page under export/clients/web, in a headless Chromium, finds what Keras finds."""
+"""The web page in export/clients/web, in a headless Chromium, against the Keras model."""
 
 import functools
 import http.server
@@ -12,6 +12,7 @@ from browser import chromium_path, open_page
 from client_results import EXPORT, assert_alike, assert_equal, exported, keras_result
 from PIL import Image
 
+pytestmark = pytest.mark.consumers
 ENDED = "['done', 'failed'].includes(document.documentElement?.dataset.state)"
 STATUS = "document.getElementById('status').textContent"
 TABLE = """
@@ -22,29 +23,29 @@ TABLE = """
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The folder as `npm install` leaves it, the test's files beside, on a loopback server."""
+    """The installed folder and the test's files, on a loopback server."""
     if chromium_path() is None:
-        pytest.skip("NOT TESTED: the web page needs Chromium, which is not installed here")
+        pytest.skip("NOT TESTED: Chromium is not installed")
     if shutil.which("npm") is None:
-        pytest.skip("NOT TESTED: the web page needs npm, which is not installed here")
+        pytest.skip("NOT TESTED: npm is not installed")
     folder = tmp_path_factory.mktemp("web") / "web"
     shutil.copytree(EXPORT / "clients" / "web", folder, ignore=shutil.ignore_patterns("node_*"))
     command = ["npm", "install", "--no-audit", "--no-fund", "--fetch-retries=1"]
     try:
         installed = subprocess.run(command, cwd=folder, capture_output=True, timeout=120)
-        is_there = installed.returncode == 0
+        is_installed = installed.returncode == 0
     except subprocess.TimeoutExpired:
-        is_there = False
-    if not is_there:
-        pytest.skip("NOT TESTED: npm could not fetch @mediapipe/tasks-vision for the web page")
+        is_installed = False
+    if not is_installed:
+        pytest.skip("NOT TESTED: npm could not install @mediapipe/tasks-vision")
     for name in ("detector.tflite", "no_model.tflite", "fitting.png", "no_image.png"):
         shutil.copy(exported() / name, folder)
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
+    class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments):
             pass
 
-    handler = functools.partial(Quiet, directory=folder)
+    handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -59,16 +60,15 @@ def page(site):
         yield page
 
 
-def show_from(page, smallest):
-    """Moves the slider."""
+def move_slider(page, threshold):
     page.evaluate(
-        f"document.getElementById('display-threshold').value = {smallest};"
+        f"document.getElementById('display-threshold').value = {threshold};"
         "document.getElementById('display-threshold').dispatchEvent(new Event('input'))"
     )
 
 
-def answer(page):
-    """The table and the size of the page, in the clients' form."""
+def result_of(page):
+    """The page's table and image size, in the clients' form."""
     width, height = map(int, re.search(r"(\d+) × (\d+) pixels", page.evaluate(STATUS)).groups())
     detections = [
         {"label": label, "score": float(score), "box": [float(value) for value in box]}
@@ -78,35 +78,34 @@ def answer(page):
 
 
 def open_with(page, address):
-    """Opens an address and waits until the page has done what it asks."""
+    """Opens an address and waits until the page has finished."""
     page.open(address)
     page.wait_for(ENDED)
 
 
-def test_page_finds_what_keras_result(page, site):
+def test_page_agrees_with_keras(page, site):
     open_with(page, f"{site}?model=detector.tflite&image=fitting.png&display-threshold=0")
-    wanted = keras_result(exported() / "fitting.png")
-    # Scores have three digits; MediaPipe cuts corner and size to whole pixels: less than 1 + 1.
-    assert_equal(answer(page), wanted, score=0.01, pixels=2.0)
+    expected = keras_result(exported() / "fitting.png")
+    # Scores have three digits; MediaPipe cuts a box's corner and size to whole pixels.
+    assert_equal(result_of(page), expected, score=0.01, pixels=2.0)
 
 
 def test_slider_hides_and_shows(page, site):
     open_with(page, f"{site}?model=detector.tflite&image=fitting.png&display-threshold=0.8")
-    scores = [one["score"] for one in keras_result(exported() / "fitting.png")["detections"]]
+    scores = [each["score"] for each in keras_result(exported() / "fitting.png")["detections"]]
     assert scores == sorted(scores, reverse=True)
-    middles = [(scores[place - 1] + scores[place]) / 2 for place in (100, 10)]
-    for place, smallest in zip((100, 10), middles, strict=True):
-        show_from(page, smallest)
-        assert len(page.evaluate(TABLE)) == pytest.approx(place, abs=2)
+    for count in (100, 10):
+        move_slider(page, (scores[count - 1] + scores[count]) / 2)
+        assert len(page.evaluate(TABLE)) == pytest.approx(count, abs=2)
 
 
 def test_files_are_chosen_by_hand(page, site, tmp_path):
-    """A turned JPEG whose every pixel is 8x8 ones: resizing it gives the fitting image."""
+    """A rotated JPEG with 8x8 pixels for each of the fitting image: resizing gives that image."""
     fitting = Image.open(exported() / "fitting.png").convert("RGB")
     width, height = fitting.size
     large = fitting.resize((8 * width, 8 * height), Image.Resampling.NEAREST)
     exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side
+    exif[0x0112] = 6  # rotated by 90 degrees
     large.transpose(Image.Transpose.ROTATE_90).save(
         tmp_path / "large.jpg", quality=100, subsampling=0, exif=exif
     )
@@ -115,12 +114,12 @@ def test_files_are_chosen_by_hand(page, site, tmp_path):
     page.wait_for(f"{STATUS} === 'Choose a model.'")
     page.choose_file("#model", exported() / "detector.tflite")
     page.wait_for(ENDED)
-    show_from(page, 0)
-    wanted = keras_result(exported() / "fitting.png")
-    for one in wanted["detections"]:
-        one["box"] = [8 * value for value in one["box"]]
-    # Alike: JPEG blurs a little, and whole pixels count more in narrow boxes.
-    assert_alike(answer(page), {**wanted, "width": 8 * 96, "height": 8 * 64})
+    move_slider(page, 0)
+    expected = keras_result(exported() / "fitting.png")
+    for detection in expected["detections"]:
+        detection["box"] = [8 * value for value in detection["box"]]
+    # Not equal: JPEG blurs a little, and a whole pixel is more of a narrow box.
+    assert_alike(result_of(page), {**expected, "width": 8 * 96, "height": 8 * 64})
 
 
 def test_boxes_are_drawn(page, site):
@@ -134,7 +133,7 @@ def test_boxes_are_drawn(page, site):
     swatch = page.evaluate("document.querySelector('.swatch').style.background")
     color = [int(value) for value in re.findall(r"\d+", swatch)]
     assert page.evaluate(pixel) == pytest.approx(color, abs=30)
-    show_from(page, 1)
+    move_slider(page, 1)
     assert page.evaluate(pixel) != pytest.approx(color, abs=60)
 
 
@@ -146,14 +145,14 @@ BAD_FILES = [
 
 
 @pytest.mark.parametrize(("query", "message"), BAD_FILES)
-def test_bad_files_are_told(query, message, page, site):
+def test_bad_files_are_reported(query, message, page, site):
     open_with(page, f"{site}?{query}")
     assert re.fullmatch(message, page.evaluate(STATUS))
     assert page.evaluate("document.getElementById('result').hidden")
 
 
 def test_nothing_can_leave_the_page(page, site):
-    """MediaPipe would send figures of its use; the page's policy forbids all other addresses."""
+    """MediaPipe reports its use to its makers; the page's policy forbids all other addresses."""
     open_with(page, f"{site}?model=detector.tflite&image=fitting.png")
     page.evaluate(
         "document.addEventListener('securitypolicyviolation', event => refused = event.blockedURI);"

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests, spoken to over its debugging pipe: no driver, no port."""
+"""A headless Chromium for tests, controlled over its debugging pipe: no driver, no port."""
 
 import contextlib
 import json
@@ -8,19 +8,19 @@ import tempfile
 import time
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-# Containers run it as root, which its sandbox refuses.
+# Its sandbox refuses root, which containers run as.
 FLAGS = ("--headless", "--no-sandbox", "--disable-background-networking", "--window-size=1280,900")
 # It reads commands from file 3 and writes answers to file 4.
 SHELL = 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1'
 
 
 def chromium_path():
-    """Where Chromium is, or None."""
+    """Path of Chromium, or None."""
     return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
 class Page:
-    """One page of a browser, a process whose messages are JSON and end with a zero byte."""
+    """A page of a browser process; messages are JSON and end with a zero byte."""
 
     def __init__(self, process):
         self._process = process
@@ -32,7 +32,7 @@ class Page:
         self._session = {"sessionId": attached["sessionId"]}
 
     def call(self, method, **parameters):
-        """One command of the DevTools protocol, and its result."""
+        """Runs a command of the DevTools protocol and returns its result."""
         self._last += 1
         message = {"id": self._last, "method": method, "params": parameters, **self._session}
         self._process.stdin.write(json.dumps(message).encode() + b"\0")
@@ -52,7 +52,7 @@ class Page:
         return json.loads(message)
 
     def evaluate(self, expression):
-        """The value of a JavaScript expression, as JSON brings it."""
+        """The value of a JavaScript expression, through JSON."""
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         if "exceptionDetails" in result:
             raise RuntimeError(f"{expression}: {result['exceptionDetails']}")
@@ -68,13 +68,13 @@ class Page:
             time.sleep(0.05)
 
     def open(self, address):
-        """Goes to an address and waits until all of the new page is loaded."""
+        """Opens an address and waits until the page is loaded."""
         self.evaluate("globalThis.isOld = true")
         self.call("Page.navigate", url=address)
         self.wait_for("!globalThis.isOld && document.readyState === 'complete'")
 
     def choose_file(self, selector, path):
-        """Does what a user does with an input of type file."""
+        """Chooses a file in an input of type file."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
@@ -82,7 +82,7 @@ class Page:
 
 @contextlib.contextmanager
 def open_page():
-    """An empty page of a new browser with a new profile."""
+    """Opens an empty page in a new browser with a new profile."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = (*FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}")
         command = ["sh", "-c", SHELL, "sh", chromium_path(), *options]
