@@ -1,1 +1,1 @@
-"""Exports: what leaves a model as a SavedModel or a TFLite file, suppression inside."""
+"""Exports to SavedModel and TFLite, with decoding and NMS inside; checks and loads them."""

@@ -85,7 +85,7 @@ class ServedDetector(tf.Module):
 
     def _detect(self, images: tf.Tensor, is_valid: tf.Tensor) -> dict[str, tf.Tensor]:
         model = self._get_model()
-        # Convolutions fail on an empty batch: a blank image takes its place and is cut off.
+        # Convolutions fail on an empty batch: a blank image replaces it and is cut off.
         num_images = tf.shape(images)[0]
         blank = tf.zeros([1, *model.image_size, 3])
         network = self._get_network()

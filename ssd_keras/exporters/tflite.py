@@ -98,7 +98,7 @@ def _add_metadata(network: schema.ModelT, model: SSD, post_processing: str) -> N
             metadata.box_output("location", "Boxes, relative to the image."),
             metadata.label_output("category", "Labels, whole numbers."),
             metadata.plain_output("score", "Scores, falling."),
-            metadata.plain_output("number of detections", "How many places are used."),
+            metadata.plain_output("number of detections", "How many slots are used."),
         ]
         custom = []
     content = metadata.detector_metadata(

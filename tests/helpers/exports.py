@@ -1,4 +1,4 @@
-"""Untrained models that detect something all the same, for tests of what is exported."""
+"""Untrained models with detections, and images, for tests of exports."""
 
 import functools
 import io
@@ -16,28 +16,30 @@ LOGIT_SPREAD, DELTA_SPREAD = 2.5, 1.0
 
 @functools.cache
 def images(count: int = 4) -> list[np.ndarray]:
-    """Generated images of different sizes, uint8 [H, W, 3]; they are shared: copy to change."""
+    """Returns generated images of different sizes, uint8 [H, W, 3]; shared: copy to change."""
     data = load_data([f"synthetic:shapes@test[:{count}]"])
     return [decode_image(example.read()).numpy() for example in data.examples]
 
 
-def encoded(image: np.ndarray, kind: str = "PNG", **options) -> bytes:
-    """An image file's bytes."""
+def encoded(image: np.ndarray, file_format: str = "PNG", **options) -> bytes:
+    """Returns the bytes of an image file."""
     file = io.BytesIO()
-    Image.fromarray(image).save(file, kind, **options)
+    Image.fromarray(image).save(file, file_format, **options)
     return file.getvalue()
 
 
 def lively_model(
     preset: str = "ssd192_small_shapes", class_names=None, seed: int = 0, is_deep=False, **options
 ):
-    """A preset's model whose random heads are scaled until scores and boxes vary from place to
-    place as a trained model's do; without that all scores of an untrained model are alike.
-    Where it `is_deep`, its batch norm is set too: untrained, the last of many layers give zeros."""
+    """Returns a preset's model with random heads, scaled so that scores and boxes vary as in a
+    trained model; an untrained one has nearly equal scores.
+
+    `is_deep` sets the batch norm too: untrained, the last of many layers give zeros.
+    """
     keras.utils.set_random_seed(seed)
     model = from_preset(preset, class_names, **options)
     if is_deep:
-        examples = np.stack([resize_image(one, model.image_size).numpy() for one in images()])
+        examples = np.stack([resize_image(x, model.image_size).numpy() for x in images()])
         _normalize(model, examples)
     else:
         noise = np.random.default_rng(seed).integers(0, 256, (2, *model.image_size, 3))
@@ -55,7 +57,7 @@ def lively_model(
 
 
 def _normalize(model, images):
-    """Sets batch norm to the statistics of these images."""
+    """Sets the batch norm to the statistics of these images."""
     layers = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:

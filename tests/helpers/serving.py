@@ -1,9 +1,9 @@
 """A stand-in for TF Serving: both of its protocols in front of a SavedModel, on loopback ports.
 
-The binary itself is in no Python package. What is the same here: the SavedModel is loaded as a
-graph into a session and run by the names of its signatures, its warm-up requests are replayed,
-gRPC speaks the published service, and JSON follows the rules of its REST interface
-(https://www.tensorflow.org/tfx/serving/api_rest). What is missing: batching, versions, speed.
+No Python package contains the binary. As in the server, the SavedModel is loaded as a graph into a
+session and run by the names of its signatures, its warm-up requests are replayed, gRPC implements
+the published service, and JSON follows the rules of the REST interface
+(https://www.tensorflow.org/tfx/serving/api_rest). Batching, versions and speed are missing.
 """
 
 import base64
@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-INVALID, MISSING, PRECONDITION = 3, 5, 9  # the canonical codes, the same in gRPC and TensorFlow
+INVALID, MISSING, PRECONDITION = 3, 5, 9  # canonical codes of gRPC and TensorFlow
 HTTP_STATUS = {INVALID: 400, MISSING: 404, PRECONDITION: 400}
 GRPC_STATUS = {code.value[0]: code for code in grpc.StatusCode}
 DEFAULT_SIGNATURE = "serving_default"
@@ -35,7 +35,7 @@ VERSION = 1
 
 
 class Refusal(Exception):
-    """A request that the server does not answer: a canonical code and a message."""
+    """The server's error for a request: a canonical code and a message."""
 
     def __init__(self, code: int, message: str):
         super().__init__(message)
@@ -43,12 +43,7 @@ class Refusal(Exception):
 
 
 class Servable:
-    """A SavedModel in a session, as the server holds it.
-
-    Args:
-        path: its directory.
-        name: by which clients ask for it.
-    """
+    """A SavedModel in a session, as the server loads it; clients address it by `name`."""
 
     def __init__(self, path, name):
         self.name = name
@@ -72,7 +67,7 @@ class Servable:
             raise Refusal(INVALID, f'Serving signature name: "{name}" not found') from None
 
     def predict(self, signature_name, inputs):
-        """Outputs by name for arrays by name."""
+        """Returns outputs by name for arrays by name."""
         signature = self.signature(signature_name)
         if set(inputs) != set(signature.inputs):
             raise Refusal(
@@ -82,15 +77,15 @@ class Servable:
             )
         feeds = {}
         for name, value in inputs.items():
-            wanted = signature.inputs[name]
-            # Session.run would convert in silence; the server does not.
-            given = tf.string if value.dtype == object else tf.as_dtype(value.dtype)
-            if given != wanted.dtype:
-                expected = tf.as_dtype(wanted.dtype).name
+            tensor = signature.inputs[name]
+            # Session.run would convert silently; the server does not.
+            dtype = tf.string if value.dtype == object else tf.as_dtype(value.dtype)
+            if dtype != tensor.dtype:
+                expected = tf.as_dtype(tensor.dtype).name
                 raise Refusal(
-                    INVALID, f"Expects arg[0] to be {expected} but {given.name} is provided"
+                    INVALID, f"Expects arg[0] to be {expected} but {dtype.name} is provided"
                 )
-            feeds[wanted.name] = value
+            feeds[tensor.name] = value
         fetches = {name: output.name for name, output in signature.outputs.items()}
         try:
             return self._session.run(fetches, feeds)
@@ -103,7 +98,7 @@ class Servable:
         self._session.close()
 
     def _replay(self, path):
-        """Runs the warm-up requests; one that fails stops the server's start, as the real one's."""
+        """Runs the warm-up requests; a failure stops the start, as in the real server."""
         records = [*tf.data.TFRecordDataset(path).as_numpy_iterator()]
         for record in records:
             log = prediction_log_pb2.PredictionLog.FromString(record)
@@ -114,7 +109,7 @@ class Servable:
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """The gRPC side."""
+    """The gRPC interface."""
 
     def __init__(self, servable):
         self._servable = servable
@@ -133,11 +128,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def GetModelMetadata(self, request, context):
         with self._refusing(context):
             self._servable.check_name(request.model_spec.name)
-            found = get_model_metadata_pb2.SignatureDefMap()
+            signatures = get_model_metadata_pb2.SignatureDefMap()
             for name, signature in self._servable.signatures.items():
-                found.signature_def[name].CopyFrom(signature)
+                signatures.signature_def[name].CopyFrom(signature)
             response = get_model_metadata_pb2.GetModelMetadataResponse()
-            response.metadata["signature_def"].Pack(found)
+            response.metadata["signature_def"].Pack(signatures)
             return response
 
     @contextlib.contextmanager
@@ -149,7 +144,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class RestHandler(http.server.BaseHTTPRequestHandler):
-    """The REST side: `servable` is set by `serve`."""
+    """The REST interface; `serve` sets `servable`."""
 
     servable: Servable
 
@@ -165,7 +160,7 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
             self._answer(HTTP_STATUS.get(refusal.code, 500), {"error": str(refusal)})
 
     def log_message(self, *arguments):
-        """Nothing: tests read what clients print."""
+        """Logs nothing: tests read the output of the clients."""
 
     def _answer(self, status, content):
         data = json.dumps(content).encode()
@@ -177,7 +172,7 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
 
 
 def answer_json(servable, body):
-    """The answer to a request in JSON, by rows for "instances", by columns for "inputs"."""
+    """Answers a JSON request, by rows for "instances", by columns for "inputs"."""
     try:
         request = json.loads(body)
     except ValueError as error:
@@ -185,18 +180,18 @@ def answer_json(servable, body):
     if not isinstance(request, dict):
         raise Refusal(INVALID, "JSON Value: Is not object")
     if ("instances" in request) == ("inputs" in request):
-        raise Refusal(INVALID, "Missing 'inputs' or 'instances' key, or both are there")
+        raise Refusal(INVALID, "Missing 'inputs' or 'instances' key, or both given")
     name = request.get("signature_name", "")
-    wanted = servable.signature(name).inputs
+    expected = servable.signature(name).inputs
     by_rows = "instances" in request
-    columns = _columns_of_rows(request["instances"], wanted) if by_rows else request["inputs"]
+    columns = _columns_of_rows(request["instances"], expected) if by_rows else request["inputs"]
     if not isinstance(columns, dict) or is_base64(columns):
-        if len(wanted) > 1:
+        if len(expected) > 1:
             raise Refusal(INVALID, "inputs is a plain value/list, but expecting an object")
-        columns = {key: columns for key in wanted}
-    if missing := set(wanted) - set(columns):
+        columns = {key: columns for key in expected}
+    if missing := set(expected) - set(columns):
         raise Refusal(INVALID, f"Missing named input: {missing.pop()} in 'inputs' object.")
-    inputs = {key: array_of(columns[key], tf.as_dtype(wanted[key].dtype)) for key in wanted}
+    inputs = {key: array_of(columns[key], tf.as_dtype(expected[key].dtype)) for key in expected}
     outputs = {
         key: json_of(value, key.endswith("_bytes"))
         for key, value in servable.predict(name, inputs).items()
@@ -213,7 +208,7 @@ def is_base64(value):
 
 
 def array_of(value, dtype):
-    """A JSON value as an array; every list of a level has the same length, values fit the type."""
+    """Converts a JSON value to an array; lists of one level must have one length."""
     if isinstance(value, list):
         entries = [array_of(entry, dtype) for entry in value]
         if len({entry.shape for entry in entries}) > 1:
@@ -226,15 +221,15 @@ def array_of(value, dtype):
             raise Refusal(INVALID, "Unable to base64 decode") from error
     elif isinstance(value, str):
         value = value.encode()
-    kinds = {tf.string: bytes, tf.bool: bool}
-    if type(value) is not kinds.get(dtype, int if dtype.is_integer else float):
-        kind = type(value).__name__
-        raise Refusal(INVALID, f"JSON Value Type: {kind} is not of expected type: {dtype.name}")
+    types = {tf.string: bytes, tf.bool: bool}
+    if type(value) is not types.get(dtype, int if dtype.is_integer else float):
+        name = type(value).__name__
+        raise Refusal(INVALID, f"JSON Value Type: {name} is not of expected type: {dtype.name}")
     return np.array(value, dtype.as_numpy_dtype)
 
 
 def json_of(value, is_binary):
-    """An output as JSON: strings as text, but base64 objects where the name ends in _bytes."""
+    """Converts an output to JSON: strings to text, or to base64 where they are binary."""
     if isinstance(value, np.ndarray):
         return [json_of(entry, is_binary) for entry in value]
     if isinstance(value, bytes):
@@ -242,24 +237,24 @@ def json_of(value, is_binary):
     return value.item()
 
 
-def _columns_of_rows(rows, wanted):
+def _columns_of_rows(rows, names):
     if not isinstance(rows, list) or not rows:
         raise Refusal(INVALID, "JSON Value: Excepting 'instances' to be an list/array with values")
     if not isinstance(rows[0], dict) or is_base64(rows[0]):
         return rows
-    for place, row in enumerate(rows):
-        if not isinstance(row, dict) or set(row) != set(wanted):
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict) or set(row) != set(names):
             raise Refusal(
                 INVALID,
-                f"Failed to process element: {place} of 'instances' list. JSON object: keys must "
-                f"be equal to: {','.join(wanted)}",
+                f"Failed to process element: {index} of 'instances' list. JSON object: keys must "
+                f"be equal to: {','.join(names)}",
             )
-    return {name: [row[name] for row in rows] for name in wanted}
+    return {name: [row[name] for row in rows] for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """A running stand-in: its addresses, and what it serves."""
+    """A running stand-in: its addresses and its model."""
 
     rest: str
     grpc: str
@@ -268,7 +263,7 @@ class Served:
 
 @contextlib.contextmanager
 def serve(path, name="detector"):
-    """Serves a SavedModel's directory on two ports that the system chooses."""
+    """Serves a SavedModel on two free ports."""
     servable = Servable(path, name)
     rest = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), type("Handler", (RestHandler,), {"servable": servable})
