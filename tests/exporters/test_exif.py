@@ -1,4 +1,4 @@
-"""The orientation read inside a graph against Pillow's, on files put together byte by byte."""
+"""The orientation read inside a graph against Pillow's, on files built byte by byte."""
 
 import io
 import struct
@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from ssd_keras.exporters.exif import HEAD_SIZE, MOST_SEGMENTS, exif_orientation
+from ssd_keras.exporters.exif import MAX_BYTES, MAX_SEGMENTS, exif_orientation
 
 ORIENTATION, SHORT, LONG, ASCII = 0x0112, 3, 4, 2
 XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
@@ -17,7 +17,7 @@ ICC = b"ICC_PROFILE\0\1\1" + bytes(range(256)) * 9
 in_graph = tf.function(exif_orientation, input_signature=[tf.TensorSpec([], tf.string)])
 
 
-def found(data: bytes) -> int:
+def orientation_of(data: bytes) -> int:
     return int(in_graph(tf.constant(data)))
 
 
@@ -70,62 +70,58 @@ def test_every_orientation_in_both_orders_of_bytes(orientation, order):
         jpeg(app1(orientation, order), has_jfif=False),
         jpeg(app1(orientation, order, **after)),
     ):
-        assert found(data) == pillow(data) == orientation
+        assert orientation_of(data) == pillow(data) == orientation
 
 
-PLACES = [
-    # name, segments of the file
-    ("behind an ICC profile", [segment(0xE2, ICC), app1(6, ">")]),
-    ("behind XMP, which is APP1 too", [segment(0xE1, XMP), app1(6)]),
-    (
-        "behind a comment that holds a mark",
-        [segment(0xFE, b"\xff\xe1\0\x20Exif\0\0II*\0"), app1(6)],
-    ),
-    ("behind fill bytes", [b"\xff\xff\xff", app1(6, ">")]),
-    ("behind quantisation tables", [segment(0xDB, b"\0" + bytes(range(1, 65))), app1(6)]),
-    ("behind 60 kB and many segments", [segment(0xEF, bytes(200))] * 300 + [app1(6)]),
-    ("in front of more", [app1(6), segment(0xE1, XMP), segment(0xE2, ICC)]),
-]
+POSITIONS = {  # segments of the file
+    "behind an ICC profile": [segment(0xE2, ICC), app1(6, ">")],
+    "behind XMP, which is APP1 too": [segment(0xE1, XMP), app1(6)],
+    "behind a comment with a mark": [segment(0xFE, b"\xff\xe1\0\x20Exif\0\0II*\0"), app1(6)],
+    "behind fill bytes": [b"\xff\xff\xff", app1(6, ">")],
+    "behind quantisation tables": [segment(0xDB, b"\0" + bytes(range(1, 65))), app1(6)],
+    "behind 60 kB and many segments": [segment(0xEF, bytes(200))] * 300 + [app1(6)],
+    "in front of more": [app1(6), segment(0xE1, XMP), segment(0xE2, ICC)],
+}
 
 
-@pytest.mark.parametrize("segments", [case[1] for case in PLACES], ids=[case[0] for case in PLACES])
-def test_the_segment_is_found_wherever_it_stands(segments):
+@pytest.mark.parametrize("segments", POSITIONS.values(), ids=POSITIONS)
+def test_the_segment_is_found_at_any_position(segments):
     data = jpeg(*segments)
-    assert found(data) == pillow(data) == 6
+    assert orientation_of(data) == pillow(data) == 6
 
 
-def test_the_files_that_pillow_writes():
+def test_files_that_pillow_writes():
     for orientation in range(1, 9):
         tags = Image.Exif()
         tags[ORIENTATION] = orientation
         tags[0x010F] = "a maker with a long name"
         file = io.BytesIO()
         Image.new("RGB", (30, 20)).save(file, "JPEG", exif=tags)
-        assert found(file.getvalue()) == pillow(file.getvalue()) == orientation
+        assert orientation_of(file.getvalue()) == pillow(file.getvalue()) == orientation
 
 
-def test_images_that_say_nothing_stay_as_they_are():
+def test_images_without_orientation_stay_as_they_are():
     png = io.BytesIO()
     Image.new("RGB", (30, 20)).save(png, "PNG")
     for data in (jpeg(), jpeg(segment(0xE1, XMP)), png.getvalue(), b"", b"\xff", b"\xff\xd8\xff"):
-        assert found(data) == 1
+        assert orientation_of(data) == 1
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_values_that_mean_nothing(order):
+def test_values_out_of_range(order):
     for value in (0, 9, 300, 0xFFFF, 6 * 256):
         data = jpeg(app1(value, order))
         assert pillow(data) == value
-        assert found(data) == 1
+        assert orientation_of(data) == 1
 
 
 def test_a_file_cut_off_anywhere_is_no_error():
     data = jpeg(segment(0xE2, ICC[:40]), app1(6, ">", before=(bytes(12),)))
-    # "MM" comes 6 bytes behind the start of the content; then 8 bytes of header, 2 of the count,
+    # "MM" stands 6 bytes behind the start of the content; then 8 bytes of header, 2 of the count,
     # 12 of the other entry and 10 up to the second byte of the value.
     whole = data.index(b"Exif") + 6 + 8 + 2 + 12 + 10
     for length in range(whole + 20):
-        assert found(data[:length]) == (6 if length >= whole else 1), length
+        assert orientation_of(data[:length]) == (6 if length >= whole else 1), length
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -133,17 +129,17 @@ def test_a_file_cut_off_anywhere_is_no_error():
 def test_a_directory_far_outside_the_file(order, offset):
     content = bytearray(exif(6, order))
     content[10:14] = struct.pack(order + "I", offset)
-    assert found(jpeg(segment(0xE1, bytes(content)))) == 1
+    assert orientation_of(jpeg(segment(0xE1, bytes(content)))) == 1
 
 
-def test_more_entries_than_there_are():
+def test_a_count_beyond_the_entries():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, on such a file
         for order in "<>":
             data = jpeg(app1(6, order, count=0xFFFF))
-            assert found(data) == pillow(data) == 6
-    assert found(jpeg(app1(6, count=0))) == 1
-    assert found(jpeg(app1(6)[:-8])) in range(1, 9)
+            assert orientation_of(data) == pillow(data) == 6
+    assert orientation_of(jpeg(app1(6, count=0))) == 1
+    assert orientation_of(jpeg(app1(6)[:-8])) in range(1, 9)
 
 
 def test_segments_without_an_end():
@@ -154,16 +150,17 @@ def test_segments_without_an_end():
         b"\xff\xff",
         b"\xff\xe0\xff\xff",
     ):
-        assert found(b"\xff\xd8" + loop * 9) == 1
-        assert found(b"\xff\xd8" + loop * 50_000) == 1
-        assert found(jpeg(loop, app1(6))) in range(1, 9)
+        assert orientation_of(b"\xff\xd8" + loop * 9) == 1
+        assert orientation_of(b"\xff\xd8" + loop * 50_000) == 1
+        assert orientation_of(jpeg(loop, app1(6))) in range(1, 9)
 
 
-def test_the_search_ends_after_so_many_segments():
+def test_the_search_ends_after_a_number_of_segments():
     empty = segment(0xFE, b"")
-    assert found(jpeg(*[empty] * (MOST_SEGMENTS - 1), app1(6))) == 6  # and one of JFIF
-    assert found(jpeg(*[empty] * MOST_SEGMENTS, app1(6))) == 1
-    assert found(jpeg(*[segment(0xFE, bytes(60_000))] * (1 + HEAD_SIZE // 60_000), app1(6))) == 1
+    assert orientation_of(jpeg(*[empty] * (MAX_SEGMENTS - 1), app1(6))) == 6  # and one of JFIF
+    assert orientation_of(jpeg(*[empty] * MAX_SEGMENTS, app1(6))) == 1
+    large = [segment(0xFE, bytes(60_000))] * (1 + MAX_BYTES // 60_000)
+    assert orientation_of(jpeg(*large, app1(6))) == 1
 
 
 def test_random_bytes_are_no_error():
@@ -171,6 +168,6 @@ def test_random_bytes_are_no_error():
     data = bytearray(jpeg(app1(6)))
     for _ in range(200):
         changed = data.copy()
-        for place in random.integers(2, 60, 4):
-            changed[place] = random.integers(256)
-        assert found(bytes(changed)) in range(1, 9)
+        for position in random.integers(2, 60, 4):
+            changed[position] = random.integers(256)
+        assert orientation_of(bytes(changed)) in range(1, 9)

@@ -1,4 +1,4 @@
-"""SavedModels: the signatures against Keras, bad neighbours, and loaders that are not ours."""
+"""SavedModels: the signatures against Keras, bad images in a batch, and other loaders."""
 
 import functools
 import io
@@ -21,8 +21,8 @@ from ssd_keras import SSD, PostProcess
 from ssd_keras.engine.detector import KerasDetector, detect_images
 from ssd_keras.exporters.saved_model import write_saved_model
 
-# So high a threshold that some images fill their places and some do not.
-SETTINGS = PostProcess(0.95, 0.4, 60, 25, clip_boxes=True)
+# With this high threshold some images fill all slots and some do not.
+POST_PROCESS = PostProcess(0.95, 0.4, 60, 25, clip_boxes=True)
 VARIANCES = (0.2, 0.1, 0.3, 0.2)
 NAMES = ["red", "grün", "light blue"]
 PAIRS = [
@@ -46,9 +46,9 @@ def small_model():
 @functools.cache
 def directory():
     folder = tempfile.TemporaryDirectory()
-    directory.folder = folder  # lives as long as this function
+    directory.folder = folder  # keeps it until the tests end
     path = os.path.join(folder.name, "1")
-    write_saved_model(small_model(), path, SETTINGS)
+    write_saved_model(small_model(), path, POST_PROCESS)
     return path
 
 
@@ -63,7 +63,7 @@ def call(signature, **inputs):
 
 
 def pixels_of(data):
-    """The pixels as Pillow decodes them, apart from the colours of print that it rounds."""
+    """Returns the pixels as Pillow decodes them, except CMYK, which Pillow rounds."""
     with Image.open(io.BytesIO(data)) as image:
         if image.mode == "CMYK":
             return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE").numpy()
@@ -74,7 +74,7 @@ def pixels_of(data):
 
 
 def keras_detections(images):
-    return detect_images(KerasDetector(small_model(), SETTINGS), images)
+    return detect_images(KerasDetector(small_model(), POST_PROCESS), images)
 
 
 def example_of(*images):
@@ -84,24 +84,24 @@ def example_of(*images):
 
 
 def requests_of(data, pixels):
-    """The inputs of each signature for images as bytes and, of one size, as pixels."""
+    """Returns the inputs of each signature for images as bytes and, of one size, as pixels."""
     return {
         "serving_default": {"image_bytes": np.array(data, object)},
         "image_tensor": {"images": np.array(pixels)},
-        "tf_example": {"examples": np.array([example_of(one) for one in data], object)},
+        "tf_example": {"examples": np.array([example_of(image) for image in data], object)},
     }
 
 
-def assert_equal(found, expected):
+def assert_equal(outputs, expected):
     assert expected["num_detections"].all()
-    for ours, theirs in PAIRS:
-        np.testing.assert_allclose(found[ours], expected[theirs], atol=1e-5)
+    for output, name in PAIRS:
+        np.testing.assert_allclose(outputs[output], expected[name], atol=1e-5)
     for row, count in enumerate(expected["num_detections"]):
-        assert not found["detection_boxes"][row][count:].any()
-        assert not found["detection_scores"][row][count:].any()
+        assert not outputs["detection_boxes"][row][count:].any()
+        assert not outputs["detection_scores"][row][count:].any()
         labels = expected["labels"][row][:count]
         texts = [NAMES[label].encode() for label in labels] + [b""] * (25 - count)
-        assert found["detection_class_names"][row].tolist() == texts
+        assert outputs["detection_class_names"][row].tolist() == texts
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -110,10 +110,10 @@ def test_bytes_and_examples_give_what_keras_gives(count):
     expected = keras_detections(images)
     assert expected["num_detections"].tolist() == [13, 25, 19][:count]
     encoded = [exports.encoded(image) for image in images]
-    found = call("serving_default", image_bytes=tf.constant(encoded))
-    assert_equal(found, expected)
-    assert found["image_is_valid"].tolist() == [True] * count
-    assert found["detection_classes"].dtype == np.int32
+    outputs = call("serving_default", image_bytes=tf.constant(encoded))
+    assert_equal(outputs, expected)
+    assert outputs["image_is_valid"].tolist() == [True] * count
+    assert outputs["detection_classes"].dtype == np.int32
     examples = tf.constant([example_of(data) for data in encoded])
     assert_equal(call("tf_example", examples=examples), expected)
 
@@ -127,7 +127,7 @@ def test_pixels_give_what_keras_gives(count):
 
 def test_a_turned_jpeg_gives_the_boxes_of_the_upright_image():
     tags = Image.Exif()
-    tags[0x0112] = 6  # to be turned a quarter clockwise
+    tags[0x0112] = 6  # shown turned a quarter clockwise
     data = exports.encoded(exports.images()[0], "JPEG", exif=tags, quality=95)
     stored = tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE").numpy()
     expected = keras_detections([np.rot90(stored, -1)])
@@ -184,21 +184,23 @@ CASES += [("tf_example", "examples", name, record) for name, record in BAD_EXAMP
 
 
 @pytest.mark.parametrize(
-    ("signature", "argument", "name", "value"), CASES, ids=[f"{one[0]}-{one[2]}" for one in CASES]
+    ("signature", "argument", "name", "value"),
+    CASES,
+    ids=[f"{case[0]}-{case[2]}" for case in CASES],
 )
-def test_a_bad_image_does_no_harm_to_its_neighbours(signature, argument, name, value):
+def test_a_bad_image_leaves_the_others_of_its_batch_unharmed(signature, argument, name, value):
     good = [example_of(GOOD), example_of(JPEG)] if signature == "tf_example" else [GOOD, JPEG]
-    found = call(signature, **{argument: tf.constant([good[0], value, good[1]])})
-    assert found["image_is_valid"].tolist() == [True, name in ODD, True]
-    neighbours = {key: rows[::2] for key, rows in found.items()}
-    assert_equal(neighbours, keras_detections([exports.images()[0], pixels_of(JPEG)]))
+    outputs = call(signature, **{argument: tf.constant([good[0], value, good[1]])})
+    assert outputs["image_is_valid"].tolist() == [True, name in ODD, True]
+    others = {key: rows[::2] for key, rows in outputs.items()}
+    assert_equal(others, keras_detections([exports.images()[0], pixels_of(JPEG)]))
     if name not in ODD:
-        assert found["num_detections"][1] == 0
-        assert not any(found[key][1].any() for key, _ in PAIRS)
-        assert set(found["detection_class_names"][1]) == {b""}
+        assert outputs["num_detections"][1] == 0
+        assert not any(outputs[key][1].any() for key, _ in PAIRS)
+        assert set(outputs["detection_class_names"][1]) == {b""}
     else:
         expected = keras_detections([pixels_of(value)])
-        middle = {key: rows[1:2] for key, rows in found.items()}
+        middle = {key: rows[1:2] for key, rows in outputs.items()}
         np.testing.assert_allclose(middle["detection_boxes"], expected["boxes"], atol=1e-5)
         np.testing.assert_allclose(middle["detection_scores"], expected["scores"], atol=1e-5)
 
@@ -209,12 +211,12 @@ def test_no_image_and_images_of_no_size():
         "tf_example": {"examples": tf.zeros([0], tf.string)},
         "image_tensor": {"images": tf.zeros([0, 30, 40, 3], tf.uint8)},
     }.items():
-        found = call(name, **inputs)
-        assert found["detection_boxes"].shape == (0, 25, 4), name
-        assert found["num_detections"].shape == (0,), name
-    found = call("image_tensor", images=tf.zeros([2, 0, 5, 3], tf.uint8))
-    assert found["image_is_valid"].tolist() == [False, False]
-    assert found["num_detections"].tolist() == [0, 0]
+        outputs = call(name, **inputs)
+        assert outputs["detection_boxes"].shape == (0, 25, 4), name
+        assert outputs["num_detections"].shape == (0,), name
+    outputs = call("image_tensor", images=tf.zeros([2, 0, 5, 3], tf.uint8))
+    assert outputs["image_is_valid"].tolist() == [False, False]
+    assert outputs["num_detections"].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -244,24 +246,24 @@ def test_labels_and_replayed_warm_up_requests():
     with open(os.path.join(directory(), "assets", "labels.txt"), encoding="utf-8") as file:
         assert file.read().splitlines() == NAMES
     path = os.path.join(directory(), "assets.extra", "tf_serving_warmup_requests")
-    asked = []
+    signatures = []
     for record in tf.data.TFRecordDataset(path):
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
         request = log.predict_log.request
-        asked.append(request.model_spec.signature_name)
+        signatures.append(request.model_spec.signature_name)
         inputs = {name: tf.constant(tf.make_ndarray(x)) for name, x in request.inputs.items()}
         response = predict_pb2.PredictResponse()
         for name, value in call(request.model_spec.signature_name, **inputs).items():
             response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
-        again = predict_pb2.PredictResponse.FromString(response.SerializeToString())
-        answer = {name: tf.make_ndarray(x) for name, x in again.outputs.items()}
-        assert answer["image_is_valid"].tolist() == [True]
-        assert_equal(answer, keras_detections([_image_of_request(inputs)]))
-    assert sorted(asked) == ["image_tensor", "serving_default", "tf_example"]
+        received = predict_pb2.PredictResponse.FromString(response.SerializeToString())
+        outputs = {name: tf.make_ndarray(x) for name, x in received.outputs.items()}
+        assert outputs["image_is_valid"].tolist() == [True]
+        assert_equal(outputs, keras_detections([_image_of_request(inputs)]))
+    assert sorted(signatures) == ["image_tensor", "serving_default", "tf_example"]
 
 
 def _image_of_request(inputs):
-    """The pixels that a request of any signature asks about."""
+    """Returns the pixels in a request of any signature."""
     ((name, (value,)),) = ((name, value.numpy()) for name, value in inputs.items())
     if name == "images":
         return value
@@ -271,13 +273,13 @@ def _image_of_request(inputs):
     return pixels_of(value)
 
 
-# Loads the SavedModel both ways in a process that has neither this package nor Keras.
+# Loads the SavedModel both ways in a process without this package and without Keras.
 ALONE = """
 import sys
 from importlib.machinery import ModuleSpec
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        # TensorFlow looks where Keras is, without importing it.
+        # TensorFlow looks for Keras without importing it.
         if name.partition(".")[0] in ("ssd_keras", "keras", "tf_keras"):
             return ModuleSpec(name, self)
     def create_module(self, spec):
@@ -328,12 +330,12 @@ def test_a_process_without_this_package_and_keras_runs_it(tmp_path):
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr[-900:]
     with np.load(results, allow_pickle=True) as arrays:
-        found = dict(arrays)
+        answers = dict(arrays)
     upright, mirrored = keras_detections([image]), keras_detections([image[::-1]])
     for loader in ("loaded", "session"):  # `tf.saved_model.load`, and as TF Serving does
         for signature in inputs:
             start = f"{loader}/{signature}/"
-            answer = {key[len(start) :]: x for key, x in found.items() if key.startswith(start)}
+            answer = {key[len(start) :]: x for key, x in answers.items() if key.startswith(start)}
             assert len(answer) == 6
             is_encoded = signature != "image_tensor"
             assert answer["image_is_valid"].tolist() == [True, not is_encoded, True]
@@ -345,47 +347,47 @@ def test_a_process_without_this_package_and_keras_runs_it(tmp_path):
 
 
 def graph_of(path):
-    """All nodes of a SavedModel, and the names of its functions."""
+    """Returns all nodes of a SavedModel, and the names of its functions."""
     with open(os.path.join(path, "saved_model.pb"), "rb") as file:
         saved = saved_model_pb2.SavedModel.FromString(file.read())
     (meta,) = saved.meta_graphs
     library = meta.graph_def.library.function
-    nodes = [*meta.graph_def.node, *(node for one in library for node in one.node_def)]
+    nodes = [*meta.graph_def.node, *(node for function in library for node in function.node_def)]
     return nodes, {function.signature.name for function in library}
 
 
 def bytes_of_kernels(path):
-    """Of those of convolutions, which are constants."""
+    """Returns the bytes of all convolution kernels that are constants."""
     constants = [node.attr["value"].tensor for node in graph_of(path)[0] if node.op == "Const"]
-    return sum(len(one.tensor_content) for one in constants if len(one.tensor_shape.dim) == 4)
+    return sum(len(x.tensor_content) for x in constants if len(x.tensor_shape.dim) == 4)
 
 
 def test_bfloat16_network_with_float32_decoding(tmp_path):
     path = str(tmp_path / "half")
-    write_saved_model(small_model(), path, SETTINGS, precision="bfloat16")
-    kinds = {}
+    write_saved_model(small_model(), path, POST_PROCESS, precision="bfloat16")
+    dtypes = {}
     for node in graph_of(path)[0]:
         if node.attr["T"].type:
-            kinds.setdefault(node.op, set()).add(tf.as_dtype(node.attr["T"].type))
-    assert kinds["Conv2D"] == kinds["BiasAdd"] == kinds["Relu"] == {tf.bfloat16}
-    assert kinds["Exp"] == kinds["Softmax"] == {tf.float32}
+            dtypes.setdefault(node.op, set()).add(tf.as_dtype(node.attr["T"].type))
+    assert dtypes["Conv2D"] == dtypes["BiasAdd"] == dtypes["Relu"] == {tf.bfloat16}
+    assert dtypes["Exp"] == dtypes["Softmax"] == {tf.float32}
     assert 2 * bytes_of_kernels(path) == bytes_of_kernels(directory()) > 100_000
 
     detect = tf.saved_model.load(path).signatures["image_tensor"]
     differences = []
     for image in exports.images():
         plain = call("image_tensor", images=tf.constant(image[None]))
-        found = {key: value.numpy()[0] for key, value in detect(tf.constant(image[None])).items()}
-        assert abs(found["num_detections"] - plain["num_detections"][0]) <= 2
-        for index in range(plain["num_detections"][0] - 2):  # the last may be others
-            overlap = [
+        outputs = {key: value.numpy()[0] for key, value in detect(tf.constant(image[None])).items()}
+        assert abs(outputs["num_detections"] - plain["num_detections"][0]) <= 2
+        for index in range(plain["num_detections"][0] - 2):  # the last may differ
+            iou = [
                 oracle.iou(box, plain["detection_boxes"][0, index])
-                for box in found["detection_boxes"]
+                for box in outputs["detection_boxes"]
             ]
-            other = np.argmax(overlap * (found["detection_classes"]
-                                         == plain["detection_classes"][0, index]))  # fmt: skip
-            assert overlap[other] > 0.9
-            difference = found["detection_scores"][other] - plain["detection_scores"][0, index]
+            is_class = outputs["detection_classes"] == plain["detection_classes"][0, index]
+            match = np.argmax(iou * is_class)
+            assert iou[match] > 0.9
+            difference = outputs["detection_scores"][match] - plain["detection_scores"][0, index]
             differences.append(abs(difference))
     # Seven bits and a sign: scores differ, by less than a hundredth.
     assert len(differences) > 40 and np.mean(differences) > 1e-5 and max(differences) < 0.02

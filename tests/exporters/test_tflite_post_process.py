@@ -1,4 +1,4 @@
-"""Suppression in builtin operators: by hand, against Keras and the oracle, on threads."""
+"""NMS in built-in operators: by hand, against Keras and the oracle, on several threads."""
 
 import functools
 
@@ -13,32 +13,32 @@ from ssd_keras.exporters.tflite_post_process import (
     builtin_detections,
     class_offsets,
 )
-from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
-KEYS = ("boxes", "classes", "count", "scores")
+KEYS = ("boxes", "classes", "scores", "count")
 DEFAULT_BOXES = oracle.default_boxes(
     (96, 128), [(12, 16), (6, 8), (3, 4)], (14, 30, 60, 90), ((2,), (2, 3), (2,))
 ).astype("float32")
-# Name, classes, settings: the paper's; more places than candidates, so that some are never
-# used; fewer places than candidates; many classes, whose boxes are moved farthest; candidates of
-# all classes together, few of them and more than there are scores.
+# Name, classes, post-processing: the paper's; more slots than candidates, so that some are never
+# used; fewer slots than candidates; many classes, whose offsets are the largest; candidates of all
+# classes together, few of them and more than there are scores.
 CASES = [
     ("one class", 1, PostProcess()),
     ("room for all", 3, PostProcess(0.01, 0.5, 20, 90, clip_boxes=True)),
-    ("places are few", 20, PostProcess(0.15, 0.6, 60, 70)),
+    ("few slots", 20, PostProcess(0.15, 0.6, 60, 70)),
     ("many classes", 90, PostProcess(0.02, 0.3, 30, 300, clip_boxes=True)),
     ("of all classes", 20, PostProcess(0.1, 0.55, 300, 100, candidates_per_class=False)),
     ("all of one", 1, PostProcess(0.05, 0.45, 5000, 150, True, candidates_per_class=False)),
 ]
 cases = pytest.mark.parametrize(
-    ("num_classes", "settings"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+    ("num_classes", "post_process"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 
 
 def random_outputs(num_classes, background):
-    """Deltas and logits of one image; a higher `background` gives fewer detections."""
+    """Returns deltas and logits of one image; a higher `background` gives fewer detections."""
     generator = np.random.default_rng(num_classes)
     deltas = generator.normal(0, 0.6, (1, len(DEFAULT_BOXES), 4)).astype("float32")
     logits = generator.normal(0, 1.8, (1, len(DEFAULT_BOXES), 1 + num_classes)).astype("float32")
@@ -47,24 +47,24 @@ def random_outputs(num_classes, background):
 
 
 def backgrounds(num_classes):
-    """Background logits of three images: all are found, some, none."""
+    """Returns background logits of three images: with many detections, some, none."""
     return (0.0, max(7.0, 5.5 + 1.2 * np.log(num_classes)), 40.0)
 
 
-def in_tensorflow(deltas, logits, default_boxes, settings, variances=ODD_VARIANCES):
-    """The function as it stands, as arrays of one image."""
-    found = builtin_detections(
-        tf.constant(deltas), tf.constant(logits), default_boxes, settings, variances
+def in_tensorflow(deltas, logits, default_boxes, post_process, variances=ODD_VARIANCES):
+    """Calls the function in TensorFlow and returns arrays of one image."""
+    values = builtin_detections(
+        tf.constant(deltas), tf.constant(logits), default_boxes, post_process, variances
     )
-    return {key: value.numpy()[0] for key, value in found.items()}
+    return {key: value.numpy()[0] for key, value in zip(KEYS, values, strict=True)}
 
 
 @functools.cache
-def converted(num_classes, settings, default_boxes=None, variances=ODD_VARIANCES):
-    """The function as a TFLite file; default boxes are rows of numbers, or the random ones."""
+def converted(num_classes, post_process, default_boxes=None, variances=ODD_VARIANCES):
+    """Returns the function as a TFLite file; default boxes are rows of numbers."""
     boxes = DEFAULT_BOXES if default_boxes is None else np.float32(default_boxes)
     function = tf.function(
-        lambda deltas, logits: builtin_detections(deltas, logits, boxes, settings, variances)
+        lambda deltas, logits: builtin_detections(deltas, logits, boxes, post_process, variances)
     ).get_concrete_function(
         tf.TensorSpec((1, len(boxes), 4), name="deltas"),
         tf.TensorSpec((1, len(boxes), 1 + num_classes), name="logits"),
@@ -73,102 +73,102 @@ def converted(num_classes, settings, default_boxes=None, variances=ODD_VARIANCES
 
 
 def in_tflite(content, deltas, logits, num_threads=1):
-    """What LiteRT makes of it, as arrays of one image."""
+    """Runs the file in LiteRT and returns arrays of one image."""
     interpreter = Interpreter(model_content=content, num_threads=num_threads)
     interpreter.allocate_tensors()
     for details in interpreter.get_input_details():
         value = deltas if details["name"].startswith("deltas") else logits
         interpreter.set_tensor(details["index"], value)
     interpreter.invoke()
-    # The function's dictionary is flattened by key; TensorFlow numbers the outputs in that order.
+    # TensorFlow numbers the outputs in the order of the function's list.
     outputs = sorted(interpreter.get_output_details(), key=lambda details: details["name"])
     values = [interpreter.get_tensor(details["index"])[0] for details in outputs]
     return dict(zip(KEYS, values, strict=True))
 
 
-def of_keras(deltas, logits, default_boxes, settings, variances=ODD_VARIANCES):
-    """The detections that the others must equal, under the same names."""
+def of_keras(deltas, logits, default_boxes, post_process, variances=ODD_VARIANCES):
+    """Returns the detections that the others must equal, under the same names."""
     outputs = {"box_deltas": deltas, "class_logits": logits}
-    found = detections_from_outputs(outputs, default_boxes, settings, variances)
-    names = dict(zip(KEYS, ("boxes", "labels", "num_detections", "scores"), strict=True))
-    return {key: found[name].numpy()[0] for key, name in names.items()}
+    detections = detections_from_outputs(outputs, default_boxes, post_process, variances)
+    names = dict(zip(KEYS, ("boxes", "labels", "scores", "num_detections"), strict=True))
+    return {key: detections[name].numpy()[0] for key, name in names.items()}
 
 
-def assert_same(found, expected, tolerance):
+def assert_same(detections, expected, tolerance):
     for key in KEYS:
-        assert found[key].dtype == np.float32
-    np.testing.assert_array_equal(found["count"], expected["count"])
-    np.testing.assert_array_equal(found["classes"], expected["classes"])
-    np.testing.assert_allclose(found["scores"], expected["scores"], rtol=0, atol=tolerance)
-    np.testing.assert_allclose(found["boxes"], expected["boxes"], rtol=0, atol=tolerance)
+        assert detections[key].dtype == np.float32
+    np.testing.assert_array_equal(detections["count"], expected["count"])
+    np.testing.assert_array_equal(detections["classes"], expected["classes"])
+    np.testing.assert_allclose(detections["scores"], expected["scores"], rtol=0, atol=tolerance)
+    np.testing.assert_allclose(detections["boxes"], expected["boxes"], rtol=0, atol=tolerance)
 
 
 @cases
-def test_equals_keras_and_the_oracle(num_classes, settings):
+def test_equals_keras_and_the_oracle(num_classes, post_process):
     counts = []
     for background in backgrounds(num_classes):
         deltas, logits = random_outputs(num_classes, background)
-        expected = of_keras(deltas, logits, DEFAULT_BOXES, settings)
-        eager = in_tensorflow(deltas, logits, DEFAULT_BOXES, settings)
+        expected = of_keras(deltas, logits, DEFAULT_BOXES, post_process)
+        eager = in_tensorflow(deltas, logits, DEFAULT_BOXES, post_process)
         assert_same(eager, expected, 1e-6)
-        lite = in_tflite(converted(num_classes, settings), deltas, logits)
+        lite = in_tflite(converted(num_classes, post_process), deltas, logits)
         assert_same(lite, expected, 2e-6)
-        config = settings.get_config()
-        (told,) = oracle.detections(
+        config = post_process.get_config()
+        (gold,) = oracle.detections(
             deltas, logits, DEFAULT_BOXES, ODD_VARIANCES, clip=config.pop("clip_boxes"), **config
         )
-        counts.append(len(told))
-        assert lite["count"] == len(told)
-        # The form of a list of detections: unused places are zero, labels are whole.
+        counts.append(len(gold))
+        assert lite["count"] == len(gold)
+        # Unused slots are zero, labels are whole.
         for key in ("boxes", "classes", "scores"):
-            assert len(lite[key]) == settings.max_detections
-            np.testing.assert_array_equal(lite[key][len(told) :], 0)
-        for slot, (box, score, label) in enumerate(told):
+            assert len(lite[key]) == post_process.max_detections
+            np.testing.assert_array_equal(lite[key][len(gold) :], 0)
+        for slot, (box, score, label) in enumerate(gold):
             assert lite["classes"][slot] == label
             assert lite["scores"][slot] == pytest.approx(score, abs=2e-6)
             np.testing.assert_allclose(lite["boxes"][slot], box, atol=5e-6)
-    # The three images are what they should be: many detections, some, none.
-    candidates = min(settings.max_candidates, len(DEFAULT_BOXES))
-    if settings.candidates_per_class:
+    # The three images have many detections, some, none.
+    candidates = min(post_process.max_candidates, len(DEFAULT_BOXES))
+    if post_process.candidates_per_class:
         candidates *= num_classes
-    assert counts[0] > 0.5 * min(settings.max_detections, candidates)
-    assert 0 < counts[1] < settings.max_detections and counts[2] == 0
+    assert counts[0] > 0.5 * min(post_process.max_detections, candidates)
+    assert 0 < counts[1] < post_process.max_detections and counts[2] == 0
 
 
 @cases
-def test_threads_change_no_bit(num_classes, settings):
-    content = converted(num_classes, settings)
+def test_threads_change_no_bit(num_classes, post_process):
+    content = converted(num_classes, post_process)
     deltas, logits = random_outputs(num_classes, 0.0)
-    alone = in_tflite(content, deltas, logits)
-    assert alone["count"] > 40
+    single = in_tflite(content, deltas, logits)
+    assert single["count"] > 40
     for num_threads in (2, 3, 4):
-        shared = in_tflite(content, deltas, logits, num_threads)
+        several = in_tflite(content, deltas, logits, num_threads)
         for key in KEYS:
-            np.testing.assert_array_equal(shared[key], alone[key])
+            np.testing.assert_array_equal(several[key], single[key])
 
 
 def test_random_boxes_reach_outside_the_image():
-    # Else the cases above would say nothing of it.
+    # Otherwise the cases above would not test clipping.
     deltas, _ = random_outputs(20, 0.0)
     boxes = oracle.decode(deltas[0], DEFAULT_BOXES, ODD_VARIANCES)
     assert boxes.min() < -0.1 and boxes.max() > 1.1
 
 
-def detect_boxes(boxes, scores, **settings):
-    """Keras', TensorFlow's and LiteRT's detections of default boxes that are right already.
+def detect_boxes(boxes, scores, **options):
+    """Returns Keras', TensorFlow's and LiteRT's detections of default boxes without deltas.
 
-    `scores` [N, classes] are probabilities; background has the rest.
+    `scores` [N, classes] are probabilities; the background has the rest.
     """
-    settings = PostProcess(**settings)
+    post_process = PostProcess(**options)
     scores = np.asarray(scores, "float64")
     logits = np.log(np.concatenate([1 - scores.sum(axis=1, keepdims=True), scores], axis=1))
     logits = logits[None].astype("float32")
     deltas = np.zeros((1, len(boxes), 4), "float32")
     default_boxes = np.asarray(boxes, "float32")
-    content = converted(scores.shape[1], settings, tuple(boxes))
-    keras_side = of_keras(deltas, logits, default_boxes, settings)
+    content = converted(scores.shape[1], post_process, tuple(boxes))
+    keras_side = of_keras(deltas, logits, default_boxes, post_process)
     return keras_side, [
-        in_tensorflow(deltas, logits, default_boxes, settings),
+        in_tensorflow(deltas, logits, default_boxes, post_process),
         in_tflite(content, deltas, logits),
     ]
 
@@ -177,33 +177,33 @@ def detect_boxes(boxes, scores, **settings):
 LOW, LOW_TOO, HIGH = (0, 0, 0.4, 1), (0.1, 0, 0.4, 1), (0.6, 0, 1, 1)
 
 
-def test_by_hand_one_class_is_suppressed_and_another_at_its_place_is_kept():
+def test_by_hand_nms_drops_a_box_of_one_class_and_keeps_that_of_another():
     # LOW .9 and LOW_TOO .8 of class 0 share 3 of 4 tenths of the rows: .75 > .45, so LOW_TOO
-    # goes. LOW_TOO .15 of class 1 has only LOW .05 of its class, which it suppresses. HIGH .3
-    # of class 1 touches nothing.
+    # goes. LOW_TOO .15 of class 1 overlaps LOW .05 of its class alone, which goes. HIGH .3 of
+    # class 1 touches nothing.
     boxes, scores = [LOW, LOW_TOO, HIGH], [[0.9, 0.05], [0.8, 0.15], [0.01, 0.3]]
     _, sides = detect_boxes(boxes, scores, max_detections=5, score_threshold=0.02)
-    for found in sides:
-        assert found["count"] == 3
+    for detections in sides:
+        assert detections["count"] == 3
         expected = [LOW, HIGH, LOW_TOO, (0, 0, 0, 0), (0, 0, 0, 0)]
-        np.testing.assert_allclose(found["boxes"], expected, atol=1e-6)
-        np.testing.assert_allclose(found["scores"], [0.9, 0.3, 0.15, 0, 0], atol=1e-6)
-        np.testing.assert_array_equal(found["classes"], [0, 1, 1, 0, 0])
+        np.testing.assert_allclose(detections["boxes"], expected, atol=1e-6)
+        np.testing.assert_allclose(detections["scores"], [0.9, 0.3, 0.15, 0, 0], atol=1e-6)
+        np.testing.assert_array_equal(detections["classes"], [0, 1, 1, 0, 0])
 
 
-def test_overlap_at_the_threshold_stays_as_in_keras():
+def test_iou_at_the_threshold_stays_as_in_keras():
     # Quarters are exact in float32: 1 of 2 quarters in common.
     boxes, scores = [(0, 0, 0.5, 1), (0, 0, 0.25, 1)], [[0.9], [0.8]]
     for threshold, count in [(0.5, 2), (0.499, 1)]:
         keras_side, sides = detect_boxes(boxes, scores, iou_threshold=threshold)
-        assert [found["count"] for found in (keras_side, *sides)] == [count] * 3
-    # From 0 on would be all boxes, also those that do not touch.
+        assert [side["count"] for side in (keras_side, *sides)] == [count] * 3
+    # At 0 TFLite alone would drop all boxes, also those that do not touch.
     keras_side, sides = detect_boxes([LOW, LOW_TOO, HIGH], [[0.9], [0.8], [0.7]], iou_threshold=0)
-    assert [found["count"] for found in (keras_side, *sides)] == [2] * 3
+    assert [side["count"] for side in (keras_side, *sides)] == [2] * 3
 
 
 def test_a_threshold_of_1_drops_equal_boxes_alone():
-    # Keras keeps even those; TFLite, asked for a threshold above 1, repeats its first box.
+    # Keras keeps even those; TFLite repeats its first box at a threshold above 1.
     boxes, scores = [LOW, HIGH, LOW, LOW_TOO], [[0.8], [0.6], [0.9], [0.7]]
     keras_side, sides = detect_boxes(boxes, scores, iou_threshold=1.0, max_detections=4)
     assert keras_side["count"] == 4
@@ -219,11 +219,11 @@ def test_score_at_the_threshold_goes_as_in_keras():
         keras_side, sides = detect_boxes(
             [LOW, HIGH], [[0.5], [0.6]], score_threshold=threshold, max_detections=3
         )
-        assert [found["count"] for found in (keras_side, *sides)] == [count] * 3
+        assert [side["count"] for side in (keras_side, *sides)] == [count] * 3
 
 
 def test_large_boxes_outside_the_image_meet_none_of_another_class():
-    # As far as boxes may reach: 1.5 of an image beyond each side. Beside each other after the
+    # The farthest that boxes may reach: 1.5 of an image beyond each side. Side by side after the
     # move, 0 + 2.5 and 4 - 1.5, they touch and share nothing. The two of class 0 have IoU
     # 14.4 / 16, so one goes; across classes all would.
     far = (-1.5, -1.5, 2.5, 2.5)
@@ -232,10 +232,10 @@ def test_large_boxes_outside_the_image_meet_none_of_another_class():
     scores[0] = 0.19, 0.18, 0.17, 0.16, 0.15
     scores[1, 0] = 0.2
     _, sides = detect_boxes([far, shorter], scores, max_detections=6)
-    for found in sides:
-        np.testing.assert_array_equal(found["classes"], [0, 1, 2, 3, 4, 0])
-        np.testing.assert_allclose(found["boxes"][:2], [shorter, far], atol=1e-6)
-        assert found["count"] == 5
+    for detections in sides:
+        np.testing.assert_array_equal(detections["classes"], [0, 1, 2, 3, 4, 0])
+        np.testing.assert_allclose(detections["boxes"][:2], [shorter, far], atol=1e-6)
+        assert detections["count"] == 5
 
 
 def test_class_offsets_by_hand():
