@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from ssd_keras.core.config_record import ConfigRecord
+
 CLIP_MODES = ("none", "size", "corners")
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 """Factors of the box deltas yxhw: the paper's implementation divides by them in encoding."""
@@ -87,7 +89,7 @@ def _cell_shapes(size: float, next_size: float, aspect_ratios: Sequence[float]) 
 
 @keras.saving.register_keras_serializable("ssd_keras")
 @dataclasses.dataclass(frozen=True)
-class DefaultBoxes:
+class DefaultBoxes(ConfigRecord):
     """The choice of default boxes of a model: everything but the feature map sizes.
 
     Args:
@@ -162,15 +164,6 @@ class DefaultBoxes:
             self.clip,
             self.first_square,
         )
-
-    def get_config(self) -> dict:
-        """The constructor's arguments, ready for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_config(cls, config: dict) -> "DefaultBoxes":
-        """Builds the record from `get_config`'s dictionary."""
-        return cls(**config)
 
     @classmethod
     def from_scales(
