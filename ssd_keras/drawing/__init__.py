@@ -1,1 +1,1 @@
-"""Draws boxes, contact sheets, curves and detections."""
+"""Drawings of boxes, detections, contact sheets and training curves."""

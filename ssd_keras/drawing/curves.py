@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssd_keras.drawing.draw import _write_whole
+from ssd_keras.drawing.draw import write_whole
 
 
 def plot_history(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
@@ -28,7 +28,7 @@ def plot_history(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
             axes.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix("val_"))
         values = [y for points in curves.values() for _, y in points]
         if values and min(values) > 0 and max(values) / min(values) > 20:
-            axes.set_yscale("log")  # else the first epochs flatten all that follows
+            axes.set_yscale("log")  # else the first epochs flatten the rest
         if curves:
             axes.legend(loc="best")
         else:
@@ -37,10 +37,12 @@ def plot_history(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         axes.grid(alpha=0.3)
     all_axes[-1].set_xlabel("epoch")
     all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _write_whole(path, lambda file: figure.savefig(file, format="png"))
+    write_whole(path, lambda file: figure.savefig(file, format="png"))
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
-    texts = [(row.get("epoch", number), row.get(name, "")) for number, row in enumerate(rows, 1)]
-    points = [(float(x), float(y)) for x, y in texts if x not in (None, "") and y not in (None, "")]
+    values = [(row.get("epoch", number), row.get(name, "")) for number, row in enumerate(rows, 1)]
+    points = [
+        (float(x), float(y)) for x, y in values if x not in (None, "") and y not in (None, "")
+    ]
     return [point for point in points if all(map(math.isfinite, point))]

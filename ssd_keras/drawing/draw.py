@@ -13,20 +13,17 @@ from PIL import Image, ImageDraw, ImageFont
 from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.core.files import replacing
 
+Color = tuple[int, int, int]
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; the last pixels belong to it
+
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
-Color = tuple[int, int, int]
-
-
-Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; the last pixels belong to it
-
-
 def class_colors(num_classes: int) -> np.ndarray:
-    """Returns one colour a class; a class keeps its colour however many there are."""
+    """Returns a colour for each class, uint8 [n, 3], that does not depend on their number."""
     colors = []
     for label in range(num_classes):
-        # The golden ratio puts every new hue into the widest gap; three shades part neighbours.
+        # The golden ratio puts every new hue into the widest gap; three shades separate neighbours.
         hue = (0.02 + label * (math.sqrt(5) - 1) / 2) % 1.0
         lightness, saturation = ((0.52, 0.95), (0.70, 0.85), (0.36, 0.80))[label % 3]
         colors.append(colorsys.hls_to_rgb(hue, lightness, saturation))
@@ -46,50 +43,50 @@ def draw_boxes(
 ) -> np.ndarray:
     """Returns a copy of the image with boxes and tags such as "dog 0.87".
 
-    Lines carry the class's colour between a dark outer and a light inner casing. Tags stay inside
-    the canvas and move aside for those of higher scores, which are also drawn last.
+    Lines have the colour of the class between a dark outer and a light inner casing. Tags stay
+    inside the image and move aside for those of higher scores, which are also drawn last.
 
     Args:
         image: uint8 [height, width, 3], RGB.
-        boxes: [n, 4], relative yxyx; what lies outside 0..1 is cut off.
+        boxes: [n, 4], relative yxyx; parts outside 0..1 are cut off.
         labels: int [n], 0-based; rows of label -1 (padding) are left out. Default None: one colour.
-        scores: [n], written into the tags. Default None: none.
-        class_names: names by label. Default None: the label's number.
-        display_threshold: boxes of lower scores are left out, default 0.
-        line_width: pixels; default None: by the size of the canvas.
-        font_size: pixels; default None: by the size of the canvas.
+        scores: [n], 0..1, written into the tags. Default None: no scores.
+        class_names: names by label. Default None: the numbers of the labels.
+        display_threshold: boxes of lower scores are left out, 0..1. Default 0.
+        line_width: pixels. Default None: by the size of the image.
+        font_size: pixels. Default None: by the size of the image.
 
     Returns:
         uint8 [height, width, 3].
 
     Raises:
-        ValueError: the arrays do not fit each other, or a label has no name.
+        ValueError: the shapes do not match, or a label has no name.
 
     Example:
         >>> black = np.zeros((100, 100, 3), np.uint8)
         >>> int(draw_boxes(black, np.array([[0.2, 0.2, 0.8, 0.8]]), [0], [0.9], ["dog"]).max())
         255
     """
-    canvas = Image.fromarray(_checked_image(image))
+    canvas = Image.fromarray(checked_image(image))
     boxes, labels, texts, order = _checked_boxes(
         boxes, labels, scores, class_names, display_threshold
     )
     side = math.sqrt(canvas.width * canvas.height)
     line = max(2, round(side / 250)) if line_width is None else line_width
-    font = _font(max(12, round(side / 32)) if font_size is None else font_size)
+    font = load_font(max(12, round(side / 32)) if font_size is None else font_size)
     colors = [tuple(color) for color in class_colors(labels.max(initial=0) + 1).tolist()]
-    places = {index: place for index in order if (place := _pixels(boxes[index], canvas.size))}
+    rectangles = {i: pixels for i in order if (pixels := _pixels(boxes[i], canvas.size))}
     draw = ImageDraw.Draw(canvas)
-    for index, place in places.items():
-        _draw_outline(draw, place, colors[labels[index]], line)
+    for index, rectangle in rectangles.items():
+        _draw_outline(draw, rectangle, colors[labels[index]], line)
     tags: dict[int, tuple[Rectangle, str]] = {}
-    for index in reversed(places):  # by falling score
-        taken = [tag for tag, _ in tags.values()]
-        if tag := _place_tag(texts[index], font, places[index], canvas.size, taken):
+    for index in reversed(rectangles):  # by falling score
+        occupied = [tag for tag, _ in tags.values()]
+        if tag := _place_tag(texts[index], font, rectangles[index], canvas.size, occupied):
             tags[index] = tag
     for index in reversed(tags):
         (left, top, right, bottom), text = tags[index]
-        ink = _text_color(colors[labels[index]])
+        ink = text_color(colors[labels[index]])
         draw.rectangle((left, top, right, bottom), fill=colors[labels[index]], outline=ink)
         middle = ((left + right) / 2, (top + bottom) / 2)
         draw.text(middle, text, fill=ink, font=font, anchor="mm")
@@ -106,49 +103,49 @@ def draw_training_example(
 ) -> np.ndarray:
     """Returns the image with its ground truth and the default boxes that are matched to it.
 
-    Matched default boxes are thin, translucent lines in the colour of the object that they
-    overlap most.
+    Matched default boxes are thin, translucent lines in the colour of the object of best IoU.
     """
-    canvas = Image.fromarray(_checked_image(image))
+    canvas = Image.fromarray(checked_image(image))
     default_boxes, matched_mask = np.asarray(default_boxes), np.asarray(matched_mask, bool)
     if default_boxes.shape != (*matched_mask.shape, 4):
         raise ValueError(
             f"default_boxes have shape {default_boxes.shape} and matched_mask "
             f"{matched_mask.shape}; expected [N, 4] and [N]; give one flag for each default box"
         )
-    truth, own_labels, _, rows = _checked_boxes(boxes, labels, None, class_names, 0.0)
+    truth, truth_labels, _, rows = _checked_boxes(boxes, labels, None, class_names, 0.0)
     if rows:
         matched = default_boxes[matched_mask]
-        owner = np.asarray(rows)[np.argmax(pairwise_iou(matched, truth[rows]), axis=1)]
-        colors = class_colors(int(own_labels.max()) + 1).tolist()
+        best = np.asarray(rows)[np.argmax(pairwise_iou(matched, truth[rows]), axis=1)]
+        colors = class_colors(int(truth_labels.max()) + 1).tolist()
         draw = ImageDraw.Draw(canvas, "RGBA")  # this mode blends by the fourth number
-        for box, index in zip(matched, owner, strict=True):
-            if place := _pixels(box, canvas.size):
-                draw.rectangle(place, outline=(*colors[own_labels[index]], 150))
+        for box, index in zip(matched, best, strict=True):
+            if rectangle := _pixels(box, canvas.size):
+                draw.rectangle(rectangle, outline=(*colors[truth_labels[index]], 150))
     return draw_boxes(np.array(canvas), boxes, labels, class_names=class_names)
 
 
 def save_image(image: np.ndarray, path: str | Path) -> None:
-    """Writes an image beside its place and moves it there when whole."""
-    ending = Path(path).suffix.lower()
-    if ending not in (".png", ".jpg", ".jpeg"):
+    """Writes an image under a temporary name and moves it to the path when it is whole."""
+    extension = Path(path).suffix.lower()
+    if extension not in (".png", ".jpg", ".jpeg"):
         raise ValueError(
-            f"{path}: canvass cannot be written as {ending or 'a file without ending'!r}; "
+            f"{path}: images cannot be written as {extension or 'a file without extension'!r}; "
             "expected .png, .jpg or .jpeg; rename the file"
         )
-    canvas = Image.fromarray(_checked_image(image))
+    canvas = Image.fromarray(checked_image(image))
     # Without chroma subsampling: it smears thin coloured lines.
-    options = {"format": "PNG"} if ending == ".png" else {"format": "JPEG", "subsampling": 0}
-    _write_whole(path, lambda file: canvas.save(file, quality=92, **options))
+    options = {"format": "PNG"} if extension == ".png" else {"format": "JPEG", "subsampling": 0}
+    write_whole(path, lambda file: canvas.save(file, quality=92, **options))
 
 
-def _write_whole(path: str | Path, write: Callable[[Any], Any]) -> None:
+def write_whole(path: str | Path, write: Callable[[Any], Any]) -> None:
+    """Writes a file with `write(file)`, under a temporary name until it is whole."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(str(path)) as beside, open(beside, "wb") as file:
         write(file)
 
 
-def _checked_image(image: np.ndarray) -> np.ndarray:
+def checked_image(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise ValueError(
@@ -191,16 +188,12 @@ def _checked_boxes(
         texts.append(" ".join(f"{name} {score}".split()))
     ranks = np.zeros(len(boxes)) if scores is None else np.asarray(scores)
     order = np.argsort(ranks, kind="stable")
-    return (
-        boxes,
-        numbers,
-        texts,
-        [i for i in order if numbers[i] >= 0 and ranks[i] >= display_threshold],
-    )
+    rows = [i for i in order if numbers[i] >= 0 and ranks[i] >= display_threshold]
+    return boxes, numbers, texts, rows
 
 
 def _pixels(box: np.ndarray, size: tuple[int, int]) -> Rectangle | None:
-    """Returns the pixels of a relative yxyx box inside the image; None where there are none."""
+    """Returns the pixels of a relative yxyx box in an image of (width, height), None if empty."""
     top, left, bottom, right = np.clip(box, 0.0, 1.0) * [size[1], size[0], size[1], size[0]]
     if right <= left or bottom <= top:
         return None
@@ -208,22 +201,22 @@ def _pixels(box: np.ndarray, size: tuple[int, int]) -> Rectangle | None:
     return x, y, max(x, math.ceil(right) - 1), max(y, math.ceil(bottom) - 1)
 
 
-def _draw_outline(draw: ImageDraw.ImageDraw, place: Rectangle, color: Color, line: int) -> None:
+def _draw_outline(draw: ImageDraw.ImageDraw, box: Rectangle, color: Color, line: int) -> None:
     casing = max(1, line // 3)
     # From the dark ring outside to the light ring inside: one of the two stands out anywhere.
     for inset, width, ring in ((-casing, casing, BLACK), (line, casing, WHITE), (0, line, color)):
-        x0, y0, x1, y1 = place[0] + inset, place[1] + inset, place[2] - inset, place[3] - inset
+        x0, y0, x1, y1 = box[0] + inset, box[1] + inset, box[2] - inset, box[3] - inset
         if x0 <= x1 and y0 <= y1:
             draw.rectangle((x0, y0, x1, y1), outline=ring, width=width)
 
 
 @functools.lru_cache(maxsize=32)
-def _font(size: int) -> Any:
+def load_font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def _shortened(text: str, font: Any, width: int) -> str:
-    """Returns as much of the text as fits into so many pixels."""
+def shortened(text: str, font: Any, width: int) -> str:
+    """Returns the text, cut with "…" to a width in pixels."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text
@@ -233,31 +226,31 @@ def _shortened(text: str, font: Any, width: int) -> str:
 
 
 def _place_tag(
-    text: str, font: Any, box: Rectangle, size: tuple[int, int], taken: Sequence[Rectangle]
+    text: str, font: Any, box: Rectangle, size: tuple[int, int], occupied: Sequence[Rectangle]
 ) -> tuple[Rectangle, str] | None:
-    """Returns where a box's tag goes inside the image, and its text; None: no room."""
+    """Returns the rectangle of a box's tag inside the image and its text, None without room."""
     pad = max(2, round(font.size) // 6)
-    text = _shortened(text, font, size[0] - 2 * pad)
+    text = shortened(text, font, size[0] - 2 * pad)
     width, height = math.ceil(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad
     if not text or width > size[0] or height > size[1]:
         return None
     x0, y0, x1, y1 = box
     corners = [(x0, y0 - height), (x0, y0), (x0, y1 + 1), (x1 - width, y0 - height)]
     corners += [(x0, y1 - height), (x1 + 1, y0), (x1 - width, y1 + 1)]
-    places = []
+    candidates = []
     for x, y in corners:
         x, y = min(max(x, 0), size[0] - width), min(max(y, 0), size[1] - height)
-        places.append((x, y, x + width - 1, y + height - 1))
-    return min(places, key=lambda p: sum(_shared(p, other) for other in taken)), text
+        candidates.append((x, y, x + width - 1, y + height - 1))
+    return min(candidates, key=lambda c: sum(_shared_pixels(c, other) for other in occupied)), text
 
 
-def _shared(a: Rectangle, b: Rectangle) -> int:
+def _shared_pixels(a: Rectangle, b: Rectangle) -> int:
     width, height = min(a[2], b[2]) - max(a[0], b[0]) + 1, min(a[3], b[3]) - max(a[1], b[1]) + 1
     return max(0, width) * max(0, height)
 
 
-def _text_color(color: Sequence[int]) -> Color:
-    """Returns black or white, whichever has the higher contrast: at least 4.58 on any colour."""
+def text_color(color: Sequence[int]) -> Color:
+    """Returns black or white, the one of higher contrast: at least 4.58 on any colour."""
     parts = [channel / 255 for channel in color]
     linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # WCAG 2

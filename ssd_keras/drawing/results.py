@@ -1,4 +1,4 @@
-"""What a detector finds in an image, as an object: to look at, to count, to hand on."""
+"""The detections in one image, to draw, count and convert."""
 
 import json
 from collections import Counter
@@ -19,19 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DetectionResult:
-    """The detections in one image, best first. `len` counts them.
+    """The detections in one image, by falling score. `len` counts them.
 
     Args:
-        boxes: float32 [n, 4], relative yxyx; 0..1 is the image, which boxes may reach beyond.
-            `boxes_as` gives other forms.
+        boxes: float32 [n, 4], relative yxyx; 0..1 is the image, boxes may reach beyond it.
+            `boxes_as` converts them.
         scores: float32 [n], 0..1, falling.
         labels: int32 [n], 0-based, without background.
         class_names: names by label.
         image_size: height and width of the image in pixels.
-        image_id: what the image is called: the stem of its file, or its number in the call.
-            Default 0.
+        image_id: name of the image: the stem of its file, or its number in the call. Default 0.
         image: RGB [H, W, 3] in 0..255, or the path of its file, which is read when it is drawn.
-            Default None: there is nothing to draw on.
+            Default None: nothing to draw on.
 
     Example:
         >>> boxes, image = np.array([[0.25, 0.1, 0.75, 0.3]]), np.zeros((40, 100, 3), np.uint8)
@@ -40,8 +39,12 @@ class DetectionResult:
         DetectionResult('a', 100x40: 1 cat)
         >>> found.boxes_as("xywh").tolist()
         [[10.0, 10.0, 20.0, 20.0]]
+        >>> len(found.above(0.95))
+        0
         >>> found.plot().size
         (100, 40)
+        >>> sorted(found.to_coco()[0])
+        ['bbox', 'category_name', 'image_id', 'score']
     """
 
     boxes: np.ndarray
@@ -54,22 +57,28 @@ class DetectionResult:
 
     @classmethod
     def from_batch(
-        cls, found: Mapping[str, np.ndarray], row: int, class_names: Sequence[str], **options: Any
+        cls, batch: Mapping[str, np.ndarray], row: int, class_names: Sequence[str], **options: Any
     ) -> "DetectionResult":
-        """One image of what a detector gave for a batch, without the unused places.
+        """Returns the detections in one image of a batch.
 
         Args:
-            found: "boxes" relative yxyx [B, K, 4], "scores" [B, K], "labels" [B, K],
-                "num_detections" [B].
-            row: which image.
+            batch: a detector's outputs: "boxes" relative yxyx [B, K, 4], "scores" [B, K],
+                "labels" [B, K], "num_detections" [B]; slots beyond that number are unused.
+            row: index of the image in the batch.
             class_names: names by label.
             **options: image_size, image_id and image.
 
         Returns:
             `DetectionResult`.
+
+        Example:
+            >>> batch = {"boxes": np.zeros((1, 2, 4)), "scores": np.array([[0.9, 0.0]])}
+            >>> batch |= {"labels": np.zeros((1, 2), int), "num_detections": np.array([1])}
+            >>> DetectionResult.from_batch(batch, 0, ["cat"], image_size=(40, 100))
+            DetectionResult(0, 100x40: 1 cat)
         """
-        count = int(found["num_detections"][row])
-        boxes, scores, labels = (found[name][row, :count] for name in ("boxes", "scores", "labels"))
+        count = int(batch["num_detections"][row])
+        boxes, scores, labels = (batch[name][row, :count] for name in ("boxes", "scores", "labels"))
         return cls(boxes, scores, labels, tuple(class_names), **options)
 
     def __len__(self) -> int:
@@ -81,43 +90,43 @@ class DetectionResult:
         words = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
         return f"DetectionResult({self.image_id!r}, {width}x{height}: {words})"
 
-    def above(self, score: float) -> "DetectionResult":
-        """The detections from a score on.
+    def above(self, score_threshold: float) -> "DetectionResult":
+        """Returns the detections from a score on.
 
         Args:
-            score: smallest one, 0..1.
+            score_threshold: smallest score, 0..1.
 
         Returns:
-            another `DetectionResult` of the same image.
+            A new `DetectionResult` of the same image.
         """
-        kept = np.asarray(self.scores) >= score
-        arrays = (np.asarray(values)[kept] for values in (self.boxes, self.scores, self.labels))
-        boxes, scores, labels = arrays
+        kept = np.asarray(self.scores) >= score_threshold
+        columns = (self.boxes, self.scores, self.labels)
+        boxes, scores, labels = (np.asarray(column)[kept] for column in columns)
         return replace(self, boxes=boxes, scores=scores, labels=labels)
 
     def boxes_as(self, box_format: str = "xyxy") -> np.ndarray:
-        """The boxes in another form.
+        """Returns the boxes in another format.
 
         Args:
-            box_format: "xyxy" (default), "yxyx" or "xywh" in pixels; with "rel_" in front,
-                relative to the image.
+            box_format: "xyxy" (default), "yxyx" or "xywh" in pixels; "rel_xyxy", "rel_yxyx" or
+                "rel_xywh" relative to the image.
 
         Returns:
             float64 [n, 4].
 
         Raises:
-            ValueError: for another format.
+            ValueError: the format is unknown.
         """
         return convert_boxes(self.boxes, "rel_yxyx", box_format, self.image_size)
 
     def read_image(self) -> np.ndarray:
-        """The image that was looked at.
+        """Returns the pixels of the image; reads them where `image` is a path.
 
         Returns:
             RGB uint8 [H, W, 3].
 
         Raises:
-            ValueError: when there is none, or its file cannot be read any more.
+            ValueError: there is no image, or its file cannot be read.
         """
         if self.image is None:
             raise ValueError("the result has no image to draw on; pass `image` to it.")
@@ -127,13 +136,16 @@ class DetectionResult:
         return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
     def plot(self, display_threshold: float = 0.5) -> Image.Image:
-        """Draws the boxes, with classes and scores.
+        """Draws the boxes with their classes and scores.
 
         Args:
             display_threshold: smallest score that is drawn, 0..1. Default 0.5.
 
         Returns:
-            a Pillow image: a notebook shows it, `.save("found.png")` writes it.
+            A Pillow image: a notebook shows it, `.save("found.png")` writes it.
+
+        Raises:
+            ValueError: there is no image, or its file cannot be read.
         """
         arrays = (self.boxes, self.labels, self.scores, self.class_names)
         return Image.fromarray(
@@ -141,11 +153,11 @@ class DetectionResult:
         )
 
     def to_coco(self) -> list[dict[str, Any]]:
-        """The detections in COCO's results form, as `ssd-keras score` reads it.
+        """Returns the detections in COCO's results form, which `ssd-keras score` reads.
 
         Returns:
-            a dictionary each: "image_id", "category_name", "bbox" [x, y, width, height] in pixels,
-            "score".
+            A dictionary for each detection: "image_id", "category_name", "bbox" ([x, y, width,
+            height] in pixels, 0-based and continuous) and "score".
         """
         columns = (self.boxes_as("xywh"), self.scores, self.labels)
         lists = (np.asarray(column).tolist() for column in columns)
@@ -160,15 +172,15 @@ class DetectionResult:
         ]
 
     def to_json(self) -> str:
-        """The text of `to_coco`.
+        """Returns `to_coco` as text.
 
         Returns:
-            JSON, a list.
+            A JSON list.
         """
         return json.dumps(self.to_coco())
 
     def to_supervision(self) -> "supervision.Detections":
-        """The detections for the package supervision, with its trackers, zones and annotators.
+        """Returns the detections for the package supervision: trackers, zones, annotators.
 
         Returns:
             `supervision.Detections` with "class_name" in its data.

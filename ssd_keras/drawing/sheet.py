@@ -1,4 +1,4 @@
-"""Contact sheets: several images as one."""
+"""Contact sheets: many images in one."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ssd_keras.drawing.draw import WHITE, _checked_image, _font, _shortened
+from ssd_keras.drawing.draw import WHITE, checked_image, load_font, shortened
 
 
 def contact_sheet(
@@ -16,33 +16,38 @@ def contact_sheet(
     cell_size: int | tuple[int, int] = 320,
     captions: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Returns one image of many, row by row, each fitted into its cell with its own shape.
+    """Returns one image of many, row by row, each fitted into its cell with its aspect ratio.
 
     Args:
         images: uint8 [height, width, 3] each, of any sizes; at least one.
-        columns: cells in a row, default 4; fewer canvass make a narrower sheet.
-        cell_size: pixels, a side or (height, width), default 320.
-        captions: a line below each canvas, cut to its cell. Default None: no captions.
+        columns: cells in a row. Default 4; fewer images make a narrower sheet.
+        cell_size: pixels, a side or (height, width). Default 320.
+        captions: a line below each image, cut to its cell. Default None: no captions.
 
     Returns:
         uint8 [height, width, 3].
 
     Raises:
-        ValueError: no canvass, sizes below 1, or another number of captions than of canvass.
+        ValueError: no images, sizes below 1, or another number of captions than of images.
+
+    Example:
+        >>> images = [np.zeros((40, 60, 3), np.uint8)] * 3
+        >>> contact_sheet(images, columns=2, cell_size=50).shape
+        (106, 106, 3)
     """
     height, width = (cell_size, cell_size) if isinstance(cell_size, int) else cell_size
     if not len(images) or min(columns, height, width) < 1:
         raise ValueError(
-            f"contact_sheet got {len(images)} canvass, columns={columns}, cell_size={cell_size}; "
-            "expected at least 1 of each; leave the sheet out where there are no canvass"
+            f"contact_sheet got {len(images)} images, columns={columns}, cell_size={cell_size}; "
+            "expected at least 1 of each; leave the sheet out where there are no images"
         )
     if captions is not None and len(captions) != len(images):
         raise ValueError(
-            f"contact_sheet got {len(captions)} captions for {len(images)} canvass; expected one "
-            "each; write an empty one where there is nothing to say"
+            f"contact_sheet got {len(captions)} captions for {len(images)} images; expected one "
+            "each; pass empty captions where there is nothing to say"
         )
     gap, font_size = max(2, min(height, width) // 40), max(10, height // 20)
-    strip = 0 if captions is None else sum(_font(font_size).getmetrics())
+    strip = 0 if captions is None else sum(load_font(font_size).getmetrics())
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     size = (columns * (width + gap) + gap, rows * (height + strip + gap) + gap)
@@ -51,12 +56,12 @@ def contact_sheet(
     for index, image in enumerate(images):
         left = gap + index % columns * (width + gap)
         top = gap + index // columns * (height + strip + gap)
-        canvas = Image.fromarray(_checked_image(image))
+        canvas = Image.fromarray(checked_image(image))
         scale = min(width / canvas.width, height / canvas.height)
         fitted = (max(1, int(canvas.width * scale)), max(1, int(canvas.height * scale)))
         corner = (left + (width - fitted[0]) // 2, top + (height - fitted[1]) // 2)
         sheet.paste(canvas.resize(fitted, Image.Resampling.LANCZOS), corner)
         if captions is not None:
-            text = _shortened(captions[index], _font(font_size), width)
-            draw.text((left, top + height), text, fill=WHITE, font=_font(font_size))
+            text = shortened(captions[index], load_font(font_size), width)
+            draw.text((left, top + height), text, fill=WHITE, font=load_font(font_size))
     return np.array(sheet)

@@ -27,10 +27,10 @@ def evaluate(
     Args:
         detector: what `load_detector` returns.
         data: the annotated images, loaded with the detector's class names.
-        batch_size: images in a forward pass, default 8.
-        progress: whether to show a progress bar, default False.
+        batch_size: images in a forward pass. Default 8.
+        progress: whether to show a progress bar. Default False.
         plots: folder for `report.html`, which shows the mistakes. Default None: no report.
-        title: headline of the report, default "Evaluation".
+        title: headline of the report. Default "Evaluation".
 
     Returns:
         The dictionary of `ssd_keras.evaluation.detection_metrics`, and "images_per_second" with

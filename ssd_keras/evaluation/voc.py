@@ -115,7 +115,7 @@ def voc_metrics(
         detections: `DetectionTable`, or a list in COCO's results form: dictionaries with
             "image_id", "category_id" or "category_name", "bbox" ([x, y, width, height] in
             pixels, 0-based and continuous) and "score".
-        iou_threshold: smallest IoU of a match, 0..1, default 0.5.
+        iou_threshold: smallest IoU of a match, 0..1. Default 0.5.
         method: "area" (default) or "11point", see `average_precision`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Images: pixels that must change and must not, legibility, odd sizes, whole files."""
+"""Drawings: pixels that change and pixels that do not, legibility, odd sizes, whole files."""
 
 import subprocess
 import sys
@@ -10,11 +10,11 @@ from PIL import Image
 
 from ssd_keras.drawing.curves import plot_history
 from ssd_keras.drawing.draw import (
-    _text_color,
     class_colors,
     draw_boxes,
     draw_training_example,
     save_image,
+    text_color,
 )
 from ssd_keras.drawing.sheet import contact_sheet
 
@@ -32,7 +32,7 @@ def read(path):
 
 
 def luminance(color):
-    """WCAG 2, written out once more."""
+    """Relative luminance of WCAG 2."""
     total = 0.0
     for weight, channel in zip((0.2126, 0.7152, 0.0722), color, strict=True):
         value = int(channel) / 255
@@ -58,7 +58,7 @@ def test_colors_are_distinct_stable_and_legible():
     apart = np.linalg.norm(colors[:, None].astype(float) - colors[None], axis=-1)
     apart += 999 * np.eye(100)
     assert apart.min() > 10 and apart[:20, :20].min() > 60
-    assert min(contrast(color, _text_color(color)) for color in colors) >= 4.5
+    assert min(contrast(color, text_color(color)) for color in colors) >= 4.5
     assert class_colors(0).shape == (0, 3)
 
 
@@ -97,7 +97,7 @@ def test_tag_sits_on_the_box_and_has_text():
     tag = drawn[top : bottom + 1, left : right + 1].reshape(-1, 3)
     color = class_colors(1)[0]
     assert 0.4 < (tag == color).all(-1).mean() < 0.9
-    assert (tag == _text_color(color)).all(-1).mean() > 0.05
+    assert (tag == text_color(color)).all(-1).mean() > 0.05
     # Another score, another image: the numbers are really written.
     assert (draw_boxes(image, MIDDLE, [0], [0.24], ["dog"]) != drawn).any()
 
@@ -122,8 +122,8 @@ def test_tag_stays_whole_inside_the_image(box):
         top, bottom, left, right = changed_rectangle(without, with_tag)
         return (with_tag[top : bottom + 1, left : right + 1] == color).all(-1).sum()
 
-    wanted = count(roomy, MIDDLE)
-    assert count(image, np.array([box])) == pytest.approx(wanted, rel=0.12)
+    expected = count(roomy, MIDDLE)
+    assert count(image, np.array([box])) == pytest.approx(expected, rel=0.12)
 
 
 def test_tags_make_room_for_each_other():
@@ -140,7 +140,7 @@ def test_tags_make_room_for_each_other():
         assert fill > 0.6 * (image == colors[label]).all(-1).sum()
 
 
-def test_highest_score_has_the_first_choice_of_places():
+def test_highest_score_has_the_first_choice_of_positions():
     # Above the box's corner, where a tag alone would be; the other tag moves aside.
     boxes = np.array([[0.4, 0.25, 0.8, 0.75]] * 2)
     for scores, winner in (([0.9, 0.8], 0), ([0.8, 0.9], 1)):
@@ -198,7 +198,7 @@ def test_highest_score_is_on_top():
         ({"labels": [2]}, r"label 2 has no name among 2 class_names; expected labels from 0"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, message):
+def test_shapes_that_do_not_match_are_refused(change, message):
     arguments = {"image": BACKGROUNDS["white"], "boxes": MIDDLE, "labels": [0], "scores": [0.5]}
     with pytest.raises(ValueError, match=message):
         draw_boxes(**(arguments | change), class_names=["cat", "dog"])
@@ -215,7 +215,7 @@ def test_training_example_shows_matched_boxes_alone():
     drawn = draw_training_example(
         image, truth, labels, default_boxes, [True, True, False], names
     ).astype(int)
-    # 150 / 255 of the colour of the object that it overlaps most, over black; rows 269 and 104.
+    # 150 / 255 of the colour of the object of best IoU, over black; rows 269 and 104.
     colors = class_colors(5).astype(float) * 150 / 255
     np.testing.assert_allclose(drawn[269, 200], colors[4], atol=1.5)
     np.testing.assert_allclose(drawn[104, 310], colors[1], atol=1.5)
@@ -314,10 +314,9 @@ def test_history_draws_what_there_is(tmp_path):
 def test_matplotlib_is_loaded_late_and_pyplot_never(tmp_path):
     source = """
 import sys
-sys.argv[0] = "ssd-keras"  # as the command does; everybody else imports the models at once
-import ssd_keras.drawing.draw as visualize
+from ssd_keras.drawing.curves import plot_history
 early = "matplotlib" in sys.modules
-visualize.plot_history([{"epoch": 1, "loss": 2.0}], sys.argv[1])
+plot_history([{"epoch": 1, "loss": 2.0}], sys.argv[1])
 print(early, "matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)
 """
     result = subprocess.run(

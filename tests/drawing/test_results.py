@@ -1,4 +1,4 @@
-"""Results of an image: forms of boxes by hand, drawing, JSON, supervision."""
+"""Results of an image: box formats by hand, drawing, JSON, supervision."""
 
 import json
 import sys
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from trainings import StubDetector, encoded, write_voc
 
-from ssd_keras.data.sources import load_data
 from ssd_keras.boxes.formats import BOX_FORMATS
+from ssd_keras.data.sources import load_data
 from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.engine.detector import detect
 from ssd_keras.engine.evaluate import score
@@ -30,7 +30,7 @@ def result(**changes):
     return DetectionResult(**values | changes)
 
 
-def test_boxes_in_every_form():
+def test_boxes_in_every_format():
     # 0.1 * 200, 0.25 * 80, 0.3 * 200, 0.75 * 80; 0.5 * 200, -0.5 * 80, 1.25 * 200, 0.5 * 80
     expected = {
         "xyxy": [[20, 20, 60, 60], [100, -40, 250, 40]],
@@ -48,10 +48,9 @@ def test_boxes_in_every_form():
         result().boxes_as("xy")
 
 
-def test_results_are_counted_told_and_cut():
-    assert (
-        len(result()) == 2 and repr(result()) == "DetectionResult('street', 200x80: 1 car, 1 dog)"
-    )
+def test_results_are_counted_described_and_filtered():
+    assert len(result()) == 2
+    assert repr(result()) == "DetectionResult('street', 200x80: 1 car, 1 dog)"
     few = result().above(0.75)
     assert few.labels.tolist() == [1] and few.boxes.tolist() == BOXES[:1].tolist()
     assert repr(result().above(0.9)) == "DetectionResult('street', 200x80: nothing)"
@@ -59,23 +58,20 @@ def test_results_are_counted_told_and_cut():
 
 
 def test_plot_draws_from_a_score_on():
-    input_image = result().plot()
-    assert input_image.size == (200, 80)
-    drawing = np.asarray(input_image, int)
+    plot = result().plot()
+    assert plot.size == (200, 80)
+    drawing = np.asarray(plot, int)
     assert np.abs(drawing[20:60, 20:60] - 90).max() > 60
     assert np.abs(drawing[:, 160:] - 90).max() == 0  # the second has a score of 0.25
     assert np.abs(np.asarray(result().plot(0.2), int)[:, 160:] - 90).max() > 60
     # Floats are rounded, and what lies outside 0..255 is cut.
     floats = np.full((80, 200, 3), 90.4, np.float32)
     floats[0, 0] = [-3, 300, 254.6]
-    image = result(input_image=floats).image()
-    assert (
-        image.dtype == np.uint8 and image[0, 0].tolist() == [0, 255, 255] and image[1, 1, 0] == 90
-    )
-    with pytest.raises(
-        ValueError, match=r"^the result has no input_image to draw on; pass `input_image`"
-    ):
-        result(input_image=None).plot()
+    image = result(image=floats).read_image()
+    assert image.dtype == np.uint8
+    assert image[0, 0].tolist() == [0, 255, 255] and image[1, 1, 0] == 90
+    with pytest.raises(ValueError, match=r"^the result has no image to draw on; pass `image`"):
+        result(image=None).plot()
 
 
 def test_json_is_what_score_reads(tmp_path):
@@ -90,8 +86,11 @@ def test_json_is_what_score_reads(tmp_path):
     assert score(str(tmp_path / "found.json"), data)["voc12"]["mAP"] == 1.0
 
 
+@pytest.mark.consumers
 def test_supervision_takes_it():
-    supervision = pytest.importorskip("supervision", reason="NOT TESTED: needs supervision")
+    supervision = pytest.importorskip(
+        "supervision", reason="NOT TESTED: supervision is not installed"
+    )
     found = result().to_supervision()
     assert isinstance(found, supervision.Detections)
     np.testing.assert_allclose(found.xyxy, [[20, 20, 60, 60], [100, -40, 250, 40]], atol=1e-4)
@@ -99,7 +98,7 @@ def test_supervision_takes_it():
     assert found.data["class_name"].tolist() == ["car", "dog"]
     # Their own use of it: a filter, and drawing.
     assert found[found.confidence > 0.5].data["class_name"].tolist() == ["car"]
-    scene = supervision.BoxAnnotator().annotate(result().image().copy(), found)
+    scene = supervision.BoxAnnotator().annotate(result().read_image().copy(), found)
     assert (scene != 90).any()
     assert len(result().above(0.9).to_supervision()) == 0
 
