@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -156,13 +157,8 @@ def run_artefact(
 
 def artefact_size(path: str) -> int:
     """Returns the bytes of a file, or of all files of a directory."""
-    if os.path.isfile(path):
-        return os.path.getsize(path)
-    return sum(
-        os.path.getsize(os.path.join(directory, name))
-        for directory, _, names in os.walk(path)
-        for name in names
-    )
+    paths = [Path(path), *Path(path).rglob("*")]
+    return sum(file.stat().st_size for file in paths if file.is_file())
 
 
 def agreement(

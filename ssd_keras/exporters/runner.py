@@ -13,50 +13,46 @@ from typing import Any
 import numpy as np
 
 NUM_THREADS = 2
-# Returns the outputs of one image and the time at which its detection began.
-Run = Callable[[np.ndarray], tuple[dict[str, np.ndarray], float]]
 
 
-def load_saved_model(path: str) -> Run:
-    """Loads the signature serving_default, which takes images of any size."""
+def load_saved_model(path: str) -> tuple[Callable, Callable]:
+    """Returns functions from an image to the inputs of serving_default, and on to its outputs."""
     import tensorflow as tf
 
     detect = tf.saved_model.load(path).signatures["serving_default"]
 
-    def run(image: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
-        encoded = tf.io.encode_png(image)[None]
-        start = time.perf_counter()
-        outputs = detect(image_bytes=encoded)
-        return {name: value.numpy() for name, value in outputs.items()}, start
+    def run(inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        return {name: value.numpy() for name, value in detect(**inputs).items()}
 
-    return run
+    return lambda image: {"image_bytes": tf.io.encode_png(image)[None]}, run
 
 
-def load_tflite(path: str) -> Run:
-    """Loads a TFLite file, which takes images of its input's size."""
+def load_tflite(path: str) -> tuple[Callable, Callable]:
+    """Returns functions from an image of the input's size to the inputs, and on to the outputs."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=path, num_threads=NUM_THREADS)
     runner = interpreter.get_signature_runner()
     ((name, details),) = runner.get_input_details().items()
 
-    def run(image: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
-        start = time.perf_counter()
-        return runner(**{name: image[None].astype(details["dtype"])}), start
+    def run(inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        return runner(**inputs)
 
-    return run
+    return lambda image: {name: image[None].astype(details["dtype"])}, run
 
 
 def main() -> None:
     """Runs the artefact of the command line on every image."""
     path, images_file, results_file = sys.argv[1:]
-    run = load_tflite(path) if path.endswith(".tflite") else load_saved_model(path)
+    prepare, run = load_tflite(path) if path.endswith(".tflite") else load_saved_model(path)
     results: dict[str, np.ndarray] = {}
     seconds = []
     with np.load(images_file) as images:
         for index, name in enumerate(images.files):
-            run(images[name])  # the first call of a size compiles
-            outputs, start = run(images[name])
+            inputs = prepare(images[name])
+            run(inputs)  # the first call of a size compiles
+            start = time.perf_counter()
+            outputs = run(inputs)
             seconds.append(time.perf_counter() - start)
             results.update({f"{index}/{key}": value for key, value in outputs.items()})
     # Class names are objects, which .npz stores with pickle alone.
