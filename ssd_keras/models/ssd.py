@@ -186,8 +186,12 @@ class SSD(keras.Model):
             format: "tf_saved_model" (default) or "litert" (TFLite), the names that Keras uses.
                 Keras' other formats export the raw outputs.
             verbose: print what was written and how it compares with this model. Default True.
-            **options: post_process, images, precision, weights, quantize, post_processing and
-                input_dtype of `ssd_keras.exporters.export.export`.
+            **options: post_process, a `PostProcess`, default the model's own. images, uint8
+                [H, W, 3] like those that it will see: the first four are for the check (default
+                generated ones), "int8" is calibrated on all. Of a SavedModel: precision "float32"
+                (default) or "bfloat16", weights "constants" (default) or "variables". Of a TFLite
+                file: quantize "none" (default), "float16", "dynamic" or "int8", post_processing
+                "builtin" (default), "op" or "none", input_dtype "uint8" (default) or "float32".
 
         Raises:
             ValueError: for an unknown option, or when the exported model fails its check.
