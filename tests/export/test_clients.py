@@ -135,8 +135,8 @@ def free_port():
 
 GOOD = "{folder}/fitting.png"
 BAD_CALLS = [
-    ("rest", [GOOD, "--server", "http://127.0.0.1:{port}"], r"no server results at http://127.*"),
-    ("grpc", [GOOD, "--server", "127.0.0.1:{port}"], r"no server results at 127\.0\.0\.1:\d+ .*"),
+    ("rest", [GOOD, "--server", "http://127.0.0.1:{port}"], r"no server answers at http://127.*"),
+    ("grpc", [GOOD, "--server", "127.0.0.1:{port}"], r"no server answers at 127\.0\.0\.1:\d+ .*"),
     ("rest", [GOOD, "--server", "localhost:8501"], r"--server 'localhost:8501' must begin with .*"),
     (
         "rest",
