@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.boxes.formats import Array
+from ssd_keras.boxes.iou import edges
 
 
 def encode_boxes(
@@ -18,11 +19,17 @@ def encode_boxes(
     `decode_boxes` inverts it for boxes with an area. The variances are the reciprocals of
     torchvision's `weights` (10, 10, 5, 5).
     """
-    (low, high), (default_low, default_high) = _corners(boxes), _corners(default_boxes)
-    size, divisors = default_high - default_low, np.asarray(variances, "float32")
-    center = ((low + high) / 2 - (default_low + default_high) / 2) / size / divisors[:2]
-    log_size = tf.math.log((high - low) / size) / divisors[2:]
-    return tf.concat([center, log_size], axis=-1)
+    y, x, height, width = _centers_and_sides(boxes)
+    default_y, default_x, default_height, default_width = _centers_and_sides(default_boxes)
+    return tf.stack(
+        [
+            (y - default_y) / default_height / variances[0],
+            (x - default_x) / default_width / variances[1],
+            tf.math.log(height / default_height) / variances[2],
+            tf.math.log(width / default_width) / variances[3],
+        ],
+        axis=-1,
+    )
 
 
 def decode_boxes(
@@ -39,12 +46,14 @@ def decode_corners(
 
     `xp` is the namespace of the arrays: `numpy`, `tensorflow` or `keras.ops`.
     """
-    low, high = _corners(default_boxes)
-    size, factors = high - low, np.asarray(variances, "float32")
-    center = box_deltas[..., :2] * (factors[:2] * size) + (low + high) / 2
-    half = xp.exp(box_deltas[..., 2:] * factors[2:]) * (size / 2)
+    low, high = default_boxes[..., :2], default_boxes[..., 2:]
+    sides, factors = high - low, np.asarray(variances, "float32")
+    center = box_deltas[..., :2] * (factors[:2] * sides) + (low + high) / 2
+    half = xp.exp(box_deltas[..., 2:] * factors[2:]) * (sides / 2)
     return center - half, center + half
 
 
-def _corners(boxes: Array) -> tuple[Array, Array]:
-    return boxes[..., :2], boxes[..., 2:]
+def _centers_and_sides(boxes: Array) -> tuple[Array, Array, Array, Array]:
+    """Returns center y, center x, height and width of boxes [..., 4]."""
+    ymin, xmin, ymax, xmax = edges(boxes)
+    return (ymin + ymax) / 2, (xmin + xmax) / 2, ymax - ymin, xmax - xmin
