@@ -51,7 +51,7 @@ def test_damaged_file_in_the_cache_is_fetched_again(server):
 @pytest.mark.parametrize("knows_ranges", [True, False])
 def test_broken_transfer_goes_on(server, knows_ranges):
     server.break_after = 1_500_000
-    with pytest.raises(ValueError, match=r"/model.pth could not be fetched \(.*it goes on where"):
+    with pytest.raises(ValueError, match=r"/model.pth could not be downloaded \(.*the transfer resumes"):
         fetch(f"{server.address}/a/model.pth", SHA256)
     (partial,) = cached_files()
     assert partial == f"{SHA256[:16]}/.writing-model.pth"
@@ -97,12 +97,12 @@ def test_web_page_is_refused(server, content_type, page):
 
 
 def test_missing_file_and_missing_net_are_told(server):
-    with pytest.raises(ValueError, match=r"/b\.pth could not be fetched \(404 .*put it at .*b\.pt"):
+    with pytest.raises(ValueError, match=r"/b\.pth could not be downloaded \(404 .*put it at .*b\.pt"):
         fetch(f"{server.address}/b.pth", SHA256)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # taken, but nobody listens
         address = f"http://127.0.0.1:{closed.getsockname()[1]}/model.pth"
-        with pytest.raises(ValueError, match=r"model\.pth could not be fetched .* put it at "):
+        with pytest.raises(ValueError, match=r"model\.pth could not be downloaded .* put it at "):
             fetch(address, SHA256)
     assert cached_files() == []
 
@@ -120,6 +120,6 @@ def test_file_put_into_the_cache_by_hand_is_used_offline(server):
 def test_progress_names_the_file_and_its_size(server, capsys):
     fetch(f"{server.address}/a/model.pth", SHA256, progress=True)
     shown = capsys.readouterr().err
-    assert "fetching model.pth: 100%" in shown and "2.30M/2.30M" in shown
+    assert "downloading model.pth: 100%" in shown and "2.30M/2.30M" in shown
     assert fetch(f"{server.address}/a/model.pth", SHA256, progress=True)
     assert capsys.readouterr().err == ""

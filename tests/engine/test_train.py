@@ -125,13 +125,13 @@ def test_kept_model_is_the_best_also_across_an_interruption(tmp_path, monkeypatc
         callbacks, "coco_metrics", lambda data, found: {"AP": next(series), "AP50": 0.0}
     )
     weights = {}
-    original = callbacks.RunKeeper.on_epoch_end
+    original = callbacks.SaveRun.on_epoch_end
 
     def remember(self, epoch, logs=None):
         weights[epoch + 1] = self.model.get_weights()
         original(self, epoch, logs)
 
-    monkeypatch.setattr(callbacks.RunKeeper, "on_epoch_end", remember)
+    monkeypatch.setattr(callbacks.SaveRun, "on_epoch_end", remember)
     short = recipe(epochs=3, validate_every=1)
     output = str(tmp_path / "run")
     with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):

@@ -32,10 +32,10 @@ from trainings import (
     validation_data,
 )
 
-from ssd_keras.core.files import WRITING
+from ssd_keras.core.files import PARTIAL_PREFIX
 from ssd_keras.data.sources import load_data
 from ssd_keras.engine import train as train_module
-from ssd_keras.engine.callbacks import FiniteLoss
+from ssd_keras.engine.callbacks import StopOnNaN
 from ssd_keras.engine.run_directory import RunDirectory
 from ssd_keras.engine.train import train
 
@@ -135,8 +135,8 @@ def place_of_a_kill(run) -> str:
     """Where a training was when it died."""
     if not (run / "recipe.json").exists():
         return "before its first file"
-    if names := [name for name in os.listdir(run) if name.startswith(WRITING)]:
-        return f"writing {names[0].removeprefix(WRITING).replace('-', '.').split('.')[0]}"
+    if names := [name for name in os.listdir(run) if name.startswith(PARTIAL_PREFIX)]:
+        return f"writing {names[0].removeprefix(PARTIAL_PREFIX).replace('-', '.').split('.')[0]}"
     return "training" if state_epoch(run) else "before its first state"
 
 
@@ -230,7 +230,7 @@ def test_a_full_disk_and_an_image_of_nan_leave_the_last_state(uninterrupted, tmp
         with pytest.raises(ValueError, match=message):
             train_on(resume=False)
     assert state_epoch(run) == 2 and (run / "state-2.keras").exists()
-    assert not [name for name in os.listdir(run) if name.startswith(WRITING)]
+    assert not [name for name in os.listdir(run) if name.startswith(PARTIAL_PREFIX)]
     message = r"^the loss became nan in step 2 of the epoch; lower learning_rate, or set gradient_"
     with monkeypatch.context() as context, pytest.raises(ValueError, match=message):
         plant_nan_in_step(3 * STEPS_PER_EPOCH + 1, context)
@@ -282,7 +282,7 @@ def test_an_image_that_vanishes_ends_the_training(tmp_path, monkeypatch):
 
 def test_weights_that_are_no_numbers_are_never_saved():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="head")])
-    guard = FiniteLoss()
+    guard = StopOnNaN()
     guard.set_model(model)
     guard.on_epoch_end(0)
     model.set_weights([np.array([[1.0], [np.inf]]), np.zeros(1)])
