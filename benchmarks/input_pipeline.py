@@ -1,203 +1,136 @@
-"""Training images a second: JPEG bytes to augmented batches with targets, SSD300.
+"""The training input pipeline of SSD300: JPEG bytes to augmented batches with targets.
 
 The peer is the SSD preset of torchvision's detection references (v2 transforms on tensors), which
-makes no targets; the limit is decoding the same JPEGs and nothing else.
+makes no targets; the limit is decoding of the same JPEGs.
 """
 
 import io
-from collections import defaultdict
+from functools import partial
 
 import numpy as np
-from images import DETAIL, HEIGHT, WIDTH, generated_boxes, generated_jpegs
-from pairs import Side, import_torchvision, ratios, row, take_turns, timed
+import peers
+from pairs import Side, ratios, row, take_turns, timed
+from peers import DETAIL, HEIGHT, WIDTH, generated_boxes, generated_jpegs
 
 NUM_BOXES, NUM_IMAGES, IMAGE_SIZE = 20, 32, (300, 300)
-
-
-def ssd300_default_boxes():
-    """The 8732 default boxes of the preset, without building the model."""
-    from ssd_keras.boxes.default_boxes import DefaultBoxes
-    from ssd_keras.models.builders.vgg import SSD_SIZES
-
-    ratios = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
-    spec = DefaultBoxes(SSD_SIZES[300, "voc"], ratios, steps=(8, 16, 32, 64, 100, 300))
-    return spec.boxes(IMAGE_SIZE, [(n, n) for n in (38, 19, 10, 5, 3, 1)])
 
 
 class SsdKeras:
     """`training_dataset` with the paper's augmentation, and its JPEG decoder alone."""
 
-    def __init__(self, detail, batch_size):
+    def __init__(self, detail, batch_size, batches):
         import tensorflow as tf
 
         from ssd_keras.assigners.max_iou import TargetEncoder
         from ssd_keras.data.pipeline import make_lookup, training_dataset
-        from ssd_keras.data.records import DetectionData, Example
 
-        sides = np.array([HEIGHT, WIDTH, HEIGHT, WIDTH])
-        truth = generated_boxes(NUM_IMAGES, NUM_BOXES)
-        examples = []
-        for number, encoded in enumerate(generated_jpegs(NUM_IMAGES, detail)):
-            top, left, bottom, right = (truth[number][0] * sides).T
-            boxes = np.stack([left, top, right - left, bottom - top], axis=-1)
-            no = np.zeros(NUM_BOXES, bool)
-            areas = boxes[:, 2] * boxes[:, 3]
-            examples.append(
-                Example(number, encoded, HEIGHT, WIDTH, boxes, truth[number][1], no, no, areas)
-            )
-        data = DetectionData(tuple(f"class {n}" for n in range(20)), tuple(examples))
-        encoder = TargetEncoder(ssd300_default_boxes())
-        self.trained = training_dataset(data, encoder, IMAGE_SIZE, batch_size)
+        boxes, labels = generated_boxes(NUM_IMAGES, NUM_BOXES)
+        corners, ends = np.split(boxes[..., [1, 0, 3, 2]] * ([WIDTH, HEIGHT] * 2), 2, axis=-1)
+        truth = zip(np.concatenate([corners, ends - corners], axis=-1), labels, strict=True)
+        data = peers.detection_data(generated_jpegs(NUM_IMAGES, detail), truth, num_classes=20)
+        encoder = TargetEncoder(peers.ssd300_default_boxes())
+        self.batch_size, self.batches = batch_size, batches
+        self.training = training_dataset(data, encoder, IMAGE_SIZE, batch_size)
         lookup = make_lookup(data)
 
         def decode(position):
             encoded = lookup(position % NUM_IMAGES)["image"]
             return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
-        self.decoded = tf.data.Dataset.range(1 << 40).map(
-            decode, num_parallel_calls=tf.data.AUTOTUNE
-        ).batch(batch_size)  # fmt: skip
+        decoded = tf.data.Dataset.range(1 << 40).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        self.decoding = decoded.batch(batch_size)
 
-    def train(self, batches):
-        return consumed(self.trained, batches)
+    def train(self):
+        return self.consume(self.training)
 
-    def decode(self, batches):
-        return consumed(self.decoded, batches)
+    def decode(self):
+        return self.consume(self.decoding)
 
-
-def consumed(dataset, batches):
-    """Time of so many batches of a running pipeline, whose buffers are empty at both ends."""
-    iterator = iter(dataset)
-    next(iterator)
-    return timed(lambda: [next(iterator) for _ in range(batches)])[0]
+    def consume(self, dataset):
+        """Time an image of a running pipeline, whose buffers are empty at both ends."""
+        iterator = iter(dataset)
+        next(iterator)
+        result, _ = timed(lambda: [next(iterator) for _ in range(self.batches)])
+        return result | {"calls": self.batches * self.batch_size}
 
 
 class Torchvision:
     """Decoding by Pillow and the reference preset, one image after the other."""
 
-    def __init__(self, detail, batch_size):
+    def __init__(self, detail, batch_size, batches):
         import torch
 
         torch.set_num_threads(1)
         torch.manual_seed(0)
-        self.torch, torchvision = torch, import_torchvision()
+        peers.import_torchvision()
         from torchvision import tv_tensors
         from torchvision.transforms import v2
 
-        fill = defaultdict(lambda: (123.0, 117.0, 104.0), {tv_tensors.Mask: 0})
-        self.transforms = v2.Compose(
-            [
-                v2.RandomPhotometricDistort(),
-                v2.RandomZoomOut(fill=fill),
-                v2.RandomIoUCrop(),
-                v2.RandomHorizontalFlip(p=0.5),
-                v2.ToDtype(torch.float, scale=True),
-                v2.ConvertBoundingBoxFormat(tv_tensors.BoundingBoxFormat.XYXY),
-                v2.SanitizeBoundingBoxes(),
-                v2.ToPureTensor(),
-            ]
-        )
+        fill = {tv_tensors.Image: (123.0, 117.0, 104.0), "others": 0}
+        self.transforms = v2.Compose([
+            v2.RandomPhotometricDistort(), v2.RandomZoomOut(fill=fill), v2.RandomIoUCrop(),
+            v2.RandomHorizontalFlip(p=0.5), v2.ToDtype(torch.float, scale=True),
+            v2.ConvertBoundingBoxFormat(tv_tensors.BoundingBoxFormat.XYXY),
+            v2.SanitizeBoundingBoxes(), v2.ToPureTensor(),
+        ])  # fmt: skip
         # In the reference script this is the model's first step.
         self.resize = v2.Resize(IMAGE_SIZE, antialias=False)
-        self.tv_tensors, self.functional = tv_tensors, torchvision.transforms.v2.functional
-        self.batch_size = batch_size
+        self.torch, self.batch_size = torch, batch_size
+        self.count = batch_size * max(1, batches // 16)  # ours is about sixteen times as fast
+        self.as_image, self.image_type = v2.functional.pil_to_tensor, tv_tensors.Image
         self.encoded = generated_jpegs(NUM_IMAGES, detail)
-        self.targets = []
-        for boxes, labels in generated_boxes(NUM_IMAGES, NUM_BOXES):
-            pixels = boxes[:, [1, 0, 3, 2]] * np.float32([WIDTH, HEIGHT, WIDTH, HEIGHT])
-            boxes = tv_tensors.BoundingBoxes(
-                torch.tensor(pixels), format="XYXY", canvas_size=(HEIGHT, WIDTH)
-            )
-            self.targets.append({"boxes": boxes, "labels": torch.tensor(labels).long()})
+        boxes, labels = map(torch.tensor, generated_boxes(NUM_IMAGES, NUM_BOXES))
+        pixels = boxes[..., [1, 0, 3, 2]] * torch.tensor([WIDTH, HEIGHT] * 2)
+        box_type = partial(tv_tensors.BoundingBoxes, format="XYXY", canvas_size=(HEIGHT, WIDTH))
+        truth = zip(map(box_type, pixels), labels.long(), strict=True)
+        self.targets = [{"boxes": boxes, "labels": labels} for boxes, labels in truth]
 
-    def train(self, batches):
-        def one(number):
-            input_image = self.input_image(number)
-            image, target = self.transforms(input_image, self.targets[number % NUM_IMAGES])
-            return self.resize(image), target
-
+    def train(self):
         def batch(start):
-            made = [one(start + number) for number in range(self.batch_size)]
-            return self.torch.stack([image for image, _ in made])
+            numbers = range(start, start + self.batch_size)
+            return self.torch.stack([self.augmented(number % NUM_IMAGES) for number in numbers])
 
-        return timed(lambda: [batch(index * self.batch_size) for index in range(batches)])[0]
+        result, _ = timed(lambda: [batch(start) for start in range(0, self.count, self.batch_size)])
+        return result | {"calls": self.count}
 
-    def image(self, number):
+    def augmented(self, number):
         from PIL import Image
 
-        image = Image.open(io.BytesIO(self.encoded[number % NUM_IMAGES]))
-        return self.tv_tensors.Image(self.functional.pil_to_tensor(image))
+        pixels = self.as_image(Image.open(io.BytesIO(self.encoded[number])))
+        image, _ = self.transforms(self.image_type(pixels), self.targets[number])
+        return self.resize(image)
 
 
 SIDES = {"ssd_keras": SsdKeras, "torchvision": Torchvision}
 
 
 def benchmark(tiny):
-    rounds, images, batch_size = (2, 8, 4) if tiny else (9, 1024, 16)
+    rounds, num_images, batch_size = (2, 8, 4) if tiny else (9, 1024, 16)
     result = {"rows": [], "seconds_an_image": {}, "others_share": {}}
     for detail in DETAIL:
-        measured, others = measure(detail, rounds, images, batch_size)
-        result["seconds_an_image"][detail] = measured
+        seconds, others = measure(detail, rounds, num_images // batch_size, batch_size)
+        result["seconds_an_image"][detail] = seconds
         result["others_share"] |= {f"{detail}, {cores}": share for cores, share in others.items()}
-        result["rows"] += rows(measured, detail)
+        ours, theirs, decoding = (seconds[key] for key in ("ssd_keras", "torchvision", "decoding"))
+        peer = "torchvision v2 SSD preset without encoding"
+        what = f"training pipeline, 1 core, {detail} images: "
+        speed = what + "images a second"
+        cores = ratios(seconds["1 core"], seconds["2 cores"])
+        result["rows"] += [
+            row(speed, peer, ratios(theirs, ours), at_least=8),
+            row(what + "time", "decoding the JPEG alone", ratios(ours, decoding), at_most=3),
+            row(speed.replace("1 core", "2 cores"), "1 core", cores, at_least=1.7),
+        ]
     return result
 
 
-def measure(detail, rounds, images, batch_size):
-    """Seconds an image of all sides by round."""
-    options = {"detail": detail, "batch_size": batch_size}
-    with (
-        Side("input_pipeline", "ssd_keras", cores=1, **options) as one,
-        Side("input_pipeline", "ssd_keras", cores=2, **options) as two,
-        Side("input_pipeline", "torchvision", cores=1, **options) as theirs,
-    ):
-        batches = images // batch_size
-        few = max(1, batches // 16)  # theirs takes about sixteen times as long
-        counts = {"ssd_keras": batches, "torchvision": few, "decoding": batches}
-        asks = {
-            "ssd_keras": lambda: one.ask("train", batches=batches),
-            "torchvision": lambda: theirs.ask("train", batches=few),
-            "decoding": lambda: one.ask("decode", batches=batches),
-        }
+def measure(detail, rounds, batches, batch_size):
+    """Seconds an image by name and round, and the share of other processes by cores."""
+    options = {"detail": detail, "batch_size": batch_size, "batches": batches}
+    ours, theirs = (partial(Side, "input_pipeline", name, **options) for name in SIDES)
+    with ours(cores=1) as one, ours(cores=2) as two, theirs(cores=1) as peer:
+        asks = {"ssd_keras": one.train, "torchvision": peer.train, "decoding": one.decode}
         seconds, others = take_turns(asks, rounds, clock="core_seconds")
-        per_image = {
-            name: [value / (counts[name] * batch_size) for value in values]
-            for name, values in seconds.items()
-        }
-        # Whether cores get in each other's way shows on the clock of the wall alone.
-        asks = {
-            "1 core": lambda: one.ask("train", batches=batches),
-            "2 cores": lambda: two.ask("train", batches=batches),
-        }
-        seconds, others_of_two = take_turns(asks, rounds)
-    for name, values in seconds.items():
-        per_image[name] = [value / (batches * batch_size) for value in values]
-    return per_image, {"1 core": others, "2 cores": others_of_two}
-
-
-def rows(seconds, detail):
-    ours = seconds["ssd_keras"]
-    what = f"training pipeline, 1 core, {detail} images: "
-    return [
-        row(
-            what + "images a second",
-            "torchvision v2 SSD preset without encoding",
-            ratios(seconds["torchvision"], ours),
-            "at least",
-            8,
-        ),
-        row(
-            what + "time",
-            "decoding the JPEG alone",
-            ratios(ours, seconds["decoding"]),
-            "at most",
-            3,
-        ),
-        row(
-            f"training pipeline, 2 cores, {detail} images: images a second",
-            "1 core",
-            ratios(seconds["1 core"], seconds["2 cores"]),
-            "at least",
-            1.7,
-        ),
-    ]
+        # The wall clock alone shows whether cores hinder each other.
+        both, others_of_two = take_turns({"1 core": one.train, "2 cores": two.train}, rounds)
+    return seconds | both, {"1 core": others, "2 cores": others_of_two}

@@ -1,105 +1,60 @@
-"""Two or more sides, each in a process of its own, timed in turns.
+"""Times sides in turns, each in a process of its own; a side that waits uses no core."""
 
-`Side` starts a process that runs `python benchmarks/pairs.py MODULE NAME OPTIONS`: it imports the
-module, makes `module.SIDES[NAME](**options)`, and answers one line of JSON on standard output
-(after "@", so that a library's chatter does no harm) to each line of JSON on standard input, which
-names a method and its arguments. A side that waits uses no core.
-"""
-
-import contextlib
 import importlib
-import json
+import multiprocessing
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-HERE = Path(__file__).resolve().parent
 MAX_OTHERS_SHARE = 0.05  # a busy core slows torch's threads tenfold: they spin at barriers
 
 
-class Answering:
-    """A script of this folder in its own process, which answers a line of JSON to each."""
-
-    def __init__(self, name, script, *words):
-        self.name = name
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / script), *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=HERE.parent,
-            env=environment(),
-        )
-
-    def ask(self, do, **options):
-        """Send one request and wait for its answer."""
-        try:
-            self.process.stdin.write(json.dumps({"do": do, **options}) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the empty answer below says so
-        for line in self.process.stdout:
-            if line.startswith("@"):
-                return json.loads(line[1:])
-        raise SystemExit(
-            f"error: {self.name} ended with status {self.process.wait()} when asked to {do}, "
-            "expected an answer: its own message stands above; install "
-            "benchmarks/requirements.txt if a package is missing"
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-
-class Side(Answering):
-    """One side in its own process, on the first `cores` cores (default: all)."""
+class Side(ProcessPoolExecutor):
+    """`MODULE.SIDES[NAME](**options)`, whose methods run in a process on so many cores."""
 
     def __init__(self, module, name, cores=None, **options):
-        options = json.dumps({"cores": cores, **options})
-        super().__init__(name, "pairs.py", module, name, options)
+        super().__init__(1, multiprocessing.get_context("spawn"))
+        self.ready = self.submit(start, module, name, cores, options)
+
+    def __getattr__(self, method):
+        return partial(self.ask, method)
+
+    def ask(self, method, **options):
+        self.ready.result()
+        return self.submit(answer, method, options).result()
 
 
-def environment():
-    """This environment, with the checkout importable and TensorFlow quiet."""
-    paths = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "KERAS_BACKEND": "tensorflow",
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
-    }
+def start(module, name, cores, options):
+    global side
+    sys.stdout = sys.stderr  # what libraries print stays out of the table
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    side = importlib.import_module(module).SIDES[name](**options)
+
+
+def answer(method, options):
+    return getattr(side, method)(**options)
 
 
 def take_turns(asks, rounds, warm_up=1, clock="seconds"):
-    """Seconds of each side: `asks` are functions by name that give what `timed` gives.
+    """Lists of seconds a call by name, and the median share of all cores that others used.
 
-    The clock "core_seconds" counts what a side's process ran: on one core the same as "seconds",
-    but for what others took of that core meanwhile. Every second round goes backwards, so that a
-    machine that grows slower harms nobody's ratio.
-
-    Returns:
-        lists of seconds by name, and the largest share of the cores that other processes used.
+    `asks` return what `timed` or `repeated` does. The clock "core_seconds" is the CPU time of a
+    side's process: on one core, the wall time less what others took of that core. Every second
+    round runs in reverse, so that a machine that becomes slower favours no side.
     """
-    seconds = {name: [] for name in asks}
-    others = []
-    turns = [(turn, name) for turn in range(-warm_up, rounds)
-             for name in list(asks)[:: -1 if turn % 2 else 1]]  # fmt: skip
-    with tqdm(turns, unit="turn", leave=False, disable=None) as bar:
-        for turn, name in bar:
-            bar.set_description(str(name), refresh=False)
+    seconds, others = {name: [] for name in asks}, []
+    for turn in tqdm(range(-warm_up, rounds), unit="round", leave=False, disable=None):
+        for name in list(asks)[:: -1 if turn % 2 else 1]:
             machine, start = machine_seconds(), time.perf_counter()
             result = asks[name]()
             if turn < 0:
@@ -112,7 +67,7 @@ def take_turns(asks, rounds, warm_up=1, clock="seconds"):
 
 
 def timed(function):
-    """Wall and core seconds of one call, as a side answers them, and what it returned."""
+    """Wall and CPU seconds of one call, and its result."""
     core, start = time.process_time(), time.perf_counter()
     result = function()
     seconds = time.perf_counter() - start
@@ -120,19 +75,16 @@ def timed(function):
 
 
 def repeated(function, least=0.2):
-    """Like `timed`, of as many calls as take `least` seconds together; the first is not counted."""
+    """Wall and CPU seconds of as many calls as take `least` seconds, after one untimed call."""
     function()
-    calls = 0
-    core, start = time.process_time(), time.perf_counter()
+    calls, core, start = 0, time.process_time(), time.perf_counter()
     while (seconds := time.perf_counter() - start) < least or not calls:
         function()
         calls += 1
-    core_seconds = time.process_time() - core
-    return {"seconds": seconds, "core_seconds": core_seconds, "calls": calls}
+    return {"seconds": seconds, "core_seconds": time.process_time() - core, "calls": calls}
 
 
 def spread(values):
-    """Median and quartiles."""
     lower, median, upper = np.percentile(values, [25, 50, 75]).tolist()
     return {"median": median, "lower_quartile": lower, "upper_quartile": upper}
 
@@ -142,101 +94,47 @@ def ratios(numerator, denominator):
     return spread([a / b for a, b in zip(numerator, denominator, strict=True)])
 
 
-def row(what, peer, values, sense, target=None):
-    """One line of the table: `values` is a `spread`; sense "at least", "at most" or "report"."""
-    median = values["median"]
-    met = None
-    if target is not None:
-        met = median >= target if sense == "at least" else median <= target
-    return {
-        "what": what,
-        "peer": peer,
-        "ratio": values,
-        "target": sense if target is None else f"{sense} {target:g}",
-        "met": met,
-    }
+def row(what, peer, values, at_least=None, at_most=None):
+    """One line of the table; `values` is a `spread`, compared with one target or none."""
+    target, met = "report", None
+    if at_least is not None:
+        target, met = f"at least {at_least:g}", values["median"] >= at_least
+    if at_most is not None:
+        target, met = f"at most {at_most:g}", values["median"] <= at_most
+    return {"what": what, "peer": peer, "ratio": values, "target": target, "met": met}
 
 
 def table(rows):
     """The rows as Markdown."""
     lines = ["| what | against | ratio (quartiles) | target | met |", "|---|---|---|---|---|"]
     for one in rows:
-        median, low, high = (
-            f"{one['ratio'][name]:.3g}" for name in ("median", "lower_quartile", "upper_quartile")
-        )
+        ratio = "{median:.3g} ({lower_quartile:.3g} to {upper_quartile:.3g})".format(**one["ratio"])
         met = {True: "yes", False: "**no**", None: ""}[one["met"]]
-        cells = (one["what"], one["peer"], f"{median} ({low} to {high})", one["target"], met)
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(f"| {one['what']} | {one['peer']} | {ratio} | {one['target']} | {met} |")
     return "\n".join(lines)
 
 
 def num_cores():
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def machine_seconds():
-    """Core seconds that anybody has used since the start of the machine; None if unknown."""
+    """CPU seconds of all processes since the machine started; None where /proc is missing."""
     try:
-        with open("/proc/stat") as statistics_file:
-            fields = [int(field) for field in statistics_file.readline().split()[1:9]]
+        line = Path("/proc/stat").read_text().split("\n", 1)[0]
     except OSError:
         return None
-    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = fields
-    busy = user + nice + system + interrupts + soft_interrupts + stolen
-    return busy / os.sysconf("SC_CLK_TCK")
+    user, nice, system, _idle, _waiting, *others = map(int, line.split()[1:9])
+    return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")
 
 
 def hardware():
-    """Processor, cores and Python; nothing that names the machine."""
-    model = platform.processor() or platform.machine()
+    """Processor, cores and Python, without the machine's name."""
     information = Path("/proc/cpuinfo")
-    if information.exists():
-        lines = information.read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        model = names[0] if names else model
-    return {"cpu": model, "cores": num_cores(), "python": platform.python_version()}
-
-
-def import_torchvision():
-    """Import torchvision; training needs none of its compiled operators, only their names.
-
-    Its wheel does not load them beside some builds of torch, and then fails to be imported.
-    """
-    try:
-        import torchvision
-    except RuntimeError:
-        import torch
-
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
-
-        torchvision.declared_operators = library  # they live as long as it does
-    return torchvision
-
-
-def serve(module, name, options):
-    """What a side's process does until its input ends."""
-    options = json.loads(options)
-    cores = options.pop("cores")
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    if name == "ssd_keras":
-        from ssd_keras.core.terminal import import_tensorflow
-
-        import_tensorflow()
-    side = importlib.import_module(module).SIDES[name](**options)
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = getattr(side, request.pop("do"))(**request)
-        print("@" + json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": (names or [platform.machine()])[0],
+        "cores": num_cores(),
+        "python": platform.python_version(),
+    }

@@ -1,193 +1,119 @@
-"""Time a training step beside torchvision's, in one run, in alternating pairs.
+"""A training step of SSD300-VGG16 and of SSDLite320-MobileNetV3 against torchvision's.
 
-    python benchmarks/training_step.py [--pairs 5] [--batch-size 8] [--json FILE]
-    python benchmarks/training_step.py --curves [--steps 30]
-
-A step is forward, loss, backward and SGD with momentum, on all cores. Each side lives in a process
-of its own and waits, without using a core, while the other is timed. See README.md.
+A step is forward, loss, backward and SGD with momentum, of all layers, on all cores. torchvision
+matches default boxes in its loss; ssd_keras does so in its input pipeline, before the timed step.
 """
 
-import argparse
-import json
 import statistics
-import sys
-from pathlib import Path
+from functools import partial
 
-from pairs import MAX_OTHERS_SHARE, Answering, hardware, ratios, row, spread
+import peers
+from pairs import Side, num_cores, ratios, row, spread, take_turns, timed
+from peers import SSD300, SSDLITE
 
-SIDES = ("torchvision", "ssd_keras")
-PRECISIONS = ("float32", "bfloat16")
+MODELS = {SSD300: ("ssd300_vgg16_voc", 300), SSDLITE: ("ssdlite320_mobilenet_v3_large_coco", 320)}
+NUM_OBJECTS, PRODUCT_SIZE = 5, 2048
+STEP_GFLOP = 3 * peers.FORWARD_GFLOP  # forward, gradients of the maps, gradients of the weights
 SHARES_OF_PEAK = {"float32": 0.9, "bfloat16": 0.8}
-SSD300, SSDLITE = "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"
-FORWARD_GFLOP = 62.8  # of one 300 x 300 image, SSD300 with VGG16, two a multiply-add
-STEP_GFLOP = 3 * FORWARD_GFLOP  # forward, gradients of the maps, gradients of the weights
 
 
-class Peer(Answering):
-    """One side in its own process."""
+class Torchvision:
+    """torchvision's model in training mode; bfloat16 by autocast."""
 
-    def __init__(self, name, precision, batch_size, model=SSD300):
-        super().__init__(name, "peers.py", name, precision, str(batch_size), model)
+    def __init__(self, model, precision, batch_size):
+        import torch
 
+        torch.set_num_threads(num_cores())
+        self.torch, self.dtype = torch, getattr(torch, precision)
+        self.model = peers.torchvision_model(model).train()
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3, momentum=0.9)
+        size = MODELS[model][1]
+        images = peers.generated_squares(batch_size, size, size).transpose(0, 3, 1, 2)
+        self.images = list(torch.tensor(images / 255).float())
+        boxes, labels = map(torch.tensor, peers.generated_boxes(batch_size, NUM_OBJECTS))
+        truth = zip(boxes[..., [1, 0, 3, 2]] * size, labels.long() + 1, strict=True)
+        self.targets = [{"boxes": boxes, "labels": labels} for boxes, labels in truth]
 
-def measure(precision, pairs, batch_size, warm_up=2, model=SSD300):
-    """Alternating pairs of one precision: peaks, seconds a step of both sides, encoding."""
-    with Peer("torchvision", precision, batch_size, model) as theirs:
-        description = {"torchvision": theirs.ask("describe")}
-        with Peer("ssd_keras", precision, batch_size, model) as ours:
-            description["ssd_keras"] = ours.ask("describe")
-            sides = {"torchvision": theirs, "ssd_keras": ours}
-            peaks = {name: peer.ask("matmul")["gflops"] for name, peer in sides.items()}
-            seconds = {name: [] for name in sides}
-            others = []
-            for pair in range(-warm_up, pairs):
-                for name, peer in sides.items():
-                    result = peer.ask("step")
-                    say(f"{precision} {name} {label(pair)}: {result['seconds']:.2f} s")
-                    if pair >= 0:
-                        seconds[name].append(result["seconds"])
-                        others.append(result.get("others_share", 0.0))
-            ours.ask("encode")
-            encoding = statistics.median(ours.ask("encode")["seconds"] for _ in range(5))
-    return {
-        "sides": description,
-        "matmul_gflops": peaks,
-        "seconds": seconds,
-        "encoding_seconds": encoding,
-        "others_share": max(others),
-    }
+    def step(self):
+        return timed(self.train)[0]
 
+    def train(self):
+        is_half = self.dtype == self.torch.bfloat16
+        with self.torch.autocast("cpu", self.torch.bfloat16, is_half):
+            losses = self.model(self.images, self.targets)
+            loss = losses["bbox_regression"] + losses["classification"]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
 
-def label(pair):
-    return f"pair {pair + 1}" if pair >= 0 else "warm-up"
+    def gflops(self):
+        factors = self.torch.rand(2, PRODUCT_SIZE, PRODUCT_SIZE).to(self.dtype)
+        return best_gflops(lambda: self.torch.matmul(*factors))
 
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
+class SsdKeras:
+    """Our model on TensorFlow; bfloat16 by the policy mixed_bfloat16."""
+
+    def __init__(self, model, precision, batch_size):
+        import keras
+
+        from ssd_keras.core.class_names import VOC_CLASSES
+        from ssd_keras.presets import from_preset
+
+        if precision == "bfloat16":
+            keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+        keras.utils.set_random_seed(0)
+        self.model = from_preset(MODELS[model][0], VOC_CLASSES)
+        self.model.compile(optimizer=keras.optimizers.SGD(1e-3, momentum=0.9))
+        self.batch = peers.training_batch(self.model, batch_size, NUM_OBJECTS)
+        self.multiply = peers.tensorflow_product(PRODUCT_SIZE, precision)
+
+    def step(self):
+        return timed(lambda: self.model.train_on_batch(*self.batch))[0]
+
+    def gflops(self):
+        return best_gflops(self.multiply)
 
 
-def summary(measured, batch_size):
-    """Medians, ratios of the pairs and shares of the peak, added to what was measured."""
-    theirs, ours = (measured["seconds"][name] for name in SIDES)
-    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
-    best = max(measured["matmul_gflops"].values())
-    return measured | {
-        "median_seconds": {name: statistics.median(s) for name, s in measured["seconds"].items()},
-        "ratios": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
-        "share_of_peak": {
-            name: STEP_GFLOP * batch_size / statistics.median(s) / best
-            for name, s in measured["seconds"].items()
-        },
-    }
+def best_gflops(multiply):
+    return 2e-9 * PRODUCT_SIZE**3 / min(timed(multiply)[0]["seconds"] for _ in range(12))
 
 
-def table(results, batch_size):
-    """The rows that are printed."""
-    rows = [("", "precision", "s a step", "least", "most", "share of peak")]
-    for precision, result in results.items():
-        for name in SIDES:
-            seconds = result["seconds"][name]
-            row = (result["median_seconds"][name], min(seconds), max(seconds))
-            share = f"{result['share_of_peak'][name]:.0%}"
-            rows.append((name, precision, *(f"{value:.2f}" for value in row), share))
-        ratios = result["ratios"]
-        row = (f"{ratios[key]:.2f}" for key in ("median", "min", "max"))
-        rows.append(("torchvision / ssd_keras", precision, *row, ""))
-        seconds = f"{result['encoding_seconds']:.3f}"
-        rows.append((f"ssd_keras, encoding of {batch_size}", precision, seconds, "", "", ""))
-        for name, gflops in result["matmul_gflops"].items():
-            rate = f"{gflops:.0f} GFLOP/s"
-            rows.append((f"{name}, matrix product", precision, rate, "", "", ""))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        aligned = [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(cells)]
-        lines.append("  ".join(aligned).rstrip())
-    return "\n".join(lines)
+SIDES = {"torchvision": Torchvision, "ssd_keras": SsdKeras}
 
 
 def benchmark(tiny):
-    """The rows of the suite; see `suite.py`."""
-    batch_size, pairs = (1, 1) if tiny else (8, 5)
     result = {"rows": [], "precisions": {}, "others_share": {}}
+    batch_size, rounds = (1, 1) if tiny else (8, 5)
     for precision, share in SHARES_OF_PEAK.items():
-        measured = summary(measure(precision, pairs, batch_size, 1), batch_size)
-        result["precisions"][precision] = measured
+        measured = result["precisions"][precision] = measure(SSD300, precision, batch_size, rounds)
         result["others_share"][precision] = measured["others_share"]
-        theirs, ours = (measured["seconds"][name] for name in SIDES)
-        peak = STEP_GFLOP * batch_size / max(measured["matmul_gflops"].values())
         what = f"training step SSD300-VGG16, batch {batch_size}, {precision}: "
-        result["rows"] += [
-            row(what + "time", "torchvision", ratios(ours, theirs), "at most", 0.75),
-            row(
-                what + "rate",
-                "the machine's matrix product",
-                spread([peak / seconds for seconds in ours]),
-                "at least",
-                share,
-            ),
-        ]
-    # Batch normalisation of a map of one cell wants two images.
-    batch_size, pairs = (2, 1) if tiny else (16, 10)
-    measured = result[SSDLITE] = measure("float32", pairs, batch_size, 2, SSDLITE)
+        least = STEP_GFLOP * batch_size / max(measured["matmul_gflops"].values())
+        rate = spread([least / seconds for seconds in measured["seconds"]["ssd_keras"]])
+        rate = row(what + "rate", "the machine's matrix product", rate, at_least=share)
+        result["rows"] += [time_row(what, measured["seconds"]), rate]
+    # Batch normalisation of a map of one cell needs two images.
+    batch_size, rounds = (2, 1) if tiny else (16, 10)
+    measured = result[SSDLITE] = measure(SSDLITE, "float32", batch_size, rounds)
     result["others_share"][SSDLITE] = measured["others_share"]
-    what = f"training step SSDLite320-MobileNetV3, batch {batch_size}, float32: time"
-    theirs, ours = (measured["seconds"][name] for name in SIDES)
-    result["rows"].append(row(what, "torchvision", ratios(ours, theirs), "at most", 0.75))
+    what = f"training step SSDLite320-MobileNetV3, batch {batch_size}, float32: "
+    result["rows"].append(time_row(what, measured["seconds"]))
     return result
 
 
-def curves(steps, batch_size):
-    """Loss curves of ssd_keras in both precisions, same weights and batches."""
-    losses = {}
-    for precision in PRECISIONS:
-        with Peer("ssd_keras", precision, batch_size) as ours:
-            losses[precision] = ours.ask("curve", steps=steps)["losses"]
-    pairs = list(zip(*losses.values(), strict=True))
-    differences = [abs(half - full) / abs(full) for full, half in pairs]
-    print("step   float32  bfloat16  relative difference")
-    for step, ((full, half), difference) in enumerate(zip(pairs, differences, strict=True), 1):
-        print(f"{step:4d}  {full:8.4f}  {half:8.4f}  {difference:.4f}")
-    print(f"largest relative difference: {max(differences):.4f}")
-    return {"losses": losses, "largest_relative_difference": max(differences)}
+def time_row(what, seconds):
+    ratio = ratios(seconds["ssd_keras"], seconds["torchvision"])
+    return row(what + "time", "torchvision", ratio, at_most=0.75)
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--pairs", type=int, default=5, help="timed pairs a precision")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
-    parser.add_argument("--curves", action="store_true", help="compare losses instead of times")
-    parser.add_argument("--steps", type=int, default=30, help="steps of --curves")
-    parser.add_argument("--json", type=Path, help="write the results there")
-    return parser.parse_args()
-
-
-def main():
-    options = arguments()
-    result = {"hardware": hardware(), "batch_size": options.batch_size}
-    if options.curves:
-        result["curves"] = curves(options.steps, options.batch_size)
-    else:
-        result["precisions"] = {
-            precision: summary(
-                measure(precision, options.pairs, options.batch_size), options.batch_size
-            )
-            for precision in options.precisions
-        }
-        print(", ".join(f"{key} {value}" for key, value in result["hardware"].items()))
-        print(table(result["precisions"], options.batch_size))
-        others = max(measured["others_share"] for measured in result["precisions"].values())
-        if others > MAX_OTHERS_SHARE:
-            print(
-                f"warning: other processes used up to {others:.0%} of the cores during a step, "
-                f"expected at most {MAX_OTHERS_SHARE:.0%}: these times are not to be trusted, "
-                "run again on an idle machine"
-            )
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def measure(model, precision, batch_size, rounds):
+    """Rates of matrix products and seconds a step, by side."""
+    side = partial(Side, "training_step", model=model, precision=precision, batch_size=batch_size)
+    with side("torchvision") as theirs, side("ssd_keras") as ours:
+        gflops = {"torchvision": theirs.gflops(), "ssd_keras": ours.gflops()}
+        asks = {"torchvision": theirs.step, "ssd_keras": ours.step}
+        seconds, others = take_turns(asks, rounds, warm_up=2)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    result = {"matmul_gflops": gflops, "seconds": seconds, "median_seconds": medians}
+    return result | {"others_share": others}
