@@ -69,7 +69,7 @@ def imported(weights):
 
 def ssd300_default_boxes():
     """The preset's, without its model: 100 MB more would change how memory is allocated."""
-    from ssd_keras.models.builders.paper_sizes import VOC300_SIZES
+    from  import VOC300_SIZES
 
     from ssd_keras.boxes.default_boxes import DefaultBoxes
 

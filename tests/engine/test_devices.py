@@ -159,7 +159,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.losses import BoxLoss
-with Devices("all").joined(4, {}) as joined:
+with Devices("all").open(4, {}) as session:
     strategy = tf.distribute.get_strategy()
     def values(context):
         # Matches of the images: 1 and 0 on the first device, 3 and 1 on the second.
