@@ -9,7 +9,7 @@ import oracle
 import pytest
 from gold import scene
 
-from ssd_keras.boxes.default_boxes import DefaultBoxes, default_boxes
+from ssd_keras.boxes.default_boxes import DefaultBoxes, cell_centers
 from ssd_keras.models.builders.vgg import SSD_SIZES
 
 GOLD = Path(__file__).parents[1] / "gold"
@@ -109,8 +109,8 @@ def test_boxes_run_by_shape_then_column_then_row_then_map():
     # 1, sqrt(60 * 111) = 81.608823, 2, 1/2, 3, 1/3.
     sizes = [(60, 60), (81.608823, 81.608823), (42.426407, 84.852814), (84.852814, 42.426407)]
     sizes += [(34.641016, 103.923048), (103.923048, 34.641016)]
-    for place, size in enumerate(sizes):
-        np.testing.assert_allclose(boxes[5776 + place], centred(8, 8, *size), atol=5e-5)
+    for index, size in enumerate(sizes):
+        np.testing.assert_allclose(boxes[5776 + index], centred(8, 8, *size), atol=5e-5)
     np.testing.assert_allclose(boxes[5776 + 6], centred(8, 24, 60, 60), atol=5e-5)
 
 
@@ -145,41 +145,41 @@ def test_offset_moves_the_centres():
     ],
 )
 def test_clip(clip, expected):
-    boxes = default_boxes((20, 10), [(2, 1)], (12, 15), ((4,),), clip=clip)
+    boxes = DefaultBoxes((12, 15), ((4,),), clip=clip).boxes((20, 10), [(2, 1)])
     np.testing.assert_allclose(boxes[2], expected, atol=1e-7)
 
 
 def test_clip_modes_differ_at_the_border():
     # The square of 12 pixels about (5, 5): y (-1, 11) / 20, x (-1, 11) / 10, width 1.2.
-    arguments = ((20, 10), [(2, 1)], (12, 15), ((),))
     for clip, expected in [
         ("none", (-0.05, -0.1, 0.55, 1.1)),
         ("size", (-0.05, 0.0, 0.55, 1.0)),  # about its centre; y still crosses the border
         ("corners", (0.0, 0.0, 0.55, 1.0)),
     ]:
-        np.testing.assert_allclose(default_boxes(*arguments, clip=clip)[0], expected, atol=1e-7)
+        boxes = DefaultBoxes((12, 15), ((),), clip=clip).boxes((20, 10), [(2, 1)])
+        np.testing.assert_allclose(boxes[0], expected, atol=1e-7)
 
 
 def test_wide_image():
     # 100 high, 200 wide, 2 x 4 cells of 50 pixels: 40 pixels are .4 of the height, .2 of the
     # width. Box 3 * 4 is the last of the first row: centre (25, 175) = (.25, .875).
-    boxes = default_boxes((100, 200), [(2, 4)], (40, 90), ((2,),))
+    boxes = DefaultBoxes((40, 90), ((2,),)).boxes((100, 200), [(2, 4)])
     assert len(boxes) == 2 * 4 * 4
     np.testing.assert_allclose(boxes[12], centred(0.25, 0.875, 0.4, 0.2), atol=1e-7)
     # sqrt(40 * 90) = 60, in the first cell of the second row: centre (75, 25).
     np.testing.assert_allclose(boxes[17], centred(0.75, 0.125, 0.6, 0.3), atol=1e-7)
     # A step is the same number of pixels along both sides: 44 * .5 = 22, 44 * 3.5 = 154.
-    boxes = default_boxes((100, 200), [(2, 4)], (40, 90), ((2,),), steps=(44,))
+    boxes = DefaultBoxes((40, 90), ((2,),), steps=(44,)).boxes((100, 200), [(2, 4)])
     np.testing.assert_allclose(boxes[12], centred(0.22, 0.77, 0.4, 0.2), atol=1e-7)
 
 
 @pytest.mark.parametrize("clip", ["none", "size", "corners"])
 @pytest.mark.parametrize("steps", [None, (9, 20, 45), np.array([9.0, 20.0, 45.0])])
 def test_against_the_oracle(clip, steps):
-    arguments = ((96, 128), [(12, 16), (5, 7), (2, 3)], (14.5, 33, 61, 140))
-    ratios = ((1.5,), (2, 3), (2, 3, 5))
-    expected = oracle.default_boxes(*arguments, ratios, steps, offset=0.4, clip=clip)
-    boxes = default_boxes(*arguments, ratios, steps, offset=0.4, clip=clip)
+    input_sizes = (96, 128), [(12, 16), (5, 7), (2, 3)]
+    arguments = (14.5, 33, 61, 140), ((1.5,), (2, 3), (2, 3, 5)), steps
+    expected = oracle.default_boxes(*input_sizes, *arguments, offset=0.4, clip=clip)
+    boxes = DefaultBoxes(*arguments, offset=0.4, clip=clip).boxes(*input_sizes)
     np.testing.assert_allclose(boxes, expected, atol=2e-7)  # seen: 6e-8, the rounding to float32
 
 
@@ -201,36 +201,32 @@ def test_torchvision_gold(file, settings):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            {"clip": "all"},
-            r"clip='all' is unknown; choose one of none, size, corners\.",
-        ),
-        (
-            {"aspect_ratios": ((2,),)},
-            r"2 feature maps need as many aspect_ratios and one more size; got 1 aspect_ratios "
-            r"and 3 sizes\.",
-        ),
+        ({"clip": "all"}, r"clip='all' is unknown; choose one of none, size, corners\."),
         (
             {"sizes": (30, 60)},
-            r"2 feature maps need as many aspect_ratios and one more size; got 2 aspect_ratios "
-            r"and 2 sizes\.",
+            r"aspect_ratios of 2 feature maps need one more size than that; got 2 sizes\.",
         ),
-        ({"steps": (8, 16, 32)}, r"2 feature maps need as many steps; got 3 steps\."),
-        ({"steps": ()}, r"2 feature maps need as many steps; got 0 steps\."),
+        (
+            {"steps": (8, 16, 32)},
+            r"aspect_ratios of 2 feature maps need as many steps; got 3 steps\.",
+        ),
+        ({"steps": ()}, r"aspect_ratios of 2 feature maps need as many steps; got 0 steps\."),
     ],
 )
-def test_errors_of_the_function(arguments, message):
+def test_errors(arguments, message):
     right = {"sizes": (30, 60, 111), "aspect_ratios": ((2,), (2, 3))}
     with pytest.raises(ValueError, match=f"^{message}$"):
-        default_boxes((300, 300), [(38, 38), (19, 19)], **{**right, **arguments})
+        DefaultBoxes(**{**right, **arguments})
 
 
-def test_errors_of_the_record():
-    with pytest.raises(ValueError, match=r"^clip='both' is unknown; choose one of none, size, co"):
-        DefaultBoxes((30, 60), ((2,),), clip="both")
-    message = r"^2 feature maps need one more size than that; got 2 sizes\.$"
-    with pytest.raises(ValueError, match=message):
-        DefaultBoxes((30, 60), ((2,), (2, 3)))
+def test_another_number_of_feature_maps():
+    with pytest.raises(ValueError, match=r"^1 feature maps need as many aspect_ratios; got 2 "):
+        DefaultBoxes((30, 60, 111), ((2,), (2, 3))).boxes((300, 300), [(38, 38)])
+
+
+def test_centres_of_cells():
+    ((y, x),) = cell_centers((100, 200), [(2, 1)])
+    assert y.tolist() == [0.25, 0.75] and x.tolist() == [0.5]
 
 
 def test_config_equals_the_arguments():
