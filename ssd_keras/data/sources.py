@@ -3,11 +3,11 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ssd_keras.core.text import is_plain_text, one_line
 from ssd_keras.data.data_file import EXTENSION, PARTS, is_data_file, read_data_file
-from ssd_keras.data.readers.assemble import unite
+from ssd_keras.data.readers.assemble import ReadOptions, unite
 from ssd_keras.data.readers.coco import read_coco
 from ssd_keras.data.readers.csv_table import read_csv
 from ssd_keras.data.readers.synthetic import read_synthetic
@@ -23,7 +23,7 @@ class ReaderSpec(NamedTuple):
 
     prefix: str
     form: str
-    read: Callable[..., DetectionData]
+    read: Callable[[str, str, ReadOptions], DetectionData]
     paths: tuple[bool, bool] = (True, False)  # which of the two parts are paths
     needs_second: bool = True
 
@@ -89,7 +89,7 @@ def load_data(
         specs, file_class_names = expand_data_files(specs, part)
         class_names = file_class_names if class_names is None else class_names
         _check_class_names(class_names)
-    options = {"class_names": class_names, "check_images": check_images, "progress": progress}
+    options = ReadOptions(class_names, check_images, progress)
     sources = [_read(spec, options) for spec in specs]
     data = unite(sources, class_names)
     if bad_data == "refuse":
@@ -152,7 +152,7 @@ def _join_folder(spec: str, folder: str) -> str:
     return f"{prefix}:{first}{at}{second}"
 
 
-def _read(spec: str, options: dict[str, Any]) -> DetectionData:
+def _read(spec: str, options: ReadOptions) -> DetectionData:
     prefix, colon, rest = spec.partition(":")
     with _errors_in_one_line(f"data '{one_line(spec)}': "):
         if not colon or prefix not in READERS:
@@ -163,7 +163,7 @@ def _read(spec: str, options: dict[str, Any]) -> DetectionData:
             first, second = rest, ""
         if not first or (reader.needs_second and not second):
             raise ValueError(f"a part is missing around '@'; expected {reader.form}")
-        return reader.read(os.path.expanduser(first), os.path.expanduser(second), **options)
+        return reader.read(os.path.expanduser(first), os.path.expanduser(second), options)
 
 
 @contextlib.contextmanager

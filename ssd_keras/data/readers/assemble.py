@@ -1,8 +1,9 @@
 """Makes examples from what annotation files say: checks images, fits boxes, finds labels."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from tqdm.contrib.concurrent import thread_map
@@ -20,8 +21,30 @@ from ssd_keras.data.records import (
     image_location,
 )
 
-THREADS = {"max_workers": 8, "leave": False}  # for `thread_map`
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+NUM_THREADS = 8
 MAX_NAMES = 10  # class names that a message lists
+
+
+class ReadOptions(NamedTuple):
+    """Options of every reader; see `ssd_keras.data.load_data`."""
+
+    class_names: Sequence[str] | None = None
+    check_images: bool = True
+    progress: bool = False
+
+    def read_all(
+        self,
+        read: Callable[[Item], tuple[Result | None, list[Problem]]],
+        items: Sequence[Item],
+        title: str,
+    ) -> tuple[list[Result], list[Problem]]:
+        """Returns what `read` makes of the items, in threads, and the problems."""
+        bar = {"desc": title, "leave": False, "disable": not self.progress}
+        pairs = thread_map(read, items, max_workers=NUM_THREADS, **bar)
+        results = [result for result, _ in pairs if result is not None]
+        return results, [problem for _, problems in pairs for problem in problems]
 
 
 class AnnotatedObject(NamedTuple):
@@ -76,20 +99,27 @@ def to_pixels(corners: Sequence[float], height: int, width: int) -> Box:
 
 def assemble(
     images: Sequence[AnnotatedImage],
-    class_names: Sequence[str],
-    *,
-    check_images: bool,
-    progress: bool,
-) -> tuple[tuple[Example, ...], list[Problem]]:
-    """Returns the examples of the annotated images that can be used, and the problems."""
+    file_names: Sequence[str] | None,
+    problems: Sequence[Problem],
+    options: ReadOptions,
+    name_of: dict[int, str] | None = None,
+) -> DetectionData:
+    """Returns the data set of the annotated images that can be used.
+
+    `file_names` are the class names of the file (None: the names of the objects, sorted), for
+    which `options.class_names` stand in; `name_of` has the file's ids of classes.
+    """
+    if file_names is None:
+        file_names = sorted({item.class_name for image in images for item in image.objects})
+    class_names = tuple(file_names if options.class_names is None else options.class_names)
     label_of = labels_by_name(class_names)
 
     def make(image: AnnotatedImage) -> tuple[Example | None, list[Problem]]:
-        return _make_example(image, class_names, label_of, check_images)
+        return _make_example(image, class_names, label_of, options.check_images)
 
-    made = thread_map(make, images, desc="checking images", disable=not progress, **THREADS)
-    examples = tuple(example for example, _ in made if example is not None)
-    return examples, [problem for _, problems in made for problem in problems]
+    examples, more = options.read_all(make, images, "checking images")
+    category_ids = () if name_of is None else _category_ids(class_names, name_of)
+    return DetectionData(class_names, tuple(examples), (*problems, *more), category_ids)
 
 
 def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -> DetectionData:
@@ -175,6 +205,16 @@ def _make_example(
         orientation=orientation,
     )
     return example, problems
+
+
+def _category_ids(class_names: Sequence[str], name_of: dict[int, str]) -> tuple[int, ...]:
+    """Returns the file's id of each class; classes that the file lacks get the next free ids."""
+    label_of = labels_by_name(class_names)
+    id_of = {label_of.get(name): category_id for category_id, name in reversed(name_of.items())}
+    free_ids = itertools.count(max(name_of, default=0) + 1)
+    return tuple(
+        id_of[label] if label in id_of else next(free_ids) for label in range(len(class_names))
+    )
 
 
 def _unknown_class(location: str, name: str, class_names: Sequence[str]) -> Problem:

@@ -3,42 +3,28 @@
 import json
 import math
 import os
-from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-from ssd_keras.core.class_names import labels_by_name
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import leaves_folder
 from ssd_keras.data.problems import Problem, ProblemKind
-from ssd_keras.data.readers.assemble import AnnotatedImage, AnnotatedObject, assemble
+from ssd_keras.data.readers.assemble import AnnotatedImage, AnnotatedObject, ReadOptions, assemble
 from ssd_keras.data.records import DetectionData
 
 Record = dict[str, Any]
 SECTIONS = ("images", "annotations", "categories")
 
 
-def read_coco(
-    annotation_file: str,
-    image_folder: str,
-    *,
-    class_names: Sequence[str] | None = None,
-    check_images: bool = True,
-    progress: bool = False,
-) -> DetectionData:
+def read_coco(annotation_file: str, image_folder: str, options: ReadOptions) -> DetectionData:
     """Reads a COCO file; boxes and areas stay the file's own doubles."""
     content = _load_json(annotation_file)
-    if check_images and not os.path.isdir(image_folder):
+    if options.check_images and not os.path.isdir(image_folder):
         raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the images")
     name_of, problems = _read_categories(content["categories"], annotation_file)
     images, more = _read_images(content["images"], annotation_file, image_folder)
     problems += more + _add_objects(content["annotations"], images, name_of, annotation_file)
-    if class_names is None:
-        class_names = list(dict.fromkeys(name_of.values()))
-    examples, more = assemble(
-        list(images.values()), class_names, check_images=check_images, progress=progress
-    )
-    category_ids = match_categories(class_names, name_of)
-    return DetectionData(tuple(class_names), examples, (*problems, *more), category_ids)
+    names = list(dict.fromkeys(name_of.values()))
+    return assemble(list(images.values()), names, problems, options, name_of)
 
 
 def _load_json(path: str) -> dict[str, list[Record]]:
@@ -134,18 +120,6 @@ def _add_objects(
             continue
         problems.append(Problem(kind, f"{file}: {position}", detail))
     return problems
-
-
-def match_categories(class_names: Sequence[str], name_of: dict[int, str]) -> tuple[int, ...]:
-    """Returns the file's id of each class; classes that the file lacks get the next free ids."""
-    label_of = labels_by_name(class_names)
-    id_of = {label_of.get(name): category_id for category_id, name in reversed(name_of.items())}
-    next_id = max(name_of, default=0) + 1
-    for label in range(len(class_names)):
-        if label not in id_of:
-            id_of[label] = next_id
-            next_id += 1
-    return tuple(id_of[label] for label in range(len(class_names)))
 
 
 def _is_text(value: Any) -> TypeGuard[str]:

@@ -10,6 +10,7 @@ from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
     AnnotatedObject,
+    ReadOptions,
     assemble,
     read_corners,
 )
@@ -28,14 +29,7 @@ COLUMNS = {
 DELIMITERS = ",;\t"
 
 
-def read_csv(
-    table: str,
-    image_folder: str,
-    *,
-    class_names: Sequence[str] | None = None,
-    check_images: bool = True,
-    progress: bool = False,
-) -> DetectionData:
+def read_csv(table: str, image_folder: str, options: ReadOptions) -> DetectionData:
     """Reads a table with the columns filename, class, xmin, ymin, xmax and ymax.
 
     Corners are pixels from 0, and width = xmax - xmin. A line without class and corners is an
@@ -59,11 +53,7 @@ def read_csv(
                     _add_row(row, reader.line_num, table, image_folder, images, problems)
         except csv.Error as error:
             raise ValueError(f"{table}: line {reader.line_num} is not CSV ({error})") from error
-    annotated = list(images.values())
-    if class_names is None:
-        class_names = sorted({item.class_name for image in annotated for item in image.objects})
-    examples, more = assemble(annotated, class_names, check_images=check_images, progress=progress)
-    return DetectionData(tuple(class_names), examples, (*problems, *more))
+    return assemble(list(images.values()), None, problems, options)
 
 
 def _find_columns(header: Sequence[str], table: str) -> dict[str, int]:

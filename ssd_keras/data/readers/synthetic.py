@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from ssd_keras.core.class_names import SHAPE_CLASSES
-from ssd_keras.data.readers.assemble import relabel
+from ssd_keras.data.readers.assemble import ReadOptions, relabel
 from ssd_keras.data.records import Box, DetectionData, Example
 
 SPLIT_SIZES = {"train": 800, "val": 200, "test": 200}
@@ -34,14 +34,7 @@ PNG_EVERY = 10
 JPEG_QUALITY = 90
 
 
-def read_synthetic(
-    name: str,
-    split: str,
-    *,
-    class_names: Sequence[str] | None = None,
-    check_images: bool = True,
-    progress: bool = False,
-) -> DetectionData:
+def read_synthetic(name: str, split: str, options: ReadOptions) -> DetectionData:
     """Draws one split of the generated data; `train[:120]` is its first 120 images."""
     if name != "shapes":
         raise ValueError(f"unknown generated set '{name}'; expected 'shapes'")
@@ -53,10 +46,10 @@ def read_synthetic(
     count = int(match[2] or size)
     if not 1 <= count <= size:
         raise ValueError(f"split '{split}' has {count} images; expected 1 to {size}")
-    indices = tqdm(range(count), "drawing images", leave=False, disable=not progress)
+    indices = tqdm(range(count), "drawing images", leave=False, disable=not options.progress)
     examples = [draw_example(match[1], index) for index in indices]
     data = DetectionData(SHAPE_CLASSES, tuple(examples))
-    return data if class_names is None else relabel(data, class_names)
+    return data if options.class_names is None else relabel(data, options.class_names)
 
 
 @functools.lru_cache(maxsize=sum(SPLIT_SIZES.values()))

@@ -10,19 +10,18 @@ from tqdm.auto import tqdm
 from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.data.image_files import read_image_header
 from ssd_keras.data.problems import BadDataError, Problem, problem_of
-from ssd_keras.data.readers.assemble import AnnotatedImage, AnnotatedObject, assemble, to_pixels
+from ssd_keras.data.readers.assemble import (
+    AnnotatedImage,
+    AnnotatedObject,
+    ReadOptions,
+    assemble,
+    to_pixels,
+)
 from ssd_keras.data.readers.tfrecord import RECORD_HEADER, record_offsets
 from ssd_keras.data.records import Box, DetectionData, FileSlice, ImageSource
 
 
-def read_tfds(
-    name: str,
-    split: str,
-    *,
-    class_names: Sequence[str] | None = None,
-    check_images: bool = True,
-    progress: bool = False,
-) -> DetectionData:
+def read_tfds(name: str, split: str, options: ReadOptions) -> DetectionData:
     """Reads a prepared data set; images stay in its TFRecords, or in memory from ArrayRecords.
 
     TFDS' `voc` divides VOC's corners by the image's sides: pixels from 1, both corners included.
@@ -34,7 +33,8 @@ def read_tfds(
     to_box = _voc_pixels if builder.name == "voc" else to_pixels
     annotated: list[AnnotatedImage] = []
     problems: list[Problem] = []
-    for number, (element, image) in enumerate(_elements(tfds, builder, split, keys, progress)):
+    elements = _elements(tfds, builder, split, keys, options.progress)
+    for number, (element, image) in enumerate(elements):
         image_id = _image_id(element, number)
         location = f"tfds:{name}@{split}: image {image_id}"
         try:
@@ -47,10 +47,7 @@ def read_tfds(
         boxes = [to_box(box, height, width) for box in objects[keys.box]]
         items = _objects(objects, boxes, [label_names[label] for label in objects[keys.label]])
         annotated.append(AnnotatedImage(image_id, image, height, width, location, items))
-    if class_names is None:
-        class_names = label_names
-    examples, more = assemble(annotated, class_names, check_images=check_images, progress=progress)
-    return DetectionData(tuple(class_names), examples, (*problems, *more))
+    return assemble(annotated, label_names, problems, options)
 
 
 class _Keys(NamedTuple):

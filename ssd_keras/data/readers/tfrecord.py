@@ -7,36 +7,27 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tqdm.contrib.concurrent import thread_map
-
 from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import read_image_header
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
-    THREADS,
     AnnotatedImage,
     AnnotatedObject,
+    ReadOptions,
     assemble,
     to_pixels,
 )
-from ssd_keras.data.readers.coco import match_categories
 from ssd_keras.data.readers.label_map import read_label_map
 from ssd_keras.data.records import DetectionData, FileSlice
 
+NamePair = tuple[str, int]  # class name and number, 0 where a record has none
 BOX_KEYS = tuple(f"image/object/bbox/{name}" for name in ("ymin", "xmin", "ymax", "xmax"))
 # A record: its length (8 bytes) and the length's checksum (4), the content, its checksum (4).
 RECORD_HEADER, RECORD_FOOTER = 12, 4
 
 
-def read_tfrecord(
-    pattern: str,
-    label_map: str = "",
-    *,
-    class_names: Sequence[str] | None = None,
-    check_images: bool = True,
-    progress: bool = False,
-) -> DetectionData:
+def read_tfrecord(pattern: str, label_map: str, options: ReadOptions) -> DetectionData:
     """Reads TFRecords with relative boxes; the images stay in the files.
 
     The class of an object is image/object/class/text, or image/object/class/label by label map.
@@ -47,27 +38,21 @@ def read_tfrecord(
     name_of = read_label_map(label_map) if label_map else {}
     import_tensorflow()  # once, before the threads would
 
-    def read(path: str) -> tuple[list[AnnotatedImage], list[Problem], list[tuple[str, int]]]:
+    def read(path: str) -> tuple[tuple[list[AnnotatedImage], list[NamePair]], list[Problem]]:
         return _read_file(path, name_of)
 
-    parsed = thread_map(read, files, desc="reading records", disable=not progress, **THREADS)
-    problems = [problem for _, more, _ in parsed for problem in more]
+    parsed, problems = options.read_all(read, files, "reading records")
     annotated: dict[str | int, AnnotatedImage] = {}
-    for image in (image for images, _, _ in parsed for image in images):
+    for image in (image for images, _ in parsed for image in images):
         if image.image_id in annotated:
             location, detail = image.annotation_file, str(image.image_id)
             problems.append(Problem(ProblemKind.DUPLICATE_IMAGE, location, detail))
         else:
             annotated[image.image_id] = image
     if not name_of:
-        name_of = _number_names([pair for _, _, pairs in parsed for pair in pairs])
-    if class_names is None:
-        class_names = list(dict.fromkeys(name_of.values()))
-    examples, more = assemble(
-        list(annotated.values()), class_names, check_images=check_images, progress=progress
-    )
-    category_ids = match_categories(class_names, name_of)
-    return DetectionData(tuple(class_names), examples, (*problems, *more), category_ids)
+        name_of = _number_names([pair for _, pairs in parsed for pair in pairs])
+    names = list(dict.fromkeys(name_of.values()))
+    return assemble(list(annotated.values()), names, problems, options, name_of)
 
 
 def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
@@ -112,11 +97,11 @@ def record_offsets(path: str) -> list[int]:
 
 def _read_file(
     path: str, name_of: dict[int, str]
-) -> tuple[list[AnnotatedImage], list[Problem], list[tuple[str, int]]]:
-    """Returns images, problems, and pairs of class name and number (0: none)."""
+) -> tuple[tuple[list[AnnotatedImage], list[NamePair]], list[Problem]]:
+    """Returns images and the names of their objects, and problems."""
     images: list[AnnotatedImage] = []
     problems: list[Problem] = []
-    pairs: dict[tuple[str, int], None] = {}
+    pairs: dict[NamePair, None] = {}
     try:
         for number, (offset, record) in enumerate(iterate_records(path), start=1):
             position = f"record {number}"
@@ -131,7 +116,7 @@ def _read_file(
         problems.append(problem_of(error, path))
     except OSError as error:
         problems.append(Problem(ProblemKind.DAMAGED_FILE, path, f"unreadable ({error})"))
-    return images, problems, list(pairs)
+    return (images, list(pairs)), problems
 
 
 def _read_record(
@@ -140,7 +125,7 @@ def _read_record(
     offset: int,
     position: str,
     name_of: dict[int, str],
-    pairs: dict[tuple[str, int], None],
+    pairs: dict[NamePair, None],
 ) -> tuple[AnnotatedImage, list[Problem]]:
     features = _parse(record)
     encoded = next(iter(_bytes(features, "image/encoded")), b"")
@@ -171,7 +156,7 @@ def _add_objects(
     image: AnnotatedImage,
     record: str,
     name_of: dict[int, str],
-    pairs: dict[tuple[str, int], None],
+    pairs: dict[NamePair, None],
 ) -> list[Problem]:
     columns = [_numbers(features, key) for key in BOX_KEYS]
     count = len(columns[0])
@@ -186,11 +171,11 @@ def _add_objects(
     texts = [
         text.decode("utf-8", "replace") for text in _bytes(features, "image/object/class/text")
     ]
-    labels = column("class/label", 0)
+    labels = [int(label) for label in column("class/label", 0)]
     difficult, crowd, areas = column("difficult", 0), column("is_crowd", 0), column("area", None)
     problems: list[Problem] = []
     for index, corners in enumerate(zip(*columns, strict=True)):
-        position, label = f"{record}, object {index + 1}", int(labels[index])
+        position, label = f"{record}, object {index + 1}", labels[index]
         name = texts[index] if len(texts) == count else name_of.get(label, "")
         if not is_plain_text(name):
             detail = f"{label}; expected class/text, or a label of the label map"
@@ -232,7 +217,7 @@ def _numbers(features: Any, key: str) -> list[float]:
     return list(features[key].float_list.value) or list(features[key].int64_list.value)
 
 
-def _number_names(pairs: Sequence[tuple[str, int]]) -> dict[int, str]:
+def _number_names(pairs: Sequence[NamePair]) -> dict[int, str]:
     """Returns names by number if pairs are one to one, else sorted names numbered from 1."""
     name_of = {number: name for name, number in pairs if number > 0}
     names = {name for name, _ in pairs}

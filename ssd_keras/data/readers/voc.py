@@ -4,17 +4,15 @@ import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
-from tqdm.contrib.concurrent import thread_map
-
 from ssd_keras.core.class_names import VOC_CLASSES
 from ssd_keras.core.images import IMAGE_EXTENSIONS
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import check_links
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
-    THREADS,
     AnnotatedImage,
     AnnotatedObject,
+    ReadOptions,
     assemble,
     read_corners,
 )
@@ -24,14 +22,7 @@ ALL_IMAGES = "all"  # as a split: needs no split file
 EXTENSIONS = (*IMAGE_EXTENSIONS, *map(str.upper, IMAGE_EXTENSIONS))
 
 
-def read_voc(
-    root: str,
-    split: str,
-    *,
-    class_names: Sequence[str] | None = None,
-    check_images: bool = True,
-    progress: bool = False,
-) -> DetectionData:
+def read_voc(root: str, split: str, options: ReadOptions) -> DetectionData:
     """Reads one split of a folder in the VOC format.
 
     VOC's pixels start at 1 and both corners belong to the box, so x = xmin - 1 and
@@ -39,7 +30,7 @@ def read_voc(
     """
     split_file = os.path.join(root, "ImageSets", "Main", f"{split}.txt")
     is_whole = split == ALL_IMAGES and not os.path.lexists(split_file)
-    annotation_folder, image_folder = _find_folders(root, is_whole, check_images)
+    annotation_folder, image_folder = _find_folders(root, is_whole, options.check_images)
     annotations = _files_by_stem(annotation_folder, (".xml",))
     images = _files_by_stem(image_folder, EXTENSIONS)
     problems: list[Problem] = []
@@ -55,14 +46,10 @@ def read_voc(
         image = images.get(stem) or os.path.join(image_folder, f"{stem}.jpg")
         return _read_annotation(root, stem, annotations[stem], image)
 
-    parsed = thread_map(read, stems, desc="reading annotations", disable=not progress, **THREADS)
-    problems += [problem for _, more in parsed for problem in more]
-    annotated = [image for image, _ in parsed if image is not None]
-    if class_names is None:
-        names = {item.class_name for image in annotated for item in image.objects}
-        class_names = VOC_CLASSES if names <= set(VOC_CLASSES) else sorted(names)
-    examples, more = assemble(annotated, class_names, check_images=check_images, progress=progress)
-    return DetectionData(tuple(class_names), examples, (*problems, *more))
+    annotated, more = options.read_all(read, stems, "reading annotations")
+    names = {item.class_name for image in annotated for item in image.objects}
+    is_voc = names <= set(VOC_CLASSES)
+    return assemble(annotated, VOC_CLASSES if is_voc else None, problems + more, options)
 
 
 def _find_folders(root: str, is_whole: bool, check_images: bool) -> tuple[str, str]:

@@ -5,16 +5,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from tqdm.contrib.concurrent import thread_map
-
 from ssd_keras.core.images import IMAGE_EXTENSIONS
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import check_links, leaves_folder, read_image_header
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
-    THREADS,
     AnnotatedImage,
     AnnotatedObject,
+    ReadOptions,
     assemble,
     to_pixels,
 )
@@ -27,14 +25,7 @@ LIST_EXTENSION = ".txt"
 SPLIT_ALIASES = {"validation": "val", "valid": "val", "val": "val"}
 
 
-def read_yolo(
-    root: str,
-    split: str,
-    *,
-    class_names: Sequence[str] | None = None,
-    check_images: bool = True,
-    progress: bool = False,
-) -> DetectionData:
+def read_yolo(root: str, split: str, options: ReadOptions) -> DetectionData:
     """Reads one split of a YOLO folder; a line is class, x and y of the centre, width, height."""
     yaml_file, root = (root, os.path.dirname(root)) if os.path.isfile(root) else ("", root)
     if root and not os.path.isdir(root):
@@ -55,13 +46,8 @@ def read_yolo(
         image_id = os.path.splitext(os.path.relpath(image, prefix))[0]
         return _read_image(root, image_id, image, settings["names"], is_listed)
 
-    parsed = thread_map(read, files, desc="reading labels", disable=not progress, **THREADS)
-    problems += [problem for _, more in parsed for problem in more]
-    annotated = [image for image, _ in parsed if image is not None]
-    if class_names is None:
-        class_names = settings["names"]
-    examples, more = assemble(annotated, class_names, check_images=check_images, progress=progress)
-    return DetectionData(tuple(class_names), examples, (*problems, *more))
+    annotated, more = options.read_all(read, files, "reading labels")
+    return assemble(annotated, settings["names"], problems + more, options)
 
 
 def _read_settings(yaml_file: str, root: str) -> dict[str, Any]:
