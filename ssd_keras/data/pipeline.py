@@ -228,7 +228,7 @@ def _map_in_parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Da
     options = tf.data.Options()
     # Threads that share one element's operators wait for each other: a seventh of the speed.
     options.threading.max_intra_op_parallelism = 1
-    # Branches are explicit (`tf.cond`): a conversion by AutoGraph takes seconds and changes nothing.
+    # Branches are explicit (`tf.cond`): AutoGraph would take seconds and change nothing.
     function = tf.autograph.experimental.do_not_convert(function)
     mapped = dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return mapped.with_options(options)
