@@ -179,7 +179,7 @@ def test_what_cannot_be_evaluated_is_one_line(tmp_path, capsys):
 
 ON_JAX = """
 import sys
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/helpers")
 import exports, keras
 assert keras.backend.backend() == "jax"
 model = exports.lively_model(image_size=(64, 96), width=4)
