@@ -1,10 +1,13 @@
-"""Cross-entropy on classes with mined negatives."""
+"""Cross-entropy of classes with hard negative mining."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
+from ssd_keras.boxes.formats import Array
 from ssd_keras.losses.mining import mine_hard_negatives
-from ssd_keras.losses.normalized import Tensor, _MatchNormalizedLoss
+from ssd_keras.losses.normalized import MatchNormalizedLoss
 
 ACTIVATIONS = ("softmax", "sigmoid")
 
@@ -16,24 +19,23 @@ def check_activation(activation: str) -> None:
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
-class ClassLoss(_MatchNormalizedLoss):
+class ClassLoss(MatchNormalizedLoss):
     """Cross-entropy over matched default boxes and each image's hardest negatives.
 
     Paper equation 3 and "Hard negative mining". Logged by `fit` as ``class_logits_loss``.
 
     Args:
         negatives_per_positive: negatives for one positive, at least 0. Default 3.
-        min_negatives: negatives of an image with few or no objects. Default 0 as in the
-            paper's implementation, where an image without objects adds nothing to the loss;
-            a number above 0 lets such images teach what is background.
+        min_negatives: minimum number of negatives per image. Default 0 as in the paper's
+            implementation, where images without objects add nothing to the loss; above 0 such
+            images teach what is background.
         name: name in logs. Default "class_loss".
-        dtype: dtype of the computation. Default float32, under mixed precision too.
-        activation: "softmax" (default) or "sigmoid", the model's own. With "sigmoid" each
-            class has a cross-entropy of its own, they are added up, and the background's logit
-            is not looked at.
+        dtype: dtype of the computation. Default None: float32, under mixed precision too.
+        activation: "softmax" (default) or "sigmoid", the model's activation. With "sigmoid" the
+            binary cross-entropies of all classes are added; the background's logit is ignored.
 
     Call arguments:
-        y_true: int [B, N]: 0 background, 1.. the class, -1 to be ignored.
+        y_true: int [B, N]: 0 background, 1.. the class, -1 ignored.
         y_pred: float [B, N, 1 + classes], background first.
 
     Raises:
@@ -65,12 +67,12 @@ class ClassLoss(_MatchNormalizedLoss):
         self.min_negatives = min_negatives
         self.activation = activation
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         classes = ops.cast(y_true, "int32")
         is_positive = classes > 0
         if self.activation == "sigmoid":
             # -log(1 - sigmoid(x)) = softplus(x), and -log(sigmoid(x)) = softplus(x) - x: with 0
-            # as background's logit the lines below are right for both activations.
+            # as the background's logit, the lines below hold for both activations.
             y_pred = ops.concatenate([ops.zeros_like(y_pred[..., :1]), y_pred[..., 1:]], axis=-1)
             log_sum = ops.sum(ops.softplus(y_pred[..., 1:]), axis=-1)
         else:
@@ -88,9 +90,9 @@ class ClassLoss(_MatchNormalizedLoss):
         one_hot = ops.one_hot(ops.maximum(classes, 0), y_pred.shape[-1], dtype=y_pred.dtype)
         cross_entropy = log_sum - ops.sum(one_hot * y_pred, axis=-1)
         sum_per_image = ops.sum(cross_entropy * is_used, axis=-1)
-        return self._normalize(sum_per_image, ops.cast(ops.sum(num_positives), sum_per_image.dtype))
+        return self.normalize(sum_per_image, ops.cast(ops.sum(num_positives), sum_per_image.dtype))
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         return {
             "negatives_per_positive": self.negatives_per_positive,
             "min_negatives": self.min_negatives,

@@ -1,29 +1,25 @@
-"""A loss that is normalised by the matched default boxes of the whole batch."""
-
-from typing import Any, TypeAlias
+"""Base of losses that are normalised by the matched default boxes of the whole batch."""
 
 import keras
 from keras import ops
 
+from ssd_keras.boxes.formats import Array
 from ssd_keras.core.all_reduce import sum_over_replicas
 
-Tensor: TypeAlias = Any
-"""An array or a tensor of the backend in use."""
 
-
-class _MatchNormalizedLoss(keras.losses.Loss):
-    """A loss that is a sum over default boxes divided by the matches of the batch.
-
-    Keras averages what `call` returns over the batch, so each image's sum is scaled by
-    batch / matches: the average is then the sum over the batch divided by its matches. The batch
-    is that of all devices.
-    """
+class MatchNormalizedLoss(keras.losses.Loss):
+    """A sum over default boxes, divided by the number of matches in the batch of all replicas."""
 
     def __init__(self, name: str, dtype: str | None) -> None:
         super().__init__(name=name, reduction="sum_over_batch_size", dtype=dtype)
 
     @staticmethod
-    def _normalize(sum_per_image: Tensor, num_matches: Tensor) -> Tensor:
+    def normalize(sum_per_image: Array, num_matches: Array) -> Array:
+        """Scales each image's sum by batch / matches, of which Keras takes the mean."""
+        # The mean over a batch of B images takes the factor B out again:
+        #   mean(sum_per_image * B / matches) = sum(sum_per_image) / matches
+        # Of R replicas, each takes the mean over its B / R images, Keras divides that by R, and
+        # the gradients are added: B / R * R = B again, if B and matches are those of all replicas.
         batch = ops.cast(ops.shape(sum_per_image)[0], sum_per_image.dtype)
         batch, num_matches = sum_over_replicas(batch), sum_over_replicas(num_matches)
         return sum_per_image * (batch / ops.maximum(num_matches, 1))

@@ -1,5 +1,7 @@
 """AdamW with learning rates by layer."""
 
+from typing import Any
+
 import keras
 
 from ssd_keras.optimizers.layer_rates import LayerRates
@@ -7,23 +9,19 @@ from ssd_keras.optimizers.layer_rates import LayerRates
 
 @keras.saving.register_keras_serializable("ssd_keras")
 class AdamW(LayerRates, keras.optimizers.AdamW):
-    """Keras' AdamW that decays kernels alone: no biases, and nothing of batch normalisation.
+    """Keras' AdamW that decays kernels alone: no biases, no weights of batch normalisation.
 
-    Keras forgets `exclude_from_weight_decay` when a model is saved; this class does not.
-
-    Args:
-        learning_rate: number or Keras schedule. Default 1e-3.
-        weight_decay: share of a kernel taken off in each step, times the rate. Default 0.004.
-        name: name of the optimizer. Default "adamw".
-        **kwargs: `rates` of `LayerRates`, other arguments of `keras.optimizers.AdamW`.
-
-    Example:
-
-    >>> AdamW(learning_rate=0.003, weight_decay=1e-4).weight_decay
-    0.0001
+    Keras does not save `exclude_from_weight_decay`, which this class sets itself. `kwargs` are
+    `rates` of `LayerRates` and arguments of `keras.optimizers.AdamW`.
     """
 
-    def __init__(self, learning_rate=1e-3, weight_decay=0.004, name="adamw", **kwargs):
+    def __init__(
+        self,
+        learning_rate: Any = 1e-3,
+        weight_decay: float = 0.004,
+        name: str = "adamw",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             learning_rate=learning_rate, weight_decay=weight_decay, name=name, **kwargs
         )

@@ -1,37 +1,38 @@
 """Learning rate schedule with warm-up."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
+from ssd_keras.boxes.formats import Array
+
 
 @keras.saving.register_keras_serializable("ssd_keras")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, then cosine decay to zero or decay by steps.
+    """Linear warm-up to `peak`, then decay by `factor` at each boundary, or along a cosine to 0.
 
-    Args:
-        peak: learning rate after the warm-up.
-        total_steps: steps of the whole training.
-        warmup_steps: steps of the linear rise from 0. Default 0, none.
-        boundaries: steps at which the rate is multiplied by `factor`. Default none: cosine.
-        factor: see `boundaries`. Default 0.1.
-
-    Example:
-
-    >>> rate = WarmUp(0.1, 1000, boundaries=[800])
-    >>> [round(float(rate(step)), 4) for step in (0, 799, 800)]
-    [0.1, 0.1, 0.01]
+    `total_steps`, `warmup_steps` and `boundaries` are numbers of training steps. Without
+    boundaries the rate follows the cosine.
     """
 
-    def __init__(self, peak, total_steps, warmup_steps=0, boundaries=(), factor=0.1):
+    def __init__(
+        self,
+        peak: float,
+        total_steps: int,
+        warmup_steps: int = 0,
+        boundaries: Sequence[int] = (),
+        factor: float = 0.1,
+    ) -> None:
         self.peak = peak
         self.total_steps = total_steps
         self.warmup_steps = warmup_steps
         self.boundaries = tuple(boundaries)
         self.factor = factor
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Array:
         step = ops.cast(step, "float32")
         if self.boundaries:
             passed = ops.cast(step[..., None] >= ops.array(self.boundaries, "float32"), "float32")
@@ -40,11 +41,11 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
             length = max(1, self.total_steps - self.warmup_steps)
             progress = ops.clip((step - self.warmup_steps) / length, 0.0, 1.0)
             decay = 0.5 * (1.0 + ops.cos(math.pi * progress))
-        # The first step is not wasted at rate 0.
+        # From step + 1: a first step at rate 0 would be wasted.
         rise = ops.minimum(1.0, (step + 1.0) / max(1, self.warmup_steps))
         return self.peak * rise * decay
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "peak": self.peak,
             "total_steps": self.total_steps,
