@@ -1,4 +1,4 @@
-"""Presets: their numbers, recounted."""
+"""Presets: their numbers counted again, their options."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
 from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.models.builders.vgg import SSD_SIZES
 from ssd_keras.models.post_process import PostProcess
-from ssd_keras.presets import PRESETS, from_preset
+from ssd_keras.presets import PRESETS, from_preset, is_trained
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 
@@ -27,12 +27,10 @@ MAPS = {
     "ssdlite320_mobilenet_v3_large_coco": SSDLITE320,
     "ssd192_small_shapes": [(24, 4), (12, 4), (6, 4), (3, 4)],
 }
+UNTRAINED = [name for name, preset in PRESETS.items() if preset.weights is None]
 
 
-OWN = [name for name, preset in PRESETS.items() if preset.weights is None]
-
-
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", UNTRAINED)
 def test_preset_is_what_its_record_says(name):
     preset = PRESETS[name]
     model = from_preset(name)
@@ -46,12 +44,17 @@ def test_preset_is_what_its_record_says(name):
     assert model.output["class_logits"].shape == (None, count, 1 + len(preset.class_names))
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", UNTRAINED)
 def test_recipe_of_a_preset_trains_its_builder(name):
     recipe = load_recipe(str(RECIPES / PRESETS[name].recipe))
     assert PRESETS[recipe.preset].builder.split("_")[0] == PRESETS[name].builder.split("_")[0]
     assert PRESETS[recipe.preset].image_size == PRESETS[name].image_size
     assert PRESETS[recipe.preset].class_names == PRESETS[name].class_names
+
+
+def test_a_model_or_a_preset_with_weights_is_trained():
+    assert is_trained("runs/cells/model.keras") and is_trained("caffe_ssd300_vgg16_voc")
+    assert not is_trained("ssd300_vgg16_voc")
 
 
 def test_class_names_are_complete():
@@ -69,7 +72,7 @@ def test_class_names_are_complete():
     [(SSD_SIZES[300, "voc"], 10, 20, 17), (SSD_SIZES[300, "coco"], 7, 15, 18)],
 )
 def test_sizes_of_ssd300_follow_the_papers_rule(sizes, first, lowest, step):
-    # Per cent of 300 pixels: the first map's own, then from the lowest in equal steps
+    # Per cent of 300 pixels: that of the first map, then from the lowest in equal steps
     # (floor((90 - 20) / 4) = 17 and floor((90 - 15) / 4) = 18).
     assert sizes == tuple(3 * share for share in (first, *(lowest + step * i for i in range(6))))
 
@@ -104,7 +107,7 @@ def test_options_replace_the_presets():
         sizes=(10, 20, 30, 40, 50, 60, 70),
         post_process={"iou_threshold": 0.4, "clip_boxes": True},
     )
-    # The preset's own 0.001, 500 of all classes and 300 stay.
+    # The preset's 0.001, 500 of all classes and 300 stay.
     expected = PostProcess(0.001, 0.4, 500, 300, clip_boxes=True, candidates_per_class=False)
     assert model.post_process == expected
     assert (model.image_size, model.class_names) == ((96, 128), ("cat", "dog"))

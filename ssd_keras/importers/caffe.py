@@ -36,14 +36,9 @@ EXPECTED_SSD = "pass the .caffemodel of an SSD300 or SSD512 on VGG16 as weiliu89
 EXPECTED_BACKBONE = "pass VGG_ILSVRC_16_layers_fc_reduced.caffemodel or an SSD trained from it"
 
 
-def import_caffe(
-    path: str,
-    class_names: Sequence[str] | None = None,
-    preset: str | None = None,
-    truncate_sizes: bool = True,
-) -> SSD:
-    """Reads an SSD300 or SSD512 on VGG16 that Caffe trained."""
-    return ssd_from_network(read_caffemodel(path), class_names, preset, truncate_sizes)
+def import_caffe(path: str, class_names: Sequence[str] | None = None, **options: Any) -> SSD:
+    """Reads an SSD300 or SSD512 on VGG16 that Caffe trained; options as of `ssd_from_network`."""
+    return ssd_from_network(read_caffemodel(path), class_names, **options)
 
 
 def ssd_from_network(
@@ -57,91 +52,142 @@ def ssd_from_network(
     The default boxes are those of the network's PriorBox layers, else those of the preset.
     """
     # `truncate_sizes`: Caffe reads the sizes of its text files as whole pixels.
+    weights = _Weights(network, EXPECTED_SSD)
     size = 512 if "conv10_2" in network.arrays else 300
     sides = SSD512_FEATURE_LAYERS if size == 512 else SSD300_FEATURE_LAYERS
-    num_classes = _count_classes(network, sides, BOXES_PER_CELL[size])
-    prior_boxes = _prior_boxes(network, sides)
+    num_classes = _count_classes(weights, sides, BOXES_PER_CELL[size])
+    prior_boxes = _prior_boxes(weights, sides)
     preset = _choose_preset(network, preset, size, num_classes, bool(prior_boxes))
     names = _choose_names(network, class_names, preset, num_classes)
     if prior_boxes:
-        options = _default_box_options(network, prior_boxes, sides, size, truncate_sizes)
+        options = _default_box_options(weights, prior_boxes, sides, size, truncate_sizes)
     else:
         sizes = SSD_SIZES[size, preset.rpartition("_")[2]]
         options = {"sizes": _truncate(sizes, truncate_sizes)}
     model = ssd_vgg16((size, size), names, name=preset, **options)
-    _fill_backbone(model.backbone, network, EXPECTED_SSD)
+    weights.fill_backbone(model.backbone)
     for index in range(1, 1 + len(model.extra_layers)):
         for part in (1, 2):
             layer = model.get_layer(f"extra{index}_{part}")
-            _fill_convolution(layer, network, f"conv{5 + index}_{part}", EXPECTED_SSD)
+            weights.fill_convolution(layer, f"conv{5 + index}_{part}")
     for index, source in enumerate(sides, start=1):
         box_head, class_head = (model.get_layer(f"{x}_head{index}") for x in ("box", "class"))
-        _fill_convolution(box_head, network, f"{source}_mbox_loc", EXPECTED_SSD, is_box_head=True)
-        _fill_convolution(class_head, network, f"{source}_mbox_conf", EXPECTED_SSD)
+        weights.fill_convolution(box_head, f"{source}_mbox_loc", is_box_head=True)
+        weights.fill_convolution(class_head, f"{source}_mbox_conf")
     return model
 
 
 def import_caffe_backbone(path: str, image_size: tuple[int, int] = (300, 300)) -> keras.Model:
     """Reads the ImageNet VGG16 with reduced fc layers that the paper's training starts from."""
-    network = read_caffemodel(path)
+    weights = _Weights(read_caffemodel(path), EXPECTED_BACKBONE)
     backbone = vgg16(image_size)
-    _fill_backbone(backbone, network, EXPECTED_BACKBONE, needs_scale=False)
+    weights.fill_backbone(backbone, needs_scale=False)
     return backbone
 
 
-def _count_classes(
-    network: CaffeNetwork, sources: Iterable[str], boxes_per_cell: Sequence[int]
-) -> int:
+class _Weights:
+    """The arrays of a Caffe network, checked before Keras layers get them."""
+
+    def __init__(self, network: CaffeNetwork, remedy: str) -> None:
+        self.network, self.remedy = network, remedy
+
+    def error(self, fault: str) -> ValueError:
+        return ValueError(f"{self.network.path!r}: {fault}; {self.remedy}.")
+
+    def arrays(self, layer: str, count: int) -> tuple[np.ndarray, ...]:
+        known = list(self.network.arrays)
+        if layer not in known:
+            raise self.error(
+                f"there is no layer {layer!r} among the {len(known)} with weights, {known[0]!r} to "
+                f"{known[-1]!r}"
+            )
+        arrays = self.network.arrays[layer]
+        if len(arrays) != count:
+            raise self.error(f"layer {layer!r} has {len(arrays)} arrays, expected {count}")
+        return arrays
+
+    def fill_backbone(self, backbone: keras.Model, needs_scale: bool = True) -> None:
+        for layer in backbone.layers:
+            if isinstance(layer, keras.layers.Conv2D):
+                self.fill_convolution(layer, layer.name)
+            elif isinstance(layer, L2Normalize) and (
+                needs_scale or layer.name in self.network.arrays
+            ):
+                (scale,) = self.arrays(layer.name, 1)
+                self._check_shape(layer.name, "scale", scale.squeeze(), layer.scale.shape)
+                layer.set_weights([scale.reshape(-1)])
+
+    def fill_convolution(
+        self, layer: keras.layers.Conv2D, name: str, is_box_head: bool = False
+    ) -> None:
+        kernel, bias = self.arrays(name, 2)
+        height, width, inputs, outputs = layer.kernel.shape
+        self._check_shape(name, "kernel", kernel, (outputs, inputs, height, width))
+        # Files of Caffe's older format give every array four dimensions.
+        bias = bias.reshape(bias.shape[-1:]) if bias.size == bias.shape[-1] else bias
+        self._check_shape(name, "bias", bias, (outputs,))
+        if is_box_head:
+            kernel = kernel.reshape(-1, 4, *kernel.shape[1:])[:, YXHW].reshape(kernel.shape)
+            bias = bias.reshape(-1, 4)[:, YXHW].reshape(-1)
+        layer.set_weights([kernel.transpose(2, 3, 1, 0), bias])
+
+    def _check_shape(
+        self, layer: str, part: str, array: np.ndarray, expected: Sequence[int]
+    ) -> None:
+        if array.shape != tuple(expected):
+            raise self.error(
+                f"the {part} of layer {layer!r} has the shape {array.shape}, expected "
+                f"{tuple(expected)}"
+            )
+
+
+def _count_classes(weights: _Weights, sources: Iterable[str], boxes_per_cell: Sequence[int]) -> int:
     """Counts the classes without background from the outputs of the class heads."""
     counts = {}
     for source, boxes in zip(sources, boxes_per_cell, strict=True):
         name = f"{source}_mbox_conf"
-        kernel = _layer_arrays(network, name, 2, EXPECTED_SSD)[0]
+        kernel, _ = weights.arrays(name, 2)
         num_outputs, rest = divmod(kernel.shape[0], boxes)
         if rest or num_outputs < 2:
-            raise ValueError(
-                f"{network.path!r}: layer {name!r} has {kernel.shape[0]} outputs, expected a "
-                f"multiple of its {boxes} default boxes, background and a class at least; "
-                f"{EXPECTED_SSD}."
+            raise weights.error(
+                f"layer {name!r} has {kernel.shape[0]} outputs, expected a multiple of its {boxes} "
+                "default boxes, background and a class at least"
             )
         counts[name] = num_outputs
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise ValueError(
-            f"{network.path!r}: the heads differ in the number of classes ({listed}), expected one "
-            f"number; {EXPECTED_SSD}."
+        raise weights.error(
+            f"the heads differ in the number of classes ({listed}), expected one number"
         )
     return counts.popitem()[1] - 1
 
 
-def _prior_boxes(network: CaffeNetwork, sources: Iterable[str]) -> dict[str, PriorBox]:
+def _prior_boxes(weights: _Weights, sources: Iterable[str]) -> dict[str, PriorBox]:
     """Returns the PriorBox layer of each source; none if the network has no such layers."""
+    prior_boxes = weights.network.prior_boxes
     names = [f"{source}_mbox_priorbox" for source in sources]
-    missing = [name for name in names if name not in network.prior_boxes]
-    if network.prior_boxes and missing:
-        raise ValueError(
-            f"{network.path!r} has PriorBox layers but none that is called {missing[0]!r}; "
-            f"{EXPECTED_SSD}."
-        )
-    return {} if missing else {name: network.prior_boxes[name] for name in names}
+    missing = [name for name in names if name not in prior_boxes]
+    if prior_boxes and missing:
+        raise weights.error(f"there is no layer {missing[0]!r} among the PriorBox layers")
+    return {} if missing else {name: prior_boxes[name] for name in names}
 
 
 def _choose_preset(
     network: CaffeNetwork, preset: str | None, size: int, num_classes: int, has_prior_boxes: bool
 ) -> str:
     presets = {len(names): f"ssd{size}_vgg16_{data}" for data, names in DATA_SETS.items()}
+    choice = " or ".join(presets.values())
     if preset is None:
         if num_classes not in presets and not has_prior_boxes:
             raise ValueError(
                 f"{network.path!r} has {num_classes} classes, neither VOC's 20 nor COCO's 80, and "
-                f"no PriorBox layers; name the preset whose default boxes it has: "
-                f"{' or '.join(presets.values())}."
+                f"no PriorBox layers; name the preset whose default boxes it has: {choice}."
             )
         return presets.get(num_classes, presets[len(VOC_CLASSES)])
     if preset not in presets.values():
         raise ValueError(
             f"preset {preset!r} does not fit {network.path!r}, an SSD{size} on VGG16; choose "
-            f"{' or '.join(presets.values())}."
+            f"{choice}."
         )
     return preset
 
@@ -160,7 +206,7 @@ def _choose_names(
 
 
 def _default_box_options(
-    network: CaffeNetwork,
+    weights: _Weights,
     prior_boxes: Mapping[str, PriorBox],
     sides: Mapping[str, int],
     size: int,
@@ -180,91 +226,22 @@ def _default_box_options(
         }
         for field, (value, expected) in fields.items():
             if value != expected:
-                raise ValueError(
-                    f"{network.path!r}: layer {name!r} has the {field} {value}, expected "
-                    f"{expected}; {EXPECTED_SSD}."
-                )
+                raise weights.error(f"layer {name!r} has the {field} {value}, expected {expected}")
     smallest = _truncate((box.min_sizes[0] for box in boxes), truncate_sizes)
     largest = _truncate((box.max_sizes[0] for box in boxes), truncate_sizes)
     if smallest[1:] != largest[:-1]:
-        raise ValueError(
-            f"{network.path!r}: the PriorBox layers' min_size {smallest} and max_size {largest} "
-            f"do not follow each other, expected each max_size to be the next min_size; "
-            f"{EXPECTED_SSD}."
+        raise weights.error(
+            f"the PriorBox layers' min_size {smallest} and max_size {largest} do not follow each "
+            "other, expected each max_size to be the next min_size"
         )
+    steps = (box.step[0] or size / side for box, side in zip(boxes, sides.values(), strict=True))
     return {
         "sizes": (*smallest, largest[-1]),
         "aspect_ratios": tuple(box.aspect_ratios for box in boxes),
-        "steps": tuple(
-            box.step[0] or size / side for box, side in zip(boxes, sides.values(), strict=True)
-        ),
+        "steps": tuple(steps),
         "clip": "corners" if boxes[0].clip else "none",
     }
 
 
 def _truncate(sizes: Iterable[float], truncate_sizes: bool) -> tuple[float, ...]:
     return tuple(math.floor(size) if truncate_sizes else size for size in sizes)
-
-
-def _fill_backbone(
-    backbone: keras.Model, network: CaffeNetwork, remedy: str, needs_scale: bool = True
-) -> None:
-    for layer in backbone.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            _fill_convolution(layer, network, layer.name, remedy)
-        elif isinstance(layer, L2Normalize) and (needs_scale or layer.name in network.arrays):
-            (scale,) = _layer_arrays(network, layer.name, 1, remedy)
-            _check_shape(network, layer.name, "scale", scale.squeeze(), layer.scale.shape, remedy)
-            layer.set_weights([scale.reshape(-1)])
-
-
-def _fill_convolution(
-    layer: keras.layers.Conv2D,
-    network: CaffeNetwork,
-    name: str,
-    remedy: str,
-    is_box_head: bool = False,
-) -> None:
-    kernel, bias = _layer_arrays(network, name, 2, remedy)
-    height, width, inputs, outputs = layer.kernel.shape
-    _check_shape(network, name, "kernel", kernel, (outputs, inputs, height, width), remedy)
-    # Files of Caffe's older format give every array four dimensions.
-    bias = bias.reshape(bias.shape[-1:]) if bias.size == bias.shape[-1] else bias
-    _check_shape(network, name, "bias", bias, (outputs,), remedy)
-    if is_box_head:
-        kernel = kernel.reshape(-1, 4, *kernel.shape[1:])[:, YXHW].reshape(kernel.shape)
-        bias = bias.reshape(-1, 4)[:, YXHW].reshape(-1)
-    layer.set_weights([kernel.transpose(2, 3, 1, 0), bias])
-
-
-def _layer_arrays(
-    network: CaffeNetwork, name: str, count: int, remedy: str
-) -> tuple[np.ndarray, ...]:
-    if name not in network.arrays:
-        known = list(network.arrays)
-        raise ValueError(
-            f"{network.path!r} has no layer {name!r} with weights; it has {len(known)}, from "
-            f"{known[0]!r} to {known[-1]!r}: {remedy}."
-        )
-    arrays = network.arrays[name]
-    if len(arrays) != count:
-        raise ValueError(
-            f"{network.path!r}: layer {name!r} has {len(arrays)} arrays, expected {count}; "
-            f"{remedy}."
-        )
-    return arrays
-
-
-def _check_shape(
-    network: CaffeNetwork,
-    name: str,
-    part: str,
-    array: np.ndarray,
-    shape: Sequence[int],
-    remedy: str,
-) -> None:
-    if array.shape != tuple(shape):
-        raise ValueError(
-            f"{network.path!r}: the {part} of layer {name!r} has the shape {array.shape}, expected "
-            f"{tuple(shape)}; {remedy}."
-        )

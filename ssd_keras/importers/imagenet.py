@@ -1,6 +1,6 @@
 """Registers ImageNet weights that Keras does not have: torchvision's of ResNet18 and ResNet50."""
 
-from collections.abc import Callable
+import functools
 
 import keras
 
@@ -8,13 +8,10 @@ from ssd_keras.importers.published import BACKBONES
 from ssd_keras.models.backbones.weights import IMAGENET_LOADERS
 
 
-def _loader(name: str) -> Callable[[], keras.Model]:
-    def load() -> keras.Model:
-        from ssd_keras.importers.import_file import import_published_backbone  # needs TensorFlow
+def _load(name: str) -> keras.Model:
+    from ssd_keras.importers.import_file import import_published_backbone  # needs TensorFlow
 
-        return import_published_backbone(name)
-
-    return load
+    return import_published_backbone(name)
 
 
-IMAGENET_LOADERS.update({name: _loader(name) for name in BACKBONES})
+IMAGENET_LOADERS.update({name: functools.partial(_load, name) for name in BACKBONES})

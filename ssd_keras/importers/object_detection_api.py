@@ -10,7 +10,6 @@ from flatbuffers import flexbuffers
 from ssd_keras.boxes.default_boxes import VARIANCES, DefaultBoxes
 from ssd_keras.data.readers.label_map import read_name_lines
 from ssd_keras.importers.tflite_graph import Operator, TFLiteGraph
-from ssd_keras.importers.tflite_layers import has_relu6, num_filters, set_weights, weights_of
 from ssd_keras.models.backbones.mobilenet_v1 import (
     MOBILENET_V1_CHANNELS,
     MOBILENET_V1_FEATURE_LAYERS,
@@ -39,6 +38,8 @@ class _FeatureMap(NamedTuple):
     source: Operator | None  # the convolution that the heads take
     box_head: Operator
     class_head: Operator
+    grid: tuple[int, int]  # rows and columns
+    boxes_per_cell: int
 
 
 def import_object_detection_api(path: str, labels: str | None = None) -> SSD:
@@ -47,7 +48,7 @@ def import_object_detection_api(path: str, labels: str | None = None) -> SSD:
     Default boxes are those of the API's formula; the file's own, which a quantised file rounds,
     must agree with it. Classes without a name ("???") are left out.
     """
-    graph = TFLiteGraph(path)
+    graph = TFLiteGraph(path, "an SSD MobileNetV1 of the TF Object Detection API")
     names = graph.labels() if labels is None else read_name_lines(labels)
     if names is None:
         raise ValueError(
@@ -64,24 +65,19 @@ def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
     maps, activation = _feature_maps(graph, operator)
     chain = _convolution_chain(graph, maps[-1].source)
     _check_network(graph, chain, maps)
-    _, height, width, _ = graph.shape(graph.inputs[0])
-    head_shapes = [graph.shape(feature_map.box_head.outputs[0]) for feature_map in maps]
-    grids = [(shape[1], shape[2]) for shape in head_shapes]
-    boxes_per_cell = [shape[3] // 4 for shape in head_shapes]
-    names = _check_names(graph, maps, boxes_per_cell, names)
+    names = _check_names(graph, maps, names)
     backbone = chain[:NUM_BACKBONE_CONVOLUTIONS]
     extra_layers = chain[NUM_BACKBONE_CONVOLUTIONS:]
+    _, height, width, _ = graph.shape(graph.inputs[0])
     model = ssd_mobilenet_v1(
         (height, width),
         [name for name in names if name not in UNNAMED],
-        channels=[num_filters(graph, x) for x in [backbone[0], *backbone[2::2]]],
+        channels=[graph.num_filters(x) for x in [backbone[0], *backbone[2::2]]],
         extra_layers=[
-            ExtraLayer(num_filters(graph, bottleneck), num_filters(graph, conv), padding=SAME)
+            ExtraLayer(graph.num_filters(bottleneck), graph.num_filters(conv), padding=SAME)
             for bottleneck, conv in zip(extra_layers[::2], extra_layers[1::2], strict=True)
         ],
-        default_boxes=_default_boxes(
-            graph, operator, (height, width), grids, boxes_per_cell, options
-        ),
+        default_boxes=_default_boxes(graph, operator, (height, width), maps, options),
         batch_norm=False,
         preprocessor=_preprocessor(graph),
         post_process=dataclasses.replace(
@@ -92,9 +88,8 @@ def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
     )
     _fill_convolutions(graph, model, backbone, extra_layers)
     columns = [0, *(1 + label for label, name in enumerate(names) if name not in UNNAMED)]
-    for index, (feature_map, count) in enumerate(zip(maps, boxes_per_cell, strict=True), start=1):
-        _fill_head(graph, model, f"box_head{index}", feature_map.box_head, count, range(4), 4)
-        _fill_head(graph, model, f"class_head{index}", feature_map.class_head, count, columns)
+    for number, feature_map in enumerate(maps, start=1):
+        _fill_heads(graph, model, number, feature_map, columns)
     return model
 
 
@@ -116,26 +111,26 @@ def _feature_maps(graph: TFLiteGraph, operator: Operator | None) -> tuple[list[_
     """Returns the feature maps, finest first, and the activation of the class logits."""
     outputs = operator.inputs[:2] if operator else graph.outputs
     if len(outputs) < 2:
-        raise _other_network(graph, f"it ends in {len(outputs)} output")
+        raise graph.other_network(f"it ends in {len(outputs)} output")
     # Raw outputs come in any order; boxes are four numbers.
     boxes, scores = sorted(outputs[:2], key=lambda tensor: graph.shape(tensor)[-1:] != (4,))
     activation = graph.source(scores)
     if activation is None or activation.name not in ACTIVATIONS:
-        raise _other_network(graph, f"its scores {graph.name(scores)!r} are not a sigmoid")
+        raise graph.other_network(f"its scores {graph.name(scores)!r} are not a sigmoid")
     box_heads, class_heads = _heads(graph, boxes), _heads(graph, activation.inputs[0])
     if len(box_heads) != len(class_heads):
-        raise _other_network(
-            graph, f"it has {len(box_heads)} box and {len(class_heads)} class heads"
-        )
-    maps = [
-        _FeatureMap(graph.source(box_head.inputs[0]), box_head, class_head)
-        for box_head, class_head in zip(box_heads, class_heads, strict=True)
-    ]
-    for feature_map in maps:
-        _check_convolution(graph, feature_map.box_head, 1, 1)
-        _check_convolution(graph, feature_map.class_head, 1, 1)
-        if graph.source(feature_map.class_head.inputs[0]) is not feature_map.source:
-            raise _other_network(graph, "box and class heads take different maps")
+        raise graph.other_network(f"it has {len(box_heads)} box and {len(class_heads)} class heads")
+    maps = []
+    for box_head, class_head in zip(box_heads, class_heads, strict=True):
+        _check_convolution(graph, box_head, 1, 1)
+        _check_convolution(graph, class_head, 1, 1)
+        source, shape = graph.source(box_head.inputs[0]), graph.shape(box_head.outputs[0])
+        if graph.source(class_head.inputs[0]) is not source:
+            raise graph.other_network("box and class heads take different maps")
+        if len(shape) != 4 or shape[3] < 4:
+            raise graph.other_network(f"a box head gives the shape {shape}")
+        grid = shape[1], shape[2]
+        maps.append(_FeatureMap(source, box_head, class_head, grid, shape[3] // 4))
     return maps, ACTIVATIONS[activation.name]
 
 
@@ -143,11 +138,11 @@ def _heads(graph: TFLiteGraph, tensor: int) -> list[Operator]:
     """Returns the convolutions that a tensor concatenates."""
     join = graph.source(tensor)
     if join is None or join.name != "CONCATENATION":
-        raise _other_network(graph, f"{graph.name(tensor)!r} joins no feature maps")
+        raise graph.other_network(f"{graph.name(tensor)!r} joins no feature maps")
     sources = [graph.source(part) for part in join.inputs]
     heads = [head for head in sources if head is not None and head.name == "CONV_2D"]
     if len(heads) < len(sources):
-        raise _other_network(graph, f"{graph.name(tensor)!r} joins other operators than heads")
+        raise graph.other_network(f"{graph.name(tensor)!r} joins other operators than heads")
     return heads
 
 
@@ -157,7 +152,7 @@ def _convolution_chain(graph: TFLiteGraph, last: Operator | None) -> list[Operat
     while last is not None:
         is_convolution = last.name in ("CONV_2D", "DEPTHWISE_CONV_2D")
         if not is_convolution or len(chain) > MAX_CONVOLUTIONS:
-            raise _other_network(graph, f"its backbone has the operator {last.name}")
+            raise graph.other_network(f"its backbone has the operator {last.name}")
         chain.insert(0, last)
         last = graph.source(last.inputs[0])
     return chain
@@ -167,7 +162,7 @@ def _check_network(graph: TFLiteGraph, chain: list[Operator], maps: Sequence[_Fe
     """Checks for MobileNetV1, extra layers of two convolutions, and heads on the right maps."""
     length = NUM_BACKBONE_CONVOLUTIONS
     if len(chain) < length or len(chain) % 2 == 0:
-        raise _other_network(graph, f"its backbone has {len(chain)} convolutions in a row")
+        raise graph.other_network(f"its backbone has {len(chain)} convolutions in a row")
     for index, operator in enumerate(chain):
         is_depthwise = index % 2 == 1 and index < length
         is_3x3 = index == 0 or is_depthwise or (index >= length and index % 2 == 0)
@@ -175,11 +170,11 @@ def _check_network(graph: TFLiteGraph, chain: list[Operator], maps: Sequence[_Fe
         _check_convolution(
             graph, operator, 3 if is_3x3 else 1, stride if is_3x3 else 1, is_depthwise
         )
-        if not has_relu6(graph, operator):
-            raise _other_network(graph, f"{graph.name(operator.outputs[0])!r} has no relu6")
+        if not graph.has_relu6(operator):
+            raise graph.other_network(f"{graph.name(operator.outputs[0])!r} has no relu6")
     sources = [chain[2 * number] for number in MOBILENET_V1_FEATURE_LAYERS] + chain[length + 1 :: 2]
     if [id(feature_map.source) for feature_map in maps] != [id(source) for source in sources]:
-        raise _other_network(graph, "its heads take other maps")
+        raise graph.other_network("its heads take other maps")
 
 
 def _check_convolution(
@@ -191,13 +186,12 @@ def _check_convolution(
 ) -> None:
     name, options = graph.name(operator.outputs[0]), operator.options
     if operator.name != ("DEPTHWISE_CONV_2D" if is_depthwise else "CONV_2D"):
-        raise _other_network(graph, f"{name!r} is made by {operator.name}")
+        raise graph.other_network(f"{name!r} is made by {operator.name}")
     kernel = tuple(graph.shape(operator.inputs[1])[1:3])
     dilation, padding = options.get("dilationHFactor"), options.get("padding")
     is_padded = kernel_size == 1 or (padding == SAME_PADDING and dilation == 1)
     if (kernel, options.get("strideH")) != ((kernel_size,) * 2, stride) or not is_padded:
-        raise _other_network(
-            graph,
+        raise graph.other_network(
             f"{name!r} has the kernel {kernel} at stride {options.get('strideH')}, dilation "
             f"{dilation}, padding {padding}; expected {kernel_size}x{kernel_size} at stride "
             f"{stride}",
@@ -205,19 +199,13 @@ def _check_convolution(
 
 
 def _check_names(
-    graph: TFLiteGraph,
-    maps: Sequence[_FeatureMap],
-    boxes_per_cell: Sequence[int],
-    names: Sequence[str],
+    graph: TFLiteGraph, maps: Sequence[_FeatureMap], names: Sequence[str]
 ) -> Sequence[str]:
     """Returns the names without background; refuses another number than the model's classes."""
-    num_outputs = {
-        num_filters(graph, feature_map.class_head) / count
-        for feature_map, count in zip(maps, boxes_per_cell, strict=True)
-    }
+    num_outputs = {graph.num_filters(x.class_head) / x.boxes_per_cell for x in maps}
     num_classes = num_outputs.pop() - 1
     if num_outputs or num_classes != int(num_classes):
-        raise _other_network(graph, "its class heads differ in their classes")
+        raise graph.other_network("its class heads differ in their classes")
     if len(names) == num_classes + 1 and names[0] in UNNAMED:
         names = names[1:]
     if len(names) != num_classes:
@@ -232,41 +220,37 @@ def _default_boxes(
     graph: TFLiteGraph,
     operator: Operator | None,
     image_size: tuple[int, int],
-    grids: Sequence[tuple[int, int]],
-    boxes_per_cell: Sequence[int],
+    maps: Sequence[_FeatureMap],
     options: Mapping[str, Any],
 ) -> DefaultBoxes:
     """Returns the default boxes of the formula, and checks them against the file's."""
+    counts = [feature_map.boxes_per_cell for feature_map in maps]
     variances = [round(1 / options[name], 6) for name in SCALES] if options else VARIANCES
     if operator is None:
-        return object_detection_api_boxes(image_size, boxes_per_cell, variances=variances)
-    tensor = operator.inputs[2]
-    anchors = graph.constant(tensor)  # centres, heights and widths
-    boxes_per_map = [
-        rows * columns * n for (rows, columns), n in zip(grids, boxes_per_cell, strict=True)
-    ]
-    if anchors.shape != (sum(boxes_per_map), 4):
-        raise _other_network(graph, f"its anchors have the shape {anchors.shape}")
+        return object_detection_api_boxes(image_size, counts, variances=variances)
+    anchors = graph.constant(operator.inputs[2])  # centres, heights and widths
+    grids = [feature_map.grid for feature_map in maps]
+    ends = np.cumsum(np.prod(grids, axis=1) * counts)
+    if anchors.shape != (ends[-1], 4):
+        raise graph.other_network(f"its anchors have the shape {anchors.shape}")
     # The sizes in a configuration are whole hundredths.
     sides = np.sqrt(anchors[:, 2] * anchors[:, 3] * np.prod(image_size)) / min(image_size)
-    indices = (boxes_per_cell[0] % 2, -boxes_per_cell[-1], 0)
+    indices = (counts[0] % 2, -counts[-1], 0)
     smallest, largest, first_square = (round(float(sides[index]), 2) for index in indices)
     spec = object_detection_api_boxes(
-        image_size, boxes_per_cell, smallest, largest, first_square, variances
+        image_size, counts, smallest, largest, first_square, variances
     )
     low, high = np.split(spec.boxes(image_size, grids), 2, axis=1)
     formula = np.concatenate([(low + high) / 2, high - low], axis=1)
     reordered = [
         part.reshape(-1, count, 4)[:, _cell_order(count)].reshape(-1, 4)
-        for part, count in zip(
-            np.split(anchors, np.cumsum(boxes_per_map)[:-1]), boxes_per_cell, strict=True
-        )
+        for part, count in zip(np.split(anchors, ends[:-1]), counts, strict=True)
     ]
     difference = np.abs(np.concatenate(reordered) - formula).max()
-    coding = graph.coding(tensor)
+    coding = graph.coding(operator.inputs[2])
     # The API's configurations have 0.3333 for a third.
     if difference > 1e-3 + (coding.step / 2 if coding else 0.0):
-        raise _other_network(graph, f"its anchors differ from the formula's by {difference:.4f}")
+        raise graph.other_network(f"its anchors differ from the formula's by {difference:.4f}")
     return spec
 
 
@@ -289,41 +273,26 @@ def _preprocessor(graph: TFLiteGraph) -> dict[str, Any]:
 
 
 def _fill_convolutions(
-    graph: TFLiteGraph,
-    model: SSD,
-    backbone: Sequence[Operator],
-    extra_layers: Sequence[Operator],
+    graph: TFLiteGraph, model: SSD, backbone: Sequence[Operator], extra_layers: Sequence[Operator]
 ) -> None:
     names = ["conv0"]
     for number in range(1, len(MOBILENET_V1_CHANNELS)):
         names += [f"conv{number}_depthwise", f"conv{number}_pointwise"]
     for name, operator in zip(names, backbone, strict=True):
-        set_weights(graph, model.backbone.get_layer(name), *weights_of(graph, operator))
+        graph.fill(model.backbone.get_layer(name), *graph.weights(operator))
     for index, operator in enumerate(extra_layers):
         layer = model.get_layer(f"extra{index // 2 + 1}_{index % 2 + 1}")
-        set_weights(graph, layer, *weights_of(graph, operator))
+        graph.fill(layer, *graph.weights(operator))
 
 
-def _fill_head(
-    graph: TFLiteGraph,
-    model: SSD,
-    name: str,
-    operator: Operator,
-    boxes_per_cell: int,
-    columns: Sequence[int],
-    num_columns: int | None = None,
+def _fill_heads(
+    graph: TFLiteGraph, model: SSD, number: int, feature_map: _FeatureMap, columns: Sequence[int]
 ) -> None:
-    """Fills a head with the given columns of the `num_columns` of each box."""
-    kernel, bias = weights_of(graph, operator)
-    num_columns = num_columns or len(bias) // boxes_per_cell
-    filters = [
-        box * num_columns + column for box in _cell_order(boxes_per_cell) for column in columns
-    ]
-    set_weights(graph, model.get_layer(name), kernel[..., filters], bias[filters])
-
-
-def _other_network(graph: TFLiteGraph, difference: str) -> ValueError:
-    return ValueError(
-        f"{graph.path!r} holds another network: {difference}; expected an SSD MobileNetV1 of the "
-        "TF Object Detection API."
-    )
+    """Fills the heads of a feature map; `columns` are the outputs of the named classes."""
+    order = _cell_order(feature_map.boxes_per_cell)
+    kernel, bias = graph.weights(feature_map.box_head)
+    filters = [4 * box + coordinate for box in order for coordinate in range(4)]
+    graph.fill(model.get_layer(f"box_head{number}"), kernel[..., filters], bias[filters])
+    kernel, bias = graph.weights(feature_map.class_head)
+    filters = [len(bias) // len(order) * box + column for box in order for column in columns]
+    graph.fill(model.get_layer(f"class_head{number}"), kernel[..., filters], bias[filters])

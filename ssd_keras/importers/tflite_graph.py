@@ -1,4 +1,4 @@
-"""Reads TFLite files: operators, and constants as floats."""
+"""Reads TFLite files: operators, constants as floats, convolutions as weights of Keras layers."""
 
 import dataclasses
 import io
@@ -7,6 +7,7 @@ import struct
 import zipfile
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from ssd_keras.tflite.flatbuffer import IDENTIFIER, operator_name, read_model, schema
@@ -31,6 +32,7 @@ DAMAGE_ERRORS = (
     OverflowError,
 )
 MAX_LABEL_BYTES = 1_000_000
+NO_ACTIVATION, RELU6 = 0, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +56,13 @@ class Coding(NamedTuple):
 
 
 class TFLiteGraph:
-    """The graph of a TFLite file; tensors are named by their index."""
+    """The graph of a TFLite file; tensors are named by their index.
 
-    def __init__(self, path: str) -> None:
-        self.path = os.fspath(path)
+    `expected` names the network that messages expect.
+    """
+
+    def __init__(self, path: str, expected: str = "") -> None:
+        self.path, self.expected = os.fspath(path), expected
         if not os.path.isfile(path):
             raise FileNotFoundError(f"{path!r} does not exist; pass the path of a .tflite file.")
         with open(path, "rb") as file:
@@ -152,6 +157,44 @@ class TFLiteGraph:
                 return [line.strip() for line in lines]
         except (zipfile.BadZipFile, UnicodeDecodeError):
             return None
+
+    def num_filters(self, convolution: Operator) -> int:
+        """Returns the output channels of a convolution, or the multiplier of a depthwise one."""
+        return self.shape(convolution.inputs[1])[0]
+
+    def has_relu6(self, convolution: Operator) -> bool:
+        """Returns whether the outputs of a convolution are limited to 0..6."""
+        # Quantised files may leave the activation to the limits of the bytes.
+        fused = convolution.options.get("fusedActivationFunction")
+        coding = self.coding(convolution.outputs[0])
+        if fused != NO_ACTIVATION or coding is None:
+            return fused == RELU6
+        return coding.lowest >= -coding.step and coding.highest <= 6 + coding.step
+
+    def weights(self, convolution: Operator) -> tuple[np.ndarray, np.ndarray]:
+        """Returns kernel and bias of a convolution with Keras' axes; zeros if it has no bias."""
+        kernel = self.constant(convolution.inputs[1]).transpose((1, 2, 3, 0))
+        if len(convolution.inputs) > 2 and convolution.inputs[2] >= 0:
+            return kernel, self.constant(convolution.inputs[2])
+        is_depthwise = convolution.name == "DEPTHWISE_CONV_2D"
+        return kernel, np.zeros(kernel.shape[2 if is_depthwise else 3], "float32")
+
+    def fill(self, layer: keras.Layer, kernel: np.ndarray, bias: np.ndarray) -> None:
+        """Sets kernel and bias of a layer."""
+        expected = [tuple(weight.shape) for weight in layer.weights]
+        if [kernel.shape, bias.shape] != expected:
+            raise ValueError(
+                f"{self.path!r}: the weights for {layer.name!r} have the shapes {kernel.shape} and "
+                f"{bias.shape}, expected {expected[0]} and {expected[1]}; the file is damaged or "
+                "holds another network: download it again."
+            )
+        layer.set_weights([kernel, bias])
+
+    def other_network(self, difference: str) -> ValueError:
+        """Returns the error for a file that holds another network than expected."""
+        return ValueError(
+            f"{self.path!r} holds another network: {difference}; expected {self.expected}."
+        )
 
     def _scale_and_zero(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         quantization = self._tensors[index].quantization

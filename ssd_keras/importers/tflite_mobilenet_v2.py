@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import keras
 
 from ssd_keras.importers.tflite_graph import Operator, TFLiteGraph
-from ssd_keras.importers.tflite_layers import has_relu6, num_filters, set_weights, weights_of
 from ssd_keras.models.backbones.mobilenet import mobilenet_v2
 
 # Width multipliers by the channels of the first convolution and of the second block.
@@ -22,21 +21,21 @@ def import_mobilenet_v2_backbone(path: str, image_size: tuple[int, int]) -> kera
     ``backbone.save_weights("mobilenet.weights.h5")`` are `backbone_weights` of
     `ssdlite_mobilenet_v2` with ``batch_norm=False`` and the `alpha` of the file.
     """
-    graph = TFLiteGraph(path)
+    graph = TFLiteGraph(path, "a MobileNetV2 classifier")
     convolutions = [x for x in graph.operators if x.name.endswith("CONV_2D")]
     if len(convolutions) <= SECOND_BLOCK:
-        raise _other_network(graph, f"it has {len(convolutions)} convolutions")
-    channels = num_filters(graph, convolutions[0]), num_filters(graph, convolutions[SECOND_BLOCK])
+        raise graph.other_network(f"it has {len(convolutions)} convolutions")
+    channels = graph.num_filters(convolutions[0]), graph.num_filters(convolutions[SECOND_BLOCK])
     if channels not in ALPHAS:
-        raise _other_network(graph, f"its first blocks have {channels} channels")
+        raise graph.other_network(f"its first blocks have {channels} channels")
     backbone = mobilenet_v2(image_size, alpha=ALPHAS[channels], batch_norm=False)
     layers = [layer for layer in backbone.layers if layer.weights]
     if len(convolutions) < len(layers):
-        raise _other_network(graph, f"it has {len(convolutions)} convolutions")
+        raise graph.other_network(f"it has {len(convolutions)} convolutions")
     _check_colors(graph)
     _check_graph(graph, convolutions, layers)
     for layer, operator in zip(layers, convolutions, strict=False):
-        set_weights(graph, layer, *weights_of(graph, operator))
+        graph.fill(layer, *graph.weights(operator))
     return backbone
 
 
@@ -45,7 +44,7 @@ def _check_colors(graph: TFLiteGraph) -> None:
     if coding is not None and (
         abs(coding.lowest + 1) > COLOR_TOLERANCE or abs(coding.highest - 1) > COLOR_TOLERANCE
     ):
-        raise _other_network(graph, f"its images are {coding.lowest:.3f} to {coding.highest:.3f}")
+        raise graph.other_network(f"its images are {coding.lowest:.3f} to {coding.highest:.3f}")
 
 
 def _check_graph(
@@ -58,24 +57,18 @@ def _check_graph(
         name = repr(graph.name(operator.outputs[0]))
         is_depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
         if operator.name != ("DEPTHWISE_CONV_2D" if is_depthwise else "CONV_2D"):
-            raise _other_network(graph, f"{name} is made by {operator.name}")
+            raise graph.other_network(f"{name} is made by {operator.name}")
         if operator.options.get("strideH") != layer.strides[0]:
-            raise _other_network(graph, f"{name} has another stride")
+            raise graph.other_network(f"{name} has another stride")
         source = graph.source(operator.inputs[0])
         previous = convolutions[index - 1] if index else None
         if source is not None and source.name == "ADD":
             summands = [graph.source(tensor) for tensor in source.inputs]
             if previous not in summands or block_input not in summands:
-                raise _other_network(graph, f"{name} adds other maps")
+                raise graph.other_network(f"{name} adds other maps")
         elif source is not previous:
-            raise _other_network(graph, f"{name} takes another map")
+            raise graph.other_network(f"{name} takes another map")
         if layer.name.endswith("_expand"):
             block_input = source
-        if has_relu6(graph, operator) == layer.name.endswith("_project"):
-            raise _other_network(graph, f"{name} has another activation")
-
-
-def _other_network(graph: TFLiteGraph, difference: str) -> ValueError:
-    return ValueError(
-        f"{graph.path!r} holds another network: {difference}; expected a MobileNetV2 classifier."
-    )
+        if graph.has_relu6(operator) == layer.name.endswith("_project"):
+            raise graph.other_network(f"{name} has another activation")

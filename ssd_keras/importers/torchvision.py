@@ -5,7 +5,7 @@ here build Keras models.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -78,8 +78,7 @@ def ssd_from_state_dict(
         )
     model = build(class_names)
     layers_by_name = {layer.name: layer for layer in (*model.backbone.layers, *model.layers)}
-    weights.assign({layers_by_name[name]: module for name, module in names})
-    weights.check_rest()
+    weights.fill({layers_by_name[name]: module for name, module in names})
     return model
 
 
@@ -104,28 +103,22 @@ def resnet_from_state_dict(
         backbone, architecture = resnet.resnet50(image_size, variant="torchvision"), "resnet50"
     else:
         backbone, architecture = resnet.resnet18(image_size), "resnet18"
-    weights = _StateDict(arrays, source, architecture)
-    weights.assign(
-        {layer: _resnet_module(layer.name) for layer in backbone.layers if layer.weights}
-    )
-    weights.check_rest(unused=("layer4.", "fc."))
+    modules = {layer: _resnet_module(layer.name) for layer in backbone.layers if layer.weights}
+    _StateDict(arrays, source, architecture).fill(modules, unused=("layer4.", "fc."))
     return backbone
 
 
 def _listed(arrays: Iterable[str]) -> str:
-    names = list(arrays)
-    shown = ", ".join(map(repr, names[:NUM_NAMES_SHOWN])) or "nothing"
-    return shown + (
-        f" and {len(names) - NUM_NAMES_SHOWN} more" if len(names) > NUM_NAMES_SHOWN else ""
-    )
+    first, more = list(arrays)[:NUM_NAMES_SHOWN], list(arrays)[NUM_NAMES_SHOWN:]
+    shown = ", ".join(map(repr, first)) or "nothing"
+    return f"{shown} and {len(more)} more" if more else shown
 
 
 class _StateDict:
     """A state dict that checks the arrays it gives and notes which of them were used."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], source: str, architecture: str) -> None:
-        self.arrays = arrays
-        self.source = source
+        self.arrays, self.source = arrays, source
         self.expected = f"expected a state dict of torchvision's {architecture}"
         self.used: set[str] = set()
 
@@ -147,13 +140,13 @@ class _StateDict:
         self.used.add(name)
         return array
 
-    def assign(self, modules: Mapping[keras.Layer, str]) -> None:
-        """Sets the weights of each layer from the PyTorch module of that name."""
-        for layer, module in modules.items():
-            layer.set_weights([read(self, module) for read in _readers(layer)])
+    def fill(self, modules: Mapping[keras.Layer, str], unused: tuple[str, ...] = ()) -> None:
+        """Sets the weights of each layer from the PyTorch module of that name.
 
-    def check_rest(self, unused: tuple[str, ...] = ()) -> None:
-        """Refuses arrays that were not used, but for counters and names that start as `unused`."""
+        Refuses arrays that no layer has, but for counters and names that start as `unused`.
+        """
+        for layer, module in modules.items():
+            layer.set_weights(list(self._weights(layer, module)))
         for name in self.arrays:
             is_counter = name.endswith("num_batches_tracked")
             if name not in self.used and not is_counter and not name.startswith(unused):
@@ -162,35 +155,25 @@ class _StateDict:
                     f"{self.expected}."
                 )
 
-
-def _readers(layer: keras.Layer) -> Iterator[Callable[[_StateDict, str], np.ndarray]]:
-    """Yields a function for each weight of a layer that reads it from a PyTorch module."""
-
-    def reader(
-        suffix: str, weight: keras.Variable, axes: tuple[int, ...] | None = None
-    ) -> Callable[[_StateDict, str], np.ndarray]:
-        shape = weight.shape if axes is None else [weight.shape[i] for i in np.argsort(axes)]
-
-        def read(weights: _StateDict, module: str) -> np.ndarray:
-            array = weights.get(f"{module}{suffix}", shape)
-            if layer.name.startswith("box_head") and isinstance(layer, layers.Conv2D):
-                array = _swap_x_and_y(array)
-            return array if axes is None else array.transpose(axes)
-
-        return read
-
-    if isinstance(layer, layers.BatchNormalization):
-        yield reader(".weight", layer.gamma)
-        yield reader(".bias", layer.beta)
-        yield reader(".running_mean", layer.moving_mean)
-        yield reader(".running_var", layer.moving_variance)
-    elif isinstance(layer, L2Normalize):
-        yield reader("", layer.scale)
-    else:
-        is_depthwise = isinstance(layer, layers.DepthwiseConv2D)
-        yield reader(".weight", layer.kernel, DEPTHWISE_AXES if is_depthwise else CONVOLUTION_AXES)
-        if layer.use_bias:
-            yield reader(".bias", layer.bias)
+    def _weights(self, layer: keras.Layer, module: str) -> Iterator[np.ndarray]:
+        """Yields the weights of a layer in Keras' order."""
+        if isinstance(layer, L2Normalize):
+            yield self.get(module, layer.scale.shape)
+        elif isinstance(layer, layers.BatchNormalization):
+            weights = layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance
+            suffixes = "weight", "bias", "running_mean", "running_var"
+            for suffix, weight in zip(suffixes, weights, strict=True):
+                yield self.get(f"{module}.{suffix}", weight.shape)
+        else:
+            is_depthwise = isinstance(layer, layers.DepthwiseConv2D)
+            is_box_head = layer.name.startswith("box_head") and not is_depthwise
+            axes = DEPTHWISE_AXES if is_depthwise else CONVOLUTION_AXES
+            shape = [layer.kernel.shape[axis] for axis in np.argsort(axes)]
+            kernel = self.get(f"{module}.weight", shape)
+            yield (_swap_x_and_y(kernel) if is_box_head else kernel).transpose(axes)
+            if layer.use_bias:
+                bias = self.get(f"{module}.bias", layer.bias.shape)
+                yield _swap_x_and_y(bias) if is_box_head else bias
 
 
 def _swap_x_and_y(array: np.ndarray) -> np.ndarray:
@@ -276,12 +259,9 @@ def _ssdlite_names() -> list[tuple[str, str]]:
 
 def _block_names(index: int, has_expansion: bool, has_squeeze: bool) -> list[tuple[str, str]]:
     """Pairs the layers of an inverted residual of MobileNetV3 with torchvision's modules."""
-    layers_of_block = ["expand"] if has_expansion else []
-    layers_of_block += (
-        ["depthwise", "squeeze", "project"] if has_squeeze else ["depthwise", "project"]
-    )
+    block = ["expand"] * has_expansion + ["depthwise"] + ["squeeze"] * has_squeeze + ["project"]
     names = []
-    for part, layer in enumerate(layers_of_block):
+    for part, layer in enumerate(block):
         if index < 13:
             module = f"backbone.features.0.{index}.block.{part}"
         elif index > 13:
@@ -301,11 +281,10 @@ def _with_batch_norm(layer: str, module: str) -> list[tuple[str, str]]:
 
 def _resnet_module(layer: str) -> str:
     """Returns torchvision's module of a ResNet layer: conv3_block1_2_bn is layer2.0.bn2."""
-    match = re.fullmatch(r"conv(\d)_block(\d)_(\d)(?:_(conv|bn))?", layer)
+    part = "bn" if layer.endswith("_bn") else "conv"
+    match = re.match(r"conv(\d)_block(\d)_(\d)", layer)
     if match is None:
-        return "bn1" if layer == "conv1_bn" else "conv1"
-    stage, block, number, part = match.groups()
-    module = f"layer{int(stage) - 1}.{int(block) - 1}"
-    if number == "0":
-        return f"{module}.downsample.{int(part == 'bn')}"
-    return f"{module}.{part or 'conv'}{number}"
+        return f"{part}1"
+    stage, block, number = map(int, match.groups())
+    module = f"layer{stage - 1}.{block - 1}"
+    return f"{module}.{part}{number}" if number else f"{module}.downsample.{int(part == 'bn')}"

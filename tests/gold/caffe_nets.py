@@ -1,7 +1,7 @@
 """Caffe's SSDs on VGG16 with weights from a seed: the file, its deploy text, and images.
 
-Needs NumPy and protobuf alone, so that it runs beside an old OpenCV too. The layers are written
-down once more, from the published deploy.prototxt files: the importer must not test itself.
+Needs NumPy and protobuf alone, so that it runs with an old OpenCV. The layers are those of the
+published deploy.prototxt files, not of the importer that they test.
 """
 
 import dataclasses
@@ -17,12 +17,11 @@ LOGIT_SPREAD, DELTA_SPREAD = 1.0, 0.7
 
 @dataclasses.dataclass(frozen=True)
 class Net:
-    """A published network: input size, classes with background, and what its PriorBox layers say
-    (sides of the square boxes and one more, steps; every map has ratio 2, some 3 too)."""
+    """A published network and its PriorBox layers; every map has aspect ratio 2, some 3 too."""
 
     size: int
-    num_classes: int
-    sizes: tuple[float, ...]
+    num_classes: int  # with background
+    sizes: tuple[float, ...]  # sides of the square boxes, and one more
     steps: tuple[int, ...]
     has_ratio_3: tuple[bool, ...]
     seed: int
@@ -37,7 +36,7 @@ class Net:
         return ["conv4_3_norm", "fc7", *extras]
 
     def truncated(self):
-        """The same with sizes as whole pixels, as Caffe takes them from the text."""
+        """The same with sizes in whole pixels, as Caffe reads them from the text."""
         return dataclasses.replace(self, sizes=tuple(int(size) for size in self.sizes))
 
 
@@ -60,7 +59,7 @@ NETS = {
 }  # fmt: skip
 
 
-# name, inputs, outputs, kernel, then what the text says besides
+# name, inputs, outputs, kernel, other fields of the text
 
 
 def backbone_layers():
@@ -111,7 +110,7 @@ def random_backbone(seed):
 
 
 def random_weights(net):
-    """Arrays of every layer by name; outputs vary from place to place as a trained net's do."""
+    """Arrays of every layer by name; outputs vary from cell to cell, as those of a trained net."""
     arrays = random_backbone(net.seed)
     generator = np.random.default_rng([net.seed, 1])
     arrays["conv4_3_norm"] = [10 + 20 * generator.random(512, dtype="float32")]
@@ -124,8 +123,11 @@ def random_weights(net):
 
 
 def _convolution(seed, inputs, outputs, kernel, gain):
-    """Kernels of mean 0: those do not see what all channels share, so deep features of a random
-    net still differ from place to place. Uniform numbers are the same bits on every machine."""
+    """Kernel and bias from uniform numbers, which are the same bits on every machine.
+
+    Kernels have the mean 0 and ignore what all channels share, so that deep features of a random
+    net differ from cell to cell.
+    """
     generator = np.random.default_rng(seed)
     weights = generator.random((outputs, inputs, kernel, kernel), dtype="float32") - np.float32(0.5)
     weights -= weights.mean(axis=(1, 2, 3), keepdims=True)
@@ -145,13 +147,9 @@ def load_schema():
 
 
 def caffemodel(arrays, net=None, legacy=False, double=False):
-    """Bytes of a .caffemodel file.
+    """Bytes of a .caffemodel file with a list of arrays by layer and the net's PriorBox layers.
 
-    Args:
-        arrays: list of arrays by layer.
-        net: add its PriorBox layers, as Caffe saves them.
-        legacy: in the format of before 2014, shapes as four numbers.
-        double: numbers of eight bytes.
+    `legacy` is the format before 2014 with four numbers as shapes, `double` numbers of eight bytes.
     """
     message = load_schema().NetParameter()
     message.layer.add(name=b"input")
@@ -166,7 +164,7 @@ def caffemodel(arrays, net=None, legacy=False, double=False):
                 blob.double_data = array.astype("<f8").tobytes()
             else:
                 blob.data = array.astype("<f4").tobytes()
-            if legacy and len(values) > 1:  # normalisation is younger than that format
+            if legacy and len(values) > 1:  # the older format has no normalisation
                 shape = (1,) * (4 - array.ndim) + array.shape
                 blob.num, blob.channels, blob.height, blob.width = shape
             else:
@@ -184,7 +182,7 @@ def caffemodel(arrays, net=None, legacy=False, double=False):
 
 
 def deploy_prototxt(net, batch_size):
-    """The text of deploy.prototxt, as published."""
+    """The text of deploy.prototxt."""
     lines = [
         'name: "generated" input: "data"',
         f"input_shape {{ dim: {batch_size} dim: 3 dim: {net.size} dim: {net.size} }}",
@@ -196,26 +194,26 @@ def deploy_prototxt(net, batch_size):
         bottom = name
         if name in ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3"):
             bottom = f"pool{name[4]}"
-            how = "kernel_size: 3 stride: 1 pad: 1" if bottom == "pool5" else (
-                "kernel_size: 2 stride: 2"
-            )  # fmt: skip
-            lines.append(_layer("Pooling", bottom, [name], f"pooling_param {{ pool: MAX {how} }}"))
+            is_pool5 = bottom == "pool5"
+            window = "kernel_size: 3 stride: 1 pad: 1" if is_pool5 else "kernel_size: 2 stride: 2"
+            fields = f"pooling_param {{ pool: MAX {window} }}"
+            lines.append(_layer("Pooling", bottom, [name], fields))
         if name == "conv4_3":
-            how = 'scale_filler { type: "constant" value: 20 }'
-            what = f"norm_param {{ across_spatial: false {how} channel_shared: false }}"
-            lines.append(_layer("Normalize", "conv4_3_norm", ["conv4_3"], what))
+            filler = 'scale_filler { type: "constant" value: 20 }'
+            fields = f"norm_param {{ across_spatial: false {filler} channel_shared: false }}"
+            lines.append(_layer("Normalize", "conv4_3_norm", ["conv4_3"], fields))
     lines += _head_text(net)
     return "\n".join(lines)
 
 
-def _layer(kind, name, bottoms, what="", top=None):
-    told = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
-    return f'layer {{ name: "{name}" type: "{kind}" {told} top: "{top or name}" {what} }}'
+def _layer(layer_type, name, bottoms, fields="", top=None):
+    inputs = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
+    return f'layer {{ name: "{name}" type: "{layer_type}" {inputs} top: "{top or name}" {fields} }}'
 
 
 def _convolution_text(name, bottom, outputs, kernel, more):
-    what = f"convolution_param {{ num_output: {outputs} kernel_size: {kernel} {more} }}"
-    return [_layer("Convolution", name, [bottom], what)]
+    fields = f"convolution_param {{ num_output: {outputs} kernel_size: {kernel} {more} }}"
+    return [_layer("Convolution", name, [bottom], fields)]
 
 
 def _head_text(net):
@@ -229,11 +227,11 @@ def _head_text(net):
     for index, source in enumerate(net.sources):
         ratios = "aspect_ratio: 2 " + ("aspect_ratio: 3 " if net.has_ratio_3[index] else "")
         variances = " ".join(f"variance: {value}" for value in VARIANCES)
-        what = (
+        fields = (
             f"prior_box_param {{ min_size: {net.sizes[index]} max_size: {net.sizes[index + 1]} "
             f"{ratios} flip: true clip: false {variances} step: {net.steps[index]} offset: 0.5 }}"
         )
-        lines.append(_layer("PriorBox", f"{source}_mbox_priorbox", [source, "data"], what))
+        lines.append(_layer("PriorBox", f"{source}_mbox_priorbox", [source, "data"], fields))
     for name, part, axis in (
         ("loc", "loc_flat", 1),
         ("conf", "conf_flat", 1),
@@ -272,12 +270,12 @@ def generated_image(size, seed=5):
 
 
 def nearest(image, size):
-    """Resized to a square by whole-number arithmetic, the same everywhere."""
+    """Resizes to a square with whole numbers, which is the same on every machine."""
     rows, columns = (np.arange(size) * side // size for side in image.shape[:2])
     return image[rows[:, None], columns]
 
 
 def blob(images):
-    """What Caffe's network gets: blue first, mean subtracted, [B, 3, H, W] float32."""
+    """The input of Caffe's network: blue first, mean subtracted, [B, 3, H, W] float32."""
     bgr = np.asarray(images)[..., ::-1].astype("float32") - np.float32([104, 117, 123])
     return np.ascontiguousarray(bgr.transpose(0, 3, 1, 2))

@@ -1,12 +1,12 @@
-"""Compute OpenCV's numbers for Caffe's SSDs on VGG16 and store them beside this file.
+"""Computes OpenCV's numbers for Caffe's SSDs on VGG16 and stores them beside this file.
 
     pip install "opencv-python-headless<5" numpy protobuf
     python tests/gold/make_caffe_gold.py [PHOTOS]
 
 PHOTOS is the folder of the shared photographs, by default ../shared/data/photos beside the
 checkout. OpenCV 5 no longer reads Caffe's files. With four arguments
-(DEPLOY.prototxt NET.caffemodel BLOB.npy OUTPUT.npz) it runs one net and stores all it gives, which
-takes OpenCV and NumPy alone; the tests run it so where they find an OpenCV 4.
+(DEPLOY.prototxt NET.caffemodel BLOB.npy OUTPUT.npz) it runs one net and stores all outputs; this
+needs OpenCV and NumPy alone. The tests run it where they find an OpenCV 4.
 """
 
 import sys
@@ -23,14 +23,13 @@ NUM_ROWS = 120
 
 
 def run(prototxt, caffemodel, images):
-    """What OpenCV makes of a net and a blob.
+    """Runs a net on a blob.
 
-    Returns:
-        "box_deltas" [B, N, 4] (x, y, w, h), "class_logits" [B, N, classes], "default_boxes"
-        [N, 4] xyxy, "detections" [K, 7]: image, label, score, xyxy.
+    Returns "box_deltas" [B, N, 4] (x, y, w, h), "class_logits" [B, N, classes], "default_boxes"
+    [N, 4] xyxy, "detections" [K, 7]: image, label, score, xyxy.
     """
     net = cv2.dnn.readNetFromCaffe(str(prototxt), str(caffemodel))
-    # Winograd's convolutions are faster and err a hundred times more.
+    # The errors of Winograd's convolutions are a hundred times larger.
     net.enableWinograd(False)
     net.enableFusion(False)
     net.setInput(images)
@@ -45,13 +44,13 @@ def run(prototxt, caffemodel, images):
 
 
 def rows_to_keep(count):
-    """Which default boxes' raw outputs are stored: some of every map, most of the coarse ones."""
+    """Indices of the stored default boxes: some of every map, most of the coarse ones."""
     spread = np.unique(np.geomspace(1, count, NUM_ROWS).astype(int))
     return count - spread[::-1]
 
 
 def store(name, net, caffe_nets, photo):
-    """Runs one net on the generated image and the photograph, and writes its gold."""
+    """Runs a net on the generated image and the photograph and stores its numbers."""
     images = [caffe_nets.generated_image(net.size), caffe_nets.nearest(photo, net.size)]
     with tempfile.TemporaryDirectory() as folder:
         text, model = Path(folder, "deploy.prototxt"), Path(folder, "net.caffemodel")
@@ -79,7 +78,7 @@ def main(arguments):
     photos = Path(arguments[0]) if arguments else HERE.parents[2] / "shared" / "data" / "photos"
     photo = cv2.imread(str(photos / PHOTO), cv2.IMREAD_COLOR)
     if photo is None:
-        raise SystemExit(f"there is no {PHOTO} in {photos}; pass the folder of photographs.")
+        raise SystemExit(f"{PHOTO} is not in {photos}; pass the folder of photographs.")
     for name in STORED:
         store(name, caffe_nets.NETS[name], caffe_nets, photo[..., ::-1])
 

@@ -1,10 +1,10 @@
-"""Compute the outputs of torchvision's models with NumPy's weights and store some of them here.
+"""Computes outputs of torchvision's models with generated weights and stores some of them here.
 
     pip install torch==2.13.0 torchvision==0.28.0 numpy
     python tests/gold/make_import_gold.py
 
-The weights come from their names (`torch_weights.py`), so only names, shapes and outputs are
-stored; the tests read them and need neither torch nor torchvision.
+`torch_weights.py` makes the weights from their names, so that only names, shapes and outputs are
+stored. The tests read them and need neither torch nor torchvision.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "helpers")]
 
 from gold import torch_weights, torchvision_models  # noqa: E402
 
@@ -53,7 +53,7 @@ def detector_gold(name, size):
 
 
 def classifier_gold(name):
-    """The feature map of the third stage, which has stride 8 in our backbones."""
+    """The feature map of the third stage at stride 8."""
     model = torchvision_models.classifier(name)
     shapes = torchvision_models.shapes_of(model)
     torchvision_models.with_weights(model, torch_weights.random_state(shapes))

@@ -1,12 +1,12 @@
-"""Compute torchvision's numbers for the scene and store them beside this file.
+"""Computes torchvision's numbers for the scene and stores them beside this file.
 
     pip install torch==2.13.0 torchvision==0.28.0 numpy
     python tests/gold/make_torchvision_gold.py
 
-The tests read the stored numbers and need neither torch nor torchvision. Everything is converted
-to relative yxyx boxes, (y, x, h, w) deltas and 0-based labels without background. The script
-refuses a scene on which torchvision's rules and the paper's would differ, and compares every
-number with the oracle before it is stored.
+The tests read the stored numbers and need neither torch nor torchvision. The numbers are relative
+yxyx boxes, (y, x, h, w) deltas and 0-based labels without background. The script refuses a scene on
+which torchvision's rules and the paper's would differ, and compares every number with the oracle
+before it stores them.
 """
 
 import sys
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "helpers")]
 
 import oracle  # noqa: E402
 from gold import scene  # noqa: E402
@@ -25,7 +25,7 @@ XYXY_TO_YXYX = [1, 0, 3, 2]  # its own inverse; turns (x, y, w, h) into (y, x, h
 
 
 def import_torchvision():
-    """Import torchvision, without its compiled operators where they do not fit this torch."""
+    """Imports torchvision, without compiled operators that do not fit this torch."""
     try:
         import torchvision
     except RuntimeError:
@@ -44,20 +44,20 @@ def import_torchvision():
 
 
 def plain_nms(boxes, scores, iou_threshold):
-    """Stands in for the compiled operator: float32, as torchvision's own CPU kernel."""
+    """Replaces the compiled operator: float32, as in torchvision's CPU kernel."""
     order = scores.argsort(descending=True, stable=True)
     boxes = boxes[order]
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    suppressed = torch.zeros(len(boxes), dtype=torch.bool)
+    dropped = torch.zeros(len(boxes), dtype=torch.bool)
     for i in range(len(boxes)):
-        if not suppressed[i]:
+        if not dropped[i]:
             sides = torch.minimum(boxes[i, 2:], boxes[:, 2:]) - torch.maximum(
                 boxes[i, :2], boxes[:, :2]
             )
             shared = sides.clamp(min=0).prod(dim=1)
-            too_near = shared / (areas[i] + areas - shared) > iou_threshold
-            suppressed[i + 1 :] |= too_near[i + 1 :]
-    return order[~suppressed]
+            exceeds = shared / (areas[i] + areas - shared) > iou_threshold
+            dropped[i + 1 :] |= exceeds[i + 1 :]
+    return order[~dropped]
 
 
 def build(name):
@@ -67,7 +67,7 @@ def build(name):
 
 
 def anchors_of(model):
-    """The model's default boxes, float32 [N, 4] xyxy pixels, on its own feature maps."""
+    """The default boxes of the model's feature maps, float32 [N, 4] xyxy pixels."""
     from torchvision.models.detection.image_list import ImageList
 
     height, width = model.transform.fixed_size[::-1]
@@ -78,7 +78,7 @@ def anchors_of(model):
 
 
 def targets_in_pixels(image_size):
-    """The scene as torchvision wants it: xyxy pixels, labels from 1."""
+    """The scene in torchvision's form: xyxy pixels, labels from 1."""
     return [
         {
             "boxes": torch.tensor(boxes[:, XYXY_TO_YXYX] * np.float32(image_size)),
@@ -94,26 +94,26 @@ def match(model, targets, anchors):
 
     matched = []
     for target in targets:
-        overlaps = box_ops.box_iou(target["boxes"], anchors)
-        forced = overlaps.argmax(dim=1)
+        iou = box_ops.box_iou(target["boxes"], anchors)
+        forced = iou.argmax(dim=1)
         if len(set(forced.tolist())) < len(forced):
             raise ValueError(
-                f"two ground truths of the scene want the same default box: {forced.tolist()}, "
-                "expected different ones, for there torchvision's rule and the paper's differ; "
-                "move a box of scene.py"
+                "two ground truths of the scene have the same best default box: "
+                f"{forced.tolist()}, expected different ones, where torchvision's rule equals the "
+                "paper's; move a box of scene.py"
             )
-        best, second = overlaps.topk(2, dim=1).values.T
+        best, second = iou.topk(2, dim=1).values.T
         if (best - second).min() < 1e-4:
             raise ValueError(
                 f"a ground truth has two equally good default boxes: {best} and {second}, expected "
-                "IoUs at least 1e-4 apart, for ties are broken at will; move a box of scene.py"
+                "IoUs at least 1e-4 apart, without ties; move a box of scene.py"
             )
-        matched.append(model.proposal_matcher(overlaps))
+        matched.append(model.proposal_matcher(iou))
     return torch.stack(matched)
 
 
 def losses(model, targets, anchors, matched, deltas, logits):
-    """torchvision's two losses and what is not zero of their gradients."""
+    """torchvision's two losses and the non-zero rows of their gradients."""
     bbox_regression = torch.tensor(deltas[..., XYXY_TO_YXYX], requires_grad=True)
     cls_logits = torch.tensor(logits, requires_grad=True)
     head_outputs = {"bbox_regression": bbox_regression, "cls_logits": cls_logits}
@@ -137,7 +137,7 @@ def losses(model, targets, anchors, matched, deltas, logits):
 
 
 def detections(model, anchors, deltas, logits, image_size):
-    """torchvision's detections of the scene, images one after another, and their counts."""
+    """torchvision's detections of all images of the scene in a row, and their numbers."""
     head_outputs = {
         "bbox_regression": torch.tensor(deltas[..., XYXY_TO_YXYX]),
         "cls_logits": torch.tensor(logits),
@@ -157,7 +157,7 @@ def detections(model, anchors, deltas, logits, image_size):
 
 
 def check_detections(stored, deltas, logits, default_boxes, variances, options):
-    """Compare with the oracle, which works in float64 and knows nothing of torch."""
+    """Compares with the oracle, which works in float64 without torch."""
     start = 0
     images = oracle.detections(deltas, logits, default_boxes, variances, clip=True, **options)
     for found, count in zip(images, stored["num_detections"], strict=True):
@@ -171,7 +171,7 @@ def check_detections(stored, deltas, logits, default_boxes, variances, options):
 
 
 def check_losses(stored, matched, default_boxes, deltas, logits, variances):
-    """Compare matches and losses with the oracle."""
+    """Compares matches and losses with the oracle."""
     target_deltas, target_labels = np.zeros_like(deltas, np.float64), np.zeros_like(matched)
     for image, (boxes, labels) in enumerate(scene.scene()):
         expected = oracle.match(boxes, default_boxes)
@@ -188,7 +188,7 @@ def check_losses(stored, matched, default_boxes, deltas, logits, variances):
 
 
 def gold(name, settings, outputs, options):
-    """All of one model's numbers."""
+    """The numbers of one model."""
     model = build(name)
     anchors = anchors_of(model)
     image_size = settings["image_size"][0]

@@ -1,7 +1,7 @@
 """The scene of the gold numbers: boxes, and raw outputs of a detector that is half right.
 
-Imported by the script that makes the gold and by the tests that use it, so that the large raw
-outputs need not be stored. NumPy alone, and the oracle's default boxes.
+The script that makes the gold and the tests that use it import this module, so that the large raw
+outputs need not be stored. It needs NumPy and the oracle's default boxes alone.
 """
 
 import numpy as np
@@ -48,7 +48,7 @@ SSDLITE320_POST_PROCESSING = {
     "max_candidates": 30,
     "max_detections": 150,
 }
-"""torchvision's own thresholds; its limits are 300 and 300, these are low enough to bite."""
+"""torchvision's own thresholds; its limits are 300 and 300, these have an effect."""
 
 # The seeds are chosen so that no score, IoU or gap between neighbouring scores is within 2e-5
 # (relative) of a decision: float32 and float64 must decide alike.
@@ -94,8 +94,8 @@ def raw_outputs(settings, variances, background, seed):
     """Raw outputs, float32: box deltas [3, N, 4] (y, x, h, w), class logits [3, N, 21].
 
     Noise everywhere, with a mean of `background` at the background's logit; where a default box
-    overlaps a ground truth, deltas that lead near it and a logit that grows with the overlap, for
-    some also at a wrong class.
+    overlaps a ground truth, deltas that lead near it and a logit that grows with the IoU, for some
+    also at a wrong class.
     """
     generator = np.random.default_rng(seed)
     default_boxes = oracle.default_boxes(**settings)
@@ -104,14 +104,14 @@ def raw_outputs(settings, variances, background, seed):
         deltas = generator.normal(0.0, 0.5, (len(default_boxes), 4))
         logits = generator.normal(0.0, 0.8, (len(default_boxes), 1 + NUM_CLASSES))
         logits[:, 0] += background
-        overlaps = oracle.iou_matrix(boxes, default_boxes)
-        best = overlaps.argmax(axis=0)
-        for j in np.flatnonzero(overlaps.max(axis=0) > 0.3):
-            overlap, box, label = overlaps[best[j], j], boxes[best[j]], labels[best[j]]
+        iou_matrix = oracle.iou_matrix(boxes, default_boxes)
+        best = iou_matrix.argmax(axis=0)
+        for j in np.flatnonzero(iou_matrix.max(axis=0) > 0.3):
+            iou, box, label = iou_matrix[best[j], j], boxes[best[j]], labels[best[j]]
             deltas[j] += oracle.encode([box], default_boxes[[j]], variances)[0]
-            logits[j, 1 + label] += 12.0 * overlap
+            logits[j, 1 + label] += 12.0 * iou
             if generator.uniform() < 0.3:
-                logits[j, 1 + (label + 1) % NUM_CLASSES] += 9.0 * overlap
+                logits[j, 1 + (label + 1) % NUM_CLASSES] += 9.0 * iou
         all_deltas.append(deltas)
         all_logits.append(logits)
     return np.float32(all_deltas), np.float32(all_logits)

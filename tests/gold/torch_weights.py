@@ -1,6 +1,6 @@
 """Weights and an image that NumPy makes from names and seeds, so that neither need be stored.
 
-Imported by the script that makes the gold of imports and by the tests that use it.
+The script that makes the gold of imports and the tests that use it import this module.
 """
 
 import zlib
@@ -11,10 +11,10 @@ OUTPUTS = 91  # of torchvision's COCO detectors, background included
 
 
 def random_state(shapes, seed=0):
-    """Arrays for names and shapes of PyTorch's, float32, as a trained network might have them.
+    """Float32 arrays for PyTorch's names and shapes, like those of a trained network.
 
-    Features stay near size 1 from layer to layer, batch normalisation statistics are those of no
-    initialiser, class logits spread by a few units with background well ahead.
+    Features stay near size 1 from layer to layer, batch normalisation statistics are not the
+    initial ones, class logits spread by a few units and the background's are much larger.
     """
     return {name: _random_array(name, tuple(shape), seed) for name, shape in shapes.items()}
 
@@ -52,21 +52,20 @@ def image(size, seed=0):
 
 
 def normalized(images):
-    """What torchvision's classifiers are fed: float32 of uint8 images, ImageNet's statistics."""
+    """The input of torchvision's classifiers: float32 of uint8 images, ImageNet's statistics."""
     mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     return ((np.asarray(images, np.float64) / 255 - mean) / deviation).astype(np.float32)
 
 
-def same_detections(found, wanted, score_tolerance=1e-5, box_tolerance=1e-5):
-    """How many detections of `wanted` have a partner of their own in `found`.
+def same_detections(found, expected, score_tolerance=1e-5, box_tolerance=1e-5):
+    """Counts the detections of `expected` that have a partner in `found`.
 
-    Both are one image's boxes [K, 4], scores [K], labels [K]. Partners have the same label, and
-    scores and boxes within the tolerances: neighbours whose scores differ in the last digit may
-    change places.
+    Both are boxes [K, 4], scores [K] and labels [K] of one image. Partners have the same label, and
+    scores and boxes within the tolerances. The order may differ.
     """
     boxes, scores, labels = found
     free = np.ones(len(scores), bool)
-    for box, score, label in zip(*wanted, strict=True):
+    for box, score, label in zip(*expected, strict=True):
         fits = free & (labels == label) & (np.abs(scores - score) <= score_tolerance)
         fits &= np.abs(boxes - box).max(axis=1) <= box_tolerance
         free[np.flatnonzero(fits)[:1]] = False

@@ -1,4 +1,4 @@
-"""torchvision's models with given weights, and their numbers in our conventions. Needs torch."""
+"""torchvision's models with given weights; their numbers in this project's form. Needs torch."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ def shapes_of(model):
 
 
 def with_weights(model, arrays):
-    """The model in inference mode with these arrays, every one of them and no other."""
+    """The model in inference mode with exactly these arrays."""
     counters = {
         name: value for name, value in model.state_dict().items() if not value.is_floating_point()
     }
@@ -45,7 +45,7 @@ def raw_outputs(model, images):
 
 
 def detections(model, images):
-    """Of each image: relative yxyx boxes, scores, labels from 0, as the model gives them."""
+    """Relative yxyx boxes, scores and labels from 0 of each image."""
     size = images.shape[1]
     with torch.no_grad():
         found = model(as_tensors(images))
@@ -60,7 +60,7 @@ def detections(model, images):
 
 
 def backbone_features(model, images):
-    """A ResNet's third stage [B, H, W, C] with stride 1 where it has 2, of normalised images."""
+    """Features [B, H, W, C] after a ResNet's third stage at stride 1, of normalised images."""
     for module in model.layer3[0].modules():
         if getattr(module, "stride", None) == (2, 2):
             module.stride = (1, 1)

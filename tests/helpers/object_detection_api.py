@@ -1,4 +1,4 @@
-"""Small files like those of the TF Object Detection API, made without any code of ours."""
+"""Small files like those of the TF Object Detection API, made without this package's models."""
 
 import functools
 import math
@@ -57,8 +57,10 @@ def anchors(image_size=IMAGE_SIZE, grids=GRIDS, smallest=0.2, largest=0.95):
 
 @functools.cache
 def network():
-    """MobileNetV1 at a quarter of its width, two extra layers and 1x1 heads, with random weights
-    whose activations vary as a trained network's."""
+    """MobileNetV1 at a quarter of its width, two extra layers and 1x1 heads.
+
+    The random weights give activations that vary like those of a trained network.
+    """
     keras.utils.set_random_seed(5)
     generator, num_classes = np.random.default_rng(5), len(NAMES)
     image = keras.Input((*IMAGE_SIZE, 3))
@@ -109,18 +111,18 @@ def network():
 
 
 def resized(images):
-    """Whole grey levels in the network's size."""
-    return np.stack([np.rint(resize_image(one, IMAGE_SIZE).numpy()) for one in images])
+    """Resizes images to the network's input, in whole grey levels."""
+    return np.stack([np.rint(resize_image(image, IMAGE_SIZE).numpy()) for image in images])
 
 
 def prepared(images):
-    """Images in -1..1."""
+    """Resizes images and scales them to -1..1."""
     return resized(images).astype("float32") * np.float32(2 / 255) - 1
 
 
 @functools.cache
 def converted(quantize="none"):
-    """The network's file: box encodings and scores, nothing behind them."""
+    """The network's file, which ends in box encodings and scores."""
     model = network()
     signature = tf.TensorSpec((1, *IMAGE_SIZE, 3), tf.float32, name="normalized_input_image_tensor")
     function = tf.function(lambda x: model(x, training=False), input_signature=[signature])
@@ -146,12 +148,12 @@ def detector_file(quantize="none", names=NAMES, boxes="float32", smallest=0.2, p
     """The whole file: network, TFLite_Detection_PostProcess with its anchors, and labels."""
     model = flatbuffer.read_model(converted(quantize))
     graph = model.subgraphs[0]
-    # Port order is the order of names: boxes have four numbers.
-    deltas, scores = sorted(graph.outputs, key=lambda place: graph.tensors[place].shape[-1] != 4)
+    # The order of the outputs follows their names; boxes have four numbers.
+    deltas, scores = sorted(graph.outputs, key=lambda index: graph.tensors[index].shape[-1] != 4)
     if post_process:
-        place = flatbuffer.add_constant(model, "anchors", anchors(smallest=smallest))
+        tensor = flatbuffer.add_constant(model, "anchors", anchors(smallest=smallest))
         if boxes == "uint8":
-            _code_in_bytes(model, graph.tensors[place], anchors(smallest=smallest))
+            _code_in_bytes(model, graph.tensors[tensor], anchors(smallest=smallest))
         settings = {
             "max_detections": 10, "max_classes_per_detection": 1, "num_classes": len(NAMES),
             "nms_score_threshold": 1e-8, "nms_iou_threshold": 0.55,
@@ -161,7 +163,7 @@ def detector_file(quantize="none", names=NAMES, boxes="float32", smallest=0.2, p
             model,
             "TFLite_Detection_PostProcess",
             flexbuffers.Dumps(settings),
-            [deltas, scores, place],
+            [deltas, scores, tensor],
             OUTPUTS,
         )
         model.signatureDefs = None

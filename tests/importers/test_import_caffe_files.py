@@ -77,7 +77,7 @@ BAD = {
     "half": (small_file()[:3000], r"is truncated or not a Caffe network"),
     "name of no text": (
         small_file().replace(b"conv1_1", b"\xff\nnv1_1"),
-        r"it has 1, from '\ufffd\\nnv1_1' to",
+        r"among the 1 with weights, '\ufffd\\nnv1_1' to",
     ),
     "short array": (
         # 64 numbers become a shape of 65
@@ -90,8 +90,8 @@ BAD = {
     ),
     "another net": (
         small_file(prob=[np.ones(3, "float32")]),
-        r"has no layer 'conv4_3_norm_mbox_conf' with weights; it has 2, from 'conv1_1' to 'prob': "
-        r"pass the .caffemodel of an SSD300 or SSD512",
+        r"there is no layer 'conv4_3_norm_mbox_conf' among the 2 with weights, 'conv1_1' to "
+        r"'prob'; pass the .caffemodel of an SSD300 or SSD512",
     ),
 }
 
@@ -184,7 +184,7 @@ def test_other_sources_have_other_default_boxes():
     boxes = prior_boxes_of(net)
     boxes["pool6_mbox_priorbox"] = boxes.pop("conv9_2_mbox_priorbox")
     with pytest.raises(
-        ValueError, match=r"has PriorBox layers but none that is called 'conv9_2_mbox_priorbox'"
+        ValueError, match=r"there is no layer 'conv9_2_mbox_priorbox' among the PriorBox layers"
     ):
         ssd_from_network(zero_network(net, boxes))
 

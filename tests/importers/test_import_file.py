@@ -70,7 +70,7 @@ BAD = {
     ),
     "a web page": (
         ["torchvision", "{folder}/empty.pth", "--output", "{folder}/a.keras"],
-        r"'.*empty\.pth' is a web page, not weights: .*",
+        r"'.*empty\.pth' is a web page, not weights; .*",
     ),
     "no file": (
         ["torchvision", "{folder}/gone.pth", "--output", "{folder}/a.keras"],

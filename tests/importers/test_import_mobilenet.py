@@ -12,7 +12,6 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.importers.import_file import import_file
 from ssd_keras.importers.tflite_graph import TFLiteGraph
-from ssd_keras.importers.tflite_layers import weights_of
 from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_v2_backbone
 from ssd_keras.models import ssdlite_mobilenet_v2
 from ssd_keras.tflite.flatbuffer import operator_name, read_model, write_model
@@ -88,7 +87,7 @@ def test_real_backbone_knows_what_photographs_show(shared):
     labels = (shared / "data/photos/imagenet_labels.txt").read_text().splitlines()
     backbone = import_mobilenet_v2_backbone(path, (224, 224))
     graph = TFLiteGraph(path)
-    kernel, bias = weights_of(graph, [one for one in graph.operators if one.name == "CONV_2D"][-1])
+    kernel, bias = graph.weights([x for x in graph.operators if x.name == "CONV_2D"][-1])
     expected = {
         "cat.bmp": "Egyptian cat",
         "bird.bmp": "chickadee",

@@ -176,5 +176,5 @@ def test_imagenet_of_resnet_is_torchvisions(tmp_path, monkeypatch):
     # The server is gone, the cache is not.
     assert resnet.resnet18((64, 96), "imagenet").count_params() == backbone.count_params()
     monkeypatch.setenv("SSD_KERAS_CACHE", str(tmp_path / "other"))
-    with pytest.raises(ValueError, match=r"ImageNet weights could not be fetched \(http://127"):
+    with pytest.raises(ValueError, match=r"ImageNet weights could not be downloaded \(http://127"):
         resnet.resnet18((64, 96), "imagenet")

@@ -1,4 +1,4 @@
-"""Backbones: shapes, parameters as published, weights that move without a change of the outputs."""
+"""Backbones: shapes, published numbers of parameters, imported and folded weights."""
 
 import keras
 import numpy as np
@@ -7,6 +7,7 @@ from keras import layers
 
 from ssd_keras.models import build_ssd, ssd_resnet, ssd_vgg16, ssdlite_mobilenet_v3_large
 from ssd_keras.models.backbones.mobilenet import mobilenet_v2, mobilenet_v3_large
+from ssd_keras.models.backbones.mobilenet_v1 import mobilenet_v1
 from ssd_keras.models.backbones.resnet import resnet18, resnet50, resnet_stages
 from ssd_keras.models.backbones.surgery import feature_extractor, fold_batch_norm, restride
 from ssd_keras.models.backbones.vgg import vgg16
@@ -96,7 +97,7 @@ def test_conv4_3_is_normalised_to_length_20():
 
 @pytest.fixture(scope="module")
 def random_imagenet():
-    """Keras' VGG16 with random weights in the place of ImageNet's."""
+    """Keras' VGG16 with random weights instead of ImageNet's."""
     network = keras.applications.VGG16(weights=None)
     randomize(network)
     return network
@@ -156,13 +157,16 @@ def test_maps_of_the_other_backbones():
     assert feature_shapes(resnet18((300, 300))) == [(38, 38, 256)]
     assert feature_shapes(resnet50((300, 300))) == [(38, 38, 1024)]
     assert feature_shapes(mobilenet_v3_large((320, 320))) == [(20, 20, 672), (10, 10, 480)]
+    assert feature_shapes(mobilenet_v1((300, 300))) == [(19, 19, 512), (10, 10, 1024)]
+    default_maps = feature_shapes(mobilenet_v2((320, 320), alpha=0.35))
+    assert default_maps == [(20, 20, 192), (10, 10, 1280)]
     fine = ("block_6_expand_relu", "out_relu")
     assert feature_shapes(mobilenet_v2((64, 96), fine)) == [(8, 12, 192), (2, 3, 1280)]
 
 
 def test_kernels_start_as_caffes_xavier():
     model = ssd_vgg16((300, 300), ["cat"], SIZES)
-    # Uniform in +-sqrt(3 / fan_in); among so many the largest is close to that.
+    # Uniform in +-sqrt(3 / fan_in); the largest of many is close to that.
     for name, fan_in in (("class_head1", 9 * 512), ("extra1_1", 1024), ("extra4_2", 9 * 128)):
         kernel, bias = model.get_layer(name).get_weights()
         limit = (3 / fan_in) ** 0.5
@@ -217,7 +221,7 @@ def test_folding_refuses_what_it_would_change(before):
 def test_restriding_keeps_the_weights():
     network = resnet_stages((64, 64), 18, num_stages=3)
     randomize(network)
-    finer = restride(network, {"conv4_block1_0_conv": 1, "conv4_block1_1": 1})
+    finer = restride(network, {"conv4_block1_0": 1, "conv4_block1_1": 1})
     assert (network.output.shape, finer.output.shape) == ((None, 4, 4, 256), (None, 8, 8, 256))
     for found, expected in zip(finer.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -228,7 +232,7 @@ def test_restriding_keeps_the_weights():
         restride(network, {"conv9": 1})
 
 
-# Weights from elsewhere
+# Imported weights
 
 
 @pytest.mark.parametrize(
@@ -250,7 +254,7 @@ def test_imagenet_out_of_reach_is_an_error(monkeypatch, name, build):
     monkeypatch.setattr(keras.applications, name, offline)
     with pytest.raises(
         ValueError,
-        match=r"ImageNet weights could not be fetched \(URL fetch failure .* no network\); pass "
+        match=r"ImageNet weights could not be downloaded \(URL fetch failure .* no network\); pass "
         r"the path of a weights file instead of 'imagenet' .*, or None for random weights",
     ) as caught:
         build()
@@ -370,7 +374,7 @@ def test_build_ssd_on_any_network(tmp_path, name):
         feature_layers = [feature_layers[0], network.layers[-1].name]
     model = build_ssd(network, feature_layers, ["cat", "dog"], smallest=0.2, largest=0.8)
     assert model.feature_sizes == feature_sizes
-    # Six maps are expected, but the fourth is one cell; 20 % to 80 % of 96 pixels in steps of 20 %.
+    # The default is six maps, but the fourth has one cell. Sizes: 20 to 80 % of 96 pixels.
     assert model.default_boxes.sizes == pytest.approx((19.2, 38.4, 57.6, 76.8, 96.0))
     assert len(model.default_box_array) == 6 * (48 + 12 + 4 + 1)
     images = np.random.default_rng(6).integers(0, 256, (2, 96, 128, 3)).astype("uint8")

@@ -1,4 +1,4 @@
-"""Detections: suppression worked by hand, the oracle, torchvision's gold, the padding."""
+"""Post-processing: NMS worked by hand, the oracle, torchvision's gold, the padding."""
 
 import sys
 from pathlib import Path
@@ -18,27 +18,27 @@ GOLD = Path(__file__).parents[1] / "gold"
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
 
 
-def in_tensorflow(outputs, default_boxes, *options):
+def tensorflow_detections(outputs, default_boxes, *options):
     found = detections_from_outputs(outputs, np.asarray(default_boxes, "float32"), *options)
     return {key: value.numpy() for key, value in found.items()}
 
 
-def in_any_backend(outputs, default_boxes, *options):
+def layer_detections(outputs, default_boxes, *options):
     layer = PostProcessLayer(default_boxes, *options)
     return {key: keras.ops.convert_to_numpy(value) for key, value in layer(outputs).items()}
 
 
-detections = in_tensorflow
+detections = tensorflow_detections
 
 
-@pytest.fixture(params=[in_tensorflow, in_any_backend], autouse=True)
+@pytest.fixture(params=[tensorflow_detections, layer_detections], autouse=True)
 def implementation(request, monkeypatch):
-    """Both implementations pass every test of this file."""
+    """Runs every test of this file with both implementations."""
     monkeypatch.setattr(sys.modules[__name__], "detections", request.param)
 
 
 def detect(deltas, logits, default_boxes, variances=ODD_VARIANCES, **settings):
-    """The library's detections as arrays."""
+    """Returns the detections of the implementation under test as arrays."""
     outputs = {
         "box_deltas": np.asarray(deltas, "float32"),
         "class_logits": np.asarray(logits, "float32"),
@@ -89,31 +89,31 @@ def assert_equal_to_oracle(found, expected, max_detections):
 LOW, LOW_TOO, MIDDLE, HIGH = (0, 0, 0.4, 1), (0.1, 0, 0.4, 1), (0.2, 0, 0.6, 1), (0.6, 0, 1, 1)
 
 
-def test_suppression_by_hand():
+def test_nms_by_hand():
     boxes = [MIDDLE, LOW_TOO, LOW, HIGH]
     scores = [[0.6], [0.7], [0.9], [0.8]]
-    # In falling score: LOW .9 stays. HIGH .8 touches nothing. LOW_TOO .7 has 3 of 4 rows in
-    # common with LOW: .75 > .45, gone. MIDDLE .6: 2 of 6 rows of LOW, .33; its 2 of 5 rows in
-    # common with LOW_TOO do not count any more.
+    # In falling score: LOW .9 stays. HIGH .8 overlaps nothing. LOW_TOO .7 shares 3 of 4 rows with
+    # LOW: IoU .75 > .45, dropped. MIDDLE .6 shares 2 of 6 rows with LOW: IoU .33; the 2 of 5 rows
+    # that it shares with LOW_TOO do not count.
     found = detect_boxes(boxes, scores, max_detections=5)
     assert found["num_detections"] == 3
     expected = [LOW, HIGH, MIDDLE, (0, 0, 0, 0), (0, 0, 0, 0)]
     np.testing.assert_allclose(found["boxes"], expected, atol=1e-6)
     np.testing.assert_allclose(found["scores"], [0.9, 0.8, 0.6, 0, 0], atol=1e-6)
     np.testing.assert_array_equal(found["labels"], 0)
-    # From .33 on MIDDLE goes too, and a threshold of .8 keeps all.
+    # A threshold below .33 drops MIDDLE too, a threshold of .8 keeps all.
     assert detect_boxes(boxes, scores, iou_threshold=0.3)["num_detections"] == 2
     assert detect_boxes(boxes, scores, iou_threshold=0.8)["num_detections"] == 4
 
 
-def test_a_suppressed_box_suppresses_nothing():
+def test_a_dropped_box_drops_no_other():
     # A chain: .5 rows each; A and B overlap by 4 of 6 rows, B and C too, A and C by 3 of 7.
     chain = [(0, 0, 0.5, 1), (0.1, 0, 0.6, 1), (0.2, 0, 0.7, 1)]
     found = detect_boxes(chain, [[0.9], [0.8], [0.7]], iou_threshold=0.5)
     np.testing.assert_allclose(found["scores"][:3], [0.9, 0.7, 0], atol=1e-6)
 
 
-def test_overlap_at_the_threshold_stays():
+def test_iou_at_the_threshold_stays():
     # Quarters are exact in float32: 1 of 2 quarters in common.
     boxes = [(0, 0, 0.5, 1), (0, 0, 0.25, 1)]
     for threshold, count in [(0.5, 2), (0.499, 1)]:
@@ -130,11 +130,11 @@ def test_score_at_the_threshold_goes():
         assert found["num_detections"] == [count]
 
 
-def test_classes_do_not_suppress_each_other_and_labels_start_at_0():
+def test_classes_do_not_affect_each_other_and_labels_start_at_0():
     boxes = [LOW, LOW_TOO, HIGH]
     scores = [[0.05, 0.25, 0.5], [0.4, 0.3, 0.001], [0.001, 0.001, 0.001]]
-    # Of class 0, LOW_TOO beats LOW; of class 1 as well; of class 2 LOW is above .01, the other
-    # below. HIGH is nothing of all three.
+    # In classes 0 and 1 LOW_TOO beats LOW; in class 2 LOW alone is above .01. HIGH is above it in
+    # none of them.
     found = detect_boxes(boxes, scores, max_detections=6)
     assert found["num_detections"] == 3
     np.testing.assert_allclose(found["scores"], [0.5, 0.4, 0.3, 0, 0, 0], atol=1e-6)
@@ -142,9 +142,9 @@ def test_classes_do_not_suppress_each_other_and_labels_start_at_0():
     np.testing.assert_allclose(found["boxes"][:3], [LOW, LOW_TOO, LOW_TOO], atol=1e-6)
 
 
-def test_candidates_are_counted_before_suppression_and_by_class():
-    # Two candidates of class 0, the best: LOW and LOW_TOO, of which one stays. HIGH is the third
-    # of class 0, and the first of class 1.
+def test_candidates_are_counted_before_nms_and_by_class():
+    # The two best candidates of class 0 are LOW and LOW_TOO, of which one stays. HIGH is the third
+    # of class 0 and the first of class 1.
     boxes = [LOW, LOW_TOO, HIGH]
     scores = [[0.8, 0.001], [0.7, 0.001], [0.3, 0.2]]
     found = detect_boxes(boxes, scores, max_candidates=2)
@@ -154,7 +154,7 @@ def test_candidates_are_counted_before_suppression_and_by_class():
 
 
 def test_candidates_of_all_classes_together():
-    # As above; the two best of all are LOW and LOW_TOO of class 0, of which one stays. The third
+    # As above. The two best of all are LOW and LOW_TOO of class 0, of which one stays. The third
     # is HIGH of class 0, the fourth HIGH of class 1.
     boxes = [LOW, LOW_TOO, HIGH]
     scores = [[0.8, 0.001], [0.7, 0.001], [0.3, 0.2]]
@@ -168,9 +168,9 @@ def test_candidates_of_all_classes_together():
     np.testing.assert_allclose(found["boxes"][:3], [LOW, HIGH, HIGH], atol=1e-6)
 
 
-def test_clipping_comes_before_suppression():
-    # Inside the image they are (0, 0, .5, 1) and (.1, 0, .5, 1): IoU .8. Outside the second
-    # has another 1.5 rows of its own, .4 of 2 rows in common: IoU .2.
+def test_clipping_comes_before_nms():
+    # Inside the image they are (0, 0, .5, 1) and (.1, 0, .5, 1): IoU .8. Unclipped, the second is
+    # 4 wide; they share .4 of 1.7: IoU .24.
     boxes = [(0, 0, 0.5, 1), (0.1, -1.5, 0.5, 2.5)]
     scores = [[0.9], [0.8]]
     found = detect_boxes(boxes, scores, clip_boxes=True)
@@ -205,7 +205,7 @@ def test_random_outputs_against_the_oracle(seed, settings):
     assert_equal_to_oracle(found, expected, full["max_detections"])
 
 
-def test_the_limits_of_the_oracle_test_bite():
+def test_the_limits_of_the_oracle_test_have_an_effect():
     default_boxes, deltas, logits = random_outputs(1, background=6)
     for name, value in [("max_candidates", 20), ("max_detections", 15)]:
         free = detect(deltas, logits, default_boxes)["num_detections"]
@@ -288,9 +288,9 @@ def test_bfloat16_outputs_are_computed_in_float32():
         np.testing.assert_array_equal(found[key], expected[key])
 
 
-def test_sigmoid_scores_are_each_class_for_itself():
-    # Scores of the classes: 3/4 and 1/2 at one place; background's 99 counts nowhere. The second
-    # box has 1/5 and 1/3, and overlaps with neither of the first.
+def test_sigmoid_scores_each_class_alone():
+    # The first box has the scores 3/4 and 1/2; the background's logit of 99 counts nowhere. The
+    # second has 1/5 and 1/3 and does not overlap the first.
     logits = np.log([[[99.0, 3, 1], [99, 1 / 4, 1 / 2]]])
     boxes = np.float32([[0.1, 0.1, 0.3, 0.4], [0.5, 0.6, 0.9, 0.8]])
     outputs = {"box_deltas": np.zeros((1, 2, 4), "float32"), "class_logits": np.float32(logits)}

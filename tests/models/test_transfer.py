@@ -1,4 +1,4 @@
-"""A trained detector for other classes: which row of a head comes from where."""
+"""A trained detector for other classes: the origin of each row of a head."""
 
 import exports
 import keras
@@ -40,8 +40,8 @@ def test_logits_of_known_classes_are_kept(new_rows):
     np.testing.assert_allclose(logits[..., [0, 1, 3]], old_logits[..., [0, 3, 1]], atol=1e-5)
     # A head is linear: the mean of rows gives the mean of logits.
     mean = old_logits[..., 1:].mean(axis=-1)
-    for place in (2, 4):
-        is_mean = np.abs(logits[..., place] - mean).max() < 1e-4
+    for column in (2, 4):
+        is_mean = np.abs(logits[..., column] - mean).max() < 1e-4
         assert is_mean == (new_rows == "mean")
 
 
@@ -59,7 +59,7 @@ def test_another_size_keeps_weights_and_grows_default_boxes():
     old = old_model()
     sizes = old.default_boxes.sizes
     new = with_classes(old, OLD, image_size=(96, 160))
-    # Sides of 64 and 96: the shorter one grows by a half.
+    # The shorter side grows from 64 to 96.
     assert new.default_boxes.sizes == pytest.approx([1.5 * size for size in sizes])
     built = from_preset(
         "ssd192_small_shapes", OLD, image_size=(96, 160), width=4, sizes=[1.5 * x for x in sizes]
@@ -105,7 +105,7 @@ def small_backbone(image_size):
     return keras.Model(image, [first, keras.layers.Conv2D(4, 3, 2, padding="same")(first)])
 
 
-def test_unknown_choices_are_told():
+def test_unknown_choices_are_refused():
     with pytest.raises(ValueError, match="new_rows='zero' is unknown; choose one of mean, fresh"):
         with_classes(old_model(), NEW, "zero")
     with pytest.raises(ValueError, match=r"sizes has 2 entries; expected 5: one for each of the m"):
@@ -121,7 +121,7 @@ def test_a_recipe_starts_from_a_trained_model(tmp_path):
     for name, values in outputs_of(model).items():
         np.testing.assert_allclose(values, expected[name], atol=1e-6)
     assert model.class_names == NEW and model.backbone.trainable_variables == []
-    with pytest.raises(ValueError, match=r"precision='mixed_bfloat16' cannot be had from '.*old"):
+    with pytest.raises(ValueError, match=r"precision='mixed_bfloat16' does not fit '.*old"):
         initial_model(recipe.replace(precision="mixed_bfloat16"), NEW)
     with pytest.raises(ValueError, match=r"model_options has 'width', but '.*old\.keras' is a"):
         recipe.replace(model_options={"width": 8})

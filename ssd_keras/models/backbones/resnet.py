@@ -1,16 +1,18 @@
 """ResNet backbones: Keras' ResNet50, and ResNet18 and ResNet50 with torchvision's layers."""
 
+import dataclasses
+
 import keras
 from keras import layers
 
 from ssd_keras.models.backbones.surgery import feature_extractor, restride
 from ssd_keras.models.backbones.weights import load_backbone, load_registered_imagenet
 from ssd_keras.models.blocks import ConvStyle, conv, pad
-from ssd_keras.models.layers import BatchNormalization
 
 RESNET_BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 RESNET50_VARIANTS = ("keras", "torchvision")
 RESNET_STYLE = ConvStyle(batch_norm=True, initializer="he_normal", epsilon=1e-5, momentum=0.9)
+LINEAR_STYLE = dataclasses.replace(RESNET_STYLE, activation="linear")
 
 
 def resnet18(image_size: tuple[int, int], weights: str | None = None) -> keras.Model:
@@ -67,44 +69,23 @@ def resnet_stages(
     for stage in range(num_stages):
         for block in range(RESNET_BLOCKS[depth][stage]):
             stride = strides[stage] if block == 0 else 1
-            build = _bottleneck if depth == 50 else _basic_block
-            x = build(x, 64 * 2**stage, stride, f"conv{stage + 2}_block{block + 1}")
+            name = f"conv{stage + 2}_block{block + 1}"
+            x = _block(x, 64 * 2**stage, stride, name, is_bottleneck=depth == 50)
     return keras.Model(image, x, name=f"resnet{depth}")
 
 
-def _basic_block(x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.KerasTensor:
-    shortcut = x
-    if stride != 1 or x.shape[-1] != filters:
-        shortcut = _conv_bn(x, filters, 1, f"{name}_0", stride)
-    x = conv(x, filters, 3, f"{name}_1", RESNET_STYLE, strides=stride, padding=1)
-    x = _conv_bn(x, filters, 3, f"{name}_2")
-    x = layers.Add(name=f"{name}_add")([shortcut, x])
-    return layers.Activation("relu", name=f"{name}_out")(x)
-
-
-def _bottleneck(x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.KerasTensor:
-    shortcut = x
-    if stride != 1 or x.shape[-1] != 4 * filters:
-        shortcut = _conv_bn(x, 4 * filters, 1, f"{name}_0", stride)
-    x = conv(x, filters, 1, f"{name}_1", RESNET_STYLE)
-    x = conv(x, filters, 3, f"{name}_2", RESNET_STYLE, strides=stride, padding=1)
-    x = _conv_bn(x, 4 * filters, 1, f"{name}_3")
-    x = layers.Add(name=f"{name}_add")([shortcut, x])
-    return layers.Activation("relu", name=f"{name}_out")(x)
-
-
-def _conv_bn(
-    x: keras.KerasTensor, filters: int, kernel_size: int, name: str, strides: int = 1
+def _block(
+    x: keras.KerasTensor, filters: int, stride: int, name: str, is_bottleneck: bool
 ) -> keras.KerasTensor:
-    x = layers.Conv2D(
-        filters,
-        kernel_size,
-        strides,
-        padding="same",  # even: 3x3 at stride 1, or 1x1
-        use_bias=False,
-        kernel_initializer=RESNET_STYLE.initializer,
-        name=f"{name}_conv",
-    )(x)
-    return BatchNormalization(
-        epsilon=RESNET_STYLE.epsilon, momentum=RESNET_STYLE.momentum, name=f"{name}_bn"
-    )(x)
+    shortcut, outputs = x, 4 * filters if is_bottleneck else filters
+    if stride != 1 or x.shape[-1] != outputs:
+        shortcut = conv(x, outputs, 1, f"{name}_0", LINEAR_STYLE, stride)
+    if is_bottleneck:
+        x = conv(x, filters, 1, f"{name}_1", RESNET_STYLE)
+        x = conv(x, filters, 3, f"{name}_2", RESNET_STYLE, stride, padding=1)
+        x = conv(x, outputs, 1, f"{name}_3", LINEAR_STYLE)
+    else:
+        x = conv(x, filters, 3, f"{name}_1", RESNET_STYLE, stride, padding=1)
+        x = conv(x, filters, 3, f"{name}_2", LINEAR_STYLE, padding=1)
+    x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return layers.Activation("relu", name=f"{name}_out")(x)
