@@ -26,18 +26,24 @@ def edges(boxes: Array) -> Edges:
     return [boxes[..., index] for index in range(4)]
 
 
-def intersection_and_union(box: Edges, other: Edges, xp: Any) -> tuple[Array, Array]:
-    """Returns the areas that two boxes share and cover."""
+def intersection_and_union(
+    box: Edges, other: Edges, xp: Any, areas: tuple[Array, Array] | None = None
+) -> tuple[Array, Array]:
+    """Returns the areas that two boxes share and cover; see `iou`."""
     num_axes = len(box) // 2
     starts = map(xp.maximum, box[:num_axes], other[:num_axes])
     ends = map(xp.minimum, box[num_axes:], other[num_axes:])
     shared = _product(xp.maximum(end - start, 0.0) for start, end in zip(starts, ends, strict=True))
-    return shared, _area(box) + _area(other) - shared
+    area, other_area = areas or (_area(box), _area(other))
+    return shared, area + other_area - shared
 
 
-def iou(box: Edges, other: Edges, xp: Any) -> Array:
-    """Returns the IoU of boxes that are given by their edges; 0 for boxes of no area."""
-    shared, union = intersection_and_union(box, other, xp)
+def iou(box: Edges, other: Edges, xp: Any, areas: tuple[Array, Array] | None = None) -> Array:
+    """Returns the IoU of boxes that are given by their edges; 0 for boxes of no area.
+
+    Pass `areas` where they are known more exactly than the edges give them.
+    """
+    shared, union = intersection_and_union(box, other, xp, areas)
     return shared / xp.maximum(union, SMALLEST_UNION)
 
 

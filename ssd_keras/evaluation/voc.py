@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from ssd_keras.boxes.formats import convert_boxes
+from ssd_keras.boxes.iou import iou
 from ssd_keras.data.records import DetectionData
 from ssd_keras.evaluation.detection_table import (
     BoxTable,
@@ -27,15 +29,13 @@ def best_object_ious(
     pair_object = np.arange(len(pair_detection)) - np.repeat(offset - start, count)
     # VOC's pixels are 1-based and inclusive: a box is xmax - xmin + 1 wide. With x = xmin - 1 and
     # w = xmax - xmin + 1 the inclusive overlap min(xmax) - max(xmin) + 1 is min(x + w) - max(x).
-    # The areas are w * h: from edges, as in `ssd_keras.boxes.iou`, they would be rounded twice.
+    # The areas are w * h: those of the edges x and x + w would be rounded twice.
     a, b = detections.boxes[pair_detection], objects.boxes[pair_object]
-    low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(*(c[:, :2] + c[:, 2:] for c in (a, b)))
-    shared = np.prod(np.maximum(high - low, 0.0), axis=1)
-    union = a[:, 2] * a[:, 3] + b[:, 2] * b[:, 3] - shared
-    iou = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    a_edges, b_edges = (convert_boxes(boxes, "xywh", "xyxy").T for boxes in (a, b))
+    pair_iou = iou(a_edges, b_edges, np, areas=(a[:, 2] * a[:, 3], b[:, 2] * b[:, 3]))
     best_iou, best = np.zeros(len(detections)), np.full(len(detections), -1)
-    best_iou[count > 0] = np.maximum.reduceat(iou, offset[count > 0]) if len(iou) else 0.0
-    is_best = np.flatnonzero(iou == best_iou[pair_detection])
+    best_iou[count > 0] = np.maximum.reduceat(pair_iou, offset[count > 0]) if len(a) else 0.0
+    is_best = np.flatnonzero(pair_iou == best_iou[pair_detection])
     index, first = np.unique(pair_detection[is_best], return_index=True)
     best[index] = pair_object[is_best[first]]
     return best_iou, best
