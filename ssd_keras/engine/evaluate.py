@@ -39,6 +39,13 @@ def evaluate(
     Raises:
         ValueError: the folder cannot be written to, an image is broken, or the detector found a
             class that is not in the data.
+
+    Example:
+        >>> from ssd_keras import from_preset, load_data
+        >>> from ssd_keras.engine.detector import KerasDetector
+        >>> detector = KerasDetector(from_preset("ssd192_small_shapes"))
+        >>> evaluate(detector, load_data("synthetic:shapes@test[:4]"))["num_images"]
+        4
     """
     # Not at the top: `score` needs no TensorFlow.
     from ssd_keras.data.images import decode_example

@@ -157,7 +157,7 @@ BAD_INPUTS = [
     (
         "missing data folder",
         lambda folder: train_on(folder, f"voc:{folder}/gone@train"),
-        r"data 'voc:.*gone@train': no folder Annotations in .*gone; expected VOC's layout there",
+        r"data 'voc:.*gone@train': no folder Annotations in .*gone; expected the folders of VOC there",
     ),
     (
         "a part of data that is refused",
@@ -165,9 +165,9 @@ BAD_INPUTS = [
         r".*p0\.xml: object 1 \(dog\): box .* has no area; .*; correct the data, or pass bad_data=.*",
     ),
     (
-        "unknown kind of data",
+        "unknown data format",
         lambda folder: train_on(folder, "pascal:somewhere@train"),
-        r"data 'pascal:somewhere@train': unknown kind 'pascal'; expected one of voc:ROOT@SPLIT, .*",
+        r"data 'pascal:somewhere@train': unknown format 'pascal'; expected one of voc:ROOT@SPLIT, .*",
     ),
     (
         "missing split",
@@ -201,7 +201,7 @@ BAD_INPUTS = [
     (
         "resume of nothing",
         lambda folder: [*TRAIN, f"{folder}/run", "--resume"],
-        r"output '.*run' holds no training to resume; leave --resume away to start one\.",
+        r"output '.*run' holds no training to resume; omit --resume to start one\.",
     ),
     (
         "resume with another recipe",
@@ -227,7 +227,7 @@ BAD_INPUTS = [
     (
         "a recipe for a model",
         lambda folder: ["info", "training/recipes/own_data.py"],
-        r"'training/recipes/own_data\.py' is a recipe, not a model; info wants a RUN directory of "
+        r"'training/recipes/own_data\.py' is a recipe, not a model; pass a RUN directory of "
         r"`ssd-keras train`, a \.keras file, what `ssd-keras export` wrote, or a preset's name\.",
     ),
     (
@@ -255,7 +255,7 @@ BAD_INPUTS = [
     (
         "detections that are not JSON",
         lambda folder: score(folder, "image_id,score"),
-        r".*detections\.json: is not JSON \(.*\); expected a list of detections; write it anew",
+        r".*detections\.json: is not JSON \(.*\); expected a list of detections; write the file again",
     ),
     (
         "unknown image_id",
@@ -286,7 +286,7 @@ BAD_INPUTS = [
     (
         "drawings over the images",
         lambda folder: [*predict(folder, encoded())[:-1], str(folder / "images")],
-        r"output '.*images' is where 'a\.jpg' lies, and a drawing might overwrite it; .*",
+        r"output '.*images' holds the image 'a\.jpg', which a drawing might overwrite; .*",
     ),
     (
         "drawing in a format that cannot be written",
@@ -382,7 +382,7 @@ def test_an_interruption_tells_how_to_go_on(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(train, "train", interrupt)
     assert cli.main([*TRAIN, str(tmp_path / "run")]) == 2
-    message = "interrupted; a training goes on with `ssd-keras train ... --resume`"
+    message = "interrupted; a training continues with `ssd-keras train ... --resume`"
     assert capsys.readouterr().err == f"ssd-keras: {message}\n"
 
 
@@ -467,7 +467,7 @@ def test_info_describes_presets_and_models(capsys):
     assert sum(line.startswith(small) for line in lines) == 1
     # Maps of 8x8, 4x4, 2x2 and 1x1 cells with 4 boxes each: 4 * (64 + 16 + 4 + 1) = 340.
     cases = (
-        ("ssd192_small_shapes", "192x192, maps 24x24, 12x12, 6x6, 3x3", 3060),
+        ("ssd192_small_shapes", "192x192, feature maps 24x24, 12x12, 6x6, 3x3", 3060),
         (finished_run(), "64x64, maps 8x8, 4x4, 2x2, 1x1", 340),
     )
     for name, sizes, count in cases:
@@ -506,7 +506,9 @@ def test_tensorflow_greets_nobody(tmp_path):
 
 def test_a_terminal_is_told_of_the_wait_for_tensorflow(capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr(terminal, "import_tensorflow", lambda: shown.append(capsys.readouterr().err))
+    monkeypatch.setattr(
+        terminal, "import_tensorflow", lambda: shown.append(capsys.readouterr().err)
+    )
     monkeypatch.setenv("SSD_KERAS_PROGRESS", "1")
     terminal.start_tensorflow()  # is imported already
     monkeypatch.delitem(sys.modules, "tensorflow")

@@ -1,4 +1,4 @@
-"""Evaluation and scoring: the same numbers from a model and from a file of detections."""
+"""Evaluation of a model and of a file of detections: the same numbers."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from ssd_keras.engine.evaluate import evaluate, score, write_json
 
 
 def shifted(data, shift):
-    """A stub whose detections are the data's own boxes, moved by a share of the image."""
+    """A stub that detects the annotated boxes, moved by a share of the image."""
     per_image = [
         (
             one.relative_boxes() + np.float32(shift),

@@ -147,7 +147,7 @@ def test_broken_images_are_left_out_and_told(tmp_path):
     ]
     assert len(problems) == len(expected)
     for problem, start in zip(problems, expected, strict=True):
-        assert problem.startswith(f"{folder}/{start}") and problem.endswith("; skipped")
+        assert problem.startswith(f"{folder}/{start}") and problem.endswith("; left out")
         assert "\n" not in problem
 
 
@@ -164,7 +164,9 @@ def test_drawings_never_overwrite_the_images(tmp_path):
     path = write(tmp_path / "cat.jpg", content)
     (tmp_path / "here").symlink_to(tmp_path)
     for output in (tmp_path, tmp_path / "here"):
-        message = r"^output '.*' is where 'cat\.jpg' lies, and a drawing might overwrite it; choose"
+        message = (
+            r"^output '.*' holds the image 'cat\.jpg', which a drawing might overwrite; choose"
+        )
         with pytest.raises(ValueError, match=message):
             predict(StubDetector([UPPER]), [path], str(output))
     with open(path, "rb") as file:

@@ -62,9 +62,7 @@ def test_what_a_kill_during_the_first_file_leaves_does_not_take_the_output(tmp_p
 
 
 def test_resume_needs_a_training(tmp_path):
-    message = (
-        r"^output '.*nothing' holds no training to resume; omit --resume to start one\.$"
-    )
+    message = r"^output '.*nothing' holds no training to resume; omit --resume to start one\.$"
     with pytest.raises(ValueError, match=message):
         RunDirectory(str(tmp_path / "nothing")).open(recipe(), NAMES, resume=True)
 

@@ -268,7 +268,7 @@ def test_an_image_that_vanishes_ends_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr(RunDirectory, "write_text", take_away)
     message = (
         r"^.*p7\.jpg: the image cannot be read \(No such file or directory\); replace the "
-        r"file, or take it out of the data\.$"
+        r"file, or remove it from the data\.$"
     )
     # Images are read ahead: how many epochs it takes until one is missed is not known.
     with pytest.raises(ValueError, match=message):
@@ -287,7 +287,7 @@ def test_weights_that_are_no_numbers_are_never_saved():
     guard.on_epoch_end(0)
     model.set_weights([np.array([[1.0], [np.inf]]), np.zeros(1)])
     message = (
-        r"^the weights '.*head/kernel' are no longer numbers after epoch 3; lower learning_rate, "
+        r"^the weights '.*head/kernel' are not finite after epoch 3; lower learning_rate, "
         r"or set gradient_norm=10, and start again\.$"
     )
     with pytest.raises(ValueError, match=message):

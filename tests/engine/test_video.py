@@ -88,7 +88,7 @@ def test_the_first_frames_alone_and_two_videos_of_one_name(cv2, tmp_path, capsys
     ]
     detector = StubDetector([LEFT])
     detections, reports, _ = predict_videos(
-        detector, sources, str(tmp_path / "out"), most_frames=4, batch_size=3, progress=True
+        detector, sources, str(tmp_path / "out"), max_frames=4, batch_size=3, progress=True
     )
     assert [(one["image_id"], one["frame"]) for one in detections] == [
         (name, k) for name in ("clip", "clip_2") for k in range(4)
@@ -116,7 +116,7 @@ def test_broken_videos_are_left_out_and_told_in_a_line(cv2, tmp_path, capfd):
     assert [one.name for one in reports] == ["whole"] and len(detections) == len(GREY)
     expected = [f"{one}: no frame of this video can be read; check that it plays" for one in broken]
     expected += [f"{gone}: the video does not exist; pass a file or a camera's number"]
-    assert problems == [f"{one}; skipped" for one in expected]
+    assert problems == [f"{one}; left out" for one in expected]
     assert sorted(os.listdir(tmp_path / "out")) == ["detections.json", "whole.mp4"]
     # Nor is a camera there; its driver and FFmpeg have much to say, which nobody sees.
     message = r"^none of 2 videos could be read; first: 99: no frame of this camera can be read; ch"
@@ -262,5 +262,5 @@ def test_the_command_takes_videos(cv2, tmp_path, capsys):
     assert lines[1] == f"wrote 1 videos and {count} detections to {tmp_path}/out"
     assert cli.main(["predict", finished_run(), source, "cat.jpg", "--output", "out"]) == 2
     assert capsys.readouterr().err == (
-        "ssd-keras: images and videos are mixed; name them in two calls.\n"
+        "ssd-keras: images and videos are mixed; pass them in two calls.\n"
     )
