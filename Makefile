@@ -19,8 +19,11 @@ demo: .venv/.installed  ## train a small detector on generated images, evaluate 
 # The tests of one file run in one process: they share models that take seconds to build.
 EVERY_CORE := --numprocesses auto --dist loadfile
 
-# Folders and files whose tests are fast.
-QUICK := tests/core
+# Folders and files of fast tests, without the slower files in them.
+QUICK := $(addprefix tests/,core boxes losses optimizers tflite drawing evaluation doctor data helpers \
+	engine/test_recipes.py test_docstrings.py test_layers.py test_style.py)
+QUICK += $(addprefix --ignore=tests/,data/test_pipeline.py data/test_augmentation.py \
+	data/test_augmentation_pixels.py data/test_fuzz.py doctor/test_default_box_fit.py)
 
 quick: lint  ## lint and the fast tests, about a minute
 	@KERAS_BACKEND=tensorflow .venv/bin/python -m pytest $(EVERY_CORE) $(QUICK)
