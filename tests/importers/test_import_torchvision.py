@@ -202,8 +202,8 @@ def test_array_without_numbers_is_refused():
 def test_other_architecture_is_refused(build, expected):
     arrays = {f"layer{index}": np.zeros(1) for index in range(5)}
     message = (
-        rf"^a\.pth is not an? \w+ of torchvision: it holds 'layer0', 'layer1', 'layer2' and 2 more; "
-        rf"expected a state dict of {expected}\.$"
+        rf"^a\.pth is not an? \w+ of torchvision: it holds 'layer0', 'layer1', 'layer2' and 2 "
+        rf"more; expected a state dict of {expected}\.$"
     )
     with pytest.raises(ValueError, match=message):
         build(arrays, source="a.pth")
