@@ -33,18 +33,18 @@ def call(*words):
 
 
 def write_truth(model, folder):
-    """COCO data whose objects are what the model detects, 0.72 times as wide: so is the IoU."""
+    """Writes the model's detections, 0.72 times as wide, as COCO data: their IoU is 0.72."""
     images, annotations = [], []
     for number, image in enumerate(exports.images(NUM_IMAGES)):
         name = f"{number}.png"
         Image.fromarray(image).save(folder / name)
         height, width = image.shape[:2]
         images.append({"id": number, "file_name": name, "width": width, "height": height})
-        found = model.detect(image)
-        assert len(found) == 10
-        edges = found.boxes * [height, width, height, width]
+        result = model.detect(image)
+        assert len(result) == 10
+        edges = result.boxes * [height, width, height, width]
         for (top, left, bottom, right), label in zip(
-            edges.tolist(), found.labels.tolist(), strict=True
+            edges.tolist(), result.labels.tolist(), strict=True
         ):
             box = [left, top, 0.72 * (right - left), bottom - top]
             annotations.append(
@@ -68,16 +68,15 @@ def artefacts(tmp_path_factory):
     """A run, a .keras file, a SavedModel, TFLite files, and data to match."""
     folder = tmp_path_factory.mktemp("artefacts")
     model = exports.lively_model(image_size=(64, 96), width=4)
-    settings = dataclasses.replace(
+    model.post_process = dataclasses.replace(
         model.post_process, score_threshold=0.05, max_detections=10, clip_boxes=True
     )
-    model.post_process = settings
     (folder / "run").mkdir()
     model.save(folder / "run" / "model.keras")
     (folder / "run" / "state.bin").write_bytes(bytes(1_000_000))
     model.save(folder / "cells.keras")
     write_saved_model(model, str(folder / "saved"))
-    resized = [resize_image(one, model.image_size).numpy() for one in exports.images()]
+    resized = [resize_image(image, model.image_size).numpy() for image in exports.images()]
     for quantize in ("none", "int8"):
         content = tflite_model(model, quantize, calibration=resized)
         (folder / f"{quantize}.tflite").write_bytes(content)
@@ -88,7 +87,7 @@ def artefacts(tmp_path_factory):
     return folder, write_truth(model, folder / "images")
 
 
-def test_table_says_what_evaluate_and_the_files_say(artefacts, tmp_path):
+def test_table_agrees_with_evaluate_and_the_files(artefacts, tmp_path):
     folder, data = artefacts
     names = ["run", "cells.keras", "saved", "none.tflite", "int8.tflite"]
     paths = [str(folder / name) for name in names]
@@ -108,7 +107,7 @@ def test_table_says_what_evaluate_and_the_files_say(artefacts, tmp_path):
     assert [row["bytes"] for row in rows] == [run_file, keras_file, saved, *tflite]
 
     # An IoU of 0.72 is a match at 5 of COCO's 10 thresholds: 0.5, 0.55, 0.6, 0.65, 0.7. Quantised
-    # boxes are a little elsewhere.
+    # boxes move a little.
     assert [row["AP50"] for row in rows[:4]] == pytest.approx([1.0] * 4, abs=0.02)
     assert [row["AP"] for row in rows[:4]] == pytest.approx([0.5] * 4, abs=0.02)
     assert 0.1 < rows[4]["AP"] < rows[4]["AP50"] < 1.0
@@ -157,7 +156,11 @@ def command(monkeypatch):
         (["images"], [], r"'.*images' holds no model; pass the output directory"),
         (["none.tflite"], ["--threads", "0"], r"--threads 0 must be 1 or more"),
         (["none.tflite"], ["--data", "voc:no@val"], r"data 'voc:no@val': .*no"),
-        (["none.tflite"], ["--data", "synthetic:shapes@val[:0]"], r"data '.*' asks for 0 pict"),
+        (
+            ["none.tflite"],
+            ["--data", "synthetic:shapes@val[:0]"],
+            r"data '.*': split 'val\[:0\]' has 0 im",
+        ),
         (
             ["none.tflite", "other.keras"],
             [],
@@ -166,7 +169,7 @@ def command(monkeypatch):
         (["none.tflite", "raw.tflite"], [], r"'.*raw.tflite' has no post-processing inside"),
     ],
 )
-def test_bad_input_is_told_in_one_line(command, artefacts, names, options, message, capfd):
+def test_bad_input_is_reported_in_one_line(command, artefacts, names, options, message, capfd):
     folder, data = artefacts
     status = command([*(str(folder / name) for name in names), "--data", data, *options])
     printed = capfd.readouterr()
