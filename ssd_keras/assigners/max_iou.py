@@ -32,13 +32,8 @@ def match_pairs(
     def is_best(rank: tf.Tensor, group: tf.Tensor, num_groups: int) -> tf.Tensor:
         return rank == tf.gather(tf.math.unsorted_segment_max(rank, group, num_groups), group)
 
-    def settle_best_pairs(
-        rank: tf.Tensor,
-        ground_truth: tf.Tensor,
-        default_box: tf.Tensor,
-        matched: tf.Tensor,
-        claimed: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
+    def settle_best_pairs(*state: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        rank, ground_truth, default_box, matched, claimed = state
         # A pair that is the best one left for both its members is claimed whenever its turn
         # comes: no pair with either of them ranks higher. So all such pairs are settled at once.
         #           box 0  box 1  box 2
@@ -56,16 +51,11 @@ def match_pairs(
         columns = (tf.gather(column, left) for column in (rank, ground_truth, default_box))
         return *columns, matched, claimed
 
+    unmatched = (-tf.ones([count], tf.int64) for count in (num_default_boxes, num_ground_truths))
     *_, matched, claimed = tf.while_loop(
         lambda rank, *_: tf.size(rank) > 0,
         settle_best_pairs,
-        (
-            rank,
-            pairs.ground_truth,
-            pairs.default_box,
-            -tf.ones([num_default_boxes], tf.int64),
-            -tf.ones([num_ground_truths], tf.int64),
-        ),
+        (rank, pairs.ground_truth, pairs.default_box, *unmatched),
         shape_invariants=(tf.TensorShape([None]),) * 5,
     )
     takes = is_best(rank, pairs.default_box, num_default_boxes) & (pairs.iou >= threshold)
@@ -96,9 +86,8 @@ def match_with_index(
         if image is not None:
             first = num_default_boxes * tf.gather(image, pairs.ground_truth)
             pairs = pairs._replace(default_box=first + pairs.default_box)
-        matched, claimed = match_pairs(
-            pairs, num_ground_truths, num_images * num_default_boxes, threshold
-        )
+        numbers = num_ground_truths, num_images * num_default_boxes
+        matched, claimed = match_pairs(pairs, *numbers, threshold)
         # If others claim all default boxes of a ground truth's pairs, as in a crowd, it is matched
         # again with all its pairs. The pairs left out rank behind the others.
         return (claimed < 0) & ~is_complete, is_whole, matched, claimed

@@ -59,7 +59,7 @@ class DefaultBoxes(ConfigRecord):
         for name in ("sizes", "steps", "variances"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
-        ratios = tuple(tuple(each) for each in self.aspect_ratios)
+        ratios = tuple(map(tuple, self.aspect_ratios))
         object.__setattr__(self, "aspect_ratios", ratios)
         if self.clip not in CLIP_MODES:
             raise ValueError(
@@ -181,9 +181,7 @@ def cell_centers(
     height, width = image_size
     centers = []
     for index, (rows, columns) in enumerate(feature_sizes):
-        step_y, step_x = height / rows, width / columns
-        if steps is not None:
-            step_y = step_x = steps[index]
+        step_y, step_x = (height / rows, width / columns) if steps is None else [steps[index]] * 2
         y = (np.arange(rows) + offset) * step_y / height
         x = (np.arange(columns) + offset) * step_x / width
         centers.append((y, x))

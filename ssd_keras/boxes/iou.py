@@ -12,12 +12,8 @@ import numpy as np
 
 from ssd_keras.boxes.formats import Array
 
-Edges = Sequence[Array]
-"""The edges of boxes in arrays that broadcast: the lower ones of all axes, then the upper ones.
-
-(ymin, xmin, ymax, xmax) are the edges of boxes, (start, end) those of intervals.
-"""
-
+# Arrays that broadcast, such as (ymin, xmin, ymax, xmax) of boxes or (start, end) of intervals.
+Edges = Sequence[Array] | np.ndarray
 SMALLEST_UNION = 1e-30  # instead of 0: boxes of no area overlap nothing
 
 
@@ -30,11 +26,13 @@ def intersection_and_union(
     box: Edges, other: Edges, xp: Any, areas: tuple[Array, Array] | None = None
 ) -> tuple[Array, Array]:
     """Returns the areas that two boxes share and cover; see `iou`."""
-    num_axes = len(box) // 2
-    starts = map(xp.maximum, box[:num_axes], other[:num_axes])
-    ends = map(xp.minimum, box[num_axes:], other[num_axes:])
-    shared = _product(xp.maximum(end - start, 0.0) for start, end in zip(starts, ends, strict=True))
-    area, other_area = areas or (_area(box), _area(other))
+    half = len(box) // 2
+    starts = map(xp.maximum, box[:half], other[:half])
+    ends = map(xp.minimum, box[half:], other[half:])
+    shared = _product(xp.maximum(length, 0.0) for length in map(operator.sub, ends, starts))
+    area, other_area = areas or (
+        _product(map(operator.sub, each[half:], each[:half])) for each in (box, other)
+    )
     return shared, area + other_area - shared
 
 
@@ -56,11 +54,6 @@ def pairwise_iou(boxes: Array, others: Array, xp: Any = np) -> Array:
     """Returns the IoU of every box with every other box, [n, m]."""
     # One row of others for each box: no arrays [n, m, 2], whose short last axis is slow.
     return iou([edge[:, None] for edge in edges(boxes)], edges(others), xp)
-
-
-def _area(box: Edges) -> Array:
-    num_axes = len(box) // 2
-    return _product(map(operator.sub, box[num_axes:], box[:num_axes]))
 
 
 def _product(factors: Iterable[Array]) -> Array:

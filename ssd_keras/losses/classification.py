@@ -79,13 +79,8 @@ class ClassLoss(MatchNormalizedLoss):
             log_sum = ops.logsumexp(y_pred, axis=-1)
         background_loss = ops.stop_gradient(log_sum - y_pred[..., 0])
         num_positives = ops.sum(ops.cast(is_positive, "int32"), axis=-1)
-        is_negative = mine_hard_negatives(
-            background_loss,
-            classes == 0,
-            num_positives,
-            self.negatives_per_positive,
-            self.min_negatives,
-        )
+        limits = (self.negatives_per_positive, self.min_negatives)
+        is_negative = mine_hard_negatives(background_loss, classes == 0, num_positives, *limits)
         is_used = ops.cast(ops.logical_or(is_positive, is_negative), y_pred.dtype)
         one_hot = ops.one_hot(ops.maximum(classes, 0), y_pred.shape[-1], dtype=y_pred.dtype)
         cross_entropy = log_sum - ops.sum(one_hot * y_pred, axis=-1)
@@ -93,10 +88,5 @@ class ClassLoss(MatchNormalizedLoss):
         return self.normalize(sum_per_image, ops.cast(ops.sum(num_positives), sum_per_image.dtype))
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "negatives_per_positive": self.negatives_per_positive,
-            "min_negatives": self.min_negatives,
-            "name": self.name,
-            "dtype": self.dtype,
-            "activation": self.activation,
-        }
+        names = ("negatives_per_positive", "min_negatives", "name", "dtype", "activation")
+        return {name: getattr(self, name) for name in names}

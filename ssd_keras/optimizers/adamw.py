@@ -16,13 +16,7 @@ class AdamW(LayerRates, keras.optimizers.AdamW):
     """
 
     def __init__(
-        self,
-        learning_rate: Any = 1e-3,
-        weight_decay: float = 0.004,
-        name: str = "adamw",
-        **kwargs: Any,
+        self, learning_rate: Any = 1e-3, weight_decay: float = 4e-3, **kwargs: Any
     ) -> None:
-        super().__init__(
-            learning_rate=learning_rate, weight_decay=weight_decay, name=name, **kwargs
-        )
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
         self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "scale"])

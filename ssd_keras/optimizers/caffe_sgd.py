@@ -41,8 +41,5 @@ class CaffeSGD(LayerRates, keras.optimizers.SGD):
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "l2_decay": self.l2_decay,
-            "bias_factor": self.bias_factor,
-        }
+        own = {"l2_decay": self.l2_decay, "bias_factor": self.bias_factor}
+        return {**super().get_config(), **own}

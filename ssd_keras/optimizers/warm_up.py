@@ -46,10 +46,5 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * rise * decay
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "peak": self.peak,
-            "total_steps": self.total_steps,
-            "warmup_steps": self.warmup_steps,
-            "boundaries": self.boundaries,
-            "factor": self.factor,
-        }
+        names = ("peak", "total_steps", "warmup_steps", "boundaries", "factor")
+        return {name: getattr(self, name) for name in names}
