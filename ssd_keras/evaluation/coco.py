@@ -6,12 +6,7 @@ from typing import Any
 import numpy as np
 
 from ssd_keras.data.records import DetectionData
-from ssd_keras.evaluation.detection_table import (
-    Detections,
-    DetectionTable,
-    ObjectTable,
-    as_table,
-)
+from ssd_keras.evaluation.detection_table import Detections, DetectionTable, ObjectTable, as_table
 
 COCO_NAMES = (  # in the order of `COCOeval.stats`
     *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),

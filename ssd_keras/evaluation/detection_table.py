@@ -125,7 +125,7 @@ class DetectionTable(BoxTable):
         """Returns a list in COCO's results form, each entry checked against the data."""
         if not isinstance(entries, (list, tuple)):
             raise ValueError(
-                f"{source}: holds one {type(entries).__name__}; expected a list of detections in "
+                f"{source}: holds a {type(entries).__name__}; expected a list of detections in "
                 "COCO results form; write [{image_id, category_id, bbox, score}, ...]"
             )
         lookup = _Lookup(data)

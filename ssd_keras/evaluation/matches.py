@@ -5,12 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssd_keras.data.records import DetectionData
-from ssd_keras.evaluation.detection_table import (
-    Detections,
-    DetectionTable,
-    ObjectTable,
-    as_table,
-)
+from ssd_keras.evaluation.detection_table import Detections, DetectionTable, ObjectTable, as_table
 from ssd_keras.evaluation.voc import best_object_ious, voc_match
 
 

@@ -27,15 +27,10 @@ def precision_recall_plot(curve: PrecisionRecallCurve) -> bytes:
             # Towards the middle of the diagram, where there is room.
             x_offset, alignment = (8, "left") if point[0] < 0.5 else (-8, "right")
             y_offset = 8 if point[1] < 0.5 else -12
-            axes.annotate(
-                f"score {best['score']:.2f}",
-                point,
-                xytext=(x_offset, y_offset),
-                textcoords="offset points",
-                ha=alignment,
-                color=ORANGE,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-            )
+            offset = {"xytext": (x_offset, y_offset), "textcoords": "offset points"}
+            backdrop = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+            text = f"score {best['score']:.2f}"
+            axes.annotate(text, point, **offset, ha=alignment, color=ORANGE, bbox=backdrop)
 
     return _png(draw, size=(3.2, 2.6))
 

@@ -38,7 +38,6 @@ MIN_OBJECTS = 10
 
 SECTIONS = ("What errors cost", "Classes", "Confusion", "Calibration", "Sizes and shapes")
 FALSE, MISSED = "Most confident false detections", "Largest missed objects"
-GREEN, RED = (46, 125, 50), (198, 40, 40)
 
 MEANINGS = {
     "localisation": "the right class, but a box with an IoU of 0.1 to 0.5",
@@ -132,7 +131,7 @@ def _decimals(value: float | None, digits: int) -> str:
 def _overview(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
     threshold = f"{numbers['score_threshold']:g}"
     is_shown = matches.detections.scores >= numbers["score_threshold"]
-    aps = [one["AP"] for one in numbers["classes"].values() if one["AP"] is not None]
+    aps = [curve["AP"] for curve in numbers["classes"].values() if curve["AP"] is not None]
     facts = (
         ("AP50 (voc12)", _decimals(float(np.mean(aps)) if aps else None, 3)),
         ("images", numbers["num_images"]),
@@ -179,21 +178,12 @@ def _confusion(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
     shown = np.sort(np.argsort(-num_wrong, kind="stable")[:MAX_CLASSES]).tolist()
     indices = [*shown, len(names)]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    rows = []
-    for row in indices:
-        cells = [
-            (int(counts[row, column]), _shade(shares[row, column], GREEN if row == column else RED))
-            for column in indices
-        ]
-        rows.append(([*names, "background"][row], cells))
-    head = ["", *(names[column] for column in shown), "missed"]
-    table = {"head": head, "rows": rows, "shown": len(shown), "total": len(names)}
-    return {"confusion": table}
-
-
-def _shade(share: float, color: tuple[int, int, int]) -> str:
-    # At most 0.6: black letters stay readable on it.
-    return f"rgba({color[0]}, {color[1]}, {color[2]}, {0.6 * share:.3f})"
+    rows = [
+        ([*names, "background"][row], [(counts[row, k], shares[row, k], k == row) for k in indices])
+        for row in indices
+    ]
+    head = ["", *(names[label] for label in shown), "missed"]
+    return {"confusion": {"head": head, "rows": rows, "shown": len(shown), "total": len(names)}}
 
 
 def _calibration(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:

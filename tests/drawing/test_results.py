@@ -96,7 +96,7 @@ def test_supervision_takes_it():
     np.testing.assert_allclose(found.xyxy, [[20, 20, 60, 60], [100, -40, 250, 40]], atol=1e-4)
     assert found.class_id.tolist() == [1, 0] and found.confidence.tolist() == [0.75, 0.25]
     assert found.data["class_name"].tolist() == ["car", "dog"]
-    # Their own use of it: a filter, and drawing.
+    # As their documentation uses it: a filter, and drawing.
     assert found[found.confidence > 0.5].data["class_name"].tolist() == ["car"]
     scene = supervision.BoxAnnotator().annotate(result().read_image().copy(), found)
     assert (scene != 90).any()

@@ -171,7 +171,7 @@ def test_a_corrected_detection_of_a_difficult_object_goes():
     assert error_costs(match(data, found))["confusion"] == {"count": 1, "AP": 0.0}
 
 
-def overlap(a, b):
+def plain_iou(a, b):
     """IoU of two x, y, width, height boxes, one pair at a time."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
@@ -188,28 +188,28 @@ def sorted_out(data, detections):
     ]
     taken, result = [], []
     for one in sorted(detections, key=lambda d: -d["score"]):
-        own, other = (0.0, None), (0.0, None)
+        same, other = (0.0, None), (0.0, None)
         for candidate in objects:
             if candidate["image"] != one["image_id"]:
                 continue
-            iou = overlap(one["bbox"], candidate["box"])
+            iou = plain_iou(one["bbox"], candidate["box"])
             if candidate["label"] == one["category_id"] - 1:
-                own = max(own, (iou, candidate), key=lambda pair: pair[0])
+                same = max(same, (iou, candidate), key=lambda pair: pair[0])
             else:
                 other = max(other, (iou, candidate), key=lambda pair: pair[0])
-        if own[0] >= 0.5 and own[1]["difficult"]:
+        if same[0] >= 0.5 and same[1]["difficult"]:
             result.append((one, "ignored", None))
-        elif own[0] >= 0.5 and not any(t is own[1] for t in taken):
-            taken.append(own[1])
-            result.append((one, "true", own[1]))
-        elif 0.1 <= own[0] < 0.5:
-            result.append((one, "localisation", own[1]))
+        elif same[0] >= 0.5 and not any(t is same[1] for t in taken):
+            taken.append(same[1])
+            result.append((one, "true", same[1]))
+        elif 0.1 <= same[0] < 0.5:
+            result.append((one, "localisation", same[1]))
         elif other[0] >= 0.5:
             result.append((one, "confusion", other[1]))
-        elif own[0] >= 0.5:
+        elif same[0] >= 0.5:
             result.append((one, "duplicate", None))
         else:
-            result.append((one, "background" if max(own[0], other[0]) < 0.1 else "both", None))
+            result.append((one, "background" if max(same[0], other[0]) < 0.1 else "both", None))
     return result
 
 
@@ -218,11 +218,11 @@ def corrected(data, detections, error):
     sorted_detections = sorted_out(data, detections)
     if error == "missed":
         reached = [o for _, k, o in sorted_detections if k in ("true", "localisation", "confusion")]
-        places = {(o["image"], *o["box"], o["label"]) for o in reached}
+        keys = {(o["image"], *o["box"], o["label"]) for o in reached}
         examples = []
         for e in data.examples:
             kept = [
-                bool(d) or (e.image_id, *b, lab) in places
+                bool(d) or (e.image_id, *b, lab) in keys
                 for b, lab, d in zip(e.boxes.tolist(), e.labels, e.is_difficult, strict=True)
             ]
             examples.append(

@@ -150,9 +150,9 @@ def oracle_voc(data, detections, label, method, threshold=0.5):
     num_objects = sum(not g["difficult"] for objects in truth.values() for g in objects)
     if not num_objects:
         return None
-    own = [d for d in detections if d["category_id"] == data.category_ids[label]]
+    of_class = [d for d in detections if d["category_id"] == data.category_ids[label]]
     outcomes = []
-    for d in sorted(own, key=lambda d: -d["score"]):
+    for d in sorted(of_class, key=lambda d: -d["score"]):
         bb, best, chosen = corners(d["bbox"]), -np.inf, None
         for g in truth[d["image_id"]]:
             gb = g["box"]
@@ -194,7 +194,7 @@ def test_voc_equals_the_plain_loop_in_inclusive_pixels(seed, method):
 
 
 def pycocotools_evaluation(folder, truth, detections):
-    """pycocotools on two files, as in its own demonstration."""
+    """pycocotools on two files, as in its demonstration."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -429,7 +429,7 @@ def test_missing_keys_are_named(key):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"annotations": []}', r"d\.json: holds one dict; expected a list of detections"),
+        ('{"annotations": []}', r"d\.json: holds a dict; expected a list of detections"),
         ("[1, ", r"d\.json: is not JSON \(.*\); expected a list of detections"),
         ("\x00", r"d\.json: is not JSON"),
         ("[[1, 2]]", r"d\.json: entry 0: is \[1, 2\]; expected an object"),

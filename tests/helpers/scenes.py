@@ -1,4 +1,4 @@
-"""Annotated images of 800x600 and detections in them, as plain records: no pixels."""
+"""Annotated images of 800x600 and detections in them, as records without pixels."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def detection(image_id, box, score, category_id=1):
 
 
 def random_scene(seed, *, ids=None, category_ids=(), num_classes=4, whole=True):
-    """Images with crowded objects and detections around them; whole pixels, coarse scores."""
+    """Images of dense objects and detections around them; whole pixels, equal scores."""
     rng = np.random.default_rng(seed)
     examples, detections = [], []
     for k, image_id in enumerate(ids or [f"image_{k}" for k in range(12)]):
@@ -30,12 +30,12 @@ def random_scene(seed, *, ids=None, category_ids=(), num_classes=4, whole=True):
             example(image_id, boxes, labels, difficult=rng.random(n) < 0.2, crowd=np.zeros(n, bool))
         )
         for _ in range(30):
-            near = n and rng.random() < 0.7
-            chosen = rng.integers(n) if near else 0
-            box = boxes[chosen] if near else rng.uniform(10, 200, 4)
+            has_object = n and rng.random() < 0.7
+            index = rng.integers(n) if has_object else 0
+            box = boxes[index] if has_object else rng.uniform(10, 200, 4)
             box = np.abs(box + rng.normal(0, 8, 4))
             box = np.round(box) if whole else box
-            label = labels[chosen] if near else rng.integers(num_classes)
+            label = labels[index] if has_object else rng.integers(num_classes)
             category_id = category_ids[label] if category_ids else int(label) + 1
             score = float(np.round(rng.random(), 2))
             detections.append(detection(image_id, box.tolist(), score, category_id))
