@@ -185,7 +185,8 @@ class SSD(keras.Model):
             filepath: directory of a SavedModel, or a file ending in .tflite.
             format: "tf_saved_model" (default) or "litert" (TFLite), the names that Keras uses.
                 Keras' other formats export the raw outputs.
-            verbose: print what was written and how it compares with this model. Default True.
+            verbose: print what was written and how it compares with this model. Default None,
+                which prints.
             **options: post_process, a `PostProcess`, default the model's own. images, uint8
                 [H, W, 3] like those that it will see: the first four are for the check (default
                 generated ones), "int8" is calibrated on all. Of a SavedModel: precision "float32"

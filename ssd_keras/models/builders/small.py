@@ -32,7 +32,7 @@ def ssd_small(
         image_size: height and width in pixels.
         class_names: names of the classes without background.
         sizes: side of the default boxes of each feature map in pixels, and one more. Default
-            0.1, 0.22, 0.4, 0.62 and 0.85 of the shorter side.
+            scales from 0.1 to 0.85 of the shorter side.
         aspect_ratios: for each feature map. Default (2,) everywhere.
         width: channels of the first convolution; the others have 2, 4 and 8 times as many.
             Default 24.
