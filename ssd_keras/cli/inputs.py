@@ -18,7 +18,7 @@ def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]
     """Returns the recipe of --recipe, --preset and --set."""
     from ssd_keras.engine.recipes import TrainRecipe, load_recipe, override
 
-    if not (recipe or preset):
+    if not recipe and not preset:
         raise ValueError(
             "neither --recipe nor --preset is given; pass --recipe FILE, such as "
             "training/recipes/own_data.py, or --preset NAME, or both."
@@ -29,7 +29,7 @@ def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]
             # Options and backbone of the recipe belong to its own preset.
             chosen = chosen.replace(preset=preset, model_options={}, backbone_weights="")
     else:
-        chosen = TrainRecipe(preset=preset, steps=PAPER_STEPS, decay_steps=PAPER_DECAY)
+        chosen = TrainRecipe(preset=preset or "", steps=PAPER_STEPS, decay_steps=PAPER_DECAY)
     return override(chosen, overrides)
 
 

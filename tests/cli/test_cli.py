@@ -468,7 +468,7 @@ def test_info_describes_presets_and_models(capsys):
     # Maps of 8x8, 4x4, 2x2 and 1x1 cells with 4 boxes each: 4 * (64 + 16 + 4 + 1) = 340.
     cases = (
         ("ssd192_small_shapes", "192x192, feature maps 24x24, 12x12, 6x6, 3x3", 3060),
-        (finished_run(), "64x64, maps 8x8, 4x4, 2x2, 1x1", 340),
+        (finished_run(), "64x64, feature maps 8x8, 4x4, 2x2, 1x1", 340),
     )
     for name, sizes, count in cases:
         capsys.readouterr()
