@@ -69,12 +69,11 @@ def imported(weights):
 
 def ssd300_default_boxes():
     """The preset's, without its model: 100 MB more would change how memory is allocated."""
-    from  import VOC300_SIZES
-
     from ssd_keras.boxes.default_boxes import DefaultBoxes
+    from ssd_keras.models.builders.vgg import SSD_SIZES
 
     ratios = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
-    spec = DefaultBoxes(VOC300_SIZES, ratios, steps=(8, 16, 32, 64, 100, 300))
+    spec = DefaultBoxes(SSD_SIZES[300, "voc"], ratios, steps=(8, 16, 32, 64, 100, 300))
     return spec.boxes((300, 300), [(n, n) for n in (38, 19, 10, 5, 3, 1)])
 
 

@@ -18,8 +18,8 @@ from ssd_keras.engine.detector import (
     load_detector,
     own_detector,
 )
-from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 from ssd_keras.presets import from_preset
 
 
