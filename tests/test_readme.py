@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_keras.cli import build_parser
+from ssd_keras.cli.parser import build_parser
 from ssd_keras.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent

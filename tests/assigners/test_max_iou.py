@@ -27,7 +27,7 @@ def ssd300_boxes():
 def same_ious(monkeypatch):
     """Lets the oracle decide on the library's float32 IoUs.
 
-    A small box inside several default boxes of one shape overlaps them equally, and so does a
+    A small box inside several default boxes of one shape has the same IoU with them, and so has a
     large one around several: real scenes are full of ties that only rounding decides.
     """
     monkeypatch.setattr(oracle, "iou_matrix", pairwise_iou)
@@ -131,11 +131,11 @@ def test_scenes_with_ties_against_the_oracle(threshold):
     assert num_ties > 50 and num_positive > 1000
 
 
-def test_many_ground_truths_want_few_default_boxes():
+def test_many_ground_truths_compete_for_few_default_boxes():
     generator = np.random.default_rng(5)
     for num_default_boxes in (1, 5, 12, 29, 30, 45):
         default_boxes = grid_boxes(generator, num_default_boxes)
-        # Thirty near copies of one box, shifted by at most one cell of 1/32, and copies of copies.
+        # Thirty copies of one box, shifted by at most one cell of 1/32; some are equal.
         shift = generator.integers(-1, 2, (30, 4)) / 32
         boxes = (np.array([0.25, 0.25, 0.75, 0.625]) + shift).astype("float32")
         for threshold in (0.35, 0.7):
@@ -157,7 +157,7 @@ def test_every_ground_truth_claims_a_default_box(ssd300_boxes):
     generator = np.random.default_rng(7)
     for count in (1, 10, 40, 100):
         boxes = random_boxes(generator, count)
-        boxes[::3] = boxes[0]  # a crowd at one place
+        boxes[::3] = boxes[0]  # a crowd of equal boxes
         matched = match(boxes, ssd300_boxes)
         np.testing.assert_array_equal(np.unique(matched), np.arange(-1, count))
 
@@ -202,8 +202,8 @@ def expected_targets(boxes, labels, default_boxes, variances, threshold):
     matched = oracle.match(boxes, default_boxes, threshold)
     positive = matched >= 0
     deltas = np.zeros((len(default_boxes), 5))
-    own = boxes[matched[positive]]
-    deltas[positive, :4] = oracle.encode(own, default_boxes[positive], variances)
+    objects = boxes[matched[positive]]
+    deltas[positive, :4] = oracle.encode(objects, default_boxes[positive], variances)
     deltas[positive, 4] = 1
     return deltas, np.where(positive, labels[matched] + 1, 0)
 
@@ -301,7 +301,7 @@ def test_a_dataset_gives_what_eager_calls_give(ssd300_boxes):
 
 
 def test_a_batch_gives_what_its_images_give(ssd300_boxes, same_ious):
-    """Each image has its own default boxes, and a crowd in one does not touch the others."""
+    """Default boxes count for each image, and a crowd in one image does not affect the others."""
     generator = np.random.default_rng(12)
     default_boxes = ssd300_boxes[2::9]
     encoder = TargetEncoder(default_boxes, ODD_VARIANCES, threshold=0.4)

@@ -111,8 +111,8 @@ def crowd(generator, count, smallest, largest):
     return np.concatenate([centre - size / 2, centre + size / 2], axis=1).astype("float32")
 
 
-def matched_as_by_all(index, boxes, threshold=0.5):
-    """What matching of the near pairs gives, compared with that of all pairs."""
+def match_as_all_pairs(index, boxes, threshold=0.5):
+    """Matches by the index, and compares that with matching of all pairs."""
     matched, claimed = match_with_index(index, tf.constant(boxes), threshold)
     pairs = all_pairs(pairwise_iou(boxes, index.default_boxes))
     expected = match_pairs(pairs, len(boxes), len(index.default_boxes), threshold)
@@ -122,14 +122,14 @@ def matched_as_by_all(index, boxes, threshold=0.5):
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5])
-def test_matching_of_near_pairs_is_that_of_all(attempts, threshold):
+def test_matching_with_the_index_equals_that_of_all_pairs(attempts, threshold):
     generator = np.random.default_rng(1)
     default_boxes = SSD300[1::3].astype("float32")
     index = IoUIndex(default_boxes)
     num_positive = 0
     for count, *sizes in [(1, 0.1, 0.2), (30, 0.01, 0.05), (60, 0.02, 0.9), (90, 0.02, 0.06)]:
         boxes = crowd(generator, count, *sizes)
-        matched, claimed = matched_as_by_all(index, boxes, threshold)
+        matched, claimed = match_as_all_pairs(index, boxes, threshold)
         assert (claimed.numpy() >= 0).all()
         num_positive += (matched.numpy() >= 0).sum()
     assert num_positive > 200 and attempts == [0] * 4
@@ -141,18 +141,18 @@ def test_crowds_that_come_short_match_as_with_all_pairs(attempts):
     index = IoUIndex(default_boxes)
     for count, *sizes in [(150, 0.02, 0.06), (320, 0.02, 0.3), (320, 0.2, 0.6)]:
         boxes = crowd(generator, count, *sizes)
-        matched_as_by_all(index, boxes)
+        match_as_all_pairs(index, boxes)
     assert attempts.count(0) == 3 and len(attempts) > 6 and max(attempts) < 320
 
 
-def test_a_crowd_at_one_place_gets_all_there_is(attempts):
+def test_a_crowd_of_nearly_equal_boxes_claims_all_it_can(attempts):
     default_boxes = WIDE.astype("float32")
     index = IoUIndex(default_boxes)
-    # Sixty times nearly the same box: those that come last own default boxes that overlap little.
+    # Sixty times nearly the same box: the last claim default boxes of a low IoU.
     boxes = np.float32([0.3, 0.3, 0.7, 0.5]) + np.linspace(0, 0.01, 60, dtype="float32")[:, None]
     expected = oracle.match(boxes, default_boxes)
     matched, claimed = match_with_index(index, tf.constant(boxes))
     np.testing.assert_array_equal(matched, expected)
     assert attempts[0] == 0 and 0 < attempts[-1] < 60
-    overlap = pairwise_iou(boxes, default_boxes)[np.arange(60), claimed]
-    assert (claimed.numpy() >= 0).all() and overlap.min() < overlap.max() / 2
+    claimed_iou = pairwise_iou(boxes, default_boxes)[np.arange(60), claimed]
+    assert (claimed.numpy() >= 0).all() and claimed_iou.min() < claimed_iou.max() / 2

@@ -20,7 +20,7 @@ STATISTICS = ("area", "aspect", "center y", "center x", "kept boxes", "area of k
 
 
 def statistics(rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Of rows (window, number of kept boxes, their area), rounded beyond float32's noise."""
+    """Statistics of rows (window, number of kept boxes, their area), rounded to hide float32."""
     ymin, xmin, ymax, xmax, count, area = np.round(rows.T.astype(np.float64), 5)
     height, width = ymax - ymin, xmax - xmin
     values = (height * width, height / width, (ymin + ymax) / 2, (xmin + xmax) / 2, count, area)
@@ -28,7 +28,7 @@ def statistics(rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def disagreements(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """The statistics in which two samples of windows differ, and by how much."""
+    """Returns the statistics in which two samples of windows differ, with their KS ratios."""
     one, other = statistics(first), statistics(second)
     ratios = {name: ks_ratio(one[name], other[name]) for name in STATISTICS}
     return {name: ratio for name, ratio in ratios.items() if ratio > 1}
@@ -97,8 +97,8 @@ def test_zoom_out_has_the_papers_distribution():
         "ratio": lambda canvas: canvas[:, 2] - canvas[:, 0],
         "top": lambda canvas: canvas[:, 0],
         "left": lambda canvas: canvas[:, 1],
-        # Where in its room the image lies: no matter how large the room is.
-        "place": lambda canvas: canvas[:, 0] / (1 - (canvas[:, 2] - canvas[:, 0])),
+        # Where the image lies, as a share of the free room.
+        "position": lambda canvas: canvas[:, 0] / (1 - (canvas[:, 2] - canvas[:, 0])),
     }.items():
         assert ks_ratio(of(edges), of(plain_edges)) < 1, name
     assert abs(is_larger(found).mean() - 0.5) < 3.3 * 0.5 / np.sqrt(5000)
@@ -111,7 +111,7 @@ def is_larger(canvas: np.ndarray) -> np.ndarray:
     return canvas[:, 2] - canvas[:, 0] > 1 + 1e-5
 
 
-def test_zoom_out_heeds_probability_and_largest():
+def test_zoom_out_follows_its_probability_and_largest_ratio():
     found = draw_many(lambda seed: augmentation.choose_canvas(seed, 0.2, 2.0), 3000)
     ratio = found[is_larger(found), 2] - found[is_larger(found), 0]
     assert abs(is_larger(found).mean() - 0.2) < 3.3 * 0.4 / np.sqrt(3000)
@@ -129,7 +129,7 @@ def test_crops_have_the_papers_distribution(crops, name):
 
 
 @pytest.mark.parametrize("name", ["scene", "one small"])
-def test_the_comparison_tells_a_wrong_choice_rule_apart(crops, name):
+def test_the_comparison_detects_a_wrong_choice_rule(crops, name):
     boxes, found, _ = crops[name]
     generator = np.random.default_rng(3)
     wrong = np.array([sampler_chosen_first(boxes, generator) for _ in range(1000)])
@@ -142,7 +142,7 @@ def test_zoom_out_and_crop_together_have_the_papers_distribution():
     plain = np.array([plain_sequence(SCENE, generator) for _ in range(1000)])
     found = draw_geometry(SCENE, Augmentation(), 4000)
     assert disagreements(found, plain) == {}
-    # Not merely alike: without zoom-out, or with zoom-out after the crop, they differ.
+    # The comparison can fail: without zoom-out, or with zoom-out after the crop, they differ.
     assert disagreements(draw_geometry(SCENE, Augmentation(zoom_out=False), 1000), plain)
 
 

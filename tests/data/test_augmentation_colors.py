@@ -22,7 +22,7 @@ def distort_many(image, count: int, color_space: str = "matrix") -> np.ndarray:
 
 
 def plain_saturation_and_hue(color, saturation: float, turn: float) -> tuple[float, ...]:
-    """By Python's colorsys; colours in 0..1, turn in parts of a whole."""
+    """Computes by Python's colorsys; colours in 0..1, `turn` as a share of a whole turn."""
     hue, strength, value = colorsys.rgb_to_hsv(*color)
     return colorsys.hsv_to_rgb((hue + turn) % 1, min(1.0, strength * saturation), value)
 
@@ -70,7 +70,7 @@ def test_saturation_and_hue_matrices_by_hand():
 
 @pytest.mark.parametrize("color_space", ["matrix", "hsv"])
 def test_grey_stays_grey_and_gets_brightness_and_contrast(color_space):
-    """Two levels of grey give both numbers away: (x + brightness) * contrast."""
+    """Two levels of grey determine both numbers: (x + brightness) * contrast."""
     greys = np.repeat([[[60.0], [130.0]]], 3, axis=-1)
     found = distort_many(greys, 4000, color_space)
     assert np.ptp(found, axis=-1).max() < 1e-3
@@ -140,7 +140,7 @@ def test_colours_have_the_papers_spread(smooth):
     }
     for channel in range(3):
         start = image[:, channel].mean()
-        # Relative to the image's own and in whole levels: rounding at each step of the plain
+        # Relative to the image's mean and in whole levels: rounding at each step of the plain
         # sequence scatters what no distortion changes.
         plain_means = np.round(plain[..., channel].mean(axis=1) - start)
         means = np.round(found["hsv"][..., channel].mean(axis=1) - start)

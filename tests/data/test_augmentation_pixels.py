@@ -249,7 +249,7 @@ def test_pixels_are_those_of_crop_then_resize(smooth, pixels, kernel):
 
 @pytest.mark.parametrize("size", [(48, 66), (20, 30), (12, 17)])
 def test_strongly_reduced_jpegs_are_averaged(smooth, size):
-    """Reduced in decoding and then averaged, they are near the averaged whole."""
+    """A JPEG reduced in decoding and then averaged is close to the averaged whole."""
     image = np.tile(smooth, [3, 3, 1])  # 480 x 660
     data, shape = encode(image, "JPEG"), tf.constant([480, 660])
     window, kernel = tf.constant([0.0, 0.0, 480.0, 660.0]), tf.constant(0)

@@ -32,12 +32,12 @@ def encode(image: np.ndarray, kind: str = "PNG", **options) -> bytes:
 
 
 def plain_image(number: int) -> np.ndarray:
-    """Of one colour, whose red is the image's number."""
+    """An image of one colour, whose red is the image's number."""
     return np.full([HEIGHT, WIDTH, 3], (number, 100, 200), np.uint8)
 
 
 def make_example(number: int, image: str | bytes | None = None, **changes) -> Example:
-    """A plain image with a number of boxes that depends on its own: 0, 1 or 2."""
+    """A plain image with `number` % 3 boxes."""
     count = number % 3
     boxes = np.array([[6, 4, 30, 16], [12, 20, 36, 10]], np.float64)[:count]
     values = {
@@ -118,7 +118,7 @@ def test_files_and_images_in_memory_mix(tmp_path):
         assert batch[:, 0, 0, 0].tolist() == expected
 
 
-def test_images_are_read_anew_in_each_iteration(tmp_path, encoder):
+def test_images_are_read_again_in_each_iteration(tmp_path, encoder):
     path = tmp_path / "image.png"
     data = DetectionData(("cup", "bowl"), (make_example(1, str(path)),))
     dataset = training_dataset(data, encoder, (20, 20), 1, augmentation=STILL)
@@ -144,7 +144,7 @@ def test_missing_files_raise_only_in_iteration(encoder):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 50])
-def test_each_epoch_is_a_permutation_of_its_own(count):
+def test_each_epoch_is_another_permutation(count):
     stream = training_examples(make_data(count), (8, 8), augmentation=STILL, seed=3)
     epochs = np.reshape(numbers_of(take(stream, 4 * count)), [4, count])
     assert np.sort(epochs, axis=1).tolist() == [list(range(count))] * 4
@@ -161,7 +161,7 @@ def test_every_image_comes_at_every_position():
     assert np.abs(counts - 75).max() < 4 * np.sqrt(300 * 3 / 16)
 
 
-def test_same_seed_same_batches_other_seed_others(shapes, encoder):
+def test_equal_seeds_give_equal_batches_and_others_different_ones(shapes, encoder):
     def batches(seed):
         return take(training_dataset(shapes, encoder, (64, 48), 4, seed=seed), 4)
 
@@ -174,13 +174,13 @@ def test_same_seed_same_batches_other_seed_others(shapes, encoder):
     )
 
 
-def test_an_image_is_augmented_anew_in_each_epoch():
+def test_an_image_is_augmented_differently_in_each_epoch():
     data = load_data("synthetic:shapes@train[:1]")
     found = take(training_examples(data, (32, 32), seed=2), 8)
     assert len({example["image"].tobytes() for example in found}) == 8
 
 
-def test_two_images_of_an_epoch_have_draws_of_their_own():
+def test_two_images_of_an_epoch_have_different_draws():
     data = load_data("synthetic:shapes@train[:1]")
     twice = DetectionData(data.class_names, data.examples * 2)
     first, second = take(training_examples(twice, (32, 32), seed=2), 2)
@@ -325,7 +325,7 @@ def test_training_sheet_shows_images_with_boxes(shapes, recipe):
 
 
 def test_training_sheet_shows_the_same_image_as_it_is(recipe):
-    """Beside each augmented image stands its own original."""
+    """The original is beside each augmented image."""
     still = {"photometric": False, "zoom_out": False, "crop": False, "flip": False}
     numbers = (31, 121, 211)  # one box each, which leaves the corner below right free
     data = DetectionData(("cup", "bowl"), tuple(map(make_example, numbers)))
@@ -334,7 +334,7 @@ def test_training_sheet_shows_the_same_image_as_it_is(recipe):
     reds = []
     for row, column in ((0, 0), (0, 2), (1, 0)):
         pair = sheet[8 + row * height :, 8 + column * 328 :]
-        # 60x40 becomes 320x213 in the middle of its cell; training's own image fills the cell.
+        # 60x40 becomes 320x213 in the middle of its cell; the augmented image fills the cell.
         assert pair[20, 160].tolist() == [40, 40, 40]
         original, augmented = pair[250, 310], pair[310, 328 + 310]
         assert original.tolist() == augmented.tolist() == [original[0], 100, 200]

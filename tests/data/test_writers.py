@@ -209,7 +209,7 @@ def test_records_have_the_keys_of_the_object_detection_api(tmp_path):
     path = str(tmp_path / "copy" / "train-00000-of-00002.tfrecord")
     (content,) = tf.data.TFRecordDataset(path).as_numpy_iterator()
     shares = tf.io.VarLenFeature(tf.float32)
-    wanted = {
+    features = {
         "image/encoded": tf.io.FixedLenFeature([], tf.string),
         "image/format": tf.io.FixedLenFeature([], tf.string),
         "image/key/sha256": tf.io.FixedLenFeature([], tf.string),
@@ -221,7 +221,7 @@ def test_records_have_the_keys_of_the_object_detection_api(tmp_path):
         "image/object/class/text": tf.io.VarLenFeature(tf.string),
         "image/object/class/label": tf.io.VarLenFeature(tf.int64),
     }
-    parsed = tf.io.parse_single_example(content, wanted)
+    parsed = tf.io.parse_single_example(content, features)
     parsed = {key: tf.sparse.to_dense(v).numpy() if isinstance(v, tf.SparseTensor) else v.numpy()
               for key, v in parsed.items()}  # fmt: skip
     assert parsed["image/encoded"] == image_bytes()

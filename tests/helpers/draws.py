@@ -1,4 +1,4 @@
-"""What the tests of the augmentation share: many draws, their comparison, an image."""
+"""Helpers of the augmentation's tests: many draws, their comparison, an image."""
 
 import numpy as np
 import tensorflow as tf
@@ -7,7 +7,7 @@ ALPHA = 1e-3
 
 
 def draw_many(function, count: int, seed: int = 11) -> np.ndarray:
-    """The results of `function` for `count` seeds."""
+    """Returns the results of `function` for `count` seeds."""
 
     @tf.function
     def draw(numbers):
@@ -21,10 +21,9 @@ def draw_many(function, count: int, seed: int = 11) -> np.ndarray:
 
 
 def ks_ratio(first, second) -> float:
-    """Kolmogorov and Smirnov's statistic of two samples, in units of its limit at ALPHA.
+    """Returns the Kolmogorov-Smirnov statistic of two samples, divided by its limit at ALPHA.
 
-    Above 1 the samples come from different distributions, but for a chance of ALPHA; where values
-    repeat, the chance is smaller still.
+    Samples of one distribution exceed 1 with a probability of ALPHA, or less where values repeat.
     """
     first, second = np.sort(first), np.sort(second)
     values = np.concatenate([first, second])
@@ -35,7 +34,7 @@ def ks_ratio(first, second) -> float:
 
 
 def smooth_image() -> np.ndarray:
-    """A colourful image of 160 x 220 with detail of all sizes."""
+    """Returns a colourful image of 160 x 220 with detail of all sizes."""
     y, x = np.mgrid[:160, :220] / 220
     waves = [
         np.sin(2 * np.pi * (a * x + b * y) + c) for a, b, c in ((2, 5, 0), (9, 3, 1), (1, 1, 2))

@@ -1,6 +1,6 @@
-"""Slow, plain NumPy statements of SSD's rules, to hold the fast ones against.
+"""Slow, plain NumPy statements of SSD's rules, to compare the fast ones with.
 
-Written from the paper and the constants of its Caffe implementation, without a look at the
+Written from the paper and the constants of its Caffe implementation, independently of the
 package: loops instead of broadcasts, float64 throughout, no option that a test does not need.
 Boxes are relative yxyx, deltas are (y, x, h, w) in TensorFlow's order, and labels are 0-based
 without background unless a docstring says otherwise.
@@ -105,28 +105,28 @@ def decode(deltas, default_boxes, variances=VARIANCES):
 def match(boxes, default_boxes, threshold=0.5):
     """Index of the ground truth that each default box takes, [N], -1 for none.
 
-    First each ground truth gets a default box of its own: the pair of the highest IoU among those
-    still free, again and again, no pair of IoU <= 1e-6 (ties: lowest ground truth, then lowest
-    default box). Then every other default box takes its best ground truth from `threshold` on
+    First each ground truth claims a default box: the pair of the highest IoU among those still
+    free, again and again, no pair of IoU <= 1e-6 (ties: lowest ground truth, then lowest default
+    box). Then every other default box takes its best ground truth from `threshold` on
     (ties: lowest ground truth).
     """
-    overlaps = iou_matrix(boxes, default_boxes)
+    ious = iou_matrix(boxes, default_boxes)
     matched = np.full(len(default_boxes), -1, dtype=np.int64)
     free_boxes = set(range(len(boxes)))
     while free_boxes:
         best, pair = 1e-6, None
         for i in sorted(free_boxes):
             for j in range(len(default_boxes)):
-                if matched[j] < 0 and overlaps[i, j] > best:
-                    best, pair = overlaps[i, j], (i, j)
+                if matched[j] < 0 and ious[i, j] > best:
+                    best, pair = ious[i, j], (i, j)
         if pair is None:
             break
         matched[pair[1]] = pair[0]
         free_boxes.remove(pair[0])
     for j in range(len(default_boxes)):
         if matched[j] < 0 and len(boxes):
-            i = int(np.argmax(overlaps[:, j]))
-            if overlaps[i, j] >= threshold:
+            i = int(np.argmax(ious[:, j]))
+            if ious[i, j] >= threshold:
                 matched[j] = i
     return matched
 
@@ -171,8 +171,8 @@ def loss(
                     box_sum += smooth_l1(error)
             elif label == 0:
                 negative_losses.append(-math.log(probabilities[j, 0]))
-        wanted = max(int(negatives_per_positive * positives), min_negatives)
-        class_sum += sum(sorted(negative_losses, reverse=True)[:wanted])
+        num_negatives = max(int(negatives_per_positive * positives), min_negatives)
+        class_sum += sum(sorted(negative_losses, reverse=True)[:num_negatives])
         num_positives += positives
     return box_sum / max(1, num_positives), class_sum / max(1, num_positives)
 
@@ -200,8 +200,8 @@ def detections(
 ):
     """Per image, the detections [(box, score, label)] in descending score.
 
-    Per class: scores above the threshold, the best `max_candidates` of them, suppression; then
-    the best `max_detections` over all classes. `clip` limits boxes to 0..1 before suppression.
+    Per class: scores above the threshold, the best `max_candidates` of them, NMS; then
+    the best `max_detections` over all classes. `clip` limits boxes to 0..1 before NMS.
     Without `candidates_per_class` the best `max_candidates` are those of all classes together.
     """
     images = []
@@ -270,7 +270,7 @@ def crop_samplers(boxes, generator):
 def zoom_out(boxes, generator, probability=0.5, max_ratio=4.0):
     """The paper's expansion of one image: (window, boxes).
 
-    With `probability` the image lands at a uniform place on a canvas U(1, max_ratio) times as
+    With `probability` the image lands at a uniform position on a canvas U(1, max_ratio) times as
     long on each side. The window is the canvas in the image's coordinates (0, 0, 1, 1 where
     nothing happened), the boxes are in the canvas's.
     """

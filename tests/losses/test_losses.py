@@ -129,8 +129,8 @@ HAND_LOGITS = np.stack(
     ("options", "expected"),
     [
         # Image 1: 1 positive, its 3 hardest negatives 6 + 3 + 2; image 2: 2 positives, 6
-        # negatives wanted, all 3 taken: 1 + 1 + 2. (1 + 11) + (3 + 4) = 19, over 3 positives.
-        # One mining over the batch would want 9 and take all 7 negatives: 16 + 4 = 20.
+        # negatives at most, all 3 taken: 1 + 1 + 2. (1 + 11) + (3 + 4) = 19, over 3 positives.
+        # Mining over the batch would take all 7 negatives of at most 9: 16 + 4 = 20.
         ({}, 19 / 3),
         # 1 and 2 negatives: (1 + 6) + (3 + 2 + 1) = 13. Over the batch 3: 4 + 6 + 3 + 2 = 15.
         ({"negatives_per_positive": 1}, 13 / 3),
@@ -273,10 +273,10 @@ def test_ignored_boxes_are_neither_counted_nor_mined():
     loss = ClassLoss(negatives_per_positive=2, min_negatives=3)
     value, gradient = value_and_gradient(loss, labels, logits)
     np.testing.assert_array_equal(gradient[ignored], 0)
-    # The hardest of all negatives, if they were any.
+    # They would be the hardest negatives if they counted.
     logits[ignored] = (-50, 9, 8, 7, 6, 5)
     assert float(loss(labels, logits)) == pytest.approx(value, rel=1e-6)
-    # Were there more negatives wanted than there are, ignored boxes would still stay out.
+    # Ignored boxes stay out even where there are fewer negatives than `min_negatives`.
     value, gradient = value_and_gradient(ClassLoss(min_negatives=60), labels, logits)
     np.testing.assert_array_equal(gradient[ignored], 0)
     assert value == pytest.approx(
@@ -299,12 +299,14 @@ def test_equal_logits_select_exactly_three_negatives_for_each_positive(num_posit
 
 def test_mined_boxes_by_hand():
     losses = np.array([[5, 9, 1, 9, 4], [3, 2, 8, 7, 6], [1, 2, 3, 4, 5]], "float32")
-    free = np.array([[1, 0, 1, 1, 1], [1, 1, 0, 1, 0], [1, 1, 1, 1, 1]], bool)
-    mined = mine_hard_negatives(losses, free, np.array([1, 3, 0], "int32"), 2)
-    # Two hardest free; six wanted of three free; none wanted.
+    is_negative = np.array([[1, 0, 1, 1, 1], [1, 1, 0, 1, 0], [1, 1, 1, 1, 1]], bool)
+    mined = mine_hard_negatives(losses, is_negative, np.array([1, 3, 0], "int32"), 2)
+    # The two hardest negatives; at most six, but there are three; none.
     expected = np.array([[1, 0, 0, 1, 0], [1, 1, 0, 1, 0], [0, 0, 0, 0, 0]], bool)
     np.testing.assert_array_equal(ops.convert_to_numpy(mined), expected)
-    mined = mine_hard_negatives(losses, free, np.array([1, 0, 0], "int32"), 2, min_negatives=1)
+    mined = mine_hard_negatives(
+        losses, is_negative, np.array([1, 0, 0], "int32"), 2, min_negatives=1
+    )
     expected = np.array([[1, 0, 0, 1, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]], bool)
     np.testing.assert_array_equal(ops.convert_to_numpy(mined), expected)
 
