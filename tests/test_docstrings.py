@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from enum import EnumType
 
 import pytest
 
@@ -26,7 +27,7 @@ def public_functions():
     for package in EXPORTS:
         for name in package.__all__:
             value = getattr(package, name)
-            if not callable(value):
+            if not callable(value) or isinstance(value, EnumType):
                 continue
             yield name, value
             for method, function in vars(value).items() if inspect.isclass(value) else ():

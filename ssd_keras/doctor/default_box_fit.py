@@ -14,7 +14,7 @@ import numpy as np
 
 from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
-from ssd_keras.doctor.object_table import ObjectTable
+from ssd_keras.doctor.object_boxes import ObjectBoxes
 
 # What a mean change by a factor of e costs. Augmentation makes other sizes than the data have, so
 # boxes that gain nothing stay as they are.
@@ -31,13 +31,13 @@ MIN_RATIO, MAX_RATIO = 1.15, 6.0
 MIN_GROWTH = 1.02  # from one map's size to the next
 
 
-def best_ious(objects: ObjectTable, grid: DefaultBoxGrid) -> np.ndarray:
+def best_ious(objects: ObjectBoxes, grid: DefaultBoxGrid) -> np.ndarray:
     """Returns the largest IoU of each object with any default box, [n]."""
     return _Fit(objects, grid).best_ious(grid)
 
 
 def fit_default_boxes(
-    objects: ObjectTable,
+    objects: ObjectBoxes,
     grid: DefaultBoxGrid,
     threshold: float = 0.5,
     keep_ratios: bool = False,
@@ -51,8 +51,8 @@ def fit_default_boxes(
 
 
 def sample_objects(
-    objects: ObjectTable, seed: int = 0, max_objects: int = MAX_OBJECTS
-) -> ObjectTable:
+    objects: ObjectBoxes, seed: int = 0, max_objects: int = MAX_OBJECTS
+) -> ObjectBoxes:
     """Draws at most `max_objects` objects without replacement; they keep their order."""
     if len(objects.boxes) <= max_objects:
         return objects
@@ -80,7 +80,7 @@ class _Fit:
 
     def __init__(
         self,
-        objects: ObjectTable,
+        objects: ObjectBoxes,
         grid: DefaultBoxGrid,
         threshold: float = 0.5,
         keep_ratios: bool = False,

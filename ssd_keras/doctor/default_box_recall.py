@@ -10,7 +10,7 @@ from ssd_keras.assigners.max_iou import match_with_index
 from ssd_keras.boxes.iou import paired_iou
 from ssd_keras.boxes.iou_index import IoUIndex
 from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
-from ssd_keras.doctor.object_table import ObjectTable
+from ssd_keras.doctor.object_boxes import ObjectBoxes
 
 
 class DefaultBoxIoUs(NamedTuple):
@@ -29,7 +29,7 @@ class DefaultBoxIoUs(NamedTuple):
 
 
 def default_box_ious(
-    objects: ObjectTable, grid: DefaultBoxGrid, progress: bool = False
+    objects: ObjectBoxes, grid: DefaultBoxGrid, progress: bool = False
 ) -> DefaultBoxIoUs:
     """Matches the default boxes with the objects of every image, as training does."""
     index = IoUIndex(grid.boxes())

@@ -9,7 +9,7 @@ from ssd_keras.data.splits import Split
 from ssd_keras.doctor.default_box_fit import OBJECTIVE, fit_default_boxes, recipe_arguments
 from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
 from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
-from ssd_keras.doctor.object_table import ObjectTable
+from ssd_keras.doctor.object_boxes import ObjectBoxes
 from ssd_keras.doctor.small_objects import hard_objects_hint
 
 SIDE_EDGES = (16, 32, 64, 128)
@@ -28,7 +28,7 @@ class DefaultBoxReport(NamedTuple):
     grid: DefaultBoxGrid
     fitted: DefaultBoxGrid
     splits: Sequence[Split]
-    objects: list[ObjectTable]
+    objects: list[ObjectBoxes]
     before: list[DefaultBoxIoUs]
     after: list[DefaultBoxIoUs]
 
@@ -92,7 +92,7 @@ def check_default_boxes(
     progress: bool = False,
 ) -> DefaultBoxReport:
     """Measures a model's default boxes, fits them to the first split and measures again."""
-    tables = [ObjectTable.from_data(split.data) for split in splits]
+    tables = [ObjectBoxes.from_data(split.data) for split in splits]
     pairs = [(s, table) for s, table in zip(splits, tables, strict=True) if len(table.boxes)]
     if not pairs:
         raise ValueError("the data contain no objects to compare default boxes with")
@@ -106,7 +106,7 @@ def check_default_boxes(
 
 
 def _groups(
-    split: Split, objects: ObjectTable, image_size: tuple[int, int]
+    split: Split, objects: ObjectBoxes, image_size: tuple[int, int]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yields names and masks: all objects, by class (the most frequent first), by size."""
     yield split.name, np.ones(len(objects.labels), bool)

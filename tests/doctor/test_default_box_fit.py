@@ -23,17 +23,17 @@ from ssd_keras.doctor.default_box_fit import (
 from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
 from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
 from ssd_keras.doctor.default_box_report import check_default_boxes
-from ssd_keras.doctor.object_table import ObjectTable
+from ssd_keras.doctor.object_boxes import ObjectBoxes
 from ssd_keras.presets import from_preset
 
 GRID = DefaultBoxGrid(DefaultBoxes((20, 40, 80), ((2.0,), (2.0, 3.0))), (96, 64), ((12, 8), (3, 2)))
 
 
-def objects(boxes, labels=None, images=None) -> ObjectTable:
+def objects(boxes, labels=None, images=None) -> ObjectBoxes:
     boxes = np.array(boxes, np.float64).reshape(-1, 4)
     rows = np.arange(len(boxes))
     labels = np.zeros(len(boxes), int) if labels is None else np.array(labels)
-    return ObjectTable(boxes, labels, rows * 0 if images is None else np.array(images), rows)
+    return ObjectBoxes(boxes, labels, rows * 0 if images is None else np.array(images), rows)
 
 
 def random_boxes(count: int, seed: int) -> np.ndarray:
@@ -106,7 +106,7 @@ def test_the_object_table_leaves_out_crowds():
     crowd[0] = True
     second = dataclasses.replace(data.examples[1], is_crowd=crowd)
     data = dataclasses.replace(data, examples=(data.examples[0], second, data.examples[2]))
-    found = ObjectTable.from_data(data)
+    found = ObjectBoxes.from_data(data)
     counts = [len(example.labels) for example in data.examples]
     expected = [(i, row) for i, n in enumerate(counts) for row in range(n) if (i, row) != (1, 0)]
     assert list(zip(found.example_indices, found.object_indices, strict=True)) == expected

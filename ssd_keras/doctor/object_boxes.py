@@ -1,4 +1,4 @@
-"""The objects of a data set as columns."""
+"""The boxes and labels of all objects of a data set, as columns."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import numpy as np
 from ssd_keras.data.records import DetectionData
 
 
-class ObjectTable(NamedTuple):
+class ObjectBoxes(NamedTuple):
     """All objects of a data set except crowds, one row per object."""
 
     boxes: np.ndarray  # relative yxyx float64 [n, 4]
@@ -16,7 +16,7 @@ class ObjectTable(NamedTuple):
     object_indices: np.ndarray  # int [n], the object in the example
 
     @classmethod
-    def from_data(cls, data: DetectionData) -> "ObjectTable":
+    def from_data(cls, data: DetectionData) -> "ObjectBoxes":
         # A first row block without objects: data without examples give empty columns.
         rows = [(np.zeros((0, 4)), *(np.zeros(0, np.int64),) * 3)]
         for index, example in enumerate(data.examples):
@@ -25,9 +25,9 @@ class ObjectTable(NamedTuple):
             rows.append((boxes, example.labels[chosen], np.full(len(chosen), index), chosen))
         return cls(*map(np.concatenate, zip(*rows, strict=True)))
 
-    def take(self, rows: np.ndarray) -> "ObjectTable":
+    def take(self, rows: np.ndarray) -> "ObjectBoxes":
         """Returns the table of these rows."""
-        return ObjectTable(*(column[rows] for column in self))
+        return ObjectBoxes(*(column[rows] for column in self))
 
     def sides(self, image_size: tuple[int, int]) -> np.ndarray:
         """Returns the square roots of the areas in pixels of a model's input, [n]."""
