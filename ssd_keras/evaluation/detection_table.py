@@ -52,7 +52,7 @@ class ObjectTable(BoxTable):
 
         def column(name: str, dtype: type) -> np.ndarray:
             values = [np.ravel(getattr(example, name)) for example in data.examples]
-            return np.concatenate([np.zeros(0, dtype), *values])
+            return np.concatenate([np.zeros(0, dtype), *values]).astype(dtype)
 
         counts = [len(example.labels) for example in data.examples]
         return cls(

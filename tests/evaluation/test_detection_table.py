@@ -78,7 +78,7 @@ def test_objects_are_in_the_order_of_the_images():
         ("cat", "dog"),
         (
             example("b", [[0, 0, 9, 9], [1, 1, 2, 3]], [1, 0], crowd=[True, False]),
-            example("a", [], []),
+            example("a", [], [], difficult=[], crowd=[]),  # flags of float64, as NumPy has it
             example("c", [[5, 5, 4, 4]], [1], difficult=[True], areas=[7.5]),
         ),
     )
