@@ -8,13 +8,14 @@ import subprocess
 import sys
 
 import pytest
-from trainings import encoded, finished_run, write_voc
+from trainings import PLAIN, encoded, finished_run, write_voc
 
 from ssd_keras import cli
 from ssd_keras.core import terminal
 
 SMALL = ["--preset", "ssd192_small_shapes", "--set", "epochs=1", "--set", "steps=0"]
 SMALL += ["--set", "batch_size=4", "--set", "optimizer=adamw", "--set", "decay_steps="]
+SMALL += [word for name in PLAIN for word in ("--set", f"{name}=false")]
 SMALL += ["--set", "model_options.width=4", "--set", "model_options.image_size=[64, 64]"]
 INT8 = ["--format", "tflite", "--quantize", "int8"]
 TRAIN = ["train", *SMALL, "--train-data", "synthetic:shapes@train[:4]", "--output"]

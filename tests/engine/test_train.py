@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from trainings import (
+    PLAIN,
     STEPS_PER_EPOCH,
     difference,
     finished_run,
@@ -132,7 +133,7 @@ def test_kept_model_is_the_best_also_across_an_interruption(tmp_path, monkeypatc
         original(self, epoch, logs)
 
     monkeypatch.setattr(callbacks.SaveRun, "on_epoch_end", remember)
-    short = recipe(epochs=3, validate_every=1)
+    short = recipe(epochs=3, validate_every=1, **PLAIN)
     output = str(tmp_path / "run")
     with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
         interrupt_at(context, 2 * STEPS_PER_EPOCH + 1)
@@ -148,7 +149,7 @@ def test_kept_model_is_the_best_also_across_an_interruption(tmp_path, monkeypatc
 def test_bfloat16_without_validation_keeps_the_last_model(tmp_path):
     output = str(tmp_path / "run")
     history = train(
-        recipe(precision="mixed_bfloat16", optimizer="caffe_sgd", epochs=2),
+        recipe(precision="mixed_bfloat16", optimizer="caffe_sgd", epochs=2, **PLAIN),
         train_data(),
         None,
         output,
@@ -272,11 +273,11 @@ def test_an_image_damaged_between_its_ends_is_named(tmp_path):
     examples = (good, bad) * 4
     images = DetectionData(train_data().class_names, examples)
     with pytest.raises(ValueError, match=r"bad\.png: the image cannot be decoded \(.*replace"):
-        train(recipe(), images, None, str(tmp_path / "run"))
+        train(recipe(**PLAIN), images, None, str(tmp_path / "run"))
 
 
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
     output = str(tmp_path / "run")
     with pytest.raises(ValueError, match=r"loss became (nan|inf) in step \d of the epoch; lower"):
-        train(recipe(learning_rate=1e30, gradient_norm=0.0), train_data(), None, output)
+        train(recipe(learning_rate=1e30, gradient_norm=0.0, **PLAIN), train_data(), None, output)
     assert not os.path.exists(os.path.join(output, "model.keras"))

@@ -112,17 +112,11 @@ def match(boxes, default_boxes, threshold=0.5):
     """
     ious = iou_matrix(boxes, default_boxes)
     matched = np.full(len(default_boxes), -1, dtype=np.int64)
-    free_boxes = set(range(len(boxes)))
-    while free_boxes:
-        best, pair = 1e-6, None
-        for i in sorted(free_boxes):
-            for j in range(len(default_boxes)):
-                if matched[j] < 0 and ious[i, j] > best:
-                    best, pair = ious[i, j], (i, j)
-        if pair is None:
-            break
-        matched[pair[1]] = pair[0]
-        free_boxes.remove(pair[0])
+    free = ious.copy()
+    while free.size and free.max() > 1e-6:
+        i, j = np.unravel_index(np.argmax(free), free.shape)  # the first of equal pairs, by rows
+        matched[j] = i
+        free[i, :] = free[:, j] = 0
     for j in range(len(default_boxes)):
         if matched[j] < 0 and len(boxes):
             i = int(np.argmax(ious[:, j]))

@@ -37,6 +37,9 @@ RECIPE = TrainRecipe(
 )
 """
 
+# Without augmentation a training takes two seconds less to start.
+PLAIN = {"photometric": False, "zoom_out": False, "crop": False, "flip": False}
+
 
 def recipe(**changes) -> TrainRecipe:
     """The recipe of `RECIPE_TEXT`; states and validations are due after epochs 2, 4 and 5."""

@@ -147,6 +147,7 @@ def change_by_a_step(path, backbone_learning_rate, optimizer):
         "box_deltas": np.concatenate([deltas, labels[..., None] > 0], axis=-1).astype("float32"),
         "class_logits": labels,
     }
+    model.run_eagerly = True  # one step: a graph takes longer to build than to run
     before = {x.path: np.array(x) for x in model.variables}
     model.train_on_batch(rng.integers(0, 256, (2, 64, 96, 3)).astype("float32"), targets)
     backbone = {x.path for x in model.backbone.variables}
