@@ -23,7 +23,8 @@ EVERY_CORE := --numprocesses auto --dist loadfile
 QUICK := $(addprefix tests/,core boxes losses optimizers tflite drawing evaluation doctor data helpers \
 	engine/test_recipes.py test_docstrings.py test_layers.py test_style.py)
 QUICK += $(addprefix --ignore=tests/,data/test_pipeline.py data/test_augmentation.py \
-	data/test_augmentation_pixels.py data/test_fuzz.py doctor/test_default_box_fit.py)
+	data/test_augmentation_pixels.py data/test_fuzz.py doctor/test_default_box_fit.py \
+	evaluation/test_report.py)
 
 quick: lint  ## lint and the fast tests, about a minute
 	@KERAS_BACKEND=tensorflow .venv/bin/python -m pytest $(EVERY_CORE) $(QUICK)
