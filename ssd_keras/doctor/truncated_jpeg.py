@@ -16,7 +16,7 @@ START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 FILLER = bytes(range(1, 251))
 BLOCK_SIDE = 8
 # The last row of blocks and the one that its colours reach may be missing: some cameras leave out
-# the last bits, which nobody sees.
+# the last bits, which are not visible.
 TOLERATED_ROWS = 17
 
 

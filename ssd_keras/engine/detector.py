@@ -1,4 +1,4 @@
-"""Detectors: a trained model with its post-processing, loaded from wherever it was saved."""
+"""Detectors: a trained model with its post-processing, loaded from a run, a file or an export."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssd_keras.core.images import read_image
 from ssd_keras.data.images import resize_image
@@ -25,7 +25,7 @@ from ssd_keras.presets import PRESETS, from_preset
 
 
 class Detector(Protocol):
-    """What `evaluate` and `predict` need: any model whose detections come in this form."""
+    """A callable that `evaluate` and `predict` accept: images in, detections out."""
 
     class_names: tuple[str, ...]  # names by label, without background
 
@@ -45,10 +45,10 @@ class KerasDetector:
         self.class_names = model.class_names
         self.image_size = model.image_size
         self.post_process = post_process = post_process or model.post_process
-        if keras.backend.backend() == "tensorflow":  # its own operator for NMS is the faster one
+        if keras.backend.backend() == "tensorflow":  # whose own NMS operator is faster
             options = (post_process, model.default_boxes.variances, model.activation)
             self._network = model
-            # The last batch of a data set is smaller than the others: no new graph for that.
+            # The smaller last batch of a data set must not trace a new graph.
             self._suppress = tf.function(
                 lambda outputs: detections_from_outputs(outputs, model.default_box_array, *options),
                 reduce_retracing=True,
@@ -57,10 +57,10 @@ class KerasDetector:
             self._network, self._suppress = with_post_process(model, post_process), None
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
-        # predict_on_batch is compiled by every Keras backend, which all take and give NumPy arrays.
+        # Every Keras backend compiles predict_on_batch and takes NumPy arrays.
         images = np.asarray(images)
         outputs = self._network.predict_on_batch(images)
-        # On several devices TensorFlow gives the outputs of each, one after the other.
+        # On several devices TensorFlow returns the outputs of each, one after the other.
         found = {name: value[: len(images)] for name, value in outputs.items()}
         if self._suppress:
             found = self._suppress({name: tf.constant(value) for name, value in found.items()})
@@ -73,14 +73,14 @@ def load_detector(path: str, post_process: PostProcess | None = None) -> Detecto
     Args:
         path: what `load_model` takes, or what `ssd-keras export` wrote: a SavedModel directory
             or a ``.tflite`` file.
-        post_process: `PostProcess`. Default: the model's own. Exports have theirs inside.
+        post_process: `PostProcess`. Default: the model's own. Exports contain theirs.
 
     Returns:
         the detector.
 
     Raises:
-        FileNotFoundError: when there is nothing at the path.
-        ValueError: when it holds no SSD, or post_process are given for an export.
+        FileNotFoundError: the path does not exist.
+        ValueError: the file holds no SSD, or `post_process` is given for an export.
     """
     is_saved_model = os.path.isfile(os.path.join(path, "saved_model.pb"))
     is_tflite = path.endswith(".tflite") and os.path.isfile(path)
@@ -88,7 +88,7 @@ def load_detector(path: str, post_process: PostProcess | None = None) -> Detecto
         return KerasDetector(load_model(path), post_process)
     if post_process is not None:
         raise ValueError(
-            f"{path!r} has its post_process inside; pass post_process when exporting it."
+            f"{path!r} contains its post_process; pass post_process when exporting it."
         )
     from ssd_keras.exporters.exported_detectors import SavedModelDetector, TFLiteDetector
 
@@ -105,9 +105,9 @@ def load_model(path: str) -> SSD:
             f"{path!r} holds no model; pass the output directory of `ssd-keras train` (with "
             "model.keras inside), a .keras file, or a preset with weights."
         )
-    if not zipfile.is_zipfile(file):  # Keras would say that there is no such file
+    if not zipfile.is_zipfile(file):  # Keras would report a missing file
         raise ValueError(
-            f"{file!r} is no Keras model; pass a .keras file that `ssd-keras train` or "
+            f"{file!r} is not a Keras model; pass a .keras file that `ssd-keras train` or "
             "`model.save` wrote."
         )
     try:
@@ -127,7 +127,7 @@ def load_model(path: str) -> SSD:
 
 
 def detect_images(detector: Detector, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Detects objects in images of any sizes, as one batch where the detector's input is fixed."""
+    """Detects objects in images of any sizes; one batch where the detector has a fixed input."""
     if detector.image_size is not None:
         resized = [resize_image(image, detector.image_size).numpy() for image in images]
         return detector(np.stack(resized))
@@ -136,10 +136,9 @@ def detect_images(detector: Detector, images: Sequence[np.ndarray]) -> dict[str,
 
 
 def own_detector(model: SSD) -> KerasDetector:
-    """The detector of a model, made at its first use and kept: later calls trace no graph anew.
+    """Returns the model's cached detector, so that repeated calls do not retrace.
 
-    It sees new weights, because it asks the model. A change of `model.post_process` makes
-    another one.
+    It uses the current weights. A change of `model.post_process` makes a new detector.
     """
     detector = getattr(model, "_detector", None)
     if detector is None or detector.post_process != model.post_process:
@@ -162,21 +161,21 @@ def detect(
         a `DetectionResult` for one image, a list of them for several.
 
     Raises:
-        ValueError: for anything that is no RGB image.
+        ValueError: an image is not RGB.
     """
     is_one = isinstance(images, str | os.PathLike) or getattr(images, "ndim", 0) == 3
     if is_one:
         return detect_several(detector, [images])[0]
     several = list(images)
     if not several:
-        raise ValueError("there is no image to look at; pass at least one [H, W, 3] array.")
+        raise ValueError("the list of images is empty; pass at least one [H, W, 3] array.")
     return detect_several(detector, several, batch_size)
 
 
 def detect_several(
     detector: Detector, several: Sequence[Any], batch_size: int = 8
 ) -> list[DetectionResult]:
-    """What `detect` does with several images."""
+    """Detects objects in several images; see `detect`."""
     results = []
     for start in range(0, len(several), batch_size):
         batch = several[start : start + batch_size]
@@ -185,7 +184,7 @@ def detect_several(
         for row, image in enumerate(batch):
             options: dict[str, Any] = {"image_id": start + row, "image": pixels[row]}
             if isinstance(image, str | os.PathLike):
-                # The pixels of a file are not kept: there may be thousands.
+                # The pixels of files are not kept: there may be thousands.
                 stem = os.path.splitext(os.path.basename(image))[0]
                 options = {"image_id": stem, "image": os.fspath(image)}
             options["image_size"] = pixels[row].shape[:2]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssd_keras.core.files import replacing
 from ssd_keras.data.records import DetectionData, Example

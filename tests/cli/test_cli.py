@@ -223,7 +223,7 @@ BAD_INPUTS = [
     (
         "model file that is no model",
         lambda folder: evaluate(folder, b"no model at all"),
-        r"'.*model\.keras' is no Keras model; pass a \.keras file that .* wrote\.",
+        r"'.*model\.keras' is not a Keras model; pass a \.keras file that .* wrote\.",
     ),
     (
         "a recipe for a model",
@@ -523,7 +523,7 @@ def test_a_terminal_is_told_of_the_wait_for_tensorflow(capsys, monkeypatch):
 def test_a_failure_in_a_process_of_its_own_is_one_line(tmp_path):
     done = call(*evaluate(tmp_path, b"no model at all"))
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(r"ssd-keras: '.*' is no Keras model; .*\n", done.stderr)
+    assert re.fullmatch(r"ssd-keras: '.*' is not a Keras model; .*\n", done.stderr)
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def test_other_files_are_told(tmp_path):
     path = tmp_path / "model.keras"
     path.write_bytes(b"no zip at all")
     with pytest.raises(
-        ValueError, match=r"^'.*model\.keras' is no Keras model; pass a \.keras file"
+        ValueError, match=r"^'.*model\.keras' is not a Keras model; pass a \.keras file"
     ):
         load_detector(str(path))
     with zipfile.ZipFile(path, "w") as archive:
@@ -164,7 +164,7 @@ def test_detect_refuses_what_is_no_rgb_image():
     message = r"^image 9 has the shape \(10, 10\); expected RGB \[H, W, 3\]\.$"
     with pytest.raises(ValueError, match=message):
         detect(detector, [*[np.zeros((10, 10, 3))] * 9, np.zeros((10, 10))])
-    with pytest.raises(ValueError, match=r"^there is no image to look at; pass at least one"):
+    with pytest.raises(ValueError, match=r"^the list of images is empty; pass at least one"):
         detect(detector, [])
 
 

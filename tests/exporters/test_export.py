@@ -171,7 +171,7 @@ def test_what_cannot_be_evaluated_is_one_line(tmp_path, capsys):
         assert cli.main(["evaluate", str(path), "--data", DATA]) == 2
         assert message in capsys.readouterr().err
     with pytest.raises(
-        ValueError, match="has its post_process inside; pass post_process when exporting"
+        ValueError, match="contains its post_process; pass post_process when exporting"
     ):
         load_detector(str(raw), PostProcess())
     assert OUTPUTS[0] == "detection_boxes"

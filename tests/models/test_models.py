@@ -424,7 +424,7 @@ def test_detect_on_one_image_or_an_array(colour_detector):
             [np.zeros((20, 30, 3)), np.zeros((8, 9, 1))],
             r"image 1 has the shape \(8, 9, 1\); expected RGB",
         ),
-        ([], r"there is no image to look at; pass at least one"),
+        ([], r"the list of images is empty; pass at least one"),
     ],
 )
 def test_detect_names_what_is_no_image(colour_detector, images, message):
