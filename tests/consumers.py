@@ -1,9 +1,9 @@
-"""Installs the programs of other projects that read our files or write those we read, then tests.
+"""Installs other projects' programs that read or write the same files, and runs their tests.
 
     .venv-consumers/bin/python tests/consumers.py
 
-The tests are those marked `consumers`; further arguments go to pytest. What cannot be installed
-fails nothing: the last line names it, and how many tests that costs.
+Runs the tests marked `consumers`; arguments go to pytest. What cannot be installed is no failure:
+the last line names it and the number of tests that are missing.
 """
 
 import collections
@@ -44,7 +44,7 @@ def is_met(requirement: Requirement) -> bool:
 
 
 def install_packages() -> None:
-    """Installs the extra `consumers` one by one: what one of them lacks stops no other."""
+    """Installs the extra `consumers` one by one: a failure does not stop the others."""
     for text in requires("ssd_keras") or []:
         requirement = Requirement(text)
         is_consumer = requirement.marker and requirement.marker.evaluate({"extra": "consumers"})
@@ -53,14 +53,12 @@ def install_packages() -> None:
 
 
 def install_opencv4() -> None:
-    """OpenCV 5 reads Caffe's files no more; an older one lives in an environment of its own."""
+    """Installs an OpenCV that reads Caffe's files, which OpenCV 5 does not, in its environment."""
     if "SSD_KERAS_OPENCV4_PYTHON" in os.environ:
         return
-    check = [OPENCV4_PYTHON, "-c", "import cv2; cv2.dnn.readNetFromCaffe"]
-    if not OPENCV4_PYTHON.exists() or subprocess.run(check, capture_output=True).returncode:
+    if not OPENCV4_PYTHON.exists():
         venv.create(ROOT / ".venv-opencv4", with_pip=True)
-        run(OPENCV4_PYTHON, *PIP_INSTALL, "opencv-python-headless<5", "numpy")
-    if run(*check):
+    if run(OPENCV4_PYTHON, *PIP_INSTALL, "opencv-python-headless<5", "numpy"):
         os.environ["SSD_KERAS_OPENCV4_PYTHON"] = str(OPENCV4_PYTHON)
 
 
@@ -90,7 +88,7 @@ def main(arguments: list[str]) -> int:
     install_chromium()
     skips = Skips()
     status = pytest.main(["-m", "consumers", *arguments], plugins=[skips])
-    missing = [f"{reason} ({count} tests)" for reason, count in skips.counts.items()]
+    missing = [f"{reason} (tests: {count})" for reason, count in skips.counts.items()]
     print(f"Not tested here: {'; '.join(missing)}." if missing else "All consumers were tested.")
     return status
 

@@ -50,7 +50,12 @@ def test_wheel_is_typed(wheel):
 
 def test_wheel_has_the_console_script(wheel):
     entry_points = wheel.read(f"{METADATA}/entry_points.txt").decode()
-    assert entry_points.split() == ["[console_scripts]", "ssd-keras", "=", "ssd_keras.cli.parser:main"]
+    assert entry_points.split() == [
+        "[console_scripts]",
+        "ssd-keras",
+        "=",
+        "ssd_keras.cli.parser:main",
+    ]
 
 
 def test_wheel_states_version_and_licence(wheel):
