@@ -89,7 +89,10 @@ def main(arguments: list[str]) -> int:
     skips = Skips()
     status = pytest.main(["-m", "consumers", *arguments], plugins=[skips])
     missing = [f"{reason} (tests: {count})" for reason, count in skips.counts.items()]
-    print(f"Not tested here: {'; '.join(missing)}." if missing else "All consumers were tested.")
+    if missing:
+        print(f"Not tested here: {'; '.join(missing)}.")
+    elif status == pytest.ExitCode.OK:
+        print("All consumers were tested.")
     return status
 
 
