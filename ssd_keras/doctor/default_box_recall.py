@@ -34,7 +34,7 @@ def default_box_ious(
     """Matches the default boxes with the objects of every image, as training does."""
     index = IoUIndex(grid.boxes())
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)], autograph=False)
     def image_ious(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pairs, _ = index.pairs(boxes, threshold=1.0)
         best = tf.math.unsorted_segment_max(pairs.iou, pairs.ground_truth, tf.shape(boxes)[0])

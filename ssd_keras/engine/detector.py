@@ -52,6 +52,7 @@ class KerasDetector:
             self._suppress = tf.function(
                 lambda outputs: detections_from_outputs(outputs, model.default_box_array, *options),
                 reduce_retracing=True,
+                autograph=False,
             )
         else:
             self._network, self._suppress = with_post_process(model, post_process), None

@@ -67,7 +67,7 @@ def network_function(
         layers = keras.Model(model.get_layer("preprocessor").output, model.output)
     signature = tf.TensorSpec((batch_size, *model.image_size, 3), dtype, name="images")
 
-    @tf.function(input_signature=[signature])
+    @tf.function(input_signature=[signature], autograph=False)
     def network(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         outputs = layers(tf.cast(images, tf.float32), training=False)
         return outputs["box_deltas"], outputs["class_logits"]

@@ -15,6 +15,11 @@ PARALLEL_IMAGES = 16
 ENCODED_FEATURE = "image/encoded"
 
 
+def _signature(spec: tf.TensorSpec) -> Callable:
+    # Branches and loops are TensorFlow's own, so AutoGraph would only take time.
+    return tf.function(input_signature=[spec], autograph=False)
+
+
 class ServedDetector(tf.Module):
     """The three signatures of a SavedModel."""
 
@@ -34,17 +39,17 @@ class ServedDetector(tf.Module):
         self._get_model, self._get_network = lambda: model, lambda: network
         self._post_process = post_process or model.post_process
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @_signature(tf.TensorSpec([None], tf.string, name="image_bytes"))
     def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Signature serving_default: JPEG, PNG, BMP or GIF files."""
         return self._detect(*self._read_images(image_bytes, _decode_upright))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @_signature(tf.TensorSpec([None], tf.string, name="examples"))
     def from_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Signature tf_example: serialised tf.train.Example records."""
         return self._detect(*self._read_images(examples, _decode_example))
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
+    @_signature(tf.TensorSpec([None, None, None, 3], tf.uint8, name="images"))
     def from_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Signature image_tensor: RGB pixels."""
         shape = tf.shape(images)

@@ -77,7 +77,7 @@ def _append_function(
         tf.TensorSpec((1, len(model.default_box_array), columns), tf.float32, name=name)
         for name, columns in shapes.items()
     ]
-    concrete = tf.function(function).get_concrete_function(*specs)
+    concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
     added = convert(tf.lite.TFLiteConverter.from_concrete_functions([concrete], concrete))
     names = output_names(concrete)
     added.subgraphs[0].outputs = [flatbuffer.tensor_index(added, name) for name in names]
