@@ -1,7 +1,9 @@
 """What every test shares: a quiet environment, a fixed seed and the way to the shared data."""
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,20 @@ os.environ.setdefault(
 )
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+# Folder for what is made once for all workers.
+SHARED_FOLDER = "SSD_KERAS_TEST_FOLDER"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        os.environ[SHARED_FOLDER] = tempfile.mkdtemp()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(SHARED_FOLDER))
 
 
 @pytest.fixture(scope="session")

@@ -120,32 +120,6 @@ def test_tensorboard_has_every_scalar_of_the_history(uninterrupted):
     assert found == pytest.approx(expected, rel=1e-6)
 
 
-def test_kept_model_is_the_best_also_across_an_interruption(tmp_path, monkeypatch):
-    series = iter([0.1, 0.5, 0.3])
-    monkeypatch.setattr(
-        callbacks, "coco_metrics", lambda data, found: {"AP": next(series), "AP50": 0.0}
-    )
-    weights = {}
-    original = callbacks.SaveRun.on_epoch_end
-
-    def remember(self, epoch, logs=None):
-        weights[epoch + 1] = self.model.get_weights()
-        original(self, epoch, logs)
-
-    monkeypatch.setattr(callbacks.SaveRun, "on_epoch_end", remember)
-    short = recipe(epochs=3, validate_every=1, **PLAIN)
-    output = str(tmp_path / "run")
-    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
-        interrupt_at(context, 2 * STEPS_PER_EPOCH + 1)
-        train(short, train_data(), validation_data(), output)
-    history = train(short, train_data(), validation_data(), output, resume=True)
-    assert [row["val_AP"] for row in history] == [0.1, 0.5, 0.3]
-    kept = load(os.path.join(output, "model.keras")).get_weights()
-    for value, best, last in zip(kept, weights[2], weights[3], strict=True):
-        np.testing.assert_array_equal(value, best)
-        assert not np.array_equal(value, last)
-
-
 def test_bfloat16_without_validation_keeps_the_last_model(tmp_path):
     output = str(tmp_path / "run")
     history = train(
@@ -228,22 +202,45 @@ def test_a_warm_up_longer_than_the_training_is_cut():
 # Resuming
 
 
-def test_resume_in_the_middle_of_an_epoch_changes_nothing(uninterrupted, tmp_path, monkeypatch):
+def test_resume_in_the_middle_of_an_epoch_keeps_weights_and_the_best_model(
+    uninterrupted, tmp_path, monkeypatch
+):
     output = str(tmp_path / "run")
+    series = iter([0.1, 0.5, 0.3])  # AP after epochs 2, 4 and 5
+    monkeypatch.setattr(callbacks, "detect_data", lambda *arguments: (None, 0.0))
+    monkeypatch.setattr(
+        callbacks, "coco_metrics", lambda data, found: {"AP": next(series), "AP50": 0.0}
+    )
+    weights = {}
+    original = callbacks.SaveRun.on_epoch_end
+
+    def remember(self, epoch, logs=None):
+        weights[epoch + 1] = self.model.get_weights()
+        original(self, epoch, logs)
+
+    monkeypatch.setattr(callbacks.SaveRun, "on_epoch_end", remember)
     with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
-        interrupt_at(context, 3 * STEPS_PER_EPOCH + 2)  # in epoch 4; the last state is of 2
+        interrupt_at(context, 4 * STEPS_PER_EPOCH + 2)  # in epoch 5; the last state is of 4
         train(recipe(), train_data(), validation_data(), output)
-    assert steps_of(os.path.join(output, "state-2.keras")) == 2 * STEPS_PER_EPOCH
-    for name in (".writing-state-4.keras", ".writing-state.json", ".writing-curves.png"):
+    assert steps_of(os.path.join(output, "state-4.keras")) == 4 * STEPS_PER_EPOCH
+    for name in (".writing-state-5.keras", ".writing-state.json", ".writing-curves.png"):
         with open(os.path.join(output, name), "w") as file:
             file.write("half of it")
     history = train(recipe(), train_data(), validation_data(), output, resume=True)
     assert sorted(os.listdir(output)) == sorted(os.listdir(uninterrupted))
-    for name in ("state-5.keras", "model.keras"):
-        assert difference(f"{output}/{name}", f"{uninterrupted}/{name}") <= SAME
+    # The same weights and losses as without the interruption; AP is the series above.
+    assert difference(f"{output}/state-5.keras", f"{uninterrupted}/state-5.keras") <= SAME
     expected = read_history(os.path.join(uninterrupted, "history.csv"))
+    given = {2: 0.1, 4: 0.5, 5: 0.3}
+    for row in expected:
+        row |= {"val_AP": given[row["epoch"]], "val_AP50": 0.0} if row["epoch"] in given else {}
     assert_same_history(history, expected)
     assert_same_history(read_history(os.path.join(output, "history.csv")), expected)
+    # The best model is that of epoch 4, from before the interruption.
+    kept = load(os.path.join(output, "model.keras")).get_weights()
+    for value, best, last in zip(kept, weights[4], weights[5], strict=True):
+        np.testing.assert_array_equal(value, best)
+        assert not np.array_equal(value, last)
 
 
 def test_resume_of_a_finished_run_returns_at_once(uninterrupted, monkeypatch):

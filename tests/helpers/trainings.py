@@ -1,12 +1,10 @@
 """Small trainings, data and detectors that tests of `ssd_keras.engine` and the command share."""
 
-import atexit
 import csv
 import functools
 import io
 import os
-import shutil
-import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +58,21 @@ def validation_data():
 
 @functools.cache
 def finished_run() -> str:
-    """The RUN directory of `recipe()`, trained once for all tests, which leave it as it is."""
+    """The RUN directory of `recipe()`, trained once for all workers, which leave it as it is."""
     from ssd_keras.engine.train import train
 
-    folder = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, folder)
-    output = os.path.join(folder, "run")
-    train(recipe(), train_data(), validation_data(), output)
-    return output
+    folder = Path(os.environ["SSD_KERAS_TEST_FOLDER"])
+    run, partial = folder / "run", folder / "partial"
+    try:
+        (folder / "training").mkdir()
+    except FileExistsError:  # another worker trains
+        deadline = time.monotonic() + 300
+        while not run.exists():
+            assert time.monotonic() < deadline, "the training of another worker failed"
+            time.sleep(0.2)
+        return str(run)
+    train(recipe(), train_data(), validation_data(), str(partial))
+    return str(partial.rename(run))
 
 
 def load(path):
