@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from oracle import iou_matrix
-from trainings import RECIPE_TEXT
+from trainings import PLAIN, RECIPE_TEXT
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.cli import main
@@ -274,7 +274,8 @@ def test_check_prints_arguments_that_train_takes(tmp_path, capsys):
         'format = "synthetic"\ntrain = "shapes@train[:8]"\nvalidation = "shapes@val[:4]"'
     )
     arguments = ["train", "--recipe", str(recipe), "--train-data", str(data_file)]
-    for assignment in [*pasted, "epochs=1"]:
+    plain = [f"{name}={json.dumps(value)}" for name, value in PLAIN.items()]
+    for assignment in [*pasted, "epochs=1", *plain]:
         arguments += ["--set", assignment]
     assert main([*arguments, "--output", str(run)]) == 0
     # The validation data of the data file were evaluated.

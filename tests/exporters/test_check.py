@@ -1,5 +1,6 @@
 """The check of an export: the files that pass, and the broken files that it refuses."""
 
+import dataclasses
 import functools
 
 import exports
@@ -25,10 +26,10 @@ def small_model(seed=0):
 
 
 @functools.cache
-def converted(seed=0, **options):
+def converted(**options):
     size = small_model().image_size
     images = [resize_image(image, size).numpy() for image in exports.images()]
-    return tflite_model(small_model(seed), post_process=POST_PROCESS, calibration=images, **options)
+    return tflite_model(small_model(), post_process=POST_PROCESS, calibration=images, **options)
 
 
 def checked(content, folder, post_process=POST_PROCESS, quantize="none", model=None):
@@ -38,17 +39,16 @@ def checked(content, folder, post_process=POST_PROCESS, quantize="none", model=N
     return check_artefact(str(path), model or small_model(), images, post_process, quantize)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"post_processing": "op"},
-        {"post_processing": "none", "input_dtype": "float32"},
-        {"quantize": "float16"},
-        {"quantize": "dynamic", "post_processing": "none"},
-        {"quantize": "int8", "post_processing": "op"},
-    ],
-)
+RAW = {"post_processing": "none", "input_dtype": "float32"}
+OF_QUANTIZE = {
+    "none": {},
+    "float16": {"quantize": "float16"},
+    "dynamic": {"quantize": "dynamic", "post_processing": "none"},
+    "int8": {"quantize": "int8", "post_processing": "op"},
+}
+
+
+@pytest.mark.parametrize("options", [*OF_QUANTIZE.values(), {"post_processing": "op"}, RAW])
 def test_good_files_pass(options, tmp_path):
     content = converted(**options)
     report = checked(content, tmp_path, quantize=options.get("quantize", "none"))
@@ -208,15 +208,16 @@ def test_broken_files_are_refused(name, tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("quantize", ["none", "float16", "dynamic", "int8"])
+@pytest.mark.parametrize("quantize", OF_QUANTIZE)
 def test_file_of_another_model_is_refused(quantize, tmp_path):
     advice = "Calibrate on images like those" if quantize == "int8" else "nothing was written"
     with pytest.raises(ValueError, match=f"disagrees with the Keras model.*{advice}"):
-        checked(converted(seed=1, quantize=quantize), tmp_path, quantize=quantize)
+        content = converted(**OF_QUANTIZE[quantize])
+        checked(content, tmp_path, quantize=quantize, model=small_model(seed=1))
 
 
 def test_raw_outputs_are_compared_too(tmp_path):
-    model = flatbuffer.read_model(converted(post_processing="none"))
+    model = flatbuffer.read_model(converted(**RAW))
     # Constant probabilities.
     graph = model.subgraphs[0]
     scores = graph.outputs[1]
@@ -230,10 +231,11 @@ def test_raw_outputs_are_compared_too(tmp_path):
 
 
 def test_nothing_to_compare_is_an_error(tmp_path):
-    post_process = PostProcess(score_threshold=1.0)
-    content = tflite_model(small_model(), post_process=post_process)
+    model = flatbuffer.read_model(converted())
+    set_threshold(4, 1.0)(model)
+    post_process = dataclasses.replace(POST_PROCESS, score_threshold=1.0)
     with pytest.raises(ValueError, match="has nothing to compare: Keras detects nothing in its"):
-        checked(content, tmp_path, post_process)
+        checked(flatbuffer.write_model(model), tmp_path, post_process)
 
 
 def detections(*rows):

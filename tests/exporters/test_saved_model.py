@@ -73,8 +73,13 @@ def pixels_of(data):
         return np.asarray(image.convert("RGB"))
 
 
+@functools.cache
+def detector():
+    return KerasDetector(small_model(), POST_PROCESS)
+
+
 def keras_detections(images):
-    return detect_images(KerasDetector(small_model(), POST_PROCESS), images)
+    return detect_images(detector(), images)
 
 
 def example_of(*images):

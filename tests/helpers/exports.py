@@ -48,8 +48,8 @@ def lively_model(
         numbers = range(1, 1 + len(model.feature_sizes))
         heads = [model.get_layer(f"{name}{number}_flat") for number in numbers]
         probe = keras.Model(model.inputs, [head.output for head in heads])
-        outputs = probe.predict_on_batch(examples)
-        for head, values in zip(heads, outputs, strict=True):
+        outputs = probe([examples], training=False)
+        for head, values in zip(heads, map(np.asarray, outputs), strict=True):
             last = head.input._keras_history.operation
             weights = last.get_weights()
             last.set_weights([weights[0] * (spread / values.std()), *weights[1:]])
