@@ -29,10 +29,13 @@ QUICK += $(addprefix --ignore=tests/,data/test_pipeline.py data/test_augmentatio
 quick: lint  ## lint and the fast tests, about a minute
 	@KERAS_BACKEND=tensorflow .venv/bin/python -m pytest $(EVERY_CORE) $(QUICK)
 
+# Other files are not even imported under JAX.
+BACKENDS = $(shell grep -rlE "mark\.backends" tests --include='test_*.py')
+
 # JAX comes first, so that the last lines sum up the whole suite.
 test: lint  ## lint and all tests but slow ones and consumers, on both Keras backends
 	@KERAS_BACKEND=jax .venv/bin/python -m pytest $(EVERY_CORE) \
-		-m "backends and not slow and not consumers"
+		-m "backends and not slow and not consumers" $(BACKENDS)
 	@KERAS_BACKEND=tensorflow .venv/bin/python -m pytest $(EVERY_CORE)
 
 # As root on Debian this also installs Chromium.
@@ -45,6 +48,7 @@ test-slow: .venv/.installed  ## the slow tests alone
 
 lint: .venv/.installed  ## ruff and mypy
 	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/mypy --no-error-summary
 
 bench: .venv-bench/.installed  ## time this project and others side by side, in one table
