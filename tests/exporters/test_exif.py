@@ -14,7 +14,9 @@ from ssd_keras.exporters.exif import MAX_BYTES, MAX_SEGMENTS, exif_orientation
 ORIENTATION, SHORT, LONG, ASCII = 0x0112, 3, 4, 2
 XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
 ICC = b"ICC_PROFILE\0\1\1" + bytes(range(256)) * 9
-in_graph = tf.function(exif_orientation, input_signature=[tf.TensorSpec([], tf.string)])
+in_graph = tf.function(
+    exif_orientation, input_signature=[tf.TensorSpec([], tf.string)], autograph=False
+)
 
 
 def orientation_of(data: bytes) -> int:

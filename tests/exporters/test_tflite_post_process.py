@@ -64,7 +64,8 @@ def converted(num_classes, post_process, default_boxes=None, variances=ODD_VARIA
     """Returns the function as a TFLite file; default boxes are rows of numbers."""
     boxes = DEFAULT_BOXES if default_boxes is None else np.float32(default_boxes)
     function = tf.function(
-        lambda deltas, logits: builtin_detections(deltas, logits, boxes, post_process, variances)
+        lambda deltas, logits: builtin_detections(deltas, logits, boxes, post_process, variances),
+        autograph=False,
     ).get_concrete_function(
         tf.TensorSpec((1, len(boxes), 4), name="deltas"),
         tf.TensorSpec((1, len(boxes), 1 + num_classes), name="logits"),
