@@ -70,7 +70,7 @@ def draw_geometry(boxes, options: Augmentation, count: int) -> np.ndarray:
         geometry = augmentation.choose_geometry(tf.constant(boxes), seed, options)
         kept, _ = augmentation.move_boxes(boxes, tf.range(len(boxes)), geometry)
         sides = kept[:, 2:] - kept[:, :2]
-        amounts = [tf.cast(len(kept), tf.float32), tf.reduce_sum(sides[:, 0] * sides[:, 1])]
+        amounts = [tf.cast(tf.shape(kept)[0], tf.float32), tf.reduce_sum(sides[:, 0] * sides[:, 1])]
         return tf.concat([geometry.window, tf.stack(amounts)], axis=0)
 
     return draw_many(draw, count)

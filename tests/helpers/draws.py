@@ -9,7 +9,7 @@ ALPHA = 1e-3
 def draw_many(function, count: int, seed: int = 11) -> np.ndarray:
     """Returns the results of `function` for `count` seeds."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def draw(numbers):
         return tf.map_fn(
             lambda number: function(tf.stack([tf.constant(seed, tf.int64), number])),

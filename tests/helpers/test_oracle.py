@@ -267,10 +267,10 @@ def test_crop_keeps_boxes_by_their_centres():
 
         def __init__(self):
             super().__init__(np.random.PCG64(0))
-            self.draws = iter((0.5, 1.0, 0.2, 0.2) * 6)
 
-        def uniform(self, low=0.0, high=1.0, size=None):
-            return next(self.draws)
+        def random(self, size):
+            # Scale .3 + .7 * 2/7 = .5; ratio .5 + 1.5 * 1/3 = 1; corner .5 * .4 = .2.
+            return np.array([2 / 7, 1 / 3, 0.4, 0.4])
 
         def integers(self, low, high=None, **options):
             return low - 1
