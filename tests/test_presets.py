@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from quick_weights import use_quick_weights
 
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
 from ssd_keras.engine.recipes import load_recipe
@@ -28,6 +29,11 @@ MAPS = {
     "ssd192_small_shapes": [(24, 4), (12, 4), (6, 4), (3, 4)],
 }
 UNTRAINED = [name for name, preset in PRESETS.items() if preset.weights is None]
+
+
+@pytest.fixture(autouse=True)
+def quick_weights(monkeypatch):
+    use_quick_weights(monkeypatch)
 
 
 @pytest.mark.parametrize("name", UNTRAINED)

@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +20,11 @@ def test_notebook_example_runs_and_detects(tmp_path, monkeypatch):
     for old, new in (
         ("@train", "@train[:32]"),
         ("@val", "@val[:8]"),
-        ("=50, epochs=8", "=2, epochs=1"),
+        # Two steps: a graph takes longer to build than to run.
+        (
+            "model.fit(images, steps_per_epoch=50, epochs=8",
+            "model.run_eagerly = True\nmodel.fit(images, steps_per_epoch=2, epochs=1",
+        ),
     ):
         assert old in code
         code = code.replace(old, new)
@@ -55,19 +57,3 @@ def test_preset_table_names_every_preset_with_its_default_boxes():
     rows = re.findall(r"^\| `(\w+)` \| (\d+)x(\d+) \| (\d+) \|", README, re.M)
     stated = {name: ((int(h), int(w)), int(boxes)) for name, h, w, boxes in rows}
     assert stated == {p.name: (p.image_size, p.num_default_boxes) for p in PRESETS.values()}
-
-
-def test_import_alone_lets_keras_load_a_saved_model(tmp_path):
-    from ssd_keras import from_preset
-
-    model = from_preset("ssd192_small_shapes", class_names=["cat"], image_size=(64, 64), width=4)
-    model.compile()
-    model.save(tmp_path / "model.keras")
-    code = (
-        "import ssd_keras, keras, sys\n"
-        "model = keras.models.load_model(sys.argv[1])\n"
-        "print(type(model).__name__, model.class_names, model.optimizer.name)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "model.keras")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "SSD ('cat',) caffe_sgd\n"

@@ -24,10 +24,15 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 import keras, numpy
 import ssd_keras
+
+# The import alone lets Keras load a detector with its optimizer.
+model = keras.models.load_model("model.keras")
+assert (type(model).__name__, model.class_names) == ("SSD", ("cat", "dog"))
+assert model.optimizer.name == "caffe_sgd"
+
 from ssd_keras.models.post_process_layer import with_post_process
 
 given = dict(numpy.load("given.npz"))
-model = keras.models.load_model("model.keras")
 numpy.savez("found.npz", **with_post_process(model).predict_on_batch(given["images"]))
 model.compile()
 targets = {name: given[name] for name in ("box_deltas", "class_logits")}
@@ -42,6 +47,7 @@ def directory(tmp_path_factory):
     pytest.importorskip("jax")
     directory = tmp_path_factory.mktemp("without_tensorflow")
     model = from_preset("ssd192_small_shapes", ["cat", "dog"], **OPTIONS)
+    model.compile()
     model.save(directory / "model.keras")
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype("float32")
     encoder = model.target_encoder()
@@ -55,8 +61,8 @@ def directory(tmp_path_factory):
         [sys.executable, "-c", CODE], cwd=directory, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+    model.run_eagerly = True  # three steps: a graph takes longer to build than to run
     expected = KerasDetector(model)(images)
-    model.compile()
     losses = [model.train_on_batch(images, targets) for _ in range(3)]
     return directory, expected, losses
 

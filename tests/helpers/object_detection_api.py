@@ -125,9 +125,7 @@ def converted(quantize="none"):
     """The network's file, which ends in box encodings and scores."""
     model = network()
     signature = tf.TensorSpec((1, *IMAGE_SIZE, 3), tf.float32, name="normalized_input_image_tensor")
-    function = tf.function(lambda x: model(x, training=False), input_signature=[signature])
-    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], frozen)
+    converter = converter_of(model, signature)
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
@@ -138,6 +136,23 @@ def converted(quantize="none"):
         converter.representative_dataset = lambda: ([one[None]] for one in batch)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
+    return without_warnings(converter)
+
+
+def convert(model, signature):
+    """TensorFlow's file of a network; from the network itself it takes four times as long."""
+    return without_warnings(converter_of(model, signature))
+
+
+def converter_of(model, signature):
+    function = tf.function(
+        lambda x: model(x, training=False), input_signature=[signature], autograph=False
+    )
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+    return tf.lite.TFLiteConverter.from_concrete_functions([frozen], frozen)
+
+
+def without_warnings(converter):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return converter.convert()

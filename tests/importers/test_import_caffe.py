@@ -13,6 +13,7 @@ from caffe_networks import choice, prior_boxes_of, shapes_of, zero_network, zero
 from gold import caffe_nets
 from gold.caffe_nets import NETS
 from PIL import Image
+from quick_weights import use_quick_weights
 
 from ssd_keras import from_preset
 from ssd_keras.boxes.default_boxes import DefaultBoxes
@@ -34,7 +35,10 @@ def imported(tmp_path_factory):
         net = NETS[name]
         path = tmp_path_factory.mktemp("caffe") / f"{name}.caffemodel"
         path.write_bytes(caffe_nets.caffemodel(caffe_nets.random_weights(net), net, **options))
-        model = import_caffe(str(path), truncate_sizes=truncate_sizes)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            use_quick_weights(monkeypatch)
+            model = import_caffe(str(path), truncate_sizes=truncate_sizes)
+        model.run_eagerly = True  # a few images: a graph takes longer to build than to run
         return model, path
 
     return load
@@ -161,7 +165,8 @@ def test_opencv_live(imported, opencv4, shared, tmp_path, name, options):
 # Layouts by hand
 
 
-def test_heads_change_their_order():
+def test_heads_change_their_order(monkeypatch):
+    use_quick_weights(monkeypatch)
     net = NETS["ssd300_vgg16_voc"]
     # Box k of conv9_2 (1 cell, 4 boxes): x, y, w, h = k + 0.1, 0.2, 0.3, 0.4. Kernels are 0.
     shapes = shapes_of(net)
@@ -176,7 +181,8 @@ def test_heads_change_their_order():
         conv4_3_norm=[np.arange(512, dtype="float32").reshape(1, 512, 1, 1)],
     )
     model = ssd_from_network(network)
-    outputs = model.predict_on_batch(np.zeros((1, 300, 300, 3), "uint8"))
+    found = model(np.zeros((1, 300, 300, 3), "uint8"), training=False)
+    outputs = {name: np.asarray(values) for name, values in found.items()}
     expected = [[k + 0.2, k + 0.1, k + 0.4, k + 0.3] for k in range(4)]  # y, x, h, w
     np.testing.assert_allclose(outputs["box_deltas"][0, -4:], expected, rtol=1e-6)
     np.testing.assert_array_equal(outputs["class_logits"][0, -4:], logits.reshape(4, 21))
@@ -254,7 +260,8 @@ def test_classes_of_other_data(monkeypatch):
 # The backbone
 
 
-def test_fc_reduced_vgg16_becomes_backbone_weights(tmp_path):
+def test_fc_reduced_vgg16_becomes_backbone_weights(tmp_path, monkeypatch):
+    use_quick_weights(monkeypatch)
     weights = caffe_nets.random_backbone(9)
     path = tmp_path / "VGG_ILSVRC_16_layers_fc_reduced.caffemodel"
     # With the classifier that the published file still has
@@ -272,7 +279,8 @@ def test_fc_reduced_vgg16_becomes_backbone_weights(tmp_path):
     assert (scale == 20).all()
 
 
-def test_backbone_of_an_ssd_keeps_its_scale(imported):
+def test_backbone_of_an_ssd_keeps_its_scale(imported, monkeypatch):
+    use_quick_weights(monkeypatch)
     _, path = imported("ssd300_vgg16_voc")
     backbone = import_caffe_backbone(str(path), (64, 96))
     assert [x.shape[1:] for x in backbone.outputs] == [(8, 12, 512), (4, 6, 1024)]

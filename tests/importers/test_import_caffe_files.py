@@ -9,6 +9,7 @@ import pytest
 from caffe_networks import prior_boxes_of, shapes_of, zero_network, zeros
 from gold import caffe_nets
 from gold.caffe_nets import NETS
+from quick_weights import use_quick_weights
 
 from ssd_keras import from_preset
 from ssd_keras.importers import caffe
@@ -148,7 +149,9 @@ WRONG = {
 @pytest.fixture(scope="module")
 def one_model():
     """Serves all files that are refused after the model was built."""
-    return from_preset("ssd300_vgg16_voc")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_quick_weights(monkeypatch)
+        yield from_preset("ssd300_vgg16_voc")
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -191,6 +194,7 @@ def test_other_sources_have_other_default_boxes():
 
 def test_backbone_refusals_write_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    use_quick_weights(monkeypatch)
     full = {"fc6": [np.zeros((4096, 1), "float32"), np.zeros(4096, "float32")]}
     shapes = shapes_of(NETS["ssd300_vgg16_voc"])
     names = [name for name, *_ in caffe_nets.backbone_layers()][:13]

@@ -8,8 +8,9 @@ import object_detection_api as api
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from exports import images
+from trainings import PLAIN
 
-from ssd_keras import PostProcess, load_data, training_dataset
+from ssd_keras import Augmentation, PostProcess, load_data, training_dataset
 from ssd_keras.boxes.coding import decode_boxes
 from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.exporters.tflite import tflite_model
@@ -56,6 +57,12 @@ def imported(quantize="none"):
         return import_object_detection_api(path)
 
 
+def outputs_of(model, image):
+    """Raw outputs for one image."""
+    outputs = model(image[None], training=False)
+    return {name: np.asarray(values[0]) for name, values in outputs.items()}
+
+
 def in_file_order(model):
     """For each of the file's anchors, which of our default boxes it is."""
     boxes = model.default_box_array
@@ -74,11 +81,11 @@ def test_raw_outputs_are_the_files_own(quantize):
     for image in api.resized(images(2)):
         expected = run_file(api.converted(quantize), image)
         deltas, scores = sorted(expected.values(), key=lambda value: value.shape[-1] != 4)
-        found = model.predict_on_batch(image[None])
+        found = outputs_of(model, image)
         order = in_file_order(model)
         assert np.ptp(deltas) > 3 and np.ptp(scores) > 0.8
-        np.testing.assert_allclose(found["box_deltas"][0][order], deltas, atol=2e-4)
-        logits = found["class_logits"][0][order]
+        np.testing.assert_allclose(found["box_deltas"][order], deltas, atol=2e-4)
+        logits = found["class_logits"][order]
         columns = [0, *(1 + label for label in KEPT)]
         np.testing.assert_allclose(sigmoid(logits), scores[:, columns], atol=5e-5)
 
@@ -88,9 +95,9 @@ def test_detections_are_the_files_own():
     assert model.post_process == PostProcess(0.01, 0.55, 100, 100)
     for image in api.resized(images()):
         boxes, labels, scores, count = run_file(api.detector_file(), image).values()
-        outputs = model.predict_on_batch(image[None])
-        ours = decode_boxes(outputs["box_deltas"][0], model.default_box_array).numpy()
-        own_scores = sigmoid(outputs["class_logits"][0])[:, 1:]
+        outputs = outputs_of(model, image)
+        ours = decode_boxes(outputs["box_deltas"], model.default_box_array).numpy()
+        own_scores = sigmoid(outputs["class_logits"])[:, 1:]
         is_named = np.isin(labels[: int(count)], KEPT)
         assert is_named.sum() > 3
         for box, label, score in zip(
@@ -135,7 +142,7 @@ def test_int8_file_and_model_see_the_same():
             run_file(api.converted("int8"), image).values(),
             key=lambda value: value.shape[-1] != 4,
         )
-        found = model.predict_on_batch(image[None])["class_logits"][0][order]
+        found = outputs_of(model, image)["class_logits"][order]
         difference = np.abs(sigmoid(found)[:, 1:] - scores[:, [1 + label for label in KEPT]])
         assert np.corrcoef(sigmoid(found)[:, 1], scores[:, 1])[0, 1] > 0.95
         assert difference.mean() < 0.06
@@ -183,13 +190,17 @@ def test_labels_of_a_file_leave_gaps_out(text, tmp_path):
 def test_it_learns_and_comes_back_from_its_file(tmp_path):
     model = import_object_detection_api(written(tmp_path, api.detector_file("int8")))
     data = load_data("synthetic:shapes@train[:8]", class_names=model.class_names)
-    batches = training_dataset(data, model.target_encoder(), model.image_size, 2, seed=1)
-    model.compile(keras.optimizers.Adam(1e-3))
-    losses = [model.train_on_batch(*batch)[0] for batch in batches.take(10)]
+    batches = training_dataset(
+        data, model.target_encoder(), model.image_size, 2, augmentation=Augmentation(**PLAIN)
+    )
+    # Few steps: a graph takes longer to build than to run.
+    model.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
+    losses = [model.train_on_batch(*batch)[0] for batch in batches.take(7)]
     assert np.isfinite(losses).all() and np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert again.activation == again.loss["class_logits"].activation == "sigmoid"
+    again.run_eagerly = True
     (image,) = api.resized(images(1))
     found, twin = model.detect(image), again.detect(image)
     assert len(found) > 20
@@ -197,20 +208,25 @@ def test_it_learns_and_comes_back_from_its_file(tmp_path):
         np.testing.assert_array_equal(getattr(twin, name), getattr(found, name))
 
 
+@functools.cache
+def exported(post_processing):
+    return tflite_model(imported(), post_processing=post_processing)
+
+
 @pytest.mark.parametrize("post_processing", ["builtin", "op", "none"])
 def test_exports_score_by_sigmoid(post_processing):
     model = imported()
     image = api.resized(images(2))[1]
-    outputs = model.predict_on_batch(image[None])
-    scores = sigmoid(outputs["class_logits"][0])[:, 1:]
-    found = run_file_of_ours(tflite_model(model, post_processing=post_processing), image)
+    outputs = outputs_of(model, image)
+    scores = sigmoid(outputs["class_logits"])[:, 1:]
+    found = run_file_of_ours(exported(post_processing), image)
     if post_processing == "none":
         np.testing.assert_allclose(found["class_scores"], scores, atol=5e-5)
         return
     assert found["detection_scores"][0] == pytest.approx(scores.max(), abs=5e-5)
     index, label = np.unravel_index(scores.argmax(), scores.shape)
     assert found["detection_classes"][0] == label
-    box = decode_boxes(outputs["box_deltas"][0], model.default_box_array).numpy()[index]
+    box = decode_boxes(outputs["box_deltas"], model.default_box_array).numpy()[index]
     np.testing.assert_allclose(found["detection_boxes"][0], box, atol=2e-4)
     if post_processing == "builtin":
         expected = model.detect(image)
@@ -383,7 +399,7 @@ BAD = {
         r"its scores '.*' are not a sigmoid",
     ),
     "ours": (
-        lambda: tflite_model(imported()),
+        lambda: exported("builtin"),
         "holds another network: its scores '.*' are not a sigmoid",
     ),
 }
