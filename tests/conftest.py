@@ -1,9 +1,12 @@
 """What every test shares: a quiet environment, a fixed seed and the way to the shared data."""
 
+import gc
 import os
 import random
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +52,15 @@ def shared() -> Path:
             "beside the checkout, or name it in SSD_KERAS_SHARED"
         )
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def free_memory() -> Iterator[None]:
+    """Frees the models of a file before the next one."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,10 @@ LOAD = "; model = keras.saving.load_model('model.keras'); print(type(model).__na
 
 
 def run(code, folder, arguments=()):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    # JAX loads sooner than TensorFlow.
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path), "KERAS_BACKEND": "jax",
+    }  # fmt: skip
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder, env=environment, capture_output=True, text=True,

@@ -19,6 +19,7 @@ import pytest
 import tensorflow as tf
 import trainings
 from trainings import (
+    PLAIN,
     RECIPE_TEXT,
     STEPS_PER_EPOCH,
     TRAIN_DATA,
@@ -272,7 +273,7 @@ def test_an_image_that_vanishes_ends_the_training(tmp_path, monkeypatch):
     )
     # Images are read ahead: how many epochs it takes until one is missed is not known.
     with pytest.raises(ValueError, match=message):
-        train(recipe(epochs=50, validate_every=1), load_data(spec), None, str(run))
+        train(recipe(epochs=50, validate_every=1, **PLAIN), load_data(spec), None, str(run))
     epoch = state_epoch(run)
     assert 1 <= epoch < 50 and steps_of(run / f"state-{epoch}.keras") == epoch * STEPS_PER_EPOCH
     # What is loaded now has one image less, and says so.

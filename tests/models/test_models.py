@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
+from quick_weights import use_quick_weights
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.losses.box import BoxLoss
@@ -470,7 +471,8 @@ def test_parts_that_do_not_fit_are_named(changes, message):
         SSD(**arguments(**changes))
 
 
-def test_too_small_images_are_refused():
+def test_too_small_images_are_refused(monkeypatch):
+    use_quick_weights(monkeypatch)
     with pytest.raises(
         ValueError, match=r"extra4 needs a feature map of 3x3 or more but gets 2x2; use a larger"
     ):
