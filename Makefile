@@ -5,9 +5,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 # --quiet twice: print errors only.
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-# Without these glibc keeps much of the memory that tests have freed.
+# With more, glibc keeps much of the memory that tests have freed.
 export MALLOC_ARENA_MAX ?= 2
-export MALLOC_TRIM_THRESHOLD_ ?= 131072
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

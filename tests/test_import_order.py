@@ -18,10 +18,7 @@ LOAD = "; model = keras.saving.load_model('model.keras'); print(type(model).__na
 
 
 def run(code, folder, arguments=()):
-    # JAX loads sooner than TensorFlow.
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(sys.path), "KERAS_BACKEND": "jax",
-    }  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder, env=environment, capture_output=True, text=True,

@@ -44,8 +44,8 @@ def test_wheel_has_no_recipes_or_tests(wheel):
     assert folders.isdisjoint({"training", "export", "tests"})
 
 
-def test_wheel_is_typed(wheel):
-    assert "ssd_keras/py.typed" in wheel.namelist()
+def test_wheel_is_typed_and_has_the_template_of_the_report(wheel):
+    assert {"ssd_keras/py.typed", "ssd_keras/evaluation/report.html"} <= set(wheel.namelist())
 
 
 def test_wheel_has_the_console_script(wheel):

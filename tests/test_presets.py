@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras
 import pytest
 from quick_weights import use_quick_weights
 
@@ -34,6 +35,8 @@ UNTRAINED = [name for name, preset in PRESETS.items() if preset.weights is None]
 @pytest.fixture(autouse=True)
 def quick_weights(monkeypatch):
     use_quick_weights(monkeypatch)
+    yield
+    keras.utils.clear_session()  # each of these models takes a hundred megabytes
 
 
 @pytest.mark.parametrize("name", UNTRAINED)
