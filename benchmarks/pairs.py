@@ -1,4 +1,4 @@
-"""Times sides in turns, each in a process of its own; a side that waits uses no core."""
+"""Times sides in turns, each in a separate process; a side that waits uses no core."""
 
 import importlib
 import multiprocessing

@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_notebook_example_runs_and_detects(tmp_path, monkeypatch):
-    """The example as it stands, on fewer images and steps."""
+    """The example on fewer images and steps."""
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     for old, new in (

@@ -56,7 +56,7 @@ def exported(tmp_path_factory):
     return write
 
 
-# On other backends the exporter runs in a process with TensorFlow, whatever the format.
+# On other backends the exporter runs in a process with TensorFlow, for every format.
 @pytest.mark.parametrize("name", [pytest.param(TFLITE, marks=pytest.mark.backends), SAVED_MODEL])
 def test_model_export_writes_a_whole_detector(name, exported):
     model, image = small_model(), image_of_model()

@@ -43,7 +43,7 @@ def write_splits(
         raise ValueError(f"the split {empty[0]!r} has no image; nothing was written")
     if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
         raise ValueError(f"output {folder!r} is not an empty folder; choose another")
-    # A class has the same id in all splits, whatever their sources say.
+    # A class has the same id in all splits, also where their sources differ.
     ids = splits[0].data.category_ids
     splits = [Split(safe_name(each.name), replace(each.data, category_ids=ids)) for each in splits]
     os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
