@@ -49,13 +49,13 @@ class KerasDetector:
             options = (post_process, model.default_boxes.variances, model.activation)
             self._network = model
             # The smaller last batch of a data set must not trace a new graph.
-            self._suppress = tf.function(
+            self._nms = tf.function(
                 lambda outputs: detections_from_outputs(outputs, model.default_box_array, *options),
                 reduce_retracing=True,
                 autograph=False,
             )
         else:
-            self._network, self._suppress = with_post_process(model, post_process), None
+            self._network, self._nms = with_post_process(model, post_process), None
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         # Every Keras backend compiles predict_on_batch and takes NumPy arrays.
@@ -63,8 +63,8 @@ class KerasDetector:
         outputs = self._network.predict_on_batch(images)
         # On several devices TensorFlow returns the outputs of each, one after the other.
         found = {name: value[: len(images)] for name, value in outputs.items()}
-        if self._suppress:
-            found = self._suppress({name: tf.constant(value) for name, value in found.items()})
+        if self._nms:
+            found = self._nms({name: tf.constant(value) for name, value in found.items()})
         return {name: np.asarray(value) for name, value in found.items()}
 
 

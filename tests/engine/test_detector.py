@@ -197,7 +197,7 @@ def test_a_kept_detector_traces_its_graph_once_and_follows_the_settings():
     for count in (1, 2, 2, 1, 3):
         model.detect(make_images(count))
     # One for the first batch, one for batches of any size.
-    assert own_detector(model)._suppress.experimental_get_tracing_count() <= 2
+    assert own_detector(model)._nms.experimental_get_tracing_count() <= 2
     model.post_process = PostProcess(score_threshold=0.0, max_detections=7)
     assert len(model.detect(make_images(1)[0])) == 7
 
