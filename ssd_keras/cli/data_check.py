@@ -77,7 +77,6 @@ def _check_default_boxes(
     splits: "Sequence[Split]", recipe: "TrainRecipe", changed_by: str
 ) -> "DefaultBoxReport":
     start_tensorflow()
-    from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
     from ssd_keras.doctor.default_box_report import check_default_boxes
     from ssd_keras.engine.train import initial_model
     from ssd_keras.presets import is_trained
@@ -86,7 +85,7 @@ def _check_default_boxes(
     name = recipe.preset
     report = check_default_boxes(
         splits,
-        DefaultBoxGrid.from_model(model),
+        model.default_box_grid,
         f"{name} as {changed_by} changes it" if recipe.model_options else name,
         recipe.match_threshold,
         keep_ratios=is_trained(name),

@@ -1,6 +1,8 @@
 """Checks and escapes text that comes out of files."""
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 
 # Control characters, surrogates, line and paragraph separators.
 UNUSABLE_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
@@ -19,3 +21,11 @@ def one_line(text: str, max_length: int = MAX_LENGTH) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
+    """Returns the message for an unknown name, with the nearest known one."""
+    names = list(known)
+    nearest = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    return f"{kind} {name!r} is unknown; {hint}choose one of {', '.join(names) or 'none'}."

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.iou import pairwise_iou
-from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
 from ssd_keras.doctor.object_boxes import ObjectBoxes
 
 # What a mean change by a factor of e costs. Augmentation makes other sizes than the data have, so

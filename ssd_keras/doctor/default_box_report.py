@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.default_box_fit import OBJECTIVE, fit_default_boxes, recipe_arguments
-from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
 from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
 from ssd_keras.doctor.object_boxes import ObjectBoxes
 from ssd_keras.doctor.small_objects import hard_objects_hint

@@ -6,7 +6,6 @@ import numpy as np
 
 from ssd_keras.data.records import DetectionData
 from ssd_keras.doctor.default_box_fit import best_ious, sample_objects
-from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
 from ssd_keras.doctor.object_boxes import ObjectBoxes
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ MAX_HARD_SHARE = 0.1
 
 def small_objects_hint(data: DetectionData, model: "SSD", threshold: float = 0.5) -> str:
     """Returns a hint, from a sample of the objects, or an empty string."""
-    objects, grid = sample_objects(ObjectBoxes.from_data(data)), DefaultBoxGrid.from_model(model)
+    objects, grid = sample_objects(ObjectBoxes.from_data(data)), model.default_box_grid
     if not len(objects.boxes):
         return ""
     sides = objects.sides(grid.image_size)

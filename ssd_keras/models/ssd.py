@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.precision import dtype_policy
 from ssd_keras.losses.box import BoxLoss
@@ -121,7 +122,12 @@ class SSD(keras.Model):
         self.post_process = post_process or PostProcess()
         self.activation = activation
         self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in maps)
-        self.default_box_array = default_boxes.boxes(image_size, self.feature_sizes)
+        self.default_box_array = self.default_box_grid.boxes()
+
+    @property
+    def default_box_grid(self) -> DefaultBoxGrid:
+        """The default boxes together with the sizes that place them."""
+        return DefaultBoxGrid(self.default_boxes, self.image_size, self.feature_sizes)
 
     def compile(self, optimizer: Any = None, loss: Any = None, **kwargs: Any) -> None:
         """Configures training like any Keras model; the default losses are SSD's.

@@ -9,6 +9,7 @@ import pytest
 from oracle import iou_matrix
 from trainings import PLAIN, RECIPE_TEXT
 
+from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.cli import main
 from ssd_keras.data import load_data
@@ -20,7 +21,6 @@ from ssd_keras.doctor.default_box_fit import (
     recipe_options,
     sample_objects,
 )
-from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
 from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
 from ssd_keras.doctor.default_box_report import check_default_boxes
 from ssd_keras.doctor.object_boxes import ObjectBoxes
@@ -231,7 +231,7 @@ SLOW_PRESETS = ("ssd300_resnet18_coco", "ssdlite320_mobilenet_v3_large_coco")
     ],
 )
 def test_every_preset_takes_the_fitted_boxes(preset):
-    grid = DefaultBoxGrid.from_model(from_preset(preset, ["cat"]))
+    grid = from_preset(preset, ["cat"]).default_box_grid
     assert recipe_options(grid, grid) == {}
     sizes = tuple(size * 0.5 for size in grid.default_boxes.sizes)
     ratios = tuple(
@@ -239,7 +239,7 @@ def test_every_preset_takes_the_fitted_boxes(preset):
     )
     spec = dataclasses.replace(grid.default_boxes, sizes=sizes, aspect_ratios=ratios)
     options = json.loads(json.dumps(recipe_options(grid._replace(default_boxes=spec), grid)))
-    built = DefaultBoxGrid.from_model(from_preset(preset, ["cat"], **options))
+    built = from_preset(preset, ["cat"], **options).default_box_grid
     assert len(built.boxes()) == len(grid.boxes())
     np.testing.assert_array_equal(built.boxes(), grid._replace(default_boxes=spec).boxes())
 

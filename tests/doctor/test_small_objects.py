@@ -5,8 +5,8 @@ import pytest
 from example_records import example, split_of
 
 from ssd_keras import from_preset
+from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.default_boxes import DefaultBoxes
-from ssd_keras.doctor.default_box_grid import DefaultBoxGrid
 from ssd_keras.doctor.default_box_report import check_default_boxes
 from ssd_keras.doctor.small_objects import hard_objects_hint, small_objects_hint
 

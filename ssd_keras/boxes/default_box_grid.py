@@ -1,14 +1,11 @@
 """Default boxes of a model as shapes on grids of cells."""
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes, cell_centers
-
-if TYPE_CHECKING:
-    from ssd_keras.models.ssd import SSD
 
 
 class DefaultBoxGrid(NamedTuple):
@@ -18,13 +15,14 @@ class DefaultBoxGrid(NamedTuple):
     image_size: tuple[int, int]  # height and width of the model's input in pixels
     feature_sizes: tuple[tuple[int, int], ...]  # rows and columns of each feature map
 
-    @classmethod
-    def from_model(cls, model: "SSD") -> "DefaultBoxGrid":
-        return cls(model.default_boxes, model.image_size, model.feature_sizes)
-
     def boxes(self) -> np.ndarray:
         """Returns all default boxes, relative yxyx float32 [N, 4]."""
         return self.default_boxes.boxes(self.image_size, self.feature_sizes)
+
+    def boxes_per_map(self) -> tuple[int, ...]:
+        """Returns the number of default boxes of each feature map."""
+        counts = zip(self.feature_sizes, self.default_boxes.boxes_per_cell, strict=True)
+        return tuple(rows * columns * boxes for (rows, columns), boxes in counts)
 
     def cell_shapes(self) -> list[np.ndarray]:
         """Returns for each map the relative heights and widths of one cell's boxes, [boxes, 2].
