@@ -19,7 +19,7 @@ _MODULES = {
     "TargetEncoder": "ssd_keras.assigners.max_iou",
     "BoxLoss": "ssd_keras.losses",
     "ClassLoss": "ssd_keras.losses",
-    "Augmentation": "ssd_keras.data.augmentation.geometry",
+    "Augmentation": "ssd_keras.data.augmentation.augmentation",
     "training_dataset": "ssd_keras.data.pipeline",
     "inference_dataset": "ssd_keras.data.pipeline",
     "load_data": "ssd_keras.data.sources",

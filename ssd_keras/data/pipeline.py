@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.data.augmentation.geometry import Augmentation, augment
+from ssd_keras.data.augmentation.augmentation import Augmentation
+from ssd_keras.data.augmentation.geometry import augment
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.data.records import DetectionData, FileSlice, ImageSource
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from ssd_keras.core.precision import dtype_policy
-from ssd_keras.data.augmentation.geometry import Augmentation
+from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.pipeline import locate_broken_image, training_dataset
 from ssd_keras.data.records import DetectionData
 from ssd_keras.doctor.small_objects import small_objects_hint

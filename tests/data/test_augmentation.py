@@ -7,7 +7,8 @@ import tensorflow as tf
 from draws import draw_many, ks_ratio
 
 from ssd_keras.data.augmentation import geometry as augmentation
-from ssd_keras.data.augmentation.geometry import Augmentation, Geometry
+from ssd_keras.data.augmentation.augmentation import Augmentation
+from ssd_keras.data.augmentation.geometry import Geometry
 
 # Relative yxyx: a small bird, a person, a car that the border cuts, a dog before the person.
 SCENE = np.array(
@@ -217,8 +218,9 @@ def test_boxes_in_a_window_by_hand():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"color_space": "lab"}, r"color_space='lab' is unknown; choose 'matrix' or 'hsv'"),
+        ({"color_space": "lab"}, r"color_space 'lab' is unknown; choose one of matrix, hsv"),
         ({"zoom_out_max": 0.9}, r"zoom_out_max=0\.9 must be 1 or more"),
+        ({"zoom_out_max": float("nan")}, r"zoom_out_max=nan must be 1 or more"),
         ({"zoom_out_probability": 1.1}, r"zoom_out_probability=1\.1 between 0 and 1"),
     ],
 )

@@ -8,6 +8,7 @@ import tensorflow as tf
 from draws import draw_many, ks_ratio, smooth_image
 
 from ssd_keras.data.augmentation import colors
+from ssd_keras.data.augmentation.augmentation import COLOR_SPACES
 from ssd_keras.data.augmentation.colors import distort_colors
 
 
@@ -136,7 +137,7 @@ def test_colours_have_the_papers_spread(smooth):
     plain = np.array([plain_distortion(image, generator) for _ in range(2000)])
     found = {
         space: np.clip(np.round(distort_many(image[None], 2000, space)[:, 0]), 0, 255)
-        for space in colors.COLOR_SPACES
+        for space in COLOR_SPACES
     }
     for channel in range(3):
         start = image[:, channel].mean()

@@ -8,8 +8,8 @@ import tensorflow as tf
 from draws import draw_many, smooth_image
 from PIL import Image, ImageOps
 
+from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.augmentation.geometry import (
-    Augmentation,
     Geometry,
     augment,
     choose_kernel,

@@ -9,7 +9,7 @@ from PIL import Image, ImageFont, ImageOps
 
 from ssd_keras.assigners.max_iou import TargetEncoder
 from ssd_keras.data import DetectionData, Example, load_data
-from ssd_keras.data.augmentation.geometry import Augmentation
+from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import (
     inference_dataset,

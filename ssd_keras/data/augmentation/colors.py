@@ -2,8 +2,6 @@
 
 import tensorflow as tf
 
-COLOR_SPACES = ("matrix", "hsv")
-
 
 def distort_colors(image: tf.Tensor, seed: tf.Tensor, color_space: str = "matrix") -> tf.Tensor:
     """Brightness, contrast, saturation and hue, each with probability 0.5.

@@ -6,13 +6,13 @@ its visible part is decoded, resized once, and distorted in colour at the small 
 windows and probabilities are those of the plain sequence, windows to half a pixel.
 """
 
-import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from ssd_keras.boxes.iou import pairwise_iou
-from ssd_keras.data.augmentation.colors import COLOR_SPACES, distort_colors
+from ssd_keras.data.augmentation.augmentation import Augmentation
+from ssd_keras.data.augmentation.colors import distort_colors
 from ssd_keras.data.augmentation.rendering import (
     KERNELS,
     decoding_ratio,
@@ -26,62 +26,6 @@ from ssd_keras.data.images import to_uint8
 # 1.0). The seventh sampler keeps the whole image.
 MIN_IOUS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 NUM_TRIALS = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """Which augmentations are applied. The defaults are the paper's, with zoom-out.
-
-    Args:
-        photometric: distort brightness, contrast, saturation and hue, each with probability 0.5.
-            Default True.
-        color_space: "matrix" (default) combines saturation and hue in one 3x3 matrix about the
-            grey axis; "hsv" computes them in HSV as the paper's implementation does, slower.
-        zoom_out: place the image on a larger canvas of the mean colour. Default True.
-        zoom_out_probability: probability of zooming out, 0..1. Default 0.5.
-        zoom_out_max: largest side of the canvas in sides of the image, at least 1. Default 4.
-        crop: crop by the paper's seven samplers. Default True.
-        flip: mirror left and right with probability 0.5. Default True.
-        flip_vertical: mirror top and bottom with probability 0.5, for images without an upright
-            direction, such as those of a microscope. Default False.
-        random_resize: draw the resizing kernel of each image from linear, area, nearest, cubic
-            and Lanczos, as the paper's implementation does. Default False: from linear and area
-            alone, which are closest to what users resize with.
-
-    Raises:
-        ValueError: for an unknown colour space, or a number out of range.
-
-    Example:
-
-    >>> Augmentation(zoom_out=False).crop
-    True
-    """
-
-    photometric: bool = True
-    color_space: str = "matrix"
-    zoom_out: bool = True
-    zoom_out_probability: float = 0.5
-    zoom_out_max: float = 4.0
-    crop: bool = True
-    flip: bool = True
-    flip_vertical: bool = False
-    random_resize: bool = False
-
-    @property
-    def num_kernels(self) -> int:
-        """Number of `KERNELS` to draw from."""
-        return len(KERNELS) if self.random_resize else 2
-
-    def __post_init__(self) -> None:
-        if self.color_space not in COLOR_SPACES:
-            raise ValueError(
-                f"color_space={self.color_space!r} is unknown; choose 'matrix' or 'hsv'."
-            )
-        if self.zoom_out_max < 1 or not 0 <= self.zoom_out_probability <= 1:
-            raise ValueError(
-                f"zoom_out_max={self.zoom_out_max} must be 1 or more, and "
-                f"zoom_out_probability={self.zoom_out_probability} between 0 and 1."
-            )
 
 
 class Geometry(NamedTuple):
@@ -116,7 +60,7 @@ def augment(
     view = make_view(window, size, image_size, ratio)
     geometry = geometry._replace(window=view.window / sides)
     boxes, labels = move_boxes(boxes, labels, geometry)
-    image = render(data, orientation, size, view, kernel, augmentation.num_kernels)
+    image = render(data, orientation, size, view, kernel, num_kernels(augmentation))
     if augmentation.photometric:
         image = distort_colors(image, color_seed, augmentation.color_space)
     image = place_on_canvas(to_uint8(image), view.offset, image_size)
@@ -205,9 +149,14 @@ def move_boxes(
     return tf.stack([ymin, xmin, ymax, xmax], axis=-1), tf.boolean_mask(labels, is_kept)
 
 
+def num_kernels(augmentation: Augmentation) -> int:
+    """Returns how many of `KERNELS` an augmentation draws from."""
+    return len(KERNELS) if augmentation.random_resize else 2
+
+
 def choose_kernel(seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
     """Draws the index of a resizing kernel of `KERNELS`."""
-    return tf.random.stateless_uniform([], seed, maxval=augmentation.num_kernels, dtype=tf.int32)
+    return tf.random.stateless_uniform([], seed, maxval=num_kernels(augmentation), dtype=tf.int32)
 
 
 def _relative_to(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
