@@ -33,7 +33,7 @@ NUM_IMAGES, NUM_ROUNDS = 20, 5
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("artefacts", nargs="+", help="RUN, .keras, SavedModel directory or .tflite")
+    parser.add_argument("artefacts", nargs="+", help="RUN, .keras, or any export")
     parser.add_argument("--data", nargs="+", action="extend", required=True, help="voc:ROOT@SPLIT")
     parser.add_argument("--output", help="JSON file to write; the printed table is Markdown")
     parser.add_argument(
@@ -100,12 +100,12 @@ def compare(parsed):
 def load_detectors(paths, threads):
     """Loads a detector for each path; a ValueError names one with other classes."""
     from ssd_keras.engine.detector import load_detector
-    from ssd_keras.exporters.exported_detectors import TFLiteDetector
+    from ssd_keras.exporters.formats import find_format
 
-    is_tflite = [path.endswith(".tflite") and os.path.isfile(path) for path in paths]
+    rows = [find_format(path) for path in paths]
     detectors = [
-        TFLiteDetector(path, threads) if is_file else load_detector(path)
-        for path, is_file in zip(paths, is_tflite, strict=True)
+        row.functions.load(path, threads) if row else load_detector(path)
+        for path, row in zip(paths, rows, strict=True)
     ]
     first, *others = [", ".join(detector.class_names) for detector in detectors]
     for path, names in zip(paths[1:], others, strict=True):

@@ -14,41 +14,17 @@ from ssd_keras.exporters.formats import FORMATS
 if TYPE_CHECKING:
     from ssd_keras.models.ssd import SSD
 
-HELP = "write a SavedModel or a TFLite file"
+HELP = f"write a model as {' or '.join(row.title for row in FORMATS.values())}"
 MAX_CALIBRATION_IMAGES = 200  # int8 calibration gains nothing from more
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    saved_model, tflite = FORMATS["saved_model"].options, FORMATS["tflite"].options
+    places = [f"file ending in {row.suffix}" for row in FORMATS.values() if row.suffix]
     parser.add_argument("model", help=f"{MODEL_HELP}, or the name of a preset, untrained")
     parser.add_argument("--format", choices=FORMATS, required=True)
-    parser.add_argument("--output", required=True, help="directory, or file ending in .tflite")
-    parser.add_argument(
-        "--precision",
-        choices=saved_model["precision"],
-        help="saved_model: precision of the network; bfloat16 takes about half the time where "
-        "the processor or GPU computes in it; default float32",
-    )
-    parser.add_argument(
-        "--weights",
-        choices=saved_model["weights"],
-        help="saved_model: constants (default) are faster for small batches, variables take a "
-        "sixth of the memory",
-    )
-    parser.add_argument(
-        "--quantize",
-        choices=tflite["quantize"],
-        help="tflite: smaller weights, or with int8 a smaller network; default float32",
-    )
-    parser.add_argument(
-        "--post-processing",
-        choices=tflite["post_processing"],
-        help="tflite: builtin (default) is exact per-class NMS in built-in operators, op one "
-        "custom operator with NMS across classes, none raw outputs for GPU delegates",
-    )
-    parser.add_argument(
-        "--input", dest="input_dtype", choices=tflite["input_dtype"], help="tflite; default uint8"
-    )
+    parser.add_argument("--output", required=True, help=f"directory, or {' or '.join(places)}")
+    for name in dict.fromkeys(name for row in FORMATS.values() for name in row.options):
+        _add_option(parser, name)
     parser.add_argument(
         "--calibration-data",
         nargs="+",
@@ -61,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-detections", type=positive_int, help="default: the model's own")
     add_bad_data(parser)
     parser.set_defaults(run=run)
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str) -> None:
+    """Adds the flag of an option of one format or several."""
+    options = {row.name: row.options[name] for row in FORMATS.values() if name in row.options}
+    choices = dict.fromkeys(choice for option in options.values() for choice in option.choices)
+    meaning = "; ".join(f"{format}: {option.help}" for format, option in options.items())
+    parser.add_argument(f"--{name.replace('_', '-')}", choices=choices, help=meaning)
 
 
 def run(

@@ -5,19 +5,24 @@ import argparse
 from ssd_keras.cli.arguments import DETECTOR_HELP
 from ssd_keras.core.terminal import start_tensorflow
 
-HELP = "describe a model, or list the presets"
+HELP = "describe a model, or list the presets or export formats"
+
+
+WORDS = "the word presets or formats"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help=f"{DETECTOR_HELP}, a preset's name, or the word presets")
+    parser.add_argument("model", help=f"{DETECTOR_HELP}, a preset's name, or {WORDS}")
     parser.set_defaults(run=run)
 
 
 def run(model: str) -> None:
+    from ssd_keras.exporters.formats import FORMATS
     from ssd_keras.presets import PRESETS
 
-    if model == "presets":
-        print(*PRESETS.values(), sep="\n")
+    lists = {"presets": PRESETS, "formats": FORMATS}
+    if model in lists:
+        print(*lists[model].values(), sep="\n")
         return
     if model.endswith(".py"):
         raise ValueError(

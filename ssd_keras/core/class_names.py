@@ -63,3 +63,8 @@ def united_names(lists: Sequence[Sequence[str]]) -> tuple[str, ...]:
         known = labels_by_name(names)
         names += [name for name in dict.fromkeys(class_names) if name not in known]
     return tuple(names)
+
+
+def class_line(class_names: Sequence[str]) -> str:
+    """Returns one line with the number of the classes and their names."""
+    return f"{len(class_names)} classes: {', '.join(class_names)}"

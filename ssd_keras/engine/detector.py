@@ -17,6 +17,7 @@ from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
 from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.evaluation.detection_table import DetectionTable
+from ssd_keras.exporters.formats import find_format
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.post_process_layer import with_post_process
 from ssd_keras.models.post_process_tensorflow import detections_from_outputs
@@ -72,8 +73,7 @@ def load_detector(path: str, post_process: PostProcess | None = None) -> Detecto
     """Loads a trained detector.
 
     Args:
-        path: what `load_model` takes, or what `ssd-keras export` wrote: a SavedModel directory
-            or a ``.tflite`` file.
+        path: what `load_model` takes, or what `ssd-keras export` wrote in any format.
         post_process: `PostProcess`. Default: the model's own. Exports contain theirs.
 
     Returns:
@@ -83,17 +83,14 @@ def load_detector(path: str, post_process: PostProcess | None = None) -> Detecto
         FileNotFoundError: the path does not exist.
         ValueError: the file holds no SSD, or `post_process` is given for an export.
     """
-    is_saved_model = os.path.isfile(os.path.join(path, "saved_model.pb"))
-    is_tflite = path.endswith(".tflite") and os.path.isfile(path)
-    if not is_saved_model and not is_tflite:
+    row = find_format(path)
+    if row is None:
         return KerasDetector(load_model(path), post_process)
     if post_process is not None:
         raise ValueError(
             f"{path!r} contains its post_process; pass post_process when exporting it."
         )
-    from ssd_keras.exporters.exported_detectors import SavedModelDetector, TFLiteDetector
-
-    return SavedModelDetector(path) if is_saved_model else TFLiteDetector(path)
+    return row.functions.load(path)
 
 
 def load_model(path: str) -> SSD:

@@ -1,6 +1,7 @@
 """The check at the end of an export: the artefact in a fresh process against the Keras model."""
 
 import dataclasses
+import inspect
 import os
 import subprocess
 import sys
@@ -15,40 +16,17 @@ from ssd_keras.boxes.coding import decode_boxes
 from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters import runner
-from ssd_keras.exporters.tflite import OUTPUTS, RAW_OUTPUTS
+from ssd_keras.exporters.formats import NUM_THREADS, RAW_OUTPUTS, Format, Tolerance
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.post_process_tensorflow import class_scores, nms
 from ssd_keras.models.ssd import SSD
-from ssd_keras.tflite import flatbuffer
-from ssd_keras.tflite.post_process_operator import POST_PROCESS_OPERATOR
 
 NUM_CHECK_IMAGES = 4
-NMS_OPERATOR = "NON_MAX_SUPPRESSION_V5"
-# Traces of variables that were not frozen, or of another post-processing than the exporter's.
-FORBIDDEN_OPERATORS = ("VAR_HANDLE", "READ_VARIABLE", "WHILE", "IF", "CALL_ONCE")
 
 Detections = Mapping[str, np.ndarray]
 """boxes [n, 4], scores [n] and labels [n] of one image."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Tolerance:
-    """The largest deviation of an artefact from Keras."""
-
-    iou: float  # smallest IoU of a box with Keras' box
-    score: float  # largest difference of scores
-    share: float  # smallest share of detections within these two
-    floor: float = 0.0  # share of the best score below which scores are noise
-
-
-# By quantisation of a TFLite file, or precision of a SavedModel.
-TOLERANCES: Mapping[str, Tolerance] = {
-    "none": Tolerance(0.98, 0.005, 0.995),
-    "bfloat16": Tolerance(0.9, 0.05, 0.98, floor=0.1),
-    "float16": Tolerance(0.95, 0.03, 0.98, floor=0.1),
-    "dynamic": Tolerance(0.6, 0.25, 0.85, floor=0.5),
-    "int8": Tolerance(0.6, 0.25, 0.85, floor=0.5),
-}
 ROUNDING = 1e-4
 
 
@@ -58,7 +36,7 @@ class ExportReport:
 
     path: str  # of the artefact
     size: int  # bytes of the artefact
-    operators: Mapping[str, int]  # of a TFLite file: occurrences, most frequent first
+    operators: Mapping[str, int]  # occurrences, most frequent first; empty for a SavedModel
     seconds: float  # median time of one image
     num_compared: int  # detections compared with Keras
     num_agreed: int  # those that agree
@@ -66,7 +44,7 @@ class ExportReport:
     def __str__(self) -> str:
         lines = [
             f"{self.path}: {self.size / 1e6:.2f} MB, {self.seconds * 1e3:.1f} ms an image on "
-            f"{runner.NUM_THREADS} threads",
+            f"{NUM_THREADS} threads",
             f"check: {self.num_agreed} of {self.num_compared} detections agree with Keras",
         ]
         if self.operators:
@@ -80,15 +58,16 @@ def check_artefact(
     model: SSD,
     images: Sequence[np.ndarray],
     post_process: PostProcess,
-    quantize: str = "none",
+    row: Format,
+    options: Mapping[str, str],
 ) -> ExportReport:
     """Runs an artefact in a fresh process and compares it with Keras."""
-    operators = {}
-    if path.endswith(".tflite"):
-        operators = check_operators(path)
+    tolerance, choices = row.tolerance(options), set(options.values())
+    operators = row.functions.check_operators(path)
+    if not row.takes_any_size:
         resized = [resize_image(image, model.image_size).numpy() for image in images]
         images = [np.rint(image).astype("uint8") for image in resized]
-    results, seconds = run_artefact(path, images)
+    results, seconds = run_artefact(path, images, row)
     agreed: list[bool] = []
     for image, outputs in zip(images, results, strict=True):
         candidates = _keras_candidates(model, image, post_process)
@@ -97,51 +76,36 @@ def check_artefact(
         _check_values(detections, len(model.class_names))
         if set(outputs) != set(RAW_OUTPUTS):
             _check_nms(detections, post_process)
-        class_agnostic = POST_PROCESS_OPERATOR in operators
-        agreed += agreement(candidates, reference, detections, quantize, class_agnostic).tolist()
+        class_agnostic = not choices.isdisjoint(row.across_classes)
+        agreed += agreement(candidates, reference, detections, tolerance, class_agnostic).tolist()
     if not agreed:
         raise ValueError(
             "the check of the export has nothing to compare: Keras detects nothing in its "
             "images; pass images with objects in them (--calibration-data)."
         )
-    if sum(agreed) < TOLERANCES[quantize].share * len(agreed):
+    if sum(agreed) < tolerance.share * len(agreed):
+        is_calibrated = not choices.isdisjoint(row.calibrated)
         raise ValueError(
             f"the export disagrees with the Keras model: {sum(agreed)} of {len(agreed)} "
-            f"detections agree, expected {TOLERANCES[quantize].share:.1%}; nothing was written. "
-            + ("Calibrate on images like those that it will see." if quantize == "int8" else "")
+            f"detections agree, expected {tolerance.share:.1%}; nothing was written. "
+            + ("Calibrate on images like those that it will see." if is_calibrated else "")
         )
     return ExportReport(path, artefact_size(path), operators, seconds, len(agreed), sum(agreed))
 
 
-def check_operators(path: str) -> dict[str, int]:
-    """Counts the operators of a TFLite file; raises ValueError for wrong or missing ones."""
-    with open(path, "rb") as file:
-        model = flatbuffer.read_model(file.read())
-    counts = flatbuffer.operator_counts(model)
-    graph = model.subgraphs[0]
-    names = tuple(graph.tensors[index].name.decode() for index in graph.outputs)
-    num_nms = sum(counts.get(name, 0) for name in (NMS_OPERATOR, POST_PROCESS_OPERATOR))
-    if names not in (OUTPUTS, RAW_OUTPUTS) or num_nms != (names == OUTPUTS):
-        raise ValueError(
-            f"the TFLite graph ends in {', '.join(names)} with {num_nms} NMS operators; its "
-            "post-processing was lost in the conversion."
-        )
-    for name in counts:
-        if name in FORBIDDEN_OPERATORS or name.startswith("Flex"):
-            raise ValueError(f"the TFLite graph has the operator {name}, which phones lack.")
-    return counts
-
-
 def run_artefact(
-    path: str, images: Sequence[np.ndarray]
+    path: str, images: Sequence[np.ndarray], row: Format
 ) -> tuple[list[dict[str, np.ndarray]], float]:
     """Returns each image's outputs and the median seconds from a process without ssd_keras."""
     with tempfile.TemporaryDirectory() as directory:
         images_file = os.path.join(directory, "images.npz")
         results_file = os.path.join(directory, "results.npz")
+        start_file = os.path.join(directory, "start.py")
         np.savez(images_file, *images)
+        Path(start_file).write_text(inspect.getsource(row.functions.start), encoding="utf-8")
         # -P: modules beside the script must not hide others of the same name.
-        command = [sys.executable, "-P", runner.__file__, path, images_file, results_file]
+        command = [sys.executable, "-P", runner.__file__, start_file, path, str(NUM_THREADS)]
+        command += [images_file, results_file]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         if process.returncode:
             reason = (process.stderr.strip().splitlines() or ["no message"])[-1][:200]
@@ -165,7 +129,7 @@ def agreement(
     candidates: Detections,
     reference: Detections,
     detections: Detections,
-    quantize: str,
+    tolerance: Tolerance,
     class_agnostic: bool = False,
 ) -> np.ndarray:
     """Returns for each compared detection of either side whether the other side confirms it.
@@ -175,7 +139,6 @@ def agreement(
     # NMS may take equal scores in another order, so the lists need not be the same. Keras confirms
     # a detection by a candidate of that class, box and score. The export confirms a detection of
     # Keras by one that overlaps it and scores as high.
-    tolerance = TOLERANCES[quantize]
     scores = detections["scores"]
     floor = tolerance.floor * max([0.0, *reference["scores"], *scores])
     candidate_iou = pairwise_iou(detections["boxes"], candidates["boxes"])

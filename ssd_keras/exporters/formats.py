@@ -1,8 +1,82 @@
-"""The export formats and their options; checks a request without a model or TensorFlow."""
+"""The export formats, one row each; checks a request without a model or TensorFlow.
+
+What a row cannot say is in its module, which is imported when it is used.
+"""
 
 import dataclasses
+import importlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from ssd_keras.core.files import replacing, replacing_directory
+from ssd_keras.core.text import unknown_name
+
+if TYPE_CHECKING:
+    from ssd_keras.exporters.exported_detector import ExportedDetector
+    from ssd_keras.models.post_process import PostProcess
+    from ssd_keras.models.ssd import SSD
+
+NUM_THREADS = 2
+OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
+RAW_OUTPUTS = ("box_deltas", "class_scores")
+"""Outputs of an artefact with NMS inside, and of one without."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tolerance:
+    """The largest deviation of an artefact from Keras."""
+
+    iou: float  # smallest IoU of a box with Keras' box
+    score: float  # largest difference of scores
+    share: float  # smallest share of detections within these two
+    floor: float = 0.0  # share of the best score below which scores are noise
+
+
+EXACT = Tolerance(0.98, 0.005, 0.995)
+INTEGER = Tolerance(0.6, 0.25, 0.85, floor=0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """An option of a format."""
+
+    choices: tuple[str, ...]  # the default first
+    help: str
+
+
+class FormatModule(Protocol):
+    """The functions of a format's module."""
+
+    def write(
+        self,
+        model: "SSD",
+        path: str,
+        post_process: "PostProcess",
+        images: Sequence[Any],
+        **options: str,
+    ) -> None:
+        """Writes the artefact to a path where nothing is; `images` [H, W, 3] are to calibrate on.
+
+        All layers of the model are float32, and all options of the row are given.
+        """
+
+    def start(self, path: str, num_threads: int) -> tuple[Callable, Callable]:
+        """Returns functions from an image [H, W, 3] to inputs, and from these to outputs by name.
+
+        The check runs the text of this function in a process without Keras and ssd_keras, so it
+        imports what it uses.
+        """
+
+    def check_operators(self, path: str) -> dict[str, int]:
+        """Counts the operators, most frequent first; raises ValueError for a wrong one."""
+
+    def load(self, path: str, num_threads: int = NUM_THREADS) -> "ExportedDetector":
+        """Loads an artefact with NMS inside."""
+
+    def describe(self, path: str) -> list[str]:
+        """Returns lines for `ssd-keras info`: inputs, outputs, classes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -10,30 +84,105 @@ class Format:
     """A format that models are exported to."""
 
     name: str
+    title: str  # in sentences
     keras_name: str  # as `model.export(format=...)` names it
-    suffix: str  # of the file's name; "" for a directory
-    options: Mapping[str, tuple[str, ...]]  # choices by option, the default first
+    module: str  # with the functions of `FormatModule`
+    suffix: str = ""  # of the file's name; "" for a directory
+    marker: str = ""  # file that shows that a directory is such an artefact
+    takes_any_size: bool = False  # the artefact resizes images
+    options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
+    # Facts about choices of the options.
+    tolerances: Mapping[str, Tolerance] = dataclasses.field(default_factory=dict)
+    calibrated: tuple[str, ...] = ()  # need images
+    across_classes: tuple[str, ...] = ()  # NMS drops boxes of other classes too
+
+    def __str__(self) -> str:
+        place = f"a file ending in {self.suffix}" if self.suffix else "a directory"
+        lines = [f"{self.name} ({self.title}, Keras' {self.keras_name!r}): {place}"]
+        lines += [f"  {name}: {option.help}" for name, option in self.options.items()]
+        return "\n".join(lines)
+
+    @property
+    def functions(self) -> FormatModule:
+        """The module, imported."""
+        return cast(FormatModule, importlib.import_module(self.module))
+
+    def all_options(self, options: Mapping[str, str]) -> dict[str, str]:
+        """Returns the given options and the defaults of the others."""
+        return {name: option.choices[0] for name, option in self.options.items()} | dict(options)
+
+    def tolerance(self, options: Mapping[str, str]) -> Tolerance:
+        """Returns how far an artefact with these options may deviate."""
+        found = (self.tolerances.get(choice) for choice in options.values())
+        return next(filter(None, found), EXACT)
+
+    def is_artefact(self, path: str) -> bool:
+        """Whether a path holds an artefact of this format."""
+        if self.suffix:
+            return path.endswith(self.suffix) and os.path.isfile(path)
+        return os.path.isfile(os.path.join(path, self.marker))
+
+    def replacing(self, path: str) -> AbstractContextManager[str]:
+        """Yields a temporary path; moves it to `path` when the block succeeds."""
+        return replacing(path) if self.suffix else replacing_directory(path)
 
 
 _ROWS = (
     Format(
         name="saved_model",
+        title="SavedModel",
         keras_name="tf_saved_model",
-        suffix="",
-        options={"precision": ("float32", "bfloat16"), "weights": ("constants", "variables")},
+        module="ssd_keras.exporters.saved_model",
+        marker="saved_model.pb",
+        takes_any_size=True,
+        options={
+            "precision": Option(
+                ("float32", "bfloat16"),
+                "precision of the network, float32 (default) or bfloat16, which takes about half "
+                "the time where the processor or GPU computes in it",
+            ),
+            "weights": Option(
+                ("constants", "variables"),
+                "constants (default) are faster for small batches, variables take a sixth of the "
+                "memory",
+            ),
+        },
+        tolerances={"bfloat16": Tolerance(0.9, 0.05, 0.98, floor=0.1)},
     ),
     Format(
         name="tflite",
+        title="TFLite",
         keras_name="litert",
+        module="ssd_keras.exporters.tflite",
         suffix=".tflite",
         options={
-            "quantize": ("none", "float16", "dynamic", "int8"),
-            "post_processing": ("builtin", "op", "none"),
-            "input_dtype": ("uint8", "float32"),
+            "quantize": Option(
+                ("none", "float16", "dynamic", "int8"),
+                "none (default) is float32, float16 and dynamic have smaller weights, int8 has a "
+                "smaller and faster network",
+            ),
+            "post_processing": Option(
+                ("builtin", "op", "none"),
+                "builtin (default) is exact per-class NMS in built-in operators, op one custom "
+                "operator with NMS across classes, none raw outputs for GPU delegates",
+            ),
+            "input_dtype": Option(("uint8", "float32"), "uint8 (default) or float32"),
         },
+        tolerances={
+            "float16": Tolerance(0.95, 0.03, 0.98, floor=0.1),
+            "dynamic": INTEGER,
+            "int8": INTEGER,
+        },
+        calibrated=("int8",),
+        across_classes=("op",),
     ),
 )
 FORMATS = {row.name: row for row in _ROWS}
+
+
+def find_format(path: str) -> Format | None:
+    """Returns the format of the artefact at a path, if there is one."""
+    return next((row for row in FORMATS.values() if row.is_artefact(path)), None)
 
 
 def check_request(
@@ -41,38 +190,34 @@ def check_request(
 ) -> None:
     """Raises ValueError for what cannot be exported, before anything takes time."""
     if format not in FORMATS:
-        raise ValueError(f"format={format!r} is unknown; choose one of {', '.join(FORMATS)}.")
-    _check_path(path, FORMATS[format])
-    choices = FORMATS[format].options
+        raise ValueError(unknown_name("format", format, FORMATS))
+    row = FORMATS[format]
+    _check_path(path, row)
     for name, choice in options.items():
-        if name not in choices:
+        if name not in row.options:
             owners = [other.name for other in FORMATS.values() if name in other.options]
             if owners:
                 raise ValueError(f"{name} is an option of {', '.join(owners)}, not of {format}.")
-            known = ", ".join(("post_process", "images", *choices))
-            raise ValueError(f"option {name!r} is unknown; choose from {known}.")
-        if choice not in choices[name]:
+            raise ValueError(unknown_name("option", name, ("post_process", "images", *row.options)))
+        if choice not in row.options[name].choices:
+            raise ValueError(unknown_name(name, choice, row.options[name].choices))
+        if choice in row.calibrated and not len(images):
             raise ValueError(
-                f"{name}={choice!r} is unknown; choose one of {', '.join(choices[name])}."
+                f"{choice} needs images to calibrate on; pass calibration data, such as the "
+                "training data (--calibration-data)."
             )
-    if options.get("quantize") == "int8" and not len(images):
-        raise ValueError(
-            "int8 needs images to calibrate on; pass calibration data, such as the training data "
-            "(--calibration-data)."
-        )
 
 
-def _check_path(path: str, format: Format) -> None:
+def _check_path(path: str, row: Format) -> None:
     suffixes = [other.suffix for other in FORMATS.values() if other.suffix]
     suffix = next((suffix for suffix in suffixes if path.endswith(suffix)), "")
-    if suffix != format.suffix:
-        expected = f"a file ending in {format.suffix}" if format.suffix else "a directory"
-        raise ValueError(f"output {path!r} does not fit the format {format.name}; pass {expected}.")
-    if format.suffix and os.path.isdir(path):
+    if suffix != row.suffix:
+        expected = f"a file ending in {row.suffix}" if row.suffix else "a directory"
+        raise ValueError(f"output {path!r} does not fit the format {row.name}; pass {expected}.")
+    if row.suffix and os.path.isdir(path):
         raise ValueError(f"output {path!r} is a directory; pass the path of a file.")
-    if not format.suffix and os.path.exists(path):
-        is_saved_model = os.path.isfile(os.path.join(path, "saved_model.pb"))
-        if not is_saved_model and not (os.path.isdir(path) and not os.listdir(path)):
-            raise ValueError(
-                f"output {path!r} already exists and is not a SavedModel; choose another directory."
-            )
+    is_taken = os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path))
+    if not row.suffix and is_taken and not row.is_artefact(path):
+        raise ValueError(
+            f"output {path!r} already exists and is not a {row.title}; choose another directory."
+        )

@@ -3,11 +3,16 @@
 import io
 import os
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from ssd_keras.core.class_names import class_line
+from ssd_keras.exporters.exported_detector import ExportedDetector
+from ssd_keras.exporters.formats import NUM_THREADS
 from ssd_keras.exporters.network import in_precision
 from ssd_keras.exporters.signatures import ENCODED_FEATURE, ServedDetector
 from ssd_keras.models.post_process import PostProcess
@@ -15,6 +20,77 @@ from ssd_keras.models.ssd import SSD
 from ssd_keras.tflite.metadata import LABELS_FILE
 
 WARM_UP_FILE = "tf_serving_warmup_requests"
+
+
+def write(
+    model: SSD,
+    path: str,
+    post_process: PostProcess,
+    images: Sequence[np.ndarray],
+    **options: str,
+) -> None:
+    """See `FormatModule`."""
+    write_saved_model(model, path, post_process, **options)
+
+
+def start(path: str, num_threads: int) -> tuple[Callable, Callable]:
+    """See `FormatModule`. The signature is serving_default."""
+    import tensorflow as tf
+
+    detect = tf.saved_model.load(path).signatures["serving_default"]
+
+    def prepare(image: np.ndarray) -> dict[str, Any]:
+        return {"image_bytes": tf.io.encode_png(image)[None]}
+
+    def run(inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        return {name: value.numpy() for name, value in detect(**inputs).items()}
+
+    return prepare, run
+
+
+def check_operators(path: str) -> dict[str, int]:
+    """See `FormatModule`. TensorFlow has all of its own."""
+    return {}
+
+
+def load(path: str, num_threads: int = NUM_THREADS) -> ExportedDetector:
+    """See `FormatModule`. The threads are TensorFlow's."""
+    signatures, class_names = _interface(path)
+    detect = signatures["image_tensor"]
+
+    def run(images: np.ndarray) -> dict[str, tf.Tensor]:
+        return detect(images=tf.constant(images, tf.uint8))
+
+    return ExportedDetector(class_names, None, run)
+
+
+def describe(path: str) -> list[str]:
+    """See `FormatModule`."""
+    signatures, class_names = _interface(path)
+    lines = []
+    for name, signature in signatures.items():
+        ((_, inputs),) = [signature.structured_input_signature]
+        lines += [f"signature {name}: {_specs(inputs)} -> {_specs(signature.structured_outputs)}"]
+    return [*lines, class_line(class_names)]
+
+
+def _interface(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Returns the signatures and the class names."""
+    signatures = tf.saved_model.load(path).signatures
+    labels_file = os.path.join(path, "assets", LABELS_FILE)
+    if "image_tensor" not in signatures or not os.path.isfile(labels_file):
+        raise ValueError(
+            f"{path!r} is a SavedModel without the signature image_tensor or labels; expected "
+            "one that `ssd-keras export` wrote."
+        )
+    with open(labels_file, encoding="utf-8") as file:
+        return signatures, tuple(file.read().splitlines())
+
+
+def _specs(tensors: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {spec.dtype.name}{list(spec.shape)}" for name, spec in sorted(tensors.items())
+    )
 
 
 def write_saved_model(

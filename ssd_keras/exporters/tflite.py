@@ -6,10 +6,16 @@ network ends, and no optimisation of one affects the other.
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
+from ssd_keras.core.class_names import class_line
+from ssd_keras.data.images import resize_image
+from ssd_keras.exporters.exported_detector import ExportedDetector, one_by_one
+from ssd_keras.exporters.formats import NUM_THREADS, OUTPUTS, RAW_OUTPUTS
 from ssd_keras.exporters.network import in_precision
 from ssd_keras.exporters.tflite_post_process import builtin_detections
 from ssd_keras.exporters.tflite_quantize import convert, converted_network, output_names
@@ -18,12 +24,99 @@ from ssd_keras.models.post_process_tensorflow import class_scores
 from ssd_keras.models.ssd import SSD
 from ssd_keras.tflite import flatbuffer, metadata
 from ssd_keras.tflite.flatbuffer import schema
-from ssd_keras.tflite.post_process_operator import add_post_process_operator
+from ssd_keras.tflite.metadata import read_labels, with_labels
+from ssd_keras.tflite.post_process_operator import POST_PROCESS_OPERATOR, add_post_process_operator
 from ssd_keras.version import __version__
 
 INPUT = "images"
-OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
-RAW_OUTPUTS = ("box_deltas", "class_scores")
+NMS_OPERATOR = "NON_MAX_SUPPRESSION_V5"
+# Traces of variables that were not frozen, or of another post-processing than the exporter's.
+FORBIDDEN_OPERATORS = ("VAR_HANDLE", "READ_VARIABLE", "WHILE", "IF", "CALL_ONCE")
+
+
+def write(
+    model: SSD,
+    path: str,
+    post_process: PostProcess,
+    images: Sequence[np.ndarray],
+    **options: str,
+) -> None:
+    """See `FormatModule`."""
+    calibration = (resize_image(image, model.image_size).numpy() for image in images)
+    content = tflite_model(model, post_process=post_process, calibration=calibration, **options)
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+def start(path: str, num_threads: int) -> tuple[Callable, Callable]:
+    """See `FormatModule`."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=path, num_threads=num_threads)
+    runner = interpreter.get_signature_runner()
+    ((name, details),) = runner.get_input_details().items()
+
+    def prepare(image: np.ndarray) -> dict[str, np.ndarray]:
+        if np.issubdtype(details["dtype"], np.integer):
+            image = np.clip(np.rint(image), 0, 255)
+        return {name: image[None].astype(details["dtype"])}
+
+    return prepare, lambda inputs: runner(**inputs)
+
+
+def check_operators(path: str) -> dict[str, int]:
+    """See `FormatModule`."""
+    model = flatbuffer.read_model(Path(path).read_bytes())
+    counts = flatbuffer.operator_counts(model)
+    graph = model.subgraphs[0]
+    names = tuple(graph.tensors[index].name.decode() for index in graph.outputs)
+    num_nms = sum(counts.get(name, 0) for name in (NMS_OPERATOR, POST_PROCESS_OPERATOR))
+    if names not in (OUTPUTS, RAW_OUTPUTS) or num_nms != (names == OUTPUTS):
+        raise ValueError(
+            f"the TFLite graph ends in {', '.join(names)} with {num_nms} NMS operators; its "
+            "post-processing was lost in the conversion."
+        )
+    for name in counts:
+        if name in FORBIDDEN_OPERATORS or name.startswith("Flex"):
+            raise ValueError(f"the TFLite graph has the operator {name}, which phones lack.")
+    return counts
+
+
+def load(path: str, num_threads: int = NUM_THREADS) -> ExportedDetector:
+    """See `FormatModule`."""
+    inputs, outputs, class_names, _ = _interface(path)
+    if {x["name"] for x in outputs} != set(OUTPUTS):
+        raise ValueError(
+            f"{path!r} has no post-processing inside; evaluate an export with "
+            "--post-processing builtin."
+        )
+    height, width = inputs[0]["shape"].tolist()[1:3]
+    return ExportedDetector(class_names, (height, width), one_by_one(*start(path, num_threads)))
+
+
+def describe(path: str) -> list[str]:
+    """See `FormatModule`."""
+    inputs, outputs, class_names, counts = _interface(path)
+    lines = []
+    for kind, details in (("input", inputs), ("output", outputs)):
+        tensors = (f"{x['name']} {x['dtype'].__name__}{x['shape'].tolist()}" for x in details)
+        lines.append(f"{kind}: {', '.join(tensors)}")
+    operators = (f"{name} {count}" for name, count in counts.items())
+    return [*lines, f"operators: {', '.join(operators)}", class_line(class_names)]
+
+
+def _interface(path: str) -> tuple[list[dict], list[dict], tuple[str, ...], dict[str, int]]:
+    """Returns details of inputs and outputs, the class names, and the operators' counts."""
+    content = Path(path).read_bytes()
+    try:
+        class_names = read_labels(content)
+        counts = flatbuffer.operator_counts(flatbuffer.read_model(content))
+        interpreter = Interpreter(model_content=content)
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path!r} cannot be used: {reason}") from error
+    details = interpreter.get_input_details(), interpreter.get_output_details()
+    return *details, class_names, counts
 
 
 def tflite_model(
@@ -65,7 +158,7 @@ def tflite_model(
         outputs = dict(zip(RAW_OUTPUTS, (deltas, scores), strict=True))
     flatbuffer.set_interface(network, INPUT, outputs)
     _add_metadata(network, model, post_processing)
-    return metadata.with_labels(flatbuffer.write_model(network), model.class_names)
+    return with_labels(flatbuffer.write_model(network), model.class_names)
 
 
 def _append_function(

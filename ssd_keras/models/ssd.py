@@ -188,17 +188,14 @@ class SSD(keras.Model):
         """Exports the whole detector: network, decoding, NMS and class names.
 
         Args:
-            filepath: directory of a SavedModel, or a file ending in .tflite.
-            format: "tf_saved_model" (default) or "litert" (TFLite), the names that Keras uses.
-                Keras' other formats export the raw outputs.
+            filepath: path of the artefact: a directory, or a file with the format's suffix.
+            format: Keras' name of a format, default "tf_saved_model". `ssd-keras info formats`
+                lists those that hold the whole detector; Keras' others export the raw outputs.
             verbose: print what was written and how it compares with this model. Default None,
                 which prints.
             **options: post_process, a `PostProcess`, default the model's own. images, uint8
                 [H, W, 3] like those that it will see: the first four are for the check (default
-                generated ones), "int8" is calibrated on all. Of a SavedModel: precision "float32"
-                (default) or "bfloat16", weights "constants" (default) or "variables". Of a TFLite
-                file: quantize "none" (default), "float16", "dynamic" or "int8", post_processing
-                "builtin" (default), "op" or "none", input_dtype "uint8" (default) or "float32".
+                generated ones), "int8" is calibrated on all. Others are of the format, as listed.
 
         Raises:
             ValueError: for an unknown option, or when the exported model fails its check.

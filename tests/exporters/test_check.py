@@ -11,13 +11,14 @@ from ssd_keras import PostProcess
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters import check
 from ssd_keras.exporters.check import ExportReport, agreement, check_artefact
+from ssd_keras.exporters.formats import EXACT, FORMATS
+from ssd_keras.exporters.tflite import NMS_OPERATOR as NMS
 from ssd_keras.exporters.tflite import OUTPUTS, tflite_model
 from ssd_keras.tflite import flatbuffer
 from ssd_keras.tflite.flatbuffer import schema
 
 # Fewer detections than slots.
 POST_PROCESS = PostProcess(0.7, 0.4, 100, 200)
-NMS = check.NMS_OPERATOR
 
 
 @functools.cache
@@ -32,11 +33,11 @@ def converted(**options):
     return tflite_model(small_model(), post_process=POST_PROCESS, calibration=images, **options)
 
 
-def checked(content, folder, post_process=POST_PROCESS, quantize="none", model=None):
+def checked(content, folder, post_process=POST_PROCESS, model=None, **options):
     path = folder / "model.tflite"
     path.write_bytes(content)
-    images = exports.images()[:2]
-    return check_artefact(str(path), model or small_model(), images, post_process, quantize)
+    images, model = exports.images()[:2], model or small_model()
+    return check_artefact(str(path), model, images, post_process, FORMATS["tflite"], options)
 
 
 RAW = {"post_processing": "none", "input_dtype": "float32"}
@@ -51,7 +52,7 @@ OF_QUANTIZE = {
 @pytest.mark.parametrize("options", [*OF_QUANTIZE.values(), {"post_processing": "op"}, RAW])
 def test_good_files_pass(options, tmp_path):
     content = converted(**options)
-    report = checked(content, tmp_path, quantize=options.get("quantize", "none"))
+    report = checked(content, tmp_path, **options)
     assert report.num_compared >= 20 and report.num_agreed >= 0.85 * report.num_compared
     assert report.size == len(content) and report.seconds > 0
     has_operator = options.get("post_processing") == "op"
@@ -212,8 +213,8 @@ def test_broken_files_are_refused(name, tmp_path):
 def test_file_of_another_model_is_refused(quantize, tmp_path):
     advice = "Calibrate on images like those" if quantize == "int8" else "nothing was written"
     with pytest.raises(ValueError, match=f"disagrees with the Keras model.*{advice}"):
-        content = converted(**OF_QUANTIZE[quantize])
-        checked(content, tmp_path, quantize=quantize, model=small_model(seed=1))
+        options = OF_QUANTIZE[quantize]
+        checked(converted(**options), tmp_path, model=small_model(seed=1), **options)
 
 
 def test_raw_outputs_are_compared_too(tmp_path):
@@ -280,7 +281,7 @@ LISTS = {
 @pytest.mark.parametrize("name", LISTS)
 def test_agreement_by_hand(name):
     rows, expected = LISTS[name]
-    agreed = agreement(CANDIDATES, REFERENCE, detections(*rows), "none")
+    agreed = agreement(CANDIDATES, REFERENCE, detections(*rows), EXACT)
     assert agreed.tolist() == expected
 
 
@@ -288,14 +289,17 @@ def test_agreement_of_quantised_scores_and_across_classes():
     # .8 - .25 <= .6, IoU .6 >= .6: within the tolerance of int8 from
     # both sides. OTHER .35 is below half of .8.
     exported = detections(((0.199, 0.1, 0.599, 0.5), 0.6, 0), (OTHER, 0.35, 1))
-    assert agreement(CANDIDATES, REFERENCE, exported, "int8").tolist() == [True, True]
-    assert agreement(CANDIDATES, REFERENCE, exported, "float16").tolist() == [False] * 4
+    tolerances = FORMATS["tflite"].tolerances
+    agreed = agreement(CANDIDATES, REFERENCE, exported, tolerances["int8"])
+    assert agreed.tolist() == [True, True]
+    agreed = agreement(CANDIDATES, REFERENCE, exported, tolerances["float16"])
+    assert agreed.tolist() == [False] * 4
     # The TWIN of class 1 scores lower than BOX of class 0, so the operator drops it.
     rival = detections((BOX, 0.8, 0), (TWIN, 0.75, 1))
     exported = detections((BOX, 0.8, 0))
     candidates = {"boxes": CANDIDATES["boxes"], "scores": np.float32([[0.8, 0], [0, 0.75], [0, 0]])}
-    assert agreement(candidates, rival, exported, "none").tolist() == [True, True, False]
-    assert agreement(candidates, rival, exported, "none", True).tolist() == [True, True, True]
+    assert agreement(candidates, rival, exported, EXACT).tolist() == [True, True, False]
+    assert agreement(candidates, rival, exported, EXACT, True).tolist() == [True, True, True]
 
 
 def test_size_and_report(tmp_path):

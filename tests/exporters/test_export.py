@@ -18,8 +18,8 @@ from trainings import VALIDATION_DATA, finished_run, read_history
 from ssd_keras import PostProcess, cli, load_detector
 from ssd_keras.data.images import resize_image
 from ssd_keras.engine.detector import KerasDetector
-from ssd_keras.exporters import check
 from ssd_keras.exporters.export import export
+from ssd_keras.exporters.formats import Format, Tolerance
 from ssd_keras.exporters.saved_model import write_saved_model
 from ssd_keras.exporters.tflite import OUTPUTS, tflite_model
 
@@ -124,7 +124,7 @@ def test_a_wrong_request_writes_nothing(tmp_path):
 def test_a_failed_check_leaves_the_old_artefact(tmp_path, monkeypatch):
     path = tmp_path / "model.tflite"
     path.write_bytes(b"old")
-    monkeypatch.setitem(check.TOLERANCES, "none", check.Tolerance(1.1, 0.0, 1.0))
+    monkeypatch.setattr(Format, "tolerance", lambda row, options: Tolerance(1.1, 0.0, 1.0))
     with pytest.raises(ValueError, match="disagrees with the Keras model: .* nothing was written"):
         export(small_model(), str(path), "tflite")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["model.tflite"]

@@ -1,13 +1,26 @@
 """Requests for exports: the paths and options that are refused, and how."""
 
+import argparse
+import inspect
+
 import pytest
 
+from ssd_keras.cli import export
 from ssd_keras.exporters import formats
-from ssd_keras.exporters.formats import Format, check_request
+from ssd_keras.exporters.formats import (
+    EXACT,
+    Format,
+    FormatModule,
+    Option,
+    Tolerance,
+    check_request,
+)
+
+INT4 = Option(("int4",), "four bits")
 
 SAVED, LITE = ("served/1", "saved_model"), ("x.tflite", "tflite")
 WRONG = [
-    ("x.tflite", "onnx", {}, r"^format='onnx' is unknown; choose one of saved_model, tflite\.$"),
+    ("x.pb", "savedmodel", {}, "^format 'savedmodel' is unknown; did you mean 'saved_model'[?] ch"),
     (
         "x",
         "tflite",
@@ -15,21 +28,25 @@ WRONG = [
         "^output 'x' does not fit the format tflite; pass a file ending in .tflite",
     ),
     ("x.tflite", "saved_model", {}, "does not fit the format saved_model; pass a directory"),
-    (*SAVED, {"nms": "op"}, "^option 'nms' is unknown; choose from post_process, images, precisi"),
+    (*SAVED, {"nms": "op"}, "^option 'nms' is unknown; choose one of post_process, images, pre"),
     (*SAVED, {"quantize": "int8"}, r"^quantize is an option of tflite, not of saved_model\.$"),
     (*LITE, {"precision": "half"}, r"^precision is an option of saved_model, not of tflite\.$"),
     (
         *SAVED,
         {"precision": "half"},
-        "^precision='half' is unknown; choose one of float32, bfloat16",
+        "^precision 'half' is unknown; .*choose one of float32, bfloat16",
     ),
-    (*SAVED, {"weights": "frozen"}, "^weights='frozen' is unknown; choose one of constants, "),
-    (*LITE, {"quantize": "int4"}, "^quantize='int4' is unknown; choose one of none, float16"),
-    (*LITE, {"post_processing": "nms"}, "^post_processing='nms' is unknown; choose one of builtin"),
+    (*SAVED, {"weights": "frozen"}, "^weights 'frozen' is unknown; .*choose one of constants, "),
+    (*LITE, {"quantize": "int4"}, "^quantize 'int4' is unknown; .*choose one of none, float16"),
+    (
+        *LITE,
+        {"post_processing": "nms"},
+        "^post_processing 'nms' is unknown; .*choose one of built",
+    ),
     (
         *LITE,
         {"input_dtype": "int8"},
-        "^input_dtype='int8' is unknown; choose one of uint8, float32",
+        "^input_dtype 'int8' is unknown; .*choose one of uint8, float32",
     ),
     (*LITE, {"quantize": "int8"}, "^int8 needs images to calibrate on; pass calibration data"),
 ]
@@ -43,7 +60,7 @@ def test_wrong_requests_are_refused(path, format, options, message):
 
 def test_good_requests_pass(tmp_path):
     for format, row in formats.FORMATS.items():
-        defaults = {name: choices[0] for name, choices in row.options.items()}
+        defaults = row.all_options({})
         check_request(str(tmp_path / f"new{row.suffix}"), format, defaults, images=())
         check_request(str(tmp_path / f"new{row.suffix}"), format, {}, images=())
     check_request(*LITE, {"quantize": "int8"}, images=["an image"])
@@ -63,13 +80,57 @@ def test_other_directories_and_files_are_not_replaced(tmp_path):
         check_request(str(tmp_path / "x.tflite"), "tflite", {}, images=())
 
 
-def test_a_third_format_needs_one_row(monkeypatch):
-    row = Format("onnx", "onnx", ".onnx", {"opset": ("18", "17")})
-    monkeypatch.setitem(formats.FORMATS, "onnx", row)
-    check_request("x.onnx", "onnx", {"opset": "17"}, images=())
-    with pytest.raises(ValueError, match=r"^quantize is an option of tflite, not of onnx\.$"):
-        check_request("x.onnx", "onnx", {"quantize": "int8"}, images=())
-    with pytest.raises(
-        ValueError, match="does not fit the format onnx; pass a file ending in .onnx"
-    ):
-        check_request("x.tflite", "onnx", {}, images=())
+def test_a_fourth_format_needs_one_row(monkeypatch, tmp_path):
+    row = Format(
+        name="table",
+        title="table",
+        keras_name="csv",
+        module="tables",
+        marker="table.csv",
+        options={"columns": Option(("few", "many", "all"), "how many"), "quantize": INT4},
+        tolerances={"many": Tolerance(0.5, 0.1, 0.9), "int4": Tolerance(0.4, 0.2, 0.8)},
+        calibrated=("all",),
+    )
+    monkeypatch.setitem(formats.FORMATS, "table", row)
+    check_request("x", "table", {"columns": "many"}, images=())
+    with pytest.raises(ValueError, match=r"^weights is an option of saved_model, not of table\.$"):
+        check_request("x", "table", {"weights": "variables"}, images=())
+    with pytest.raises(ValueError, match=r"an option of tflite, table, not of saved_model\.$"):
+        check_request("x", "saved_model", {"quantize": "int4"}, images=())
+    with pytest.raises(ValueError, match="^quantize 'int8' is unknown; .* choose one of int4"):
+        check_request("x", "table", {"quantize": "int8"}, images=())
+    with pytest.raises(ValueError, match="^all needs images to calibrate on; pass calibration"):
+        check_request("x", "table", {"columns": "all"}, images=())
+    assert row.all_options({"columns": "all"}) == {"columns": "all", "quantize": "int4"}
+    assert row.tolerance({"columns": "many"}).iou == 0.5
+    assert row.tolerance({"columns": "few"}) == EXACT
+    (tmp_path / "table.csv").touch()
+    check_request(str(tmp_path), "table", {}, images=())
+    assert formats.find_format(str(tmp_path)) is row
+    assert formats.find_format(str(tmp_path / "table.csv")) is None
+    with pytest.raises(ValueError, match="already exists and is not a SavedModel"):
+        check_request(str(tmp_path), "saved_model", {}, images=())
+
+
+def test_flags_are_those_of_the_rows(monkeypatch):
+    options = {"quantize": INT4, "opset": Option(("18", "17"), "ONNX's version")}
+    row = Format("table", "table", "csv", "tables", options=options)
+    monkeypatch.setitem(formats.FORMATS, "table", row)
+    parser = argparse.ArgumentParser()
+    export.add_arguments(parser)
+    words = ["model", "--format", "table", "--output", "x", "--quantize", "int4", "--opset", "17"]
+    given = vars(parser.parse_args(words))
+    assert (given["quantize"], given["opset"], given["post_processing"]) == ("int4", "17", None)
+    text = " ".join(parser.format_help().split())
+    assert "{none,float16,dynamic,int8,int4} tflite: none (default) is float32" in text
+    assert "network; table: four bits" in text and "--input-dtype {uint8,float32}" in text
+
+
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_modules_have_the_functions(name):
+    row = formats.FORMATS[name]
+    wanted = {k: v for k, v in vars(FormatModule).items() if inspect.isfunction(v) and k[0] != "_"}
+    assert len(wanted) == 5
+    for function, pattern in wanted.items():
+        found = inspect.signature(getattr(row.functions, function)).parameters
+        assert list(found) == list(inspect.signature(pattern).parameters)[1:], function

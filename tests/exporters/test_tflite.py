@@ -13,6 +13,7 @@ from ssd_keras import PostProcess
 from ssd_keras.data.images import resize_image
 from ssd_keras.engine.detector import KerasDetector
 from ssd_keras.exporters.check import check_artefact
+from ssd_keras.exporters.formats import FORMATS
 from ssd_keras.exporters.network import hard_swish_in_parts, with_hard_swish_in_parts
 from ssd_keras.exporters.tflite import OUTPUTS, RAW_OUTPUTS, tflite_model
 from ssd_keras.models import SSD
@@ -273,7 +274,7 @@ def test_every_preset_agrees_with_keras(name, tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(tflite_model(model))
     images = exports.images(2)
-    report = check_artefact(str(path), model, images, model.post_process, "none")
+    report = check_artefact(str(path), model, images, model.post_process, FORMATS["tflite"], {})
     assert report.num_compared > 5
 
 
