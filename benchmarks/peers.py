@@ -73,7 +73,7 @@ def ssd300_default_boxes():
     from ssd_keras.models.builders.vgg import SSD_SIZES
 
     ratios = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
-    spec = DefaultBoxes(SSD_SIZES[300, "voc"], ratios, steps=(8, 16, 32, 64, 100, 300))
+    spec = DefaultBoxes.paper(SSD_SIZES[300, "voc"], ratios, steps=(8, 16, 32, 64, 100, 300))
     return spec.boxes((300, 300), [(n, n) for n in (38, 19, 10, 5, 3, 1)])
 
 

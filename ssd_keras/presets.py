@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ssd_keras.models import SSD
 
 # Options of a trained detector; see `ssd_keras.models.with_classes`.
-TRAINED_OPTIONS = ("image_size", "sizes", "new_rows")
+TRAINED_OPTIONS = ("image_size", "shapes", "new_rows")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +155,7 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
         **options: arguments of the preset's builder that replace the preset's, for example
             `image_size` or `backbone_weights` ("imagenet" or a path); `post_process` may be a
             dictionary of the fields to change. With published weights, arguments of
-            `with_classes`: `image_size`, `sizes`, `new_rows`.
+            `with_classes`: `image_size`, `shapes`, `new_rows`.
 
     Returns:
         `ssd_keras.models.SSD`.

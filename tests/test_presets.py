@@ -120,7 +120,7 @@ def test_options_replace_the_presets():
     expected = PostProcess(0.001, 0.4, 500, 300, clip_boxes=True, candidates_per_class=False)
     assert model.post_process == expected
     assert (model.image_size, model.class_names) == ((96, 128), ("cat", "dog"))
-    assert model.default_boxes.sizes == (10, 20, 30, 40, 50, 60, 70)
+    assert [cell[0] for cell in model.default_boxes.shapes] == [(x, x) for x in range(10, 70, 10)]
     assert model.feature_sizes[:2] == ((6, 8), (3, 4))
     # The width multiplier 0.35: 96 * 0.35 = 33.6 becomes 32 channels, six times expanded.
     assert model.backbone.outputs[0].shape[-1] == 192

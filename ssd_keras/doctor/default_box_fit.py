@@ -1,18 +1,20 @@
-"""Fits sizes and aspect ratios of default boxes to the objects of a data set.
+"""Fits the shapes of default boxes to the objects of a data set.
 
-The number of boxes per cell stays, so that the model costs as much as before.
+The number of boxes per cell stays, so that the model costs as much as before. All boxes of a
+feature map change in size together; a wide box and the tall one of the same sides change their
+aspect ratio together.
 """
 
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
-from itertools import repeat
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
+from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.doctor.object_boxes import ObjectBoxes
 
@@ -46,8 +48,7 @@ def fit_default_boxes(
     """Returns default boxes that fit the objects better (see `OBJECTIVE`), or `grid` itself."""
     fit = _Fit(sample_objects(objects, seed), grid, threshold, keep_ratios)
     best = max(map(fit.pattern_search, fit.starting_points()), key=fit.score)
-    rounded = _rounded(best, grid)
-    return rounded if fit.score(rounded) > fit.score(grid) else grid
+    return grid if np.array_equal(best, fit.parameters.start) else fit.changed_grid(best)
 
 
 def sample_objects(
@@ -61,18 +62,54 @@ def sample_objects(
 
 
 def recipe_options(fitted: DefaultBoxGrid, grid: DefaultBoxGrid) -> dict[str, Any]:
-    """Returns the changed sizes and ratios as `model_options` of a recipe."""
-    new, old = fitted.default_boxes, grid.default_boxes
-    names = ("sizes", "aspect_ratios")
-    return {name: getattr(new, name) for name in names if getattr(new, name) != getattr(old, name)}
+    """Returns changed shapes as `model_options` of a recipe."""
+    shapes = fitted.default_boxes.shapes
+    return {} if shapes == grid.default_boxes.shapes else {"shapes": shapes}
 
 
 def recipe_arguments(fitted: DefaultBoxGrid, grid: DefaultBoxGrid) -> str:
-    """Returns the changed sizes and ratios as arguments of `ssd-keras train`."""
+    """Returns changed shapes as arguments of `ssd-keras train`."""
     return " ".join(
         f"--set 'model_options.{name}={json.dumps(value)}'"
         for name, value in recipe_options(fitted, grid).items()
     )
+
+
+class _ShapeParameters:
+    """Logarithms that describe shapes: the mean side of each map's boxes, then aspect ratios."""
+
+    def __init__(self, default_boxes: DefaultBoxes, keep_ratios: bool) -> None:
+        counts = default_boxes.boxes_per_cell
+        map_index, self.ends = np.repeat(np.arange(len(counts)), counts), np.cumsum(counts)[:-1]
+        self.log_shapes = np.log(np.concatenate(default_boxes.shapes))
+        # A wide box and the tall one of the same sides share an aspect ratio; a square keeps its.
+        sides = np.sort(self.log_shapes).round(6).tolist()
+        pairs: dict[tuple, list[int]] = {}
+        for box, (index, (low, high)) in enumerate(zip(map_index, sides, strict=True)):
+            if low < high and not keep_ratios:
+                pairs.setdefault((index, low, high), []).append(box)
+        # What a parameter adds to each height and width, [parameters, boxes, 2].
+        self.num_maps = len(counts)
+        self.directions = np.zeros((self.num_maps + len(pairs), *self.log_shapes.shape))
+        self.directions[map_index, np.arange(len(map_index))] = 1
+        for row, boxes in enumerate(pairs.values(), start=self.num_maps):
+            half = np.sign(np.diff(self.log_shapes[boxes])) / 2
+            self.directions[row, boxes] = half * [-1, 1]
+        means = [cell.mean() for cell in np.split(self.log_shapes, self.ends)]
+        self.start = np.array([*means, *(high - low for _, low, high in pairs)])
+
+    def shapes(self, parameters: np.ndarray) -> list[np.ndarray]:
+        """Returns the shapes of each map, rounded to tenths of a pixel."""
+        changes = np.tensordot(parameters - self.start, self.directions, 1)
+        return np.split(np.exp(self.log_shapes + changes).round(1), self.ends)
+
+    def bounded(self, parameters: np.ndarray, largest_size: float) -> np.ndarray:
+        """Returns the nearest parameters within their bounds; sizes rise from map to map."""
+        sizes, ratios = np.split(parameters, [self.num_maps])
+        sizes = np.clip(sizes, math.log(MIN_SIZE), math.log(largest_size))
+        least_growth = math.log(MIN_GROWTH) * np.arange(self.num_maps)
+        sizes = np.maximum.accumulate(sizes - least_growth) + least_growth
+        return np.concatenate([sizes, np.clip(ratios, math.log(MIN_RATIO), math.log(MAX_RATIO))])
 
 
 class _Fit:
@@ -99,46 +136,49 @@ class _Fit:
             np.asfortranarray(np.hstack([each - self.shapes / 2, each + self.shapes / 2]))
             for each in distances
         ]
-        self.parameters = _log_parameters(grid)
-        self.num_sizes = len(grid.default_boxes.sizes)
-        self.num_searched = self.num_sizes if keep_ratios else len(self.parameters)
+        self.parameters = _ShapeParameters(grid.default_boxes, keep_ratios)
         counts = np.bincount(objects.labels)
         self.weights = 1.0 / (counts[objects.labels] * np.count_nonzero(counts))
+
+    def changed_grid(self, parameters: np.ndarray) -> DefaultBoxGrid:
+        shapes = self.parameters.shapes(parameters)
+        default_boxes = dataclasses.replace(self.grid.default_boxes, shapes=shapes)
+        return self.grid._replace(default_boxes=default_boxes)
 
     def best_ious(self, grid: DefaultBoxGrid) -> np.ndarray:
         shapes = zip(grid.cell_shapes(), self.boxes_from_center, strict=True)
         ious = [pairwise_iou(np.hstack([-cell / 2, cell / 2]), boxes) for cell, boxes in shapes]
         return np.concatenate(ious).max(axis=0)
 
-    def score(self, grid: DefaultBoxGrid) -> float:
-        best = self.best_ious(grid)
+    def score(self, parameters: np.ndarray) -> float:
+        best = self.best_ious(self.changed_grid(parameters))
         fit = float(self.weights @ ((best >= self.threshold) + best)) / 2
-        changes = np.abs(_log_parameters(grid) - self.parameters)
-        return fit - CHANGE_PENALTY * float(changes.mean())
+        return fit - CHANGE_PENALTY * float(np.abs(parameters - self.parameters.start).mean())
 
-    def starting_points(self) -> Iterator[DefaultBoxGrid]:
-        """Yields the present boxes, and two choices of sizes that follow those of the objects."""
-        yield self.grid
+    def starting_points(self) -> Iterator[np.ndarray]:
+        """Yields the present parameters, and two choices of sizes that follow the objects'."""
+        start, num_maps = self.parameters.start, self.parameters.num_maps
+        yield start
         sides = np.sqrt(np.prod(self.shapes * np.asarray(self.grid.image_size), axis=-1))
         order = np.argsort(sides)
         cumulated = np.cumsum(self.weights[order])
-        shares = np.linspace(0.05, 0.95, self.num_sizes)
+        # One size more at each end: the first and the last map lie within the objects' range.
+        shares = np.linspace(0.05, 0.95, num_maps + 2)
         quantiles = np.interp(shares, cumulated / cumulated[-1], sides[order])
-        log_ratios = self.parameters[self.num_sizes :]
-        for sizes in (quantiles, np.geomspace(quantiles[0], quantiles[-1] * 1.3, self.num_sizes)):
-            yield _with_parameters(self.grid, np.concatenate([np.log(sizes), log_ratios]))
+        for sizes in (quantiles, np.geomspace(quantiles[0], quantiles[-1], num_maps + 2)):
+            yield self._bounded(np.concatenate([np.log(sizes[1:-1]), start[num_maps:]]))
 
-    def pattern_search(self, start: DefaultBoxGrid) -> DefaultBoxGrid:
+    def pattern_search(self, start: np.ndarray) -> np.ndarray:
         """Tries each number larger and smaller, in steps that get finer, and keeps what helps."""
         best, best_score = start, self.score(start)
         for step in SEARCH_STEPS:
             for _ in range(MAX_PASSES):
                 score_before = best_score
-                for index in range(self.num_searched):
+                for index in range(len(start)):
                     for change in (step, -step):
-                        parameters = _log_parameters(best)
-                        parameters[index] += change
-                        candidate = _with_parameters(best, parameters)
+                        candidate = best.copy()
+                        candidate[index] += change
+                        candidate = self._bounded(candidate)
                         score = self.score(candidate)
                         if score > best_score:
                             best, best_score = candidate, score
@@ -147,50 +187,12 @@ class _Fit:
                     break
         return best
 
+    def _bounded(self, parameters: np.ndarray) -> np.ndarray:
+        return self.parameters.bounded(parameters, 1.1 * max(self.grid.image_size))
+
 
 def _distances(values: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Returns the distance of each value to the nearest of the rising centres."""
     right = np.clip(np.searchsorted(centers, values), 0, len(centers) - 1)
     left = np.maximum(right - 1, 0)
     return np.minimum(np.abs(values - centers[left]), np.abs(values - centers[right]))
-
-
-def _log_parameters(grid: DefaultBoxGrid) -> np.ndarray:
-    """Returns the logarithms of the sizes, followed by those of all maps' ratios."""
-    ratios = [ratio for per_map in grid.default_boxes.aspect_ratios for ratio in per_map]
-    return np.log(np.array([*grid.default_boxes.sizes, *ratios], np.float64))
-
-
-def _with_parameters(grid: DefaultBoxGrid, log_parameters: np.ndarray) -> DefaultBoxGrid:
-    """Returns the grid with other numbers, within their bounds; sizes rise from map to map."""
-    old = grid.default_boxes
-    sizes, ratios = np.split(np.exp(log_parameters), [len(old.sizes)])
-    sizes = np.clip(sizes, MIN_SIZE, 1.1 * max(grid.image_size))
-    for index in range(1, len(sizes)):
-        sizes[index] = max(sizes[index], MIN_GROWTH * sizes[index - 1])
-    ratios = np.clip(ratios, MIN_RATIO, MAX_RATIO)
-    ends = np.cumsum([len(per_map) for per_map in old.aspect_ratios])[:-1]
-    groups = tuple(tuple(sorted(per_map.tolist())) for per_map in np.split(ratios, ends))
-    return _replace(grid, tuple(sizes.tolist()), groups)
-
-
-def _replace(
-    grid: DefaultBoxGrid, sizes: tuple[float, ...], ratios: tuple[tuple[float, ...], ...]
-) -> DefaultBoxGrid:
-    old = grid.default_boxes
-    # A first map's only square grows with it, as in `with_classes`.
-    square = old.first_square and old.first_square * sizes[0] / old.sizes[0]
-    new = dataclasses.replace(old, sizes=sizes, aspect_ratios=ratios, first_square=square)
-    return grid._replace(default_boxes=new)
-
-
-def _rounded(grid: DefaultBoxGrid, original: DefaultBoxGrid) -> DefaultBoxGrid:
-    """Returns the grid with few digits; numbers that did not change keep theirs."""
-
-    def shorten(values: Sequence[float], before: Sequence[float], digits: int) -> tuple[float, ...]:
-        pairs = zip(values, before, strict=True)
-        return tuple(b if math.isclose(a, b, rel_tol=1e-6) else round(a, digits) for a, b in pairs)
-
-    new, old = grid.default_boxes, original.default_boxes
-    ratios = tuple(map(shorten, new.aspect_ratios, old.aspect_ratios, repeat(2)))
-    return _replace(grid, shorten(new.sizes, old.sizes, 1), ratios)

@@ -67,7 +67,7 @@ class DefaultBoxReport(NamedTuple):
                 f"  {recipe_arguments(self.fitted, self.grid)}",
             ]
         else:
-            lines.append("  no sizes or ratios fit better")
+            lines.append("  no shapes fit better")
         sides, size = self.objects[0].sides(self.grid.image_size), self.grid.image_size
         hint = hard_objects_hint(self.before[0].best, sides, self.threshold, size)
         return "\n".join([*lines, hint] if hint else lines)

@@ -200,7 +200,7 @@ def _count_outputs(weights: _StateDict, names: Sequence[tuple[str, str]]) -> int
 def _ssd300(class_names: Sequence[str]) -> SSD:
     return SSD(
         vgg.vgg16((300, 300)),
-        DefaultBoxes(SSD_SIZES[300, "coco"], SSD300_ASPECT_RATIOS, SSD300_STEPS, clip="size"),
+        DefaultBoxes.paper(SSD_SIZES[300, "coco"], SSD300_ASPECT_RATIOS, SSD300_STEPS, clip="size"),
         class_names,
         (300, 300),
         SSD300_EXTRA_LAYERS,

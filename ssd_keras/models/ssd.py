@@ -281,11 +281,11 @@ def _choose_feature_maps(
             f"there are {len(maps)} feature maps."
         )
     chosen = maps if indices is None else [maps[index] for index in indices]
-    expected = len(default_boxes.aspect_ratios)
+    expected = len(default_boxes.shapes)
     if len(chosen) != expected:
         sizes = ", ".join(f"{x.shape[1]}x{x.shape[2]}" for x in chosen)
         raise ValueError(
             f"default_boxes describes {expected} feature maps but the model has {len(chosen)} "
-            f"({sizes}); give one entry of aspect_ratios for each."
+            f"({sizes}); give one entry of shapes for each."
         )
     return chosen

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ssd_keras.boxes.default_boxes import Shapes
 from ssd_keras.core.class_names import labels_by_name
 from ssd_keras.models.ssd import SSD
 
@@ -18,7 +19,7 @@ def with_classes(
     class_names: Sequence[str],
     new_rows: str = "mean",
     image_size: tuple[int, int] | None = None,
-    sizes: Sequence[float] | None = None,
+    shapes: Shapes | None = None,
 ) -> SSD:
     """Copies a detector and gives the copy other classes.
 
@@ -32,14 +33,14 @@ def with_classes(
         new_rows: weights of classes that the model does not have: "mean" (default), the mean of
             all its classes, which detects objects of any class; or "fresh", random weights.
         image_size: height and width of the input in pixels. Default: the model's.
-        sizes: sides of the square default boxes in pixels, one for each feature map and one more.
+        shapes: for each feature map the (height, width) of a cell's default boxes in pixels.
             Default: the model's, scaled with the shorter side of the input.
 
     Returns:
         a new `SSD`, not compiled.
 
     Raises:
-        ValueError: for an unknown value of `new_rows`, or a wrong number of sizes.
+        ValueError: for an unknown value of `new_rows`, or another number of shapes.
 
     Example:
 
@@ -51,8 +52,8 @@ def with_classes(
     if new_rows not in NEW_ROWS:
         raise ValueError(f"new_rows={new_rows!r} is unknown; choose one of {', '.join(NEW_ROWS)}.")
     config = {**model.get_config(), "class_names": list(class_names)}
-    if image_size is not None or sizes is not None:
-        config |= _config_at_size(model, tuple(image_size or model.image_size), sizes)
+    if image_size is not None or shapes is not None:
+        config |= _config_at_size(model, tuple(image_size or model.image_size), shapes)
     copy = SSD.from_config(config)
     known = known_classes(model, copy.class_names)
     old_labels = [
@@ -74,28 +75,22 @@ def with_classes(
 
 
 def _config_at_size(
-    model: SSD, image_size: tuple[int, ...], sizes: Sequence[float] | None
+    model: SSD, image_size: tuple[int, ...], shapes: Shapes | None
 ) -> dict[str, Any]:
     """Returns the entries of the configuration for another input size or other default boxes."""
-    spec = model.default_boxes
-    if sizes is None:
-        growth = min(image_size) / min(model.image_size)
-        sizes = [size * growth for size in spec.sizes]
-    if len(sizes) != len(spec.sizes):
-        raise ValueError(
-            f"sizes has {len(sizes)} entries; expected {len(spec.sizes)}: one for each of the "
-            f"model's {len(spec.sizes) - 1} feature maps and one more."
-        )
+    old = boxes = model.default_boxes
     is_resized = image_size != model.image_size
-    spec = dataclasses.replace(
-        spec,
-        sizes=tuple(sizes),
-        first_square=spec.first_square and spec.first_square * sizes[0] / spec.sizes[0],
-        # The steps of the last maps depend on the input size.
-        steps=None if is_resized else spec.steps,
-    )
+    if is_resized:
+        boxes = old.resized(min(image_size) / min(model.image_size))
+    if shapes is not None:
+        boxes = dataclasses.replace(boxes, shapes=shapes)
+    if boxes.boxes_per_cell != old.boxes_per_cell:
+        raise ValueError(
+            f"shapes has {boxes.boxes_per_cell} boxes in the cells of the feature maps; expected "
+            f"{old.boxes_per_cell}, for which the model's heads are trained."
+        )
     serialize = keras.saving.serialize_keras_object
-    config = {"default_boxes": serialize(spec), "image_size": list(image_size)}
+    config = {"default_boxes": serialize(boxes), "image_size": list(image_size)}
     if is_resized:
         images = keras.Input((*image_size, 3))
         backbone = keras.models.clone_model(model.backbone, input_tensors=images)

@@ -26,7 +26,9 @@ from ssd_keras.doctor.default_box_report import check_default_boxes
 from ssd_keras.doctor.object_boxes import ObjectBoxes
 from ssd_keras.presets import from_preset
 
-GRID = DefaultBoxGrid(DefaultBoxes((20, 40, 80), ((2.0,), (2.0, 3.0))), (96, 64), ((12, 8), (3, 2)))
+GRID = DefaultBoxGrid(
+    DefaultBoxes.paper((20, 40, 80), ((2.0,), (2.0, 3.0))), (96, 64), ((12, 8), (3, 2))
+)
 
 
 def objects(boxes, labels=None, images=None) -> ObjectBoxes:
@@ -50,10 +52,12 @@ GRIDS = {
         default_boxes=dataclasses.replace(GRID.default_boxes, steps=(9, 30), offset=0.4)
     ),
     "clipped in size": DefaultBoxGrid(
-        DefaultBoxes((30, 60, 90), ((2.0,), (2.0, 3.0)), clip="size"), (64, 64), ((8, 8), (2, 2))
+        DefaultBoxes.paper((30, 60, 90), ((2.0,), (2.0, 3.0)), clip="size"),
+        (64, 64),
+        ((8, 8), (2, 2)),
     ),
     "one square": GRID._replace(
-        default_boxes=dataclasses.replace(GRID.default_boxes, first_square=7)
+        default_boxes=DefaultBoxes.paper((20, 40, 80), ((2.0,), (2.0, 3.0)), first_square=7)
     ),
 }
 
@@ -76,7 +80,7 @@ def test_boxes_clipped_at_the_border_are_measured_unclipped():
 
 def test_no_default_box_is_claimed_by_two_objects():
     """One cell with squares of .5 and sqrt(.5 * .32) = .4 of the side, in the middle."""
-    grid = DefaultBoxGrid(DefaultBoxes((50, 32), ((),)), (100, 100), ((1, 1),))
+    grid = DefaultBoxGrid(DefaultBoxes.paper((50, 32), ((),)), (100, 100), ((1, 1),))
     same = [[0.25, 0.25, 0.75, 0.75]] * 2
     # .5 x .25: IoU .125 / .25 = .5 with the larger square, .1 / (.16 + .125 - .1) = .54 with
     # the smaller.
@@ -136,40 +140,53 @@ def test_the_fit_finds_the_shapes_of_the_objects():
     fitted = fit_default_boxes(found, GRID)
     assert best_ious(found, fitted).mean() > 0.95
     assert (best_ious(found, fitted) >= 0.5).all()
-    assert fitted.default_boxes.sizes[0] == pytest.approx(12, rel=0.04)
+    square, _, wide, tall = fitted.default_boxes.shapes[0]
+    assert square == pytest.approx((12, 12), rel=0.04)
+    assert wide == tall[::-1] == pytest.approx((8.5, 17), rel=0.04)
     assert fitted.default_boxes.boxes_per_cell == GRID.default_boxes.boxes_per_cell
     assert fitted.boxes().shape == GRID.boxes().shape
-    sizes = fitted.default_boxes.sizes
-    assert all(a < b for a, b in zip(sizes, sizes[1:], strict=False))
     # Boxes that gain nothing stay: no object has the size of the coarse map.
-    assert fitted.default_boxes.aspect_ratios[1] == pytest.approx((2.0, 3.0))
+    np.testing.assert_allclose(
+        fitted.default_boxes.shapes[1], GRID.default_boxes.shapes[1], atol=0.05
+    )
 
 
 def test_only_the_sizes_of_a_trained_detector_are_fitted():
     found = objects(on_the_grid([(12, 12), (8.5, 17)]))
     grid = GRIDS["one square"]
     fitted = fit_default_boxes(found, grid, keep_ratios=True)
-    assert fitted.default_boxes.aspect_ratios == grid.default_boxes.aspect_ratios
     assert best_ious(found, fitted).mean() > best_ious(found, grid).mean() + 0.2
-    # The only square of the first map grows with it: 7 of 20 pixels.
-    square, size = fitted.default_boxes.first_square, fitted.default_boxes.sizes[0]
-    assert square == pytest.approx(size * 7 / 20)
+    for new, old in zip(fitted.default_boxes.shapes, grid.default_boxes.shapes, strict=True):
+        factors = np.array(new) / old
+        np.testing.assert_allclose(factors, factors.mean(), rtol=0.02)  # rounded to tenths
     assert recipe_arguments(fitted, grid) == (
-        f"--set 'model_options.sizes={json.dumps(list(fitted.default_boxes.sizes))}'"
+        f"--set 'model_options.shapes={json.dumps(fitted.default_boxes.shapes)}'"
     )
+
+
+def test_shapes_without_a_partner_are_fitted_too():
+    """Two maps as k-means leaves them: no squares, no pairs."""
+    found = objects(on_the_grid([(11, 17), (24, 11.5)]))
+    boxes = DefaultBoxes.explicit([[(16, 18), (24, 18)], [(40, 50)]], steps=(8, 30))
+    grid = DefaultBoxGrid(boxes, (96, 64), ((12, 8), (3, 2)))
+    fitted = fit_default_boxes(found, grid)
+    assert best_ious(found, grid).mean() < 0.75 and best_ious(found, fitted).mean() > 0.9
+    (high, wide), (higher, narrow) = fitted.default_boxes.shapes[0]
+    assert wide / high == pytest.approx(17 / 11, rel=0.1)
+    assert higher / narrow == pytest.approx(24 / 11.5, rel=0.1)
+    assert fitted.default_boxes.steps == (8, 30)
 
 
 def test_every_class_counts_alike():
     """One box in a cell, for ninety objects of one class and ten small ones of two others."""
     small, large = on_the_grid([(7, 7)], count=10), on_the_grid([(21, 21)], count=90)
     found = objects(np.concatenate([small, large]), [0, 2] * 5 + [1] * 90)
-    one_box = DefaultBoxes((21, 22), ((),), first_square=21)
-    grid = DefaultBoxGrid(one_box, (96, 64), ((12, 8),))
+    grid = DefaultBoxGrid(DefaultBoxes.explicit([[(21, 21)]]), (96, 64), ((12, 8),))
     before = best_ious(found, grid)
     assert before[:10].max() < 0.2 and before[10:].min() > 0.9
     fitted = fit_default_boxes(found, grid)
     # Two classes outweigh one, however many objects it has.
-    assert fitted.default_boxes.first_square == pytest.approx(7, rel=0.04)
+    assert fitted.default_boxes.shapes[0][0] == pytest.approx((7, 7), rel=0.04)
     assert best_ious(found, fitted)[:10].min() > 0.9
 
 
@@ -188,7 +205,7 @@ def test_many_objects_are_sampled():
 
 def test_the_fit_raises_reachable_recall_on_other_images_too():
     splits = load_splits(["synthetic:shapes@train[:60]", "synthetic:shapes@val[:40]"])
-    spec = DefaultBoxes((60, 90, 120, 150, 180), ((3.0,),) * 4)
+    spec = DefaultBoxes.paper((60, 90, 120, 150, 180), ((3.0,),) * 4)
     grid = DefaultBoxGrid(spec, (192, 192), ((24, 24), (12, 12), (6, 6), (3, 3)))
     check = check_default_boxes(splits, grid, "a model")
     for before, after in zip(check.before, check.after, strict=True):
@@ -233,11 +250,8 @@ SLOW_PRESETS = ("ssd300_resnet18_coco", "ssdlite320_mobilenet_v3_large_coco")
 def test_every_preset_takes_the_fitted_boxes(preset):
     grid = from_preset(preset, ["cat"]).default_box_grid
     assert recipe_options(grid, grid) == {}
-    sizes = tuple(size * 0.5 for size in grid.default_boxes.sizes)
-    ratios = tuple(
-        tuple(1.5 * ratio for ratio in each) for each in grid.default_boxes.aspect_ratios
-    )
-    spec = dataclasses.replace(grid.default_boxes, sizes=sizes, aspect_ratios=ratios)
+    shapes = [[(0.5 * h, 0.7 * w) for h, w in cell] for cell in grid.default_boxes.shapes]
+    spec = dataclasses.replace(grid.default_boxes, shapes=shapes)
     options = json.loads(json.dumps(recipe_options(grid._replace(default_boxes=spec), grid)))
     built = from_preset(preset, ["cat"], **options).default_box_grid
     assert len(built.boxes()) == len(grid.boxes())
@@ -261,10 +275,7 @@ def test_check_prints_arguments_that_train_takes(tmp_path, capsys):
         re.MULTILINE,
     )
     pasted = re.findall(r"--set '(model_options\.\w+=\S.*?)'", printed)
-    assert [words.partition("=")[0] for words in pasted] == [
-        "model_options.sizes",
-        "model_options.aspect_ratios",
-    ]
+    assert [words.partition("=")[0] for words in pasted] == ["model_options.shapes"]
     assert sorted(path.name for path in plots.iterdir()) == [
         "classes.png", "default_boxes.png", "recall.png", "sizes.png", "unmatched.png",
     ]  # fmt: skip
@@ -283,6 +294,7 @@ def test_check_prints_arguments_that_train_takes(tmp_path, capsys):
     options = json.loads((run / "recipe.json").read_text())["model_options"]
     import keras
 
-    sizes = json.loads(pasted[0].partition("=")[2])
-    assert options["sizes"] == sizes
-    assert keras.models.load_model(run / "model.keras").default_boxes.sizes == tuple(sizes)
+    shapes = json.loads(pasted[0].partition("=")[2])
+    assert options["shapes"] == shapes
+    model = keras.models.load_model(run / "model.keras")
+    assert model.default_boxes == DefaultBoxes(shapes)

@@ -59,7 +59,7 @@ def test_a_model_with_small_objects():
 
 
 def test_the_report_ends_with_the_hint():
-    grid = DefaultBoxGrid(DefaultBoxes((20, 40, 60), ((), ())), (64, 64), ((8, 8), (4, 4)))
+    grid = DefaultBoxGrid(DefaultBoxes.paper((20, 40, 60), ((), ())), (64, 64), ((8, 8), (4, 4)))
     splits = [split_of(example(boxes=objects_of_side(60).examples[0].boxes, size=(640, 640)))]
     lines = str(check_default_boxes(splits, grid, "a model as --set changes it")).splitlines()
     assert lines[0].startswith("default boxes of a model as --set changes it (160, input 64x64), m")

@@ -199,7 +199,7 @@ def test_sizes_of_ssd512_are_whole_pixels(monkeypatch):
     assert preset == "ssd512_vgg16_voc" and class_names == VOC_CLASSES
     assert options["sizes"] == (35, 76, 153, 230, 307, 384, 460, 537)
     maps = [(cells, cells) for cells in (64, 32, 16, 8, 4, 2, 1)]
-    boxes = DefaultBoxes(**options).boxes((512, 512), maps)
+    boxes = DefaultBoxes.paper(**options).boxes((512, 512), maps)
     # First cell: centre 0.5 * 8 = 4; square 35, square sqrt(35 * 76) = 51.5752,
     # ratio 2: width 35 * 1.41421 = 49.4975, height 35 / 1.41421 = 24.7487, then the reciprocal.
     heights_widths = [(35, 35), (51.5752, 51.5752), (24.7487, 49.4975), (49.4975, 24.7487)]

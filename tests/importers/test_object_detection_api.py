@@ -12,6 +12,7 @@ from trainings import PLAIN
 
 from ssd_keras import Augmentation, PostProcess, load_data, training_dataset
 from ssd_keras.boxes.coding import decode_boxes
+from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.exporters.tflite import tflite_model
 from ssd_keras.importers.object_detection_api import import_object_detection_api
@@ -154,11 +155,14 @@ def test_default_boxes_are_the_formulas_even_where_the_file_rounds(boxes, smalle
     content = api.detector_file(boxes=boxes, smallest=smallest)
     model = import_object_detection_api(written(tmp_path, content))
     spec = model.default_boxes
-    # Of 75 pixels: smallest, three even steps to .95, and 1.
+    # Of 75 pixels: smallest, three even steps to .95, and 1. The first map has one square.
     step = (0.95 - smallest) / 3
-    expected = [75 * scale for scale in (smallest, smallest + step, smallest + 2 * step, 0.95, 1)]
-    np.testing.assert_allclose(spec.sizes, expected, rtol=1e-6)
-    assert spec.first_square == 7.5 and spec.boxes_per_cell == (3, 6, 6, 6)
+    scales = (smallest, smallest + step, smallest + 2 * step, 0.95, 1)
+    ratios = ((2,), *((2, 3),) * 3)
+    expected = DefaultBoxes.paper([75 * scale for scale in scales], ratios, first_square=7.5)
+    assert spec.boxes_per_cell == (3, 6, 6, 6)
+    for found, cell in zip(spec.shapes, expected.shapes, strict=True):
+        np.testing.assert_allclose(found, cell, rtol=1e-6)
     assert spec.variances == (0.1, 0.1, 0.2, 0.2)
 
 
@@ -290,7 +294,9 @@ def test_the_model_of_300_pixels_has_the_apis_maps():
     # 19 * 19 * 3 + (100 + 25 + 9 + 4 + 1) * 6 = 1083 + 834
     assert model.feature_sizes == ((19, 19), (10, 10), (5, 5), (3, 3), (2, 2), (1, 1))
     assert len(model.default_box_array) == 1917
-    assert model.default_boxes.sizes == (60, 105, 150, 195, 240, 285, 300)
+    ratios = ((2,), *((2, 3),) * 5)
+    sizes = (60, 105, 150, 195, 240, 285, 300)
+    assert model.default_boxes == DefaultBoxes.paper(sizes, ratios, first_square=30)
     with pytest.raises(ValueError, match=r"^channels has 3 numbers; expected 14\.$"):
         mobilenet_v1((64, 64), (8, 16, 32))
 

@@ -389,7 +389,8 @@ def test_build_ssd_on_any_network(tmp_path, name):
     model = build_ssd(network, feature_layers, ["cat", "dog"], smallest=0.2, largest=0.8)
     assert model.feature_sizes == feature_sizes
     # The default is six maps, but the fourth has one cell. Sizes: 20 to 80 % of 96 pixels.
-    assert model.default_boxes.sizes == pytest.approx((19.2, 38.4, 57.6, 76.8, 96.0))
+    squares = [cell[0][0] for cell in model.default_boxes.shapes]
+    assert squares == pytest.approx((19.2, 38.4, 57.6, 76.8))
     assert len(model.default_box_array) == 6 * (48 + 12 + 4 + 1)
     images = np.random.default_rng(6).integers(0, 256, (2, 96, 128, 3)).astype("uint8")
     model.save(tmp_path / "model.keras")

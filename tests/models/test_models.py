@@ -42,14 +42,14 @@ def small_backbone(image_size=(HEIGHT, WIDTH)) -> keras.Model:
 
 
 RATIOS = ((2.0,), (2.0, 3.0), ())
-BOXES = DefaultBoxes((10, 20, 40, 60), RATIOS, offset=0.4, variances=(0.2, 0.1, 0.3, 0.4))
+BOXES = DefaultBoxes.paper((10, 20, 40, 60), RATIOS, offset=0.4, variances=(0.2, 0.1, 0.3, 0.4))
 
 
 def arguments(**changes) -> dict:
     """Arguments of `SSD`, none of them its default."""
     return {
         "backbone": small_backbone(),
-        "default_boxes": DefaultBoxes((9, 25, 50), ((2.0,), (3.0,))),
+        "default_boxes": DefaultBoxes.paper((9, 25, 50), ((2.0,), (3.0,))),
         "class_names": ["cat", "dog", "cow"],
         "image_size": (HEIGHT, WIDTH),
         "extra_layers": (ExtraLayer(6, 10), ExtraLayer(5, 7, kernel_size=2, padding=0)),
@@ -97,7 +97,7 @@ def coded_model(num_classes: int, feature_maps=None) -> SSD:
     ratios = RATIOS if feature_maps is None else [RATIOS[index] for index in feature_maps]
     model = SSD(
         pooling_backbone(),
-        DefaultBoxes((10, 20, 40, 60)[: len(ratios) + 1], ratios),
+        DefaultBoxes.paper((10, 20, 40, 60)[: len(ratios) + 1], ratios),
         [f"class {index}" for index in range(num_classes)],
         (HEIGHT, WIDTH),
         [ExtraLayer(3, 3, kernel_size=2, strides=2, padding=0)],
@@ -121,15 +121,6 @@ def coded_model(num_classes: int, feature_maps=None) -> SSD:
     return model
 
 
-def shape_in_pixels(sizes, ratios, box) -> tuple[float, float]:
-    """Height and width of a cell's box, as paper_constants' order has them."""
-    shapes = [(sizes[0], sizes[0]), ((sizes[0] * sizes[1]) ** 0.5,) * 2]
-    for ratio in ratios:
-        wide = sizes[0] / ratio**0.5, sizes[0] * ratio**0.5
-        shapes += [wide, wide[::-1]]
-    return shapes[box]
-
-
 @pytest.mark.parametrize(
     ("num_classes", "feature_maps", "feature_sizes"),
     [
@@ -151,10 +142,7 @@ def test_outputs_have_the_order_of_the_default_boxes(num_classes, feature_maps, 
 
     edges = model.default_box_array * [HEIGHT, WIDTH, HEIGHT, WIDTH]
     np.testing.assert_allclose(deltas[:, 2:], (edges[:, :2] + edges[:, 2:]) / 2, atol=1e-3)
-    shapes = [
-        shape_in_pixels(spec.sizes[level : level + 2], spec.aspect_ratios[level], box)
-        for level, box in deltas[:, :2].round().astype(int)
-    ]
+    shapes = [spec.shapes[level][box] for level, box in deltas[:, :2].round().astype(int)]
     np.testing.assert_allclose(edges[:, 2:] - edges[:, :2], shapes, atol=1e-3)
     expected = 1000 * deltas[:, 1:2] + np.arange(1 + num_classes)
     np.testing.assert_array_equal(logits, expected)
@@ -207,7 +195,7 @@ def test_config_is_the_arguments():
 
 def test_preprocessing_is_inside():
     changes = {"style": ConvStyle(activation="linear"), "extra_layers": (), "feature_maps": None}
-    changes["default_boxes"] = DefaultBoxes((9, 25), ((2.0,),))
+    changes["default_boxes"] = DefaultBoxes.paper((9, 25), ((2.0,),))
     inside = SSD(**arguments(**changes))
     outside = SSD(**arguments(**changes, preprocessor=None))
     outside.set_weights(inside.get_weights())
@@ -373,7 +361,7 @@ def colour_detector() -> SSD:
     image = keras.Input((64, 64, 3))
     model = SSD(
         keras.Model(image, layers.AveragePooling2D(32)(image)),
-        DefaultBoxes((32, 60), ((),)),
+        DefaultBoxes.paper((32, 60), ((),)),
         ["blue", "red"],
         (64, 64),
         post_process=PostProcess(max_detections=4),
@@ -445,7 +433,7 @@ def test_detect_names_what_is_no_image(colour_detector, images, message):
         (
             {"feature_maps": None},
             r"default_boxes describes 2 feature maps but the model has 3 "
-            r"\(8x12, 4x6, 2x3\); give one entry of aspect_ratios for each",
+            r"\(8x12, 4x6, 2x3\); give one entry of shapes for each",
         ),
         (
             {"feature_maps": (0, 3)},

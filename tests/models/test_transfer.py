@@ -1,5 +1,6 @@
 """A trained detector for other classes: the origin of each row of a head."""
 
+import dataclasses
 import functools
 
 import exports
@@ -60,13 +61,11 @@ def test_everything_else_of_the_model_stays():
 
 def test_another_size_keeps_weights_and_grows_default_boxes():
     old = old_model()
-    sizes = old.default_boxes.sizes
     new = with_classes(old, OLD, image_size=(96, 160))
     # The shorter side grows from 64 to 96.
-    assert new.default_boxes.sizes == pytest.approx([1.5 * size for size in sizes])
-    built = from_preset(
-        "ssd192_small_shapes", OLD, image_size=(96, 160), width=4, sizes=[1.5 * x for x in sizes]
-    )
+    shapes = [[(1.5 * h, 1.5 * w) for h, w in cell] for cell in old.default_boxes.shapes]
+    built = from_preset("ssd192_small_shapes", OLD, image_size=(96, 160), width=4, shapes=shapes)
+    assert new.default_boxes == built.default_boxes
     built.set_weights(old.get_weights())
     np.testing.assert_allclose(new.default_box_array, built.default_box_array, atol=1e-6)
     images = np.random.default_rng(1).integers(0, 256, (2, 96, 160, 3)).astype("float32")
@@ -77,29 +76,28 @@ def test_another_size_keeps_weights_and_grows_default_boxes():
 
 def test_other_default_boxes_at_the_same_size(tmp_path):
     old = old_model()
-    sizes = [10 + 10 * index for index in range(len(old.default_boxes.sizes))]
+    shapes = [[[10 * n, 7 * n], [9, 9], [20, 30], [n, 6]] for n in (1, 2, 3, 4)]
     old.save(tmp_path / "old.keras")
     recipe = TrainRecipe(
-        preset=str(tmp_path / "old.keras"), steps=1, model_options={"sizes": sizes}
+        preset=str(tmp_path / "old.keras"), steps=1, model_options={"shapes": shapes}
     )
     new = initial_model(recipe, OLD)
-    assert new.default_boxes.sizes == tuple(sizes) and new.image_size == (64, 96)
-    # The second box of the first cell is sqrt(10 * 20) = 14.142 pixels wide and high.
-    height, width = (new.default_box_array[1, 2:] - new.default_box_array[1, :2]) * (64, 96)
-    assert (height, width) == pytest.approx((14.142, 14.142), abs=1e-3)
+    assert new.default_boxes == DefaultBoxes(shapes) and new.image_size == (64, 96)
+    height, width = (new.default_box_array[2, 2:] - new.default_box_array[2, :2]) * (64, 96)
+    assert (height, width) == pytest.approx((20, 30), abs=1e-3)
     for name, values in outputs_of(new).items():
         np.testing.assert_array_equal(values, outputs_of(old)[name])
 
 
-def test_square_of_the_first_map_and_steps_follow():
-    spec = DefaultBoxes((20, 40, 60), ((2,), (2,)), steps=(8, 16), first_square=10)
+def test_steps_belong_to_a_size():
+    spec = DefaultBoxes((((20, 10),), ((40, 40),)), steps=(8, 16), variances=(0.1, 0.2, 0.3, 0.4))
     old = SSD(small_backbone((32, 32)), spec, ["cat"], (32, 32))
     new = with_classes(old, ["cat"], image_size=(64, 48))
     # The shorter side grows from 32 to 48.
-    assert (new.default_boxes.first_square, new.default_boxes.sizes) == (15, (30, 60, 90))
-    assert new.default_boxes.steps is None
-    kept = with_classes(old, ["cat"], sizes=(40, 50, 60)).default_boxes
-    assert (kept.first_square, kept.steps) == (20, (8, 16))
+    shapes = (((30, 15),), ((60, 60),))
+    assert new.default_boxes == dataclasses.replace(spec, shapes=shapes, steps=None)
+    same_size = with_classes(old, ["cat"], shapes=shapes).default_boxes
+    assert same_size == dataclasses.replace(spec, shapes=shapes)
 
 
 def small_backbone(image_size):
@@ -111,8 +109,11 @@ def small_backbone(image_size):
 def test_unknown_choices_are_refused():
     with pytest.raises(ValueError, match="new_rows='zero' is unknown; choose one of mean, fresh"):
         with_classes(old_model(), NEW, "zero")
-    with pytest.raises(ValueError, match=r"sizes has 2 entries; expected 5: one for each of the m"):
-        with_classes(old_model(), NEW, sizes=(10, 20))
+    message = (
+        r"shapes has \(1, 1\) boxes in the cells of the feature maps; expected \(4, 4, 4, 4\), "
+    )
+    with pytest.raises(ValueError, match=message):
+        with_classes(old_model(), NEW, shapes=[[(10, 20)], [(30, 30)]])
 
 
 def test_a_recipe_starts_from_a_trained_model(tmp_path):

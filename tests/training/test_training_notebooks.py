@@ -27,7 +27,7 @@ CONSTANTS = {
     "image's sides": (300, 300),
     "mean colour (red, green, blue)": (123, 117, 104),
     "first scale of conv4_3": 20,
-    "sizes of default boxes": (30, 60, 111, 162, 213, 264, 315),
+    "sizes of default boxes": (30, 60, 111, 162, 213, 264),
     "smallest and largest scale": (0.2, 0.9),
     "aspect ratios": ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,)),
     "steps between cells": (8, 16, 32, 64, 100, 300),

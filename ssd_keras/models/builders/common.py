@@ -1,8 +1,9 @@
 """Preprocessing and default boxes that several builders share."""
 
+import dataclasses
 from collections.abc import Sequence
 
-from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.boxes.default_boxes import DefaultBoxes, Shapes
 
 # The paper's: the mean of ImageNet is subtracted, blue comes first. `keras.applications`' VGG16
 # and ResNet50 expect nearly the same (123.68, 116.779, 103.939).
@@ -21,7 +22,8 @@ def make_default_boxes(
     aspect_ratios: Sequence[Sequence[float]],
     steps: Sequence[float] | None = None,
     clip: str = "none",
+    shapes: Shapes | None = None,
 ) -> DefaultBoxes:
-    """`DefaultBoxes` of sequences of any type."""
-    ratios = tuple(tuple(each) for each in aspect_ratios)
-    return DefaultBoxes(tuple(sizes), ratios, None if steps is None else tuple(steps), clip=clip)
+    """Returns the paper's `DefaultBoxes`, or with their steps those of other shapes."""
+    boxes = DefaultBoxes.paper(sizes, aspect_ratios, steps, clip=clip)
+    return boxes if shapes is None else dataclasses.replace(boxes, shapes=shapes)

@@ -33,14 +33,16 @@ def object_detection_api_boxes(
     variances: Sequence[float] = VARIANCES,
 ) -> DefaultBoxes:
     """Returns the default boxes of the API's `ssd_anchor_generator`."""
-    side, steps = min(image_size), max(1, len(boxes_per_cell) - 1)
-    scales = [smallest + (largest - smallest) * i / steps for i in range(len(boxes_per_cell))]
     is_reduced = boxes_per_cell[0] % 2 == 1
-    return DefaultBoxes(
-        tuple(round(scale * side, 6) for scale in (*scales, 1.0)),
-        tuple((2.0, 3.0)[: (count - 1) // 2] for count in boxes_per_cell),
-        first_square=round(first_square * side, 6) if is_reduced else None,
-        variances=(variances[0], variances[1], variances[2], variances[3]),
+    return DefaultBoxes.from_scales(
+        image_size,
+        len(boxes_per_cell),
+        smallest=smallest,
+        largest=largest,
+        last=1.0,
+        aspect_ratios=[(2.0, 3.0)[: (count - 1) // 2] for count in boxes_per_cell],
+        first_square=round(first_square * min(image_size), 6) if is_reduced else None,
+        variances=variances,
     )
 
 

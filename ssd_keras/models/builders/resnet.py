@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ssd_keras.boxes.default_boxes import Shapes
 from ssd_keras.models.backbones import resnet
 from ssd_keras.models.blocks import ConvStyle
 from ssd_keras.models.builders.common import (
@@ -40,6 +41,7 @@ def ssd_resnet(
     steps: Sequence[float] | None = None,
     feature_maps: Sequence[int] | None = None,
     clip: str = "none",
+    shapes: Shapes | None = None,
     variant: str = "keras",
     post_process: PostProcess | None = None,
     backbone_weights: str | None = None,
@@ -56,6 +58,8 @@ def ssd_resnet(
         steps: distance of cells of each feature map in pixels. Default image / map.
         feature_maps: indices of the feature maps that get heads, counted from 0. Default all.
         clip: "none", "size" or "corners"; see `DefaultBoxes`. Default "none".
+        shapes: for each feature map the (height, width) of a cell's default boxes in pixels, in
+            place of those of `sizes` and `aspect_ratios`. Default None.
         variant: layers of ResNet50: "keras" (default), as in `keras.applications`, or
             "torchvision". ResNet18 has torchvision's.
         post_process: `PostProcess`. Default the paper's.
@@ -84,7 +88,7 @@ def ssd_resnet(
     is_torchvision = depth == 18 or variant == "torchvision"
     return SSD(
         backbone,
-        make_default_boxes(sizes, aspect_ratios, steps, clip),
+        make_default_boxes(sizes, aspect_ratios, steps, clip, shapes),
         class_names,
         image_size,
         RESNET18_EXTRA_LAYERS if depth == 18 else RESNET50_EXTRA_LAYERS,

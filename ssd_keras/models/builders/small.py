@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from ssd_keras.boxes.default_boxes import Shapes
 from ssd_keras.models.blocks import ConvStyle, conv
 from ssd_keras.models.builders.common import make_default_boxes
 from ssd_keras.models.necks import ExtraLayer
@@ -22,6 +23,7 @@ def ssd_small(
     *,
     sizes: Sequence[float] | None = None,
     aspect_ratios: Sequence[Sequence[float]] = ((2.0,),) * 4,
+    shapes: Shapes | None = None,
     width: int = 24,
     post_process: PostProcess | None = None,
     name: str = "ssd_small",
@@ -34,6 +36,8 @@ def ssd_small(
         sizes: side of the default boxes of each feature map in pixels, and one more. Default
             scales from 0.1 to 0.85 of the shorter side.
         aspect_ratios: for each feature map. Default (2,) everywhere.
+        shapes: for each feature map the (height, width) of a cell's default boxes in pixels, in
+            place of those of `sizes` and `aspect_ratios`. Default None.
         width: channels of the first convolution; the others have 2, 4 and 8 times as many.
             Default 24.
         post_process: `PostProcess`. Default the paper's.
@@ -58,7 +62,9 @@ def ssd_small(
     return SSD(
         backbone,
         make_default_boxes(
-            sizes or [scale * min(image_size) for scale in SMALL_SCALES], aspect_ratios
+            sizes or [scale * min(image_size) for scale in SMALL_SCALES],
+            aspect_ratios,
+            shapes=shapes,
         ),
         class_names,
         image_size,

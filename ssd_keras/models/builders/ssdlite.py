@@ -1,13 +1,14 @@
 """SSDLite on MobileNetV2 and MobileNetV3-Large."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import keras
 
-from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.boxes.default_boxes import DefaultBoxes, Shapes
 from ssd_keras.models.backbones import mobilenet
 from ssd_keras.models.blocks import ConvStyle
-from ssd_keras.models.builders.common import UNIT_PREPROCESSOR, make_default_boxes
+from ssd_keras.models.builders.common import UNIT_PREPROCESSOR
 from ssd_keras.models.necks import ExtraLayer
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
@@ -50,6 +51,7 @@ def ssdlite_mobilenet_v2(
     batch_norm: bool = True,
     sizes: Sequence[float] | None = None,
     aspect_ratios: Sequence[Sequence[float]] | None = None,
+    shapes: Shapes | None = None,
     post_process: PostProcess | None = None,
     backbone_weights: str | None = None,
     name: str = "ssdlite_mobilenet_v2",
@@ -66,6 +68,8 @@ def ssdlite_mobilenet_v2(
         sizes: side of the default boxes of each feature map in pixels, and one more. Default
             scales from 0.2 to 0.95 of the shorter side, as in torchvision's SSDLite.
         aspect_ratios: for each feature map. Default (2, 3) everywhere.
+        shapes: for each feature map the (height, width) of a cell's default boxes in pixels, in
+            place of those of `sizes` and `aspect_ratios`. Default None.
         post_process: `PostProcess`. Default score threshold 0.001, IoU threshold 0.55, 500
             candidates of all classes, 300 detections.
         backbone_weights: None, "imagenet" or the path of a weights file. Default None, random.
@@ -82,7 +86,7 @@ def ssdlite_mobilenet_v2(
         style = ConvStyle(separable=True, activation="relu6", initializer="he_uniform")
     return _ssdlite(
         backbone, image_size, class_names, extra_layers, style, sizes, aspect_ratios,
-        post_process, name,
+        shapes, post_process, name,
     )  # fmt: skip
 
 
@@ -93,6 +97,7 @@ def ssdlite_mobilenet_v3_large(
     extra_layers: Sequence[ExtraLayer | Sequence[int]] = SSDLITE_EXTRA_LAYERS,
     sizes: Sequence[float] | None = None,
     aspect_ratios: Sequence[Sequence[float]] | None = None,
+    shapes: Shapes | None = None,
     post_process: PostProcess | None = None,
     backbone_weights: str | None = None,
     name: str = "ssdlite_mobilenet_v3_large",
@@ -106,6 +111,8 @@ def ssdlite_mobilenet_v3_large(
         sizes: side of the default boxes of each feature map in pixels, and one more. Default
             scales from 0.2 to 0.95 of the shorter side.
         aspect_ratios: for each feature map. Default (2, 3) everywhere.
+        shapes: for each feature map the (height, width) of a cell's default boxes in pixels, in
+            place of those of `sizes` and `aspect_ratios`. Default None.
         post_process: `PostProcess`. Default score threshold 0.001, IoU threshold 0.55, 500
             candidates of all classes, 300 detections.
         backbone_weights: None or the path of a weights file. Default None, random.
@@ -117,7 +124,7 @@ def ssdlite_mobilenet_v3_large(
     backbone = mobilenet.mobilenet_v3_large(image_size, backbone_weights)
     return _ssdlite(
         backbone, image_size, class_names, extra_layers, SSDLITE_STYLE, sizes, aspect_ratios,
-        post_process, name,
+        shapes, post_process, name,
     )  # fmt: skip
 
 
@@ -129,18 +136,25 @@ def _ssdlite(
     style: ConvStyle,
     sizes: Sequence[float] | None,
     aspect_ratios: Sequence[Sequence[float]] | None,
+    shapes: Shapes | None,
     post_process: PostProcess | None,
     name: str,
 ) -> SSD:
     specs = [x if isinstance(x, ExtraLayer) else ExtraLayer(*x) for x in extra_layers]
     num_feature_maps = len(backbone.outputs) + len(specs)
+    ratios = aspect_ratios or ((2.0, 3.0),) * num_feature_maps
     if sizes is None:
-        spread = DefaultBoxes.from_scales(image_size, num_feature_maps, smallest=0.2, largest=0.95)
         # In torchvision the last size is the whole image.
-        sizes = (*spread.sizes[:-1], float(min(image_size)))
+        boxes = DefaultBoxes.from_scales(
+            image_size, num_feature_maps, largest=0.95, last=1.0, aspect_ratios=ratios, clip="size"
+        )
+    else:
+        boxes = DefaultBoxes.paper(sizes, ratios, clip="size")
+    if shapes is not None:
+        boxes = dataclasses.replace(boxes, shapes=shapes)
     return SSD(
         backbone,
-        make_default_boxes(sizes, aspect_ratios or ((2.0, 3.0),) * num_feature_maps, clip="size"),
+        boxes,
         class_names,
         image_size,
         specs,

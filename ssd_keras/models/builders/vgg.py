@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ssd_keras.boxes.default_boxes import Shapes
 from ssd_keras.models.backbones import vgg
 from ssd_keras.models.builders.common import CAFFE_PREPROCESSOR, make_default_boxes
 from ssd_keras.models.necks import ExtraLayer
@@ -48,6 +49,7 @@ def ssd_vgg16(
     atrous: bool = True,
     normalize: bool = True,
     clip: str = "none",
+    shapes: Shapes | None = None,
     post_process: PostProcess | None = None,
     backbone_weights: str | None = None,
     name: str = "ssd_vgg16",
@@ -69,6 +71,8 @@ def ssd_vgg16(
             and conv5_3 as a feature map. Default True.
         normalize: L2-normalise conv4_3. Default True.
         clip: "none", "size" or "corners"; see `DefaultBoxes`. Default "none".
+        shapes: for each feature map the (height, width) of a cell's default boxes in pixels, in
+            place of those of `sizes` and `aspect_ratios`. Default None.
         post_process: `PostProcess`. Default the paper's.
         backbone_weights: None, "imagenet" or the path of a weights file. Default None, random.
         name: name of the model.
@@ -93,7 +97,7 @@ def ssd_vgg16(
     ratios = aspect_ratios or (SSD512_ASPECT_RATIOS if is_large else SSD300_ASPECT_RATIOS)
     return SSD(
         vgg.vgg16(image_size, atrous, normalize, backbone_weights),
-        make_default_boxes(sizes, ratios, steps, clip),
+        make_default_boxes(sizes, ratios, steps, clip, shapes),
         class_names,
         image_size,
         extra_layers,
