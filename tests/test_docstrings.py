@@ -12,6 +12,7 @@ import pytest
 import ssd_keras
 import ssd_keras.data
 import ssd_keras.evaluation
+import ssd_keras.losses
 import ssd_keras.models
 
 MODULES = sorted(
@@ -19,7 +20,15 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(ssd_keras.__path__, "ssd_keras.")
     if not module.name.endswith("__main__")
 )
-EXPORTS = (ssd_keras, ssd_keras.data, ssd_keras.evaluation, ssd_keras.models)
+EXPORTS = (
+    ssd_keras, ssd_keras.data, ssd_keras.evaluation, ssd_keras.losses, ssd_keras.models,
+)  # fmt: skip
+
+
+def is_private_or_inherited(owner, method):
+    """A method that a base class of ours defines is documented there."""
+    bases = [base for base in owner.__mro__[1:] if base.__module__.startswith("ssd_keras")]
+    return method.startswith("_") or any(method in vars(base) for base in bases)
 
 
 def public_functions():
@@ -31,7 +40,7 @@ def public_functions():
                 continue
             yield name, value
             for method, function in vars(value).items() if inspect.isclass(value) else ():
-                if inspect.isfunction(function) and not method.startswith("_"):
+                if inspect.isfunction(function) and not is_private_or_inherited(value, method):
                     yield f"{name}.{method}", function
 
 

@@ -45,6 +45,21 @@ def iou(box: Edges, other: Edges, xp: Any, areas: tuple[Array, Array] | None = N
     return shared / xp.maximum(union, SMALLEST_UNION)
 
 
+def giou(box: Edges, other: Edges, xp: Any) -> Array:
+    """Returns the generalised IoU of boxes that are given by their edges, -1..1.
+
+    It is the IoU less the share of the smallest rectangle around both boxes that neither covers:
+    below 0, it tells how far apart boxes are.
+    """
+    shared, union = intersection_and_union(box, other, xp)
+    half = len(box) // 2
+    starts = map(xp.minimum, box[:half], other[:half])
+    ends = map(xp.maximum, box[half:], other[half:])
+    around = _product(map(operator.sub, ends, starts))
+    empty = (around - union) / xp.maximum(around, SMALLEST_UNION)
+    return shared / xp.maximum(union, SMALLEST_UNION) - empty
+
+
 def paired_iou(boxes: Array, others: Array, xp: Any = np) -> Array:
     """Returns the IoU of each box with the other box of the same row, [n]."""
     return iou(edges(boxes), edges(others), xp)

@@ -1,6 +1,5 @@
 """Registers the package's classes with Keras as soon as both are loaded."""
 
-import importlib
 import importlib.abc
 import importlib.util
 import sys
@@ -10,11 +9,14 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from ssd_keras.core.parts import import_all
+
 # What registers classes, which `keras.saving.load_model` finds once they are imported, and loaders
-# of ImageNet weights.
+# of ImageNet weights. Of packages, all modules.
 REGISTERED_MODULES = (
     "ssd_keras.models.ssd",
     "ssd_keras.models.post_process_layer",
+    "ssd_keras.losses",
     "ssd_keras.optimizers",
     "ssd_keras.importers.imagenet",
 )
@@ -33,7 +35,7 @@ def register_with_keras() -> None:
 
 def _import_registered() -> None:
     for name in REGISTERED_MODULES:
-        importlib.import_module(name)
+        import_all(name)
 
 
 class _Watcher(importlib.abc.MetaPathFinder):

@@ -22,8 +22,7 @@ from ssd_keras.engine.detector import load_model
 from ssd_keras.engine.distributed.devices import Devices, DeviceSession
 from ssd_keras.engine.recipes import TrainRecipe
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
-from ssd_keras.losses.box import BoxLoss
-from ssd_keras.losses.classification import ClassLoss
+from ssd_keras.losses.classification import SigmoidLoss, SoftmaxLoss
 from ssd_keras.models.ssd import SSD
 from ssd_keras.models.transfer import with_classes
 from ssd_keras.optimizers.adamw import AdamW
@@ -161,18 +160,12 @@ def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: in
     with dtype_policy(recipe.precision):
         model = initial_model(recipe, class_names)
     model.backbone.trainable = recipe.backbone_learning_rate > 0
+    class_loss = SoftmaxLoss if model.activation == "softmax" else SigmoidLoss
     model.compile(
         optimizer=make_optimizer(
             recipe, total_steps, [layer.name for layer in model.backbone.layers]
         ),
-        loss={
-            "box_deltas": BoxLoss(),
-            "class_logits": ClassLoss(
-                recipe.negatives_per_positive,
-                recipe.min_negatives,
-                activation=model.activation,
-            ),
-        },
+        loss={"class_logits": class_loss(recipe.negatives_per_positive, recipe.min_negatives)},
         # Without it, JAX would run each operation of a step by itself.
         jit_compile=recipe.jit_compile or keras.backend.backend() == "jax",
     )

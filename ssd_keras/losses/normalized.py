@@ -1,5 +1,8 @@
 """Base of losses that are normalised by the matched default boxes of the whole batch."""
 
+import dataclasses
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,11 +10,20 @@ from ssd_keras.boxes.formats import Array
 from ssd_keras.core.all_reduce import sum_over_replicas
 
 
+@dataclasses.dataclass(eq=False)
 class MatchNormalizedLoss(keras.losses.Loss):
-    """A sum over default boxes, divided by the number of matches in the batch of all replicas."""
+    """A sum over default boxes, divided by the number of matches in the batch of all replicas.
 
-    def __init__(self, name: str, dtype: str | None) -> None:
-        super().__init__(name=name, reduction="sum_over_batch_size", dtype=dtype)
+    The fields of a subclass are its options, and its configuration. It computes in float32, under
+    mixed precision too.
+    """
+
+    def __post_init__(self) -> None:
+        super().__init__(name=type(self).__name__, dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the options."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @staticmethod
     def normalize(sum_per_image: Array, num_matches: Array) -> Array:
@@ -21,5 +33,6 @@ class MatchNormalizedLoss(keras.losses.Loss):
         # Of R replicas, each takes the mean over its B / R images, Keras divides that by R, and
         # the gradients are added: B / R * R = B again, if B and matches are those of all replicas.
         batch = ops.cast(ops.shape(sum_per_image)[0], sum_per_image.dtype)
+        num_matches = ops.cast(num_matches, sum_per_image.dtype)
         batch, num_matches = sum_over_replicas(batch), sum_over_replicas(num_matches)
         return sum_per_image * (batch / ops.maximum(num_matches, 1))

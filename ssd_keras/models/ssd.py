@@ -8,8 +8,13 @@ import keras
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.precision import dtype_policy
-from ssd_keras.losses.box import BoxLoss
-from ssd_keras.losses.classification import ClassLoss, check_activation
+from ssd_keras.losses.box import BoxLoss, SmoothL1Loss
+from ssd_keras.losses.classification import (
+    ClassLoss,
+    SigmoidLoss,
+    SoftmaxLoss,
+    check_activation,
+)
 from ssd_keras.models.blocks import ConvStyle
 from ssd_keras.models.heads import head, join_heads
 from ssd_keras.models.layers import Preprocessor
@@ -134,24 +139,16 @@ class SSD(keras.Model):
 
         Args:
             optimizer: Keras optimizer or its name. Default `CaffeSGD()`, the paper's.
-            loss: dictionary with a loss for "box_deltas" and one for "class_logits". Default
-                `BoxLoss()` and `ClassLoss()` with the model's activation.
+            loss: dictionary with a `BoxLoss` for "box_deltas" and a `ClassLoss` for
+                "class_logits", see `ssd_keras.losses`. Default for what it does not name:
+                `SmoothL1Loss()`, and `SoftmaxLoss()` or `SigmoidLoss()` by the activation.
             **kwargs: other arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: for a `ClassLoss` of another activation.
+            ValueError: for another kind of loss, or a `ClassLoss` of another activation.
         """
-        loss = loss or {
-            "box_deltas": BoxLoss(),
-            "class_logits": ClassLoss(activation=self.activation),
-        }
-        class_loss = loss.get("class_logits") if isinstance(loss, dict) else None
-        if isinstance(class_loss, ClassLoss) and class_loss.activation != self.activation:
-            raise ValueError(
-                f"the loss is ClassLoss(activation={class_loss.activation!r}) but the "
-                f"model's scores are {self.activation}; pass the same to both."
-            )
-        super().compile(optimizer=optimizer or CaffeSGD(), loss=loss, **kwargs)
+        losses = _losses_of(loss or {}, self.activation)
+        super().compile(optimizer=optimizer or CaffeSGD(), loss=losses, **kwargs)
 
     def compile_from_config(self, config: dict) -> None:
         # Keras does not compile loaded models that override `compile`.
@@ -255,6 +252,31 @@ class SSD(keras.Model):
         # Extra layers and heads get the precision that they were built with, like the backbone.
         with dtype_policy(deserialize(config.pop("dtype"))):
             return cls(**config)
+
+
+def _losses_of(given: Any, activation: str) -> dict[str, Any]:
+    """Returns a loss for each output: the given ones where they fit the model, else SSD's."""
+    bases = {"box_deltas": BoxLoss, "class_logits": ClassLoss}
+    if not (isinstance(given, Mapping) and given.keys() <= bases.keys()):
+        raise ValueError(
+            f"loss={given!r}: expected a dictionary with a loss for 'box_deltas', for "
+            "'class_logits', or for both."
+        )
+    default = SoftmaxLoss if activation == "softmax" else SigmoidLoss
+    losses = {"box_deltas": SmoothL1Loss(), "class_logits": default(), **given}
+    for name, base in bases.items():
+        if not isinstance(losses[name], base):
+            raise ValueError(
+                f"the loss of {name!r} is {losses[name]!r}; expected a {base.__name__}, see "
+                "ssd_keras.losses."
+            )
+    if losses["class_logits"].activation != activation:
+        raise ValueError(
+            f"{losses['class_logits']!r} is for activation="
+            f"{losses['class_logits'].activation!r} but the model has activation={activation!r}; "
+            "choose a loss for it, or build the model with the other activation."
+        )
+    return losses
 
 
 def _backbone_feature_maps(backbone: keras.Model, x: keras.KerasTensor) -> list[keras.KerasTensor]:

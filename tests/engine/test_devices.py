@@ -158,7 +158,7 @@ import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from ssd_keras.engine.distributed.devices import Devices
-from ssd_keras.losses import BoxLoss
+from ssd_keras.losses import SmoothL1Loss
 with Devices("all").open(4, {}) as session:
     strategy = tf.distribute.get_strategy()
     def values(context):
@@ -169,7 +169,7 @@ with Devices("all").open(4, {}) as session:
     truth = strategy.experimental_distribute_values_from_function(values)
     @tf.function
     def run():
-        return strategy.run(lambda y: BoxLoss()(y, tf.fill((2, 3, 4), 2.0)), (truth,))
+        return strategy.run(lambda y: SmoothL1Loss()(y, tf.fill((2, 3, 4), 2.0)), (truth,))
     print([float(x) for x in strategy.experimental_local_results(run())])
 """
 

@@ -19,8 +19,7 @@ from ssd_keras.core.class_names import COCO_CLASSES_BY_ID
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.importers.pth import read_pth
 from ssd_keras.importers.torchvision import ssd_from_state_dict
-from ssd_keras.losses.box import BoxLoss
-from ssd_keras.losses.classification import ClassLoss
+from ssd_keras.losses import SmoothL1Loss, SoftmaxLoss
 
 try:
     import torch
@@ -107,8 +106,8 @@ def test_same_losses_and_gradients(name):
     targets = {key: tf.stack([each[key] for each in encoded]) for key in encoded[0]}
     with tf.GradientTape() as tape:
         outputs = ours(images, training=False)
-        box_loss = BoxLoss()(targets["box_deltas"], outputs["box_deltas"])
-        class_loss = ClassLoss()(targets["class_logits"], outputs["class_logits"])
+        box_loss = SmoothL1Loss()(targets["box_deltas"], outputs["box_deltas"])
+        class_loss = SoftmaxLoss()(targets["class_logits"], outputs["class_logits"])
         loss = box_loss + class_loss
     found = tape.gradient(loss, [weight.value for weight in ours.trainable_weights])
 

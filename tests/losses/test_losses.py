@@ -11,8 +11,8 @@ from gold import scene
 from keras import ops
 
 from ssd_keras.assigners.max_iou import TargetEncoder
-from ssd_keras.losses.box import BoxLoss, smooth_l1
-from ssd_keras.losses.classification import ClassLoss
+from ssd_keras.losses import FocalLoss, GIoULoss, SigmoidLoss, SmoothL1Loss, SoftmaxLoss
+from ssd_keras.losses.box import smooth_l1
 from ssd_keras.losses.mining import mine_hard_negatives
 
 pytestmark = pytest.mark.backends
@@ -75,11 +75,11 @@ def test_smooth_l1_by_hand():
 
 def test_perfect_prediction_costs_nothing():
     box_targets, labels, _, _ = random_batch(1)
-    value, gradient = value_and_gradient(BoxLoss(), box_targets, box_targets[..., :4])
+    value, gradient = value_and_gradient(SmoothL1Loss(), box_targets, box_targets[..., :4])
     assert value == 0
     np.testing.assert_array_equal(gradient, 0)
     logits = 30.0 * np.eye(6, dtype="float32")[np.maximum(labels, 0)]
-    value, gradient = value_and_gradient(ClassLoss(), labels, logits)
+    value, gradient = value_and_gradient(SoftmaxLoss(), labels, logits)
     assert 0 <= value < 1e-6  # 4 * 5 * exp(-30) = 2e-12
     np.testing.assert_allclose(gradient, 0, atol=1e-6)
 
@@ -95,7 +95,7 @@ def test_box_loss_of_two_images_by_hand():
     targets[1, 1] = (0, 0, 0, 0.5, 1)
     predictions[1, 1] = (0, 0, 0, -1)  # 1.5 - .5 = 1
     # (.2 + 2.5 + 1) / 3 matched default boxes of the batch; not the mean of 1.35 and 1.
-    value, gradient = value_and_gradient(BoxLoss(), targets, predictions)
+    value, gradient = value_and_gradient(SmoothL1Loss(), targets, predictions)
     assert value == pytest.approx(3.7 / 3, rel=1e-6)
     # Slope of each: the distance within 1, else its sign; over 3.
     expected = np.zeros((2, 3, 4))
@@ -144,12 +144,14 @@ HAND_LOGITS = np.stack(
     ],
 )
 def test_class_loss_of_two_images_by_hand(options, expected):
-    value = float(ClassLoss(**options)(HAND_LABELS, HAND_LOGITS))
+    value = float(SoftmaxLoss(**options)(HAND_LABELS, HAND_LOGITS))
     assert value == pytest.approx(expected * LOG2, rel=1e-6)
 
 
 def test_class_gradient_by_hand():
-    _, gradient = value_and_gradient(ClassLoss(negatives_per_positive=1), HAND_LABELS, HAND_LOGITS)
+    _, gradient = value_and_gradient(
+        SoftmaxLoss(negatives_per_positive=1), HAND_LABELS, HAND_LOGITS
+    )
     # Probabilities less 1 at the label, over 3 positives, where the box is used.
     expected = np.zeros((2, 5, 3))
     expected[0, 0] = (1 / 4, 1 / 2 - 1, 1 / 4)
@@ -177,16 +179,16 @@ def test_random_batches_against_the_oracle(seed, options):
     assert (labels > 0).any() and (labels < 0).any()
     expected_box, expected_class = oracle_loss(batch, **options)
     # Largest relative difference seen: 9e-8 with TensorFlow, 1.5e-7 with JAX.
-    assert float(BoxLoss()(box_targets, predictions)) == pytest.approx(expected_box, rel=2e-6)
-    class_loss = float(ClassLoss(**options)(labels, logits))
+    assert float(SmoothL1Loss()(box_targets, predictions)) == pytest.approx(expected_box, rel=2e-6)
+    class_loss = float(SoftmaxLoss(**options)(labels, logits))
     assert class_loss == pytest.approx(expected_class, rel=2e-6)
 
 
 def test_mining_is_not_over_the_batch():
     _, labels, _, logits = batch = random_batch(5)
-    per_image = float(ClassLoss(negatives_per_positive=1)(labels, logits))
+    per_image = float(SoftmaxLoss(negatives_per_positive=1)(labels, logits))
     over_batch = float(
-        ClassLoss(negatives_per_positive=1)(labels.reshape(1, -1), logits.reshape(1, -1, 6))
+        SoftmaxLoss(negatives_per_positive=1)(labels.reshape(1, -1), logits.reshape(1, -1, 6))
     )
     expected = oracle_loss(batch, negatives_per_positive=1)[1]
     assert per_image == pytest.approx(expected, rel=2e-6)
@@ -210,8 +212,8 @@ def test_torchvision_gold(file, settings, outputs):
     targets = [encoder(boxes, labels) for boxes, labels in scene.scene()]
     deltas, logits = scene.raw_outputs(settings, **outputs)
     for kind, loss, key, y_pred in [
-        ("box", BoxLoss(), "box_deltas", deltas),
-        ("class", ClassLoss(), "class_logits", logits),
+        ("box", SmoothL1Loss(), "box_deltas", deltas),
+        ("class", SoftmaxLoss(), "class_logits", logits),
     ]:
         y_true = np.stack([target[key].numpy() for target in targets])
         value, gradient = value_and_gradient(loss, y_true, y_pred)
@@ -230,20 +232,24 @@ def test_torchvision_gold(file, settings, outputs):
 def test_batch_without_any_object():
     generator = np.random.default_rng(6)
     for loss, y_true, y_pred in [
-        (BoxLoss(), np.zeros((2, 9, 5), "float32"), generator.normal(size=(2, 9, 4))),
-        (ClassLoss(), np.zeros((2, 9), "int32"), generator.normal(size=(2, 9, 3))),
+        (SmoothL1Loss(), np.zeros((2, 9, 5), "float32"), generator.normal(size=(2, 9, 4))),
+        (GIoULoss(), np.zeros((2, 9, 5), "float32"), np.zeros((2, 9, 4))),
+        (SoftmaxLoss(), np.zeros((2, 9), "int32"), generator.normal(size=(2, 9, 3))),
     ]:
         value, gradient = value_and_gradient(loss, y_true, y_pred.astype("float32"))
         assert value == 0
         np.testing.assert_array_equal(gradient, 0)
+    # Focal loss has negatives without any object: 18 boxes, 2 classes, .75 / 4 * log 2 each.
+    value, _ = value_and_gradient(FocalLoss(), np.zeros((2, 9)), np.zeros((2, 9, 3), "float32"))
+    assert value == pytest.approx(18 * 2 * 0.75 / 4 * LOG2, rel=1e-5)
 
 
 def test_image_without_objects_adds_nothing_to_its_neighbours():
     box_targets, labels, predictions, logits = random_batch(7)
     assert (labels[:3] > 0).any(axis=1).all() and not (labels[3] > 0).any()
     for loss, y_true, y_pred in [
-        (BoxLoss(), box_targets, predictions),
-        (ClassLoss(), labels, logits),
+        (SmoothL1Loss(), box_targets, predictions),
+        (SoftmaxLoss(), labels, logits),
     ]:
         value, gradient = value_and_gradient(loss, y_true, y_pred)
         without = float(loss(y_true[:3], y_pred[:3]))
@@ -256,7 +262,7 @@ def test_min_negatives_teach_background_on_empty_images():
     labels = np.zeros((2, 6), "int32")
     logits = np.zeros((2, 6, 4), "float32")
     logits[0, 4] = (-2, 1, 0, 0)
-    value, gradient = value_and_gradient(ClassLoss(min_negatives=2), labels, logits)
+    value, gradient = value_and_gradient(SoftmaxLoss(min_negatives=2), labels, logits)
     # Image 1: box 4 and, of equals, box 0; image 2: boxes 0 and 1. Divided by max(1, 0).
     hardest = math.log(math.exp(-2) + math.exp(1) + 2) + 2
     assert value == pytest.approx(hardest + 3 * math.log(4), rel=1e-6)
@@ -270,14 +276,14 @@ def test_ignored_boxes_are_neither_counted_nor_mined():
     _, labels, _, logits = random_batch(8, ignored=0.3)
     ignored = labels < 0
     assert ignored.sum() > 40
-    loss = ClassLoss(negatives_per_positive=2, min_negatives=3)
+    loss = SoftmaxLoss(negatives_per_positive=2, min_negatives=3)
     value, gradient = value_and_gradient(loss, labels, logits)
     np.testing.assert_array_equal(gradient[ignored], 0)
     # They would be the hardest negatives if they counted.
     logits[ignored] = (-50, 9, 8, 7, 6, 5)
     assert float(loss(labels, logits)) == pytest.approx(value, rel=1e-6)
     # Ignored boxes stay out even where there are fewer negatives than `min_negatives`.
-    value, gradient = value_and_gradient(ClassLoss(min_negatives=60), labels, logits)
+    value, gradient = value_and_gradient(SoftmaxLoss(min_negatives=60), labels, logits)
     np.testing.assert_array_equal(gradient[ignored], 0)
     assert value == pytest.approx(
         oracle.loss(np.zeros((4, 60, 4)), logits, np.zeros((4, 60, 4)), labels, 3, 60)[1],
@@ -290,7 +296,7 @@ def test_equal_logits_select_exactly_three_negatives_for_each_positive(num_posit
     labels = np.zeros((1, 8732), "int32")
     positives = 1000 + 7 * np.arange(num_positives)
     labels[0, positives] = 1
-    value, gradient = value_and_gradient(ClassLoss(), labels, np.zeros((1, 8732, 3), "float32"))
+    value, gradient = value_and_gradient(SoftmaxLoss(), labels, np.zeros((1, 8732, 3), "float32"))
     # (1 + 3) log 3 for each positive, over their number.
     assert value == pytest.approx(4 * math.log(3), rel=1e-6)
     used = np.flatnonzero(np.abs(gradient[0]).max(axis=-1))
@@ -313,21 +319,30 @@ def test_mined_boxes_by_hand():
 
 def test_huge_outputs_stay_finite():
     logits = np.array([[[1e4, -1e4, 0], [-1e4, 1e4, 0], [0, 1e4, 1e4]]], "float32")
-    value, gradient = value_and_gradient(ClassLoss(), np.array([[1, 1, 0]]), logits)
+    value, gradient = value_and_gradient(SoftmaxLoss(), np.array([[1, 1, 0]]), logits)
     # 2e4 for the first positive, 0 for the second, 1e4 + log 2 for the negative; over 2.
     assert value == pytest.approx((3e4 + LOG2) / 2, rel=1e-6)
     expected = np.array([[[1, -1, 0], [0, 0, 0], [-1, 0.5, 0.5]]]) / 2
     np.testing.assert_allclose(gradient, expected, atol=1e-6)
+    value, gradient = value_and_gradient(FocalLoss(), np.array([[1, 1, 0]]), logits)
+    # Wrong classes -1e4, 1e4, 1e4 weigh .25, .75 twice, beside exact ones and the logits of 0,
+    # of .75 / 4 log 2 each; over 2.
+    assert value == pytest.approx((0.25 + 0.75 + 0.75) * 1e4 / 2, rel=1e-3)
+    assert np.isfinite(gradient).all()
     targets = np.array([[[0, 0, 0, 0, 1]]], "float32")
-    value, gradient = value_and_gradient(BoxLoss(), targets, np.full((1, 1, 4), -1e4, "float32"))
+    value, gradient = value_and_gradient(
+        SmoothL1Loss(), targets, np.full((1, 1, 4), -1e4, "float32")
+    )
     assert value == pytest.approx(4e4 - 2) and (gradient == -1).all()
 
 
 def test_bfloat16_outputs_are_computed_in_float32():
     box_targets, labels, predictions, logits = random_batch(9)
     for loss, y_true, y_pred in [
-        (BoxLoss(), box_targets, predictions),
-        (ClassLoss(), labels, logits),
+        (SmoothL1Loss(), box_targets, predictions),
+        (GIoULoss(), box_targets, predictions),
+        (SoftmaxLoss(), labels, logits),
+        (FocalLoss(), labels, logits),
     ]:
         rounded = ops.cast(y_pred, "bfloat16")
         value = loss(y_true, rounded)
@@ -335,32 +350,14 @@ def test_bfloat16_outputs_are_computed_in_float32():
         assert float(value) == float(loss(y_true, ops.cast(rounded, "float32")))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_another_dtype_computes(dtype):
-    for loss, y_true, y_pred, expected in [
-        # 4 * .5 * .5^2 over 1
-        (BoxLoss(dtype=dtype), [[[0, 0, 0, 0, 1.0]]], [[[0.5] * 4]], 0.5),
-        (ClassLoss(dtype=dtype), [[1, 0]], [[[0.0, 0], [0, 0]]], 2 * LOG2),
-    ]:
-        value = loss(np.array(y_true), np.array(y_pred))
-        assert keras.backend.standardize_dtype(value.dtype) == dtype
-        assert float(value) == pytest.approx(expected, rel=1e-2)
-
-
 @pytest.mark.parametrize(
     ("loss_class", "arguments"),
     [
-        (BoxLoss, {"name": "boxes", "dtype": "float16"}),
-        (
-            ClassLoss,
-            {
-                "negatives_per_positive": 2.5,
-                "min_negatives": 4,
-                "name": "classes",
-                "dtype": "bfloat16",
-                "activation": "sigmoid",
-            },
-        ),
+        (SmoothL1Loss, {}),
+        (GIoULoss, {}),
+        (SoftmaxLoss, {"negatives_per_positive": 2.5, "min_negatives": 4}),
+        (SigmoidLoss, {"negatives_per_positive": 1.5, "min_negatives": 2}),
+        (FocalLoss, {"alpha": 0.75, "gamma": 1.5}),
     ],
 )
 def test_config_equals_the_arguments(loss_class, arguments):
@@ -375,7 +372,7 @@ def test_negative_arguments(arguments):
     ratio, least = arguments
     message = f"^negatives_per_positive={ratio} and min_negatives={least} must be 0 or more\\.$"
     with pytest.raises(ValueError, match=message):
-        ClassLoss(*arguments)
+        SoftmaxLoss(*arguments)
 
 
 def test_sigmoid_loss_by_hand():
@@ -383,7 +380,7 @@ def test_sigmoid_loss_by_hand():
     # and log 2 for the other. The background's logit, 9, counts nowhere.
     logits = np.log(np.array([[[8103.0, 3, 1], [8103, 1, 1], [8103, 3, 1]]])).astype("float32")
     labels = np.array([[1, 0, 0]])
-    loss = ClassLoss(negatives_per_positive=1, activation="sigmoid")
+    loss = SigmoidLoss(negatives_per_positive=1)
     # One positive: log(4/3) + log 2. The harder negative is the last: log 4 + log 2.
     value, gradient = value_and_gradient(loss, labels, logits)
     assert value == pytest.approx(math.log(4 / 3) + math.log(4) + 2 * LOG2, rel=1e-5)
@@ -394,7 +391,7 @@ def test_sigmoid_loss_by_hand():
 
 def test_sigmoid_loss_is_the_oracles_cross_entropy_of_each_class():
     _, labels, _, logits = random_batch(4)
-    value, gradient = value_and_gradient(ClassLoss(activation="sigmoid"), labels, logits)
+    value, gradient = value_and_gradient(SigmoidLoss(), labels, logits)
     x = logits[..., 1:].astype("float64")
     targets = np.eye(6)[np.maximum(labels, 0)][..., 1:]
     score = 1 / (1 + np.exp(-x))
@@ -408,7 +405,114 @@ def test_sigmoid_loss_is_the_oracles_cross_entropy_of_each_class():
     assert np.isfinite(gradient).all() and not gradient[..., 0].any() and gradient[..., 1:].any()
 
 
-def test_unknown_activation():
-    message = "^activation='relu' is unknown; choose 'softmax' or 'sigmoid'\\.$"
+# GIoU
+
+
+def test_giou_loss_by_hand():
+    targets = np.zeros((2, 3, 5), "float32")
+    predictions = np.zeros((2, 3, 4), "float32")
+    # A quarter shared, .2 x .2 of .4 x .4 each: union .28, around both .6 x .6 = .36.
+    targets[0, 0], predictions[0, 0] = (0.1, 0.1, 0.5, 0.5, 1), (0.3, 0.3, 0.7, 0.7)
+    # Apart by .2: union .08, around both .2 x .6 = .12.
+    targets[0, 2], predictions[0, 2] = (0.2, 0.1, 0.4, 0.3, 1), (0.2, 0.5, 0.4, 0.7)
+    targets[1, 1], predictions[1, 1] = (0.3, 0.2, 0.6, 0.9, 1), (0.3, 0.2, 0.6, 0.9)  # equal: 0
+    predictions[1, 2] = np.inf  # no object
+    # 1 - (.04 / .28 - .08 / .36), 1 - (0 - .04 / .12), 0; over 3.
+    expected = (1 - 1 / 7 + 2 / 9) + (1 + 1 / 3)
+    value, gradient = value_and_gradient(GIoULoss(), targets, predictions)
+    assert value == pytest.approx(expected / 3, rel=1e-6)
+    assert np.isfinite(gradient).all() and not gradient[1, 2].any()
+    # The right edge of the second: union's slope .2, around's .2 too, .6 wide and .2 high:
+    # d(1 + (C - U) / C) = d(2 - U / C) = -(.2 * .12 - .08 * .2) / .12^2
+    assert gradient[0, 2, 3] == pytest.approx(-(0.024 - 0.016) / 0.0144 / 3 + 0, rel=1e-4)
+
+
+def plain_giou_loss(target, box):
+    """1 - GIoU of two boxes, by counting the parts of a plane that their edges cut it into."""
+    ys, xs = np.unique([*target[::2], *box[::2]]), np.unique([*target[1::2], *box[1::2]])
+    shared = union = 0.0
+    for low, high in zip(ys[:-1], ys[1:], strict=True):
+        for left, right in zip(xs[:-1], xs[1:], strict=True):
+            y, x, area = (low + high) / 2, (left + right) / 2, (high - low) * (right - left)
+            inside = [b[0] < y < b[2] and b[1] < x < b[3] for b in (target, box)]
+            shared, union = shared + all(inside) * area, union + any(inside) * area
+    around = (ys[-1] - ys[0]) * (xs[-1] - xs[0])
+    return 1 - (shared / union - (around - union) / around)
+
+
+def test_giou_of_random_boxes_against_counting_and_numerical_gradients():
+    generator = np.random.default_rng(21)
+    corner, side = generator.uniform(0, 0.7, (2, 30, 2)), generator.uniform(0.05, 0.6, (2, 30, 2))
+    target, predicted = np.concatenate([corner, corner + side], axis=-1)
+    is_positive = generator.uniform(size=30) < 0.7
+    y_true = np.concatenate([target, is_positive[:, None]], axis=-1)[None].astype("float32")
+    value, gradient = value_and_gradient(GIoULoss(), y_true, predicted[None].astype("float32"))
+    count = is_positive.sum()
+    rows = np.flatnonzero(is_positive)
+    expected = sum(plain_giou_loss(target[row], predicted[row]) for row in rows)
+    assert value == pytest.approx(expected / count, rel=2e-6)
+    numerical = np.zeros((30, 4))
+    for row in rows:
+        for edge in range(4):
+            low, high = (predicted[row] + sign * 1e-6 * np.eye(4)[edge] for sign in (-1, 1))
+            slope = plain_giou_loss(target[row], high) - plain_giou_loss(target[row], low)
+            numerical[row, edge] = slope / 2e-6 / count
+    np.testing.assert_allclose(gradient[0], numerical, atol=1e-5)
+
+
+# Focal loss
+
+
+def test_focal_loss_by_hand():
+    # Scores 1/4 and 3/4 of two classes; the background's logit, 9, counts nowhere.
+    row = [9, -math.log(3), math.log(3)]
+    logits = np.array([[row, row, row], [row, row, row]], "float32")
+    labels = np.array([[1, 0, -1], [2, 0, 0]])
+    right = math.log(4 / 3)  # -log(3/4); wrong is -log(1/4) = 2 log 2
+    # Class 1 there: .3 (3/4)^3 2 log 2 for it, and .7 (3/4)^3 2 log 2 for the score of class 2.
+    first = (3 / 4) ** 3 * 2 * LOG2
+    # No class: the scores 1/4 and 3/4 are errors of that size. Class 2 there: .3 and .7 of 1/4.
+    none = 0.7 * ((1 / 4) ** 3 * right + (3 / 4) ** 3 * 2 * LOG2)
+    second = (1 / 4) ** 3 * right
+    loss = FocalLoss(alpha=0.3, gamma=3)
+    value, gradient = value_and_gradient(loss, labels, logits)
+    assert value == pytest.approx((first + second + 3 * none) / 2, rel=1e-5)
+    # d/dx of -.3 (1 - p)^3 log p, x = -log 3: .3 (3 p (1 - p)^3 log p - (1 - p)^4), over 2.
+    p = 1 / 4
+    slope = 0.3 * (3 * p * (1 - p) ** 3 * math.log(p) - (1 - p) ** 4) / 2
+    assert gradient[0, 0, 1] == pytest.approx(slope, rel=1e-5)
+    assert not gradient[0, 2].any() and not gradient[..., 0].any()
+
+
+@pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.6, 0.5), (0.5, 0.0)])
+def test_focal_loss_against_plain_numpy(alpha, gamma):
+    _, labels, _, logits = random_batch(11, ignored=0.2)
+    value, gradient = value_and_gradient(FocalLoss(alpha, gamma), labels, logits)
+
+    def plain(x):
+        """The loss of each logit, by the scores themselves."""
+        p = 1 / (1 + np.exp(-x.astype("float64")))
+        there = np.eye(6)[np.maximum(labels, 0)][..., 1:] > 0
+        right, weight = np.where(there, p, 1 - p), np.where(there, alpha, 1 - alpha)
+        loss = -weight * (1 - right) ** gamma * np.log(right)
+        return np.where(labels[..., None] >= 0, loss, 0) / (labels > 0).sum()
+
+    x = logits[..., 1:].astype("float64")
+    assert value == pytest.approx(plain(x).sum(), rel=1e-5)
+    numerical = (plain(x + 1e-5) - plain(x - 1e-5)) / 2e-5
+    np.testing.assert_allclose(gradient[..., 1:], numerical, atol=2e-6)
+
+
+def test_focal_loss_of_half_the_weight_and_no_focus_is_half_the_sigmoid_loss():
+    _, labels, _, logits = random_batch(12)
+    everything = SigmoidLoss(min_negatives=999)(labels, logits)
+    assert float(FocalLoss(0.5, 0)(labels, logits)) == pytest.approx(
+        float(everything) / 2, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("arguments", [(-0.1, 2.0), (1.1, 2.0), (0.25, -1.0)])
+def test_focal_loss_out_of_range(arguments):
+    message = "^alpha={} and gamma={} are out of range".format(*arguments)
     with pytest.raises(ValueError, match=message):
-        ClassLoss(activation="relu")
+        FocalLoss(*arguments)

@@ -13,8 +13,7 @@ from keras import layers, ops
 from quick_weights import use_quick_weights
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
-from ssd_keras.losses.box import BoxLoss
-from ssd_keras.losses.classification import ClassLoss
+from ssd_keras.losses import FocalLoss, GIoULoss, SigmoidLoss, SmoothL1Loss, SoftmaxLoss
 from ssd_keras.models import SSD, ConvStyle, ExtraLayer, ssd_vgg16
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
@@ -233,7 +232,7 @@ def test_saved_model_loads_without_custom_objects(tmp_path, separable):
 def test_training_continues_where_a_saved_model_stopped(tmp_path):
     model = SSD(**arguments())
     optimizer = CaffeSGD(WarmUp(0.01, 9, 2), momentum=0.5, l2_decay=0.01)
-    losses = {"box_deltas": BoxLoss(), "class_logits": ClassLoss(2.0, 5)}
+    losses = {"box_deltas": SmoothL1Loss(), "class_logits": SoftmaxLoss(2.0, 5)}
     model.compile(optimizer, losses, loss_weights={"box_deltas": 2.0, "class_logits": 0.5})
     # Single steps: TensorFlow takes longer to build a graph than to run it.
     is_eager = model.run_eagerly = keras.backend.backend() == "tensorflow"
@@ -261,7 +260,8 @@ def test_model_moves_between_backends_and_back(tmp_path):
     model = SSD(**arguments())
     randomize(model)
     model.compile(
-        CaffeSGD(0.1, momentum=0.6), {"box_deltas": BoxLoss(), "class_logits": ClassLoss(2.0)}
+        CaffeSGD(0.1, momentum=0.6),
+        {"box_deltas": SmoothL1Loss(), "class_logits": SoftmaxLoss(2.0)},
     )
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", make_images())
@@ -338,9 +338,9 @@ def test_fit_learns_and_logs_both_losses(policy):
     rel = 1e-4 if policy == "float32" else 0.05
     outputs = outputs_of(model, x)
     logs = model.evaluate(x, y, batch_size=2, verbose=0, return_dict=True)
-    alone = float(BoxLoss()(y["box_deltas"], outputs["box_deltas"]))
+    alone = float(SmoothL1Loss()(y["box_deltas"], outputs["box_deltas"]))
     assert logs["box_deltas_loss"] == pytest.approx(alone, rel=rel)
-    alone = float(ClassLoss()(y["class_logits"], outputs["class_logits"]))
+    alone = float(SoftmaxLoss()(y["class_logits"], outputs["class_logits"]))
     assert logs["class_logits_loss"] == pytest.approx(alone, rel=rel)
 
 
@@ -472,12 +472,19 @@ def test_wrong_number_of_sizes_is_refused():
         ssd_vgg16((300, 300), ["cat"], (30, 60, 111, 162, 213, 264))
 
 
-def test_the_loss_must_have_the_activation_of_the_model():
+def test_losses_must_fit_the_model():
     model = SSD(**arguments(activation="sigmoid"))
-    model.compile()
-    assert model.loss["class_logits"].activation == "sigmoid"
-    message = r"^the loss is ClassLoss\(activation='softmax'\) but the model's scores are sig"
-    with pytest.raises(ValueError, match=message):
-        model.compile(loss={"box_deltas": BoxLoss(), "class_logits": ClassLoss()})
+    model.compile(loss={"box_deltas": GIoULoss()})
+    assert [type(x) for x in model.loss.values()] == [GIoULoss, SigmoidLoss]
+    for loss, message in [
+        ({"class_logits": SoftmaxLoss()}, r"^SoftmaxLoss\(negatives_per_positive=3.0, min_negative"
+         r"s=0\) is for activation='softmax' but the model has activation='sigmoid'; choose a l"),
+        ({"box_deltas": FocalLoss()}, r"^the loss of 'box_deltas' is FocalLoss\(alpha=0.25, gamma="
+         r"2.0\); expected a BoxLoss, see ssd_keras.losses\.$"),
+        ({"boxes": GIoULoss()}, r"^loss={'boxes': GIoULoss\(\)}: expected a dictionary with a l"),
+        ("mse", r"^loss='mse': expected a dictionary with a loss for 'box_deltas', for"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            model.compile(loss=loss)
     with pytest.raises(ValueError, match="^activation='tanh' is unknown; choose 'softmax'"):
         SSD(**arguments(activation="tanh"))
