@@ -23,6 +23,7 @@ _MODULES = {
     "SigmoidLoss": "ssd_keras.losses",
     "FocalLoss": "ssd_keras.losses",
     "Augmentation": "ssd_keras.data.augmentation.augmentation",
+    "register_augmentation_step": "ssd_keras.data.augmentation.registry",
     "training_dataset": "ssd_keras.data.pipeline",
     "inference_dataset": "ssd_keras.data.pipeline",
     "load_data": "ssd_keras.data.sources",

@@ -1,7 +1,8 @@
 """Parts of a detector that recipes and presets choose by name: necks, heads, assigners, losses.
 
-A part is a dataclass. Its module lies in the package of its kind, whose modules are all imported
-before a name is looked up, so that a new part is one new class and no entry elsewhere.
+A part is a dataclass; an augmentation step may be a function. Its module lies in the package of its
+kind, whose modules are all imported before a name is looked up, so that a new part is one new class
+and no entry elsewhere.
 """
 
 import dataclasses
@@ -19,8 +20,9 @@ PACKAGES = {
     "assigner": "ssd_keras.assigners",
     "box_loss": "ssd_keras.losses",
     "class_loss": "ssd_keras.losses",
+    "augmentation_step": "ssd_keras.data.augmentation.steps",
 }
-_PARTS: dict[str, dict[str, type]] = {kind: {} for kind in PACKAGES}
+_PARTS: dict[str, dict[str, Any]] = {kind: {} for kind in PACKAGES}
 
 Part = TypeVar("Part", bound=type)
 
@@ -30,14 +32,19 @@ def register_part(kind: str, name: str) -> Callable[[Part], Part]:
     import keras
 
     def register(part: Part) -> Part:
-        _PARTS[kind][name] = part
+        add_part(kind, name, part)
         return keras.saving.register_keras_serializable("ssd_keras")(part)
 
     return register
 
 
-def parts(kind: str) -> Mapping[str, type]:
-    """Returns the classes of a kind by their short names."""
+def add_part(kind: str, name: str, part: Any) -> None:
+    """Registers a part under a short name, without Keras: for parts that no model file holds."""
+    _PARTS[kind][name] = part
+
+
+def parts(kind: str) -> Mapping[str, Any]:
+    """Returns the classes and functions of a kind by their short names."""
     import_all(PACKAGES[kind])
     return _PARTS[kind]
 
@@ -50,8 +57,8 @@ def import_all(package: str) -> ModuleType:
     return module
 
 
-def find_part(kind: str, name: str) -> type:
-    """Returns the class of a short name."""
+def find_part(kind: str, name: str) -> Any:
+    """Returns the class or function of a short name."""
     known = parts(kind)
     if name not in known:
         raise ValueError(unknown_name(kind.replace("_", " "), name, known))
@@ -59,14 +66,38 @@ def find_part(kind: str, name: str) -> type:
 
 
 def make_part(kind: str, table: Mapping[str, Any]) -> Any:
-    """Builds the part of a table: "type" is its short name, other keys are its fields."""
+    """Builds the part of a table: "type" is its short name, other keys are its fields.
+
+    A function has no fields and is the part itself.
+    """
     options = dict(table)
     name = options.pop("type", None)
     part = find_part(kind, name)
-    known = [field.name for field in dataclasses.fields(part) if field.init]
+    known = _options(part)
     for option in options:
         if option not in known:
             raise ValueError(
                 unknown_name(f"option of {kind.replace('_', ' ')} {name!r}", option, known)
             )
-    return part(**options)
+    return part(**options) if isinstance(part, type) else part
+
+
+def part_name(kind: str, part: Any) -> str | None:
+    """Returns the short name of a part, or None where it has none."""
+    named = (name for name, known in parts(kind).items() if known in (part, type(part)))
+    return next(named, None)
+
+
+def part_table(kind: str, part: Any) -> dict[str, Any]:
+    """Returns the table from which `make_part` builds the part."""
+    name = part_name(kind, part)
+    if name is None:
+        raise ValueError(
+            f"{kind.replace('_', ' ')} {part!r} has no name to write; register it under one."
+        )
+    return {"type": name, **{option: getattr(part, option) for option in _options(part)}}
+
+
+def _options(part: Any) -> list[str]:
+    fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
+    return [field.name for field in fields if field.init]

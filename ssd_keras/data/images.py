@@ -70,8 +70,7 @@ def decode_region(
         )
 
     def decode_whole() -> tf.Tensor:
-        image = decode_image(data, orientation)
-        return image[region[0] : region[0] + region[2], region[1] : region[1] + region[3]]
+        return crop_region(decode_image(data, orientation), region)
 
     reduction = 1 + tf.argmax(
         tf.cast(tf.constant(JPEG_RATIOS) - ratio == 0, tf.int32), output_type=tf.int32
@@ -82,6 +81,11 @@ def decode_region(
     )
     image.set_shape([None, None, 3])
     return image
+
+
+def crop_region(image: tf.Tensor, region: tf.Tensor) -> tf.Tensor:
+    """Returns a region (top, left, height, width) of an image."""
+    return image[region[0] : region[0] + region[2], region[1] : region[1] + region[3]]
 
 
 def resize_image(image: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:

@@ -53,7 +53,7 @@ class TrainRecipe:
         match_threshold: IoU from which default boxes match, 0..1. Default 0.5.
         use_boundary_boxes: learn with default boxes that cross the border. Default True.
         use_difficult: learn from objects flagged as difficult. Default True.
-        photometric, color_space: see `ssd_keras.data.augmentation.geometry.Augmentation`.
+        photometric, color_space: see `ssd_keras.Augmentation`.
         zoom_out, zoom_out_probability, zoom_out_max: see there.
         crop, flip, flip_vertical, random_resize: see there.
         validate_every: epochs between validations. A killed training resumes from the last one.

@@ -209,5 +209,6 @@ def make_optimizer(
 
 def augmentation_of(recipe: TrainRecipe) -> Augmentation:
     """Returns the augmentation of a recipe: its fields of the same names."""
-    names = [field.name for field in dataclasses.fields(Augmentation)]
+    fields = dataclasses.fields(Augmentation)
+    names = [field.name for field in fields if hasattr(recipe, field.name)]
     return Augmentation(**{name: getattr(recipe, name) for name in names})

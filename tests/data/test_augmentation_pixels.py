@@ -17,11 +17,14 @@ from ssd_keras.data.augmentation.geometry import (
 )
 from ssd_keras.data.augmentation.rendering import (
     KERNELS,
+    View,
     decoding_ratio,
     make_view,
     place_on_canvas,
     render,
 )
+from ssd_keras.data.augmentation.steps import QuarterTurns
+from ssd_keras.data.images import decode_region
 
 WHOLE = [0.0, 0.0, 1.0, 1.0]
 
@@ -51,6 +54,10 @@ def encode(image: np.ndarray, kind: str = "PNG", orientation: int = 1) -> bytes:
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(file.getvalue()))))
     assert np.abs(upright.astype(int) - image).max() <= (0 if kind == "PNG" else 6)
     return file.getvalue()
+
+
+def render_file(data: bytes, size: tf.Tensor, view: View, kernel: tf.Tensor) -> tf.Tensor:
+    return render(decode_region(data, 1, size, view.region, view.ratio), view, kernel)
 
 
 def color_extent(image: np.ndarray, color: np.ndarray) -> np.ndarray | None:
@@ -90,6 +97,7 @@ def augment_many(data, orientation, height, width, boxes, image_size, options, s
         ("JPEG", 1, (150, 150), {}),  # decodes the region alone
         ("JPEG", 6, (210, 120), {"flip_vertical": True}),
         ("JPEG", 7, (150, 150), {}),
+        ("JPEG", 6, (120, 210), {"before": (QuarterTurns(),)}),
     ],
 )
 def test_boxes_follow_the_pixels(kind, orientation, image_size, options):
@@ -136,7 +144,7 @@ def test_a_window_on_the_canvas_alone_shows_fill_and_nothing_else():
     for kind, (top, left) in (("PNG", (1.5, 1.2)), ("JPEG", (-2.0, 0.2)), ("JPEG", (0.1, -1.7))):
         window = tf.constant([top, left, top + 0.9, left + 0.7]) * [200, 280, 200, 280]
         view = make_view(window, size, (50, 70))
-        pixels = render(encode(image, kind), 1, size, view, tf.constant(0))
+        pixels = render_file(encode(image, kind), size, view, tf.constant(0))
         assert pixels.shape == (0, 0, 3)
         np.testing.assert_array_equal(view.window, window)
         drawn = place_on_canvas(tf.cast(pixels, tf.uint8), view.offset, (50, 70)).numpy()
@@ -238,7 +246,7 @@ def test_pixels_are_those_of_crop_then_resize(smooth, pixels, kernel):
     window = tf.constant(pixels, tf.float32) + [0.3, -0.4, 0.2, 0.4]
     view = make_view(window, size, image_size)
     np.testing.assert_array_equal(view.window, pixels)
-    found = render(encode(smooth), 1, size, view, tf.constant(kernel)).numpy()
+    found = render_file(encode(smooth), size, view, tf.constant(kernel)).numpy()
     name = KERNELS[kernel]
     if name == "area" and bottom - top < 48:
         name = "bilinear"  # averaging would make blocks of what is enlarged
@@ -257,7 +265,7 @@ def test_strongly_reduced_jpegs_are_averaged(smooth, size):
     data, shape = encode(image, "JPEG"), tf.constant([480, 660])
     window, kernel = tf.constant([0.0, 0.0, 480.0, 660.0]), tf.constant(0)
     ratio = decoding_ratio(data, 1, window, size, kernel)
-    found = render(data, 1, shape, make_view(window, shape, size, ratio), kernel)
+    found = render_file(data, shape, make_view(window, shape, size, ratio), kernel)
     averaged, aliased = (
         np.einsum(
             "yr,xc,rcd->yxd",

@@ -1,1 +1,1 @@
-"""Augmentation: geometry, rendering, colors."""
+"""Augmentation: its options, geometry, rendering, colors, and steps of a user's own."""

@@ -1,9 +1,11 @@
 """The record that says how training images are augmented; it needs neither Keras nor TensorFlow."""
 
 import dataclasses
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 from ssd_keras.core.text import unknown_name
+from ssd_keras.data.augmentation.registry import make_step
 
 ColorSpace = Literal["matrix", "hsv"]
 COLOR_SPACES = get_args(ColorSpace)
@@ -28,14 +30,19 @@ class Augmentation:
         random_resize: draw the resizing kernel of each image from linear, area, nearest, cubic
             and Lanczos, as the paper's implementation does. Default False: from linear and area
             alone, which are closest to what users resize with.
+        before: steps on the whole decoded image, before ours; each is a function, an object such
+            as `QuarterTurns()`, or a table {"type": name, **options}. See
+            `register_augmentation_step`. With any step here every image is decoded as a whole,
+            which costs time. Default: none.
+        after: steps on the model's input, after ours. Default: none.
 
     Raises:
-        ValueError: for an unknown colour space, or a number out of range.
+        ValueError: for an unknown colour space, a number out of range, or an unknown step.
 
     Example:
 
-    >>> Augmentation(zoom_out=False).crop
-    True
+    >>> Augmentation(zoom_out=False, after=[{"type": "grey", "probability": 0.2}]).after
+    (Grey(probability=0.2),)
     """
 
     photometric: bool = True
@@ -47,8 +54,12 @@ class Augmentation:
     flip: bool = True
     flip_vertical: bool = False
     random_resize: bool = False
+    before: Sequence[Any] = ()
+    after: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
+        for name in ("before", "after"):
+            object.__setattr__(self, name, tuple(map(make_step, getattr(self, name))))
         if self.color_space not in COLOR_SPACES:
             raise ValueError(unknown_name("color_space", self.color_space, COLOR_SPACES))
         if not self.zoom_out_max >= 1 or not 0 <= self.zoom_out_probability <= 1:

@@ -4,6 +4,7 @@ The paper distorts colours, zooms out, crops, resizes and mirrors, in that order
 pixels. Here the resulting window is chosen from the boxes and the image's size alone; then only
 its visible part is decoded, resized once, and distorted in colour at the small size. Boxes,
 windows and probabilities are those of the plain sequence, windows to half a pixel.
+Steps of a user's own run before, on the decoded image, or after, on the model's input.
 """
 
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ssd_keras.boxes.iou import pairwise_iou
+from ssd_keras.data.augmentation.apply_steps import apply_steps
 from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.augmentation.colors import distort_colors
 from ssd_keras.data.augmentation.rendering import (
@@ -20,7 +22,7 @@ from ssd_keras.data.augmentation.rendering import (
     place_on_canvas,
     render,
 )
-from ssd_keras.data.images import to_uint8
+from ssd_keras.data.images import crop_region, decode_image, decode_region, to_uint8
 
 # Of the paper's six cropping samplers; the last accepts any window (the paper: an IoU of at most
 # 1.0). The seventh sampler keeps the whole image.
@@ -52,19 +54,35 @@ def augment(
     `size` is the annotated (upright) height and width, `boxes` are relative yxyx.
     """
     window_seed, color_seed, kernel_seed = tf.unstack(_split(seed, 3))
+    whole = None  # the decoded image, where steps see it first
+    if augmentation.before:
+        whole, boxes, labels = apply_steps(
+            augmentation.before, decode_image(data, orientation), boxes, labels, _fold_in(seed, 0)
+        )
+        size = tf.shape(whole)[:2]
     geometry = choose_geometry(boxes, window_seed, augmentation)
     kernel = choose_kernel(kernel_seed, augmentation)
     sides = tf.tile(tf.cast(size, tf.float32), [2])
     window = geometry.window * sides
-    ratio = decoding_ratio(data, orientation, window, image_size, kernel)
-    view = make_view(window, size, image_size, ratio)
+    if whole is None:
+        ratio = decoding_ratio(data, orientation, window, image_size, kernel)
+        view = make_view(window, size, image_size, ratio)
+        pixels = decode_region(data, orientation, size, view.region, ratio)
+    else:
+        view = make_view(window, size, image_size)
+        pixels = crop_region(whole, view.region)
     geometry = geometry._replace(window=view.window / sides)
     boxes, labels = move_boxes(boxes, labels, geometry)
-    image = render(data, orientation, size, view, kernel, num_kernels(augmentation))
+    image = render(pixels, view, kernel, num_kernels(augmentation))
     if augmentation.photometric:
         image = distort_colors(image, color_seed, augmentation.color_space)
-    image = place_on_canvas(to_uint8(image), view.offset, image_size)
-    return mirror(image, geometry), boxes, labels
+    image = mirror(place_on_canvas(to_uint8(image), view.offset, image_size), geometry)
+    if augmentation.after:
+        image, boxes, labels = apply_steps(
+            augmentation.after, image, boxes, labels, _fold_in(seed, 1), image_size
+        )
+        image = to_uint8(image)
+    return image, boxes, labels
 
 
 def choose_geometry(boxes: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> Geometry:
@@ -172,3 +190,7 @@ def _from_relative(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
 
 def _split(seed: tf.Tensor, count: int) -> tf.Tensor:
     return tf.random.experimental.stateless_split(seed, count)
+
+
+def _fold_in(seed: tf.Tensor, number: int) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(seed, tf.constant(number, tf.int64))

@@ -1,11 +1,11 @@
-"""Renders a window of an encoded image: decodes its visible part, resizes once, fills the rest."""
+"""Renders a window of an image: chooses its visible part, resizes it once, fills the rest."""
 
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.data.images import JPEG_RATIOS, decode_region, is_jpeg
+from ssd_keras.data.images import JPEG_RATIOS, is_jpeg
 
 FILL_COLOR = (123.0, 117.0, 104.0)
 # Methods of `tf.image.resize`. The first averages where it reduces, the others sample points.
@@ -83,15 +83,9 @@ def decoding_ratio(
 
 
 def render(
-    data: tf.Tensor,
-    orientation: int | tf.Tensor,
-    size: tf.Tensor,
-    view: View,
-    kernel: tf.Tensor,
-    num_kernels: int = len(KERNELS),
+    pixels: tf.Tensor, view: View, kernel: tf.Tensor, num_kernels: int = len(KERNELS)
 ) -> tf.Tensor:
-    """Decodes the region of a view and resizes it to its extent, float32 [rows, columns, 3]."""
-    pixels = decode_region(data, orientation, size, view.region, view.ratio)
+    """Resizes the pixels of a view's region to its extent, float32 [rows, columns, 3]."""
     image = _resize(pixels, tf.maximum(view.extent, 1), kernel, num_kernels)
     image.set_shape([None, None, 3])
     return image[: view.extent[0], : view.extent[1]]
