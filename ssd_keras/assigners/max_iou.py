@@ -185,6 +185,7 @@ class TargetEncoder:
             tf.gather_nd(boxes, objects),
             tf.gather_nd(self.default_boxes, positive % num_boxes),
             self.variances,
+            tf,
         )
         deltas = tf.concat([deltas, tf.ones_like(deltas[:, :1])], axis=-1)
         length, num_images = tf.size(matched, tf.int64), labels.shape[0] or -1

@@ -1,10 +1,12 @@
-"""Encodes boxes relative to default boxes, and decodes them."""
+"""Encodes boxes relative to default boxes, and decodes them.
+
+`xp` is the namespace of the arrays: `numpy`, `tensorflow` or `keras.ops`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.boxes.formats import Array
@@ -12,8 +14,8 @@ from ssd_keras.boxes.iou import edges
 
 
 def encode_boxes(
-    boxes: Array, default_boxes: Array, variances: Sequence[float] = VARIANCES
-) -> tf.Tensor:
+    boxes: Array, default_boxes: Array, variances: Sequence[float] = VARIANCES, xp: Any = np
+) -> Array:
     """Encodes each box [..., 4] relative to the default box of the same row (paper section 2.2).
 
     `decode_boxes` inverts it for boxes with an area. The variances are the reciprocals of
@@ -21,31 +23,31 @@ def encode_boxes(
     """
     y, x, height, width = _centers_and_sides(boxes)
     default_y, default_x, default_height, default_width = _centers_and_sides(default_boxes)
-    return tf.stack(
+    # TensorFlow has `math.log` and `concat` in place of NumPy's names.
+    log = xp.log if hasattr(xp, "log") else xp.math.log
+    return xp.stack(
         [
             (y - default_y) / default_height / variances[0],
             (x - default_x) / default_width / variances[1],
-            tf.math.log(height / default_height) / variances[2],
-            tf.math.log(width / default_width) / variances[3],
+            log(height / default_height) / variances[2],
+            log(width / default_width) / variances[3],
         ],
         axis=-1,
     )
 
 
 def decode_boxes(
-    box_deltas: Array, default_boxes: Array, variances: Sequence[float] = VARIANCES
-) -> tf.Tensor:
+    box_deltas: Array, default_boxes: Array, variances: Sequence[float] = VARIANCES, xp: Any = np
+) -> Array:
     """Turns box deltas [..., 4] back into boxes; the inverse of `encode_boxes`."""
-    return tf.concat(decode_corners(box_deltas, default_boxes, variances, tf), axis=-1)
+    join = xp.concatenate if hasattr(xp, "concatenate") else xp.concat
+    return join(decode_corners(box_deltas, default_boxes, variances, xp), axis=-1)
 
 
 def decode_corners(
     box_deltas: Array, default_boxes: Array, variances: Sequence[float], xp: Any
 ) -> tuple[Array, Array]:
-    """Returns the upper left and lower right corners [..., 2] of decoded boxes.
-
-    `xp` is the namespace of the arrays: `numpy`, `tensorflow` or `keras.ops`.
-    """
+    """Returns the upper left and lower right corners [..., 2] of decoded boxes."""
     low, high = default_boxes[..., :2], default_boxes[..., 2:]
     sides, factors = high - low, np.asarray(variances, "float32")
     center = box_deltas[..., :2] * (factors[:2] * sides) + (low + high) / 2

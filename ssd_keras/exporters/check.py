@@ -168,7 +168,7 @@ def _keras_candidates(model: SSD, image: np.ndarray, post_process: PostProcess) 
 
 def _decoded(box_deltas: np.ndarray, model: SSD) -> np.ndarray:
     default_boxes = np.asarray(model.default_box_array, "float32")
-    return decode_boxes(box_deltas, default_boxes, model.default_boxes.variances).numpy()
+    return decode_boxes(box_deltas, default_boxes, model.default_boxes.variances)
 
 
 def _nms(boxes: np.ndarray, scores: np.ndarray, post_process: PostProcess) -> Detections:

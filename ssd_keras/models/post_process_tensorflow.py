@@ -30,7 +30,7 @@ def detections_from_outputs(
     K is `max_detections`; unused slots are zero.
     """
     scores = class_scores(tf.cast(outputs["class_logits"], tf.float32), activation)[..., 1:]
-    boxes = decode_boxes(tf.cast(outputs["box_deltas"], tf.float32), default_boxes, variances)
+    boxes = decode_boxes(tf.cast(outputs["box_deltas"], tf.float32), default_boxes, variances, tf)
     return nms(boxes, scores, post_process or PostProcess())
 
 

@@ -97,7 +97,7 @@ def test_detections_are_the_files_own():
     for image in api.resized(images()):
         boxes, labels, scores, count = run_file(api.detector_file(), image).values()
         outputs = outputs_of(model, image)
-        ours = decode_boxes(outputs["box_deltas"], model.default_box_array).numpy()
+        ours = decode_boxes(outputs["box_deltas"], model.default_box_array)
         own_scores = sigmoid(outputs["class_logits"])[:, 1:]
         is_named = np.isin(labels[: int(count)], KEPT)
         assert is_named.sum() > 3
@@ -230,7 +230,7 @@ def test_exports_score_by_sigmoid(post_processing):
     assert found["detection_scores"][0] == pytest.approx(scores.max(), abs=5e-5)
     index, label = np.unravel_index(scores.argmax(), scores.shape)
     assert found["detection_classes"][0] == label
-    box = decode_boxes(outputs["box_deltas"], model.default_box_array).numpy()[index]
+    box = decode_boxes(outputs["box_deltas"], model.default_box_array)[index]
     np.testing.assert_allclose(found["detection_boxes"][0], box, atol=2e-4)
     if post_processing == "builtin":
         expected = model.detect(image)
