@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, SHAPE_CLASSES, VOC_CLASSES
+from ssd_keras.core.records import meanings
 from ssd_keras.importers.published import DETECTORS, Published
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Preset:
         class_names: classes of its data set.
         num_default_boxes: number of default boxes.
         reported: accuracy that its paper or other implementations report, with the source.
-        recipe: file under ``training/recipes`` that trains it; "" for published weights.
+        recipe: name of the recipe that trains it; "" for published weights.
         options: arguments of the builder.
         paper_sizes: data set, "voc" or "coco", whose default box sizes of the paper the builder
             gets; "" for the builder's default.
@@ -67,48 +68,48 @@ _LIST = (
     Preset(
         "ssd300_vgg16_voc", "ssd_vgg16", (300, 300), VOC_CLASSES, 8732,
         "VOC07 test mAP 74.3 on 07+12, 77.2 with zoom-out (arXiv 1512.02325)",
-        "ssd300_voc0712.py", paper_sizes="voc",
+        "ssd300_voc0712", paper_sizes="voc",
     ),
     Preset(
         "ssd300_vgg16_coco", "ssd_vgg16", (300, 300), COCO_CLASSES, 8732,
         "COCO test-dev AP 25.1 with zoom-out (arXiv 1512.02325)",
-        "ssd300_coco.py", paper_sizes="coco",
+        "ssd300_coco", paper_sizes="coco",
     ),
     Preset(
         "ssd512_vgg16_voc", "ssd_vgg16", (512, 512), VOC_CLASSES, 24564,
         "VOC07 test mAP 76.8 on 07+12, 79.8 with zoom-out (arXiv 1512.02325)",
-        "ssd512_voc0712.py", paper_sizes="voc",
+        "ssd512_voc0712", paper_sizes="voc",
     ),
     Preset(
         "ssd512_vgg16_coco", "ssd_vgg16", (512, 512), COCO_CLASSES, 24564,
         "COCO test-dev AP 28.8 with zoom-out (arXiv 1512.02325)",
-        "ssd512_coco.py", paper_sizes="coco",
+        "ssd512_coco", paper_sizes="coco",
     ),
     Preset(
         "ssd300_resnet18_coco", "ssd_resnet", (300, 300), COCO_CLASSES, 8732,
         "no comparable published figure",
-        "ssd300_resnet18_coco.py", options={"depth": 18}, paper_sizes="coco",
+        "ssd300_resnet18_coco", options={"depth": 18}, paper_sizes="coco",
     ),
     Preset(
         "ssd300_resnet50_coco", "ssd_resnet", (300, 300), COCO_CLASSES, 8732,
         "COCO val AP about 27 (NVIDIA DeepLearningExamples, SSD300 v1.1)",
-        "ssd300_resnet50_coco.py", options={"depth": 50}, paper_sizes="coco",
+        "ssd300_resnet50_coco", options={"depth": 50}, paper_sizes="coco",
     ),
     Preset(
         "ssdlite320_mobilenet_v2_coco", "ssdlite_mobilenet_v2", (320, 320), COCO_CLASSES, 3234,
         "COCO val AP 21.3 (MMDetection 3.3)",
-        "ssdlite320_coco.py",
+        "ssdlite320_coco",
     ),
     Preset(
         "ssdlite320_mobilenet_v3_large_coco", "ssdlite_mobilenet_v3_large", (320, 320),
         COCO_CLASSES, 3234,
         "COCO val AP 21.3 (torchvision)",
-        "ssdlite320_coco.py",
+        "ssdlite320_coco",
     ),
     Preset(
         "ssd192_small_shapes", "ssd_small", (192, 192), SHAPE_CLASSES, 3060,
         "none: made for demonstrations and tests",
-        "shapes.py",
+        "shapes",
     ),
     _published(
         "torchvision_ssd300_vgg16_coco", 300, COCO_CLASSES_BY_ID, 8732,
@@ -139,6 +140,14 @@ PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _LIST}
 def is_trained(name: str) -> bool:
     """Returns whether a model has trained weights, so that `TRAINED_OPTIONS` are its options."""
     return name not in PRESETS or PRESETS[name].weights is not None
+
+
+def option_meanings(name: str) -> dict[str, str]:
+    """Returns what the options of a preset, or of a trained model, are for."""
+    from ssd_keras import models
+
+    builder = models.with_classes if is_trained(name) else getattr(models, PRESETS[name].builder)
+    return meanings(builder)
 
 
 def from_preset(name: str, class_names: Sequence[str] | None = None, **options: Any) -> "SSD":

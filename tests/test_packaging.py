@@ -39,13 +39,17 @@ def test_wheel_has_every_module(wheel):
     assert {name for name in wheel.namelist() if name.endswith(".py")} == wanted
 
 
-def test_wheel_has_no_recipes_or_tests(wheel):
+def test_wheel_has_no_notebooks_or_tests(wheel):
     folders = {folder for name in wheel.namelist() for folder in name.split("/")[:-1]}
     assert folders.isdisjoint({"training", "export", "tests"})
 
 
-def test_wheel_is_typed_and_has_the_template_of_the_report(wheel):
-    assert {"ssd_keras/py.typed", "ssd_keras/evaluation/report.html"} <= set(wheel.namelist())
+def test_wheel_is_typed_and_has_the_data_files(wheel):
+    files = [*(REPOSITORY / "ssd_keras/recipes").iterdir()]
+    wanted = {path.relative_to(REPOSITORY).as_posix() for path in files}
+    assert "ssd_keras/recipes/own_data.toml" in wanted
+    wanted |= {"ssd_keras/py.typed", "ssd_keras/evaluation/report.html"}
+    assert wanted <= set(wheel.namelist())
 
 
 def test_wheel_has_the_console_script(wheel):

@@ -1,7 +1,5 @@
 """Presets: their numbers counted again, their options."""
 
-from pathlib import Path
-
 import keras
 import pytest
 from quick_weights import use_quick_weights
@@ -11,8 +9,6 @@ from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.models.builders.vgg import SSD_SIZES
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.presets import PRESETS, from_preset, is_trained
-
-RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 
 # cells of each map's side, default boxes of a cell
 SSD300 = [(38, 4), (19, 6), (10, 6), (5, 6), (3, 4), (1, 4)]
@@ -55,10 +51,10 @@ def test_preset_is_what_its_record_says(name):
 
 @pytest.mark.parametrize("name", UNTRAINED)
 def test_recipe_of_a_preset_trains_its_builder(name):
-    recipe = load_recipe(str(RECIPES / PRESETS[name].recipe))
-    assert PRESETS[recipe.preset].builder.split("_")[0] == PRESETS[name].builder.split("_")[0]
-    assert PRESETS[recipe.preset].image_size == PRESETS[name].image_size
-    assert PRESETS[recipe.preset].class_names == PRESETS[name].class_names
+    recipe = load_recipe(PRESETS[name].recipe)
+    assert PRESETS[recipe.model.preset].builder.split("_")[0] == PRESETS[name].builder.split("_")[0]
+    assert PRESETS[recipe.model.preset].image_size == PRESETS[name].image_size
+    assert PRESETS[recipe.model.preset].class_names == PRESETS[name].class_names
 
 
 def test_a_model_or_a_preset_with_weights_is_trained():

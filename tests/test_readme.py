@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ssd_keras.cli.parser import build_parser
+from ssd_keras.engine.recipes import load_recipe, recipe_names
 from ssd_keras.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
@@ -35,18 +36,18 @@ def test_notebook_example_runs_and_detects(tmp_path, monkeypatch):
     assert names["found"][0].plot().size == (192, 192)
 
 
-def _commands(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+def _commands(text: str) -> list[str]:
+    text = text.replace("\\\n", " ")
     return re.findall(r"^\s*(ssd-keras (?:train|evaluate|predict|score|info|data) .*)$", text, re.M)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [ROOT / "README.md", *sorted((ROOT / "training/recipes").glob("*.py"))],
-    ids=lambda p: p.name,
-)
-def test_documented_commands_parse(path):
-    commands = _commands(path)
+TEXTS = {name: load_recipe(name).record.command for name in recipe_names()}
+TEXTS["README.md"] = README
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_documented_commands_parse(name):
+    commands = _commands(TEXTS[name])
     assert commands
     for command in commands:
         words = [word for word in shlex.split(command)[1:] if word != "..."]

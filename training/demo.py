@@ -15,7 +15,7 @@ import time
 from ssd_keras.cli import main as ssd_keras
 
 OUTPUT = os.path.join("runs", "demo")
-RECIPE = os.path.join(os.path.dirname(__file__), "recipes", "shapes.py")
+RECIPE = "shapes"
 GALLERY_IMAGES = 16
 EXPECTED_AP50 = 0.90
 

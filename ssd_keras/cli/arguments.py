@@ -10,6 +10,7 @@ DATA_HELP = (
 )
 SPLITS_HELP = f"{DATA_HELP}; here each is a split by itself"
 MODEL_HELP = "a RUN directory of `ssd-keras train`, a .keras file, or a preset with weights"
+RECIPE_HELP = "a name of `ssd-keras info recipes`, a TOML file, or a RUN directory"
 DETECTOR_HELP = f"{MODEL_HELP}, or what `ssd-keras export` wrote"
 
 
@@ -34,7 +35,8 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="replace a value of the recipe",
+        help="replace a value of the recipe, such as optimizer.learning_rate=0.002; `ssd-keras "
+        "info recipe NAME` lists them",
     )
 
 

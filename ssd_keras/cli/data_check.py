@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ssd_keras.cli.arguments import SPLITS_HELP, add_bad_data, add_overrides
+from ssd_keras.cli.arguments import RECIPE_HELP, SPLITS_HELP, add_bad_data, add_overrides
 from ssd_keras.cli.data_convert import FORMAT_HELP, write_copies
 from ssd_keras.cli.inputs import read_recipe
 from ssd_keras.core.data_formats import DATA_FORMATS
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--preset", help="preset whose default boxes are compared with the objects and fitted"
     )
-    model.add_argument("--recipe", help="recipe whose model is used instead")
+    model.add_argument("--recipe", help=f"recipe whose model is used instead: {RECIPE_HELP}")
     add_overrides(parser)
     parser.add_argument("--plots", metavar="DIR", help="folder for plots of the findings")
     parser.add_argument("--fix", metavar="DIR", help="new folder for a cleaned copy of the data")
@@ -78,16 +78,18 @@ def _check_default_boxes(
 ) -> "DefaultBoxReport":
     start_tensorflow()
     from ssd_keras.doctor.default_box_report import check_default_boxes
-    from ssd_keras.engine.train import initial_model
+    from ssd_keras.engine.train import initial_model, match_threshold
     from ssd_keras.presets import is_trained
 
-    model = initial_model(recipe.replace(backbone_weights=""), splits[0].data.class_names)
-    name = recipe.preset
+    model = initial_model(
+        recipe.replace({"model.backbone_weights": ""}), splits[0].data.class_names
+    )
+    name = recipe.model.preset
     report = check_default_boxes(
         splits,
         model.default_box_grid,
-        f"{name} as {changed_by} changes it" if recipe.model_options else name,
-        recipe.match_threshold,
+        f"{name} as {changed_by} changes it" if recipe.model.options else name,
+        match_threshold(recipe),
         keep_ratios=is_trained(name),
         progress=is_terminal(),
     )

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from ssd_keras.cli.arguments import DATA_HELP, add_bad_data, positive_int
+from ssd_keras.cli.arguments import DATA_HELP, RECIPE_HELP, add_bad_data, positive_int
 from ssd_keras.cli.inputs import read_data
 from ssd_keras.core.terminal import start_tensorflow
 
@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", default="ssd300_vgg16_voc", help="preset whose default boxes are matched"
     )
-    parser.add_argument("--recipe", help="recipe whose model and augmentation are used instead")
+    parser.add_argument(
+        "--recipe", help=f"recipe whose model and augmentation are used instead: {RECIPE_HELP}"
+    )
     parser.add_argument("--count", type=positive_int, default=12, help="number of images")
     parser.add_argument("--seed", type=int, default=0)
     add_bad_data(parser)
@@ -33,9 +35,9 @@ def run(
     bad_data: str,
 ) -> None:
     from ssd_keras.drawing.draw import save_image
-    from ssd_keras.engine.recipes import TrainRecipe, load_recipe
+    from ssd_keras.engine.recipes import load_recipe, paper_recipe
 
-    chosen = load_recipe(recipe) if recipe else TrainRecipe(preset=preset, steps=1)
+    chosen = load_recipe(recipe) if recipe else paper_recipe(preset)
     loaded = read_data(data, bad_data)
     start_tensorflow()
     from ssd_keras.engine.augmentation_sheet import training_sheet

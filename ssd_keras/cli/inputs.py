@@ -11,25 +11,24 @@ if TYPE_CHECKING:
     from ssd_keras.engine.recipes import TrainRecipe
 
 MAX_PROBLEMS_SHOWN = 5
-PAPER_STEPS, PAPER_DECAY = 120_000, (2 / 3, 5 / 6)
 
 
 def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]) -> "TrainRecipe":
     """Returns the recipe of --recipe, --preset and --set."""
-    from ssd_keras.engine.recipes import TrainRecipe, load_recipe, override
+    from ssd_keras.engine.recipes import load_recipe, override, paper_recipe
 
-    if not recipe and not preset:
-        raise ValueError(
-            "neither --recipe nor --preset is given; pass --recipe FILE, such as "
-            "training/recipes/own_data.py, or --preset NAME, or both."
-        )
-    if recipe:
-        chosen = load_recipe(recipe)
-        if preset and preset != chosen.preset:
-            # Options and backbone of the recipe belong to its own preset.
-            chosen = chosen.replace(preset=preset, model_options={}, backbone_weights="")
-    else:
-        chosen = TrainRecipe(preset=preset or "", steps=PAPER_STEPS, decay_steps=PAPER_DECAY)
+    if not recipe:
+        if not preset:
+            raise ValueError(
+                "neither --recipe nor --preset is given; pass --recipe NAME, such as own_data, "
+                "or --preset NAME, or both."
+            )
+        return override(paper_recipe(preset), overrides)
+    chosen = load_recipe(recipe)
+    if preset and preset != chosen.model.preset:
+        # Options and backbone of the recipe belong to its own preset.
+        model = {"model.preset": preset, "model.options": {}, "model.backbone_weights": ""}
+        chosen = chosen.replace(model)
     return override(chosen, overrides)
 
 

@@ -4,7 +4,13 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from ssd_keras.cli.arguments import DATA_HELP, add_bad_data, add_overrides, positive_int
+from ssd_keras.cli.arguments import (
+    DATA_HELP,
+    RECIPE_HELP,
+    add_bad_data,
+    add_overrides,
+    positive_int,
+)
 from ssd_keras.cli.inputs import read_data, read_recipe
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
 
@@ -12,7 +18,7 @@ HELP = "train a model from a recipe or a preset"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", help="a recipe file, see training/recipes")
+    parser.add_argument("--recipe", help=RECIPE_HELP)
     parser.add_argument(
         "--preset",
         help="name of a preset, or a trained model to start from; it replaces the recipe's. "
@@ -75,16 +81,16 @@ def run(
     validation = None
     if specs := validation_data or _validation_parts(train_data):
         validation = read_data(specs, bad_data, data.class_names, part="validation")
-    print(f"{len(data)} images, {len(data.class_names)} classes, preset {chosen.preset}")
+    print(f"{len(data)} images, {len(data.class_names)} classes, preset {chosen.model.preset}")
     epochs, steps = chosen.length(len(data))
     print(
-        f"{epochs} epochs of {steps} steps with {chosen.batch_size} images; "
+        f"{epochs} epochs of {steps} steps with {chosen.run.batch_size} images; "
         f"curves: {os.path.join(output, 'curves.png')}",
         flush=True,
     )
-    if (warmup := chosen.warmup(epochs * steps)) < chosen.warmup_steps:
+    if (warmup := chosen.schedule.warmup(epochs * steps)) < chosen.schedule.warmup_steps:
         print(
-            f"warm-up: {warmup} steps, a third of all, instead of {chosen.warmup_steps}",
+            f"warm-up: {warmup} steps, a third of all, instead of {chosen.schedule.warmup_steps}",
             flush=True,
         )
     start_tensorflow()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
 
+from ssd_keras.core.records import dotted, from_table
 from ssd_keras.core.text import unknown_name
 
 PACKAGES = {
@@ -65,21 +66,19 @@ def find_part(kind: str, name: str) -> Any:
     return known[name]
 
 
-def make_part(kind: str, table: Mapping[str, Any]) -> Any:
+def make_part(kind: str, table: Mapping[str, Any], name: str = "") -> Any:
     """Builds the part of a table: "type" is its short name, other keys are its fields.
 
-    A function has no fields and is the part itself.
+    A function has no fields and is the part itself. `name` is that of the table in messages.
     """
     options = dict(table)
-    name = options.pop("type", None)
-    part = find_part(kind, name)
-    known = _options(part)
+    type_name = options.pop("type", None)
+    part, name = find_part(kind, type_name), name or kind.replace("_", " ")
+    if isinstance(part, type):
+        return from_table(part, options, name)
     for option in options:
-        if option not in known:
-            raise ValueError(
-                unknown_name(f"option of {kind.replace('_', ' ')} {name!r}", option, known)
-            )
-    return part(**options) if isinstance(part, type) else part
+        raise ValueError(unknown_name(f"option of {name} {type_name!r}", option, []))
+    return part
 
 
 def part_name(kind: str, part: Any) -> str | None:

@@ -62,7 +62,7 @@ def sample_objects(
 
 
 def recipe_options(fitted: DefaultBoxGrid, grid: DefaultBoxGrid) -> dict[str, Any]:
-    """Returns changed shapes as `model_options` of a recipe."""
+    """Returns changed shapes as `model.options` of a recipe."""
     shapes = fitted.default_boxes.shapes
     return {} if shapes == grid.default_boxes.shapes else {"shapes": shapes}
 
@@ -70,7 +70,7 @@ def recipe_options(fitted: DefaultBoxGrid, grid: DefaultBoxGrid) -> dict[str, An
 def recipe_arguments(fitted: DefaultBoxGrid, grid: DefaultBoxGrid) -> str:
     """Returns changed shapes as arguments of `ssd-keras train`."""
     return " ".join(
-        f"--set 'model_options.{name}={json.dumps(value)}'"
+        f"--set 'model.options.{name}={json.dumps(value)}'"
         for name, value in recipe_options(fitted, grid).items()
     )
 

@@ -39,6 +39,6 @@ def hard_objects_hint(
     if not parts:
         return ""
     return (
-        f"hint: {' and '.join(parts)}; what helps: a larger model_options.image_size, the default "
-        "boxes that `ssd-keras data check` fits, or finer model_options.feature_layers."
+        f"hint: {' and '.join(parts)}; what helps: a larger model.options.image_size, the default "
+        "boxes that `ssd-keras data check` fits, or finer model.options.feature_layers."
     )

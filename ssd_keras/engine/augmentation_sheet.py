@@ -9,7 +9,7 @@ from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.draw import draw_boxes, draw_training_example
 from ssd_keras.drawing.sheet import contact_sheet
 from ssd_keras.engine.recipes import TrainRecipe
-from ssd_keras.engine.train import augmentation_of, initial_model
+from ssd_keras.engine.train import initial_model, options_of
 
 
 def training_sheet(
@@ -17,15 +17,13 @@ def training_sheet(
 ) -> np.ndarray:
     """Returns a sheet of pairs: the original, and an augmented image with matched boxes."""
     with dtype_policy("float32"):
-        model = initial_model(recipe.replace(backbone_weights=""), data.class_names)
-    encoder = model.target_encoder(
-        threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
-    )
+        model = initial_model(recipe.replace({"model.backbone_weights": ""}), data.class_names)
+    encoder = model.target_encoder(**options_of(recipe.assigner))
     examples = training_examples(
         data,
         model.image_size,
-        augmentation=augmentation_of(recipe),
-        use_difficult=recipe.use_difficult,
+        augmentation=recipe.augmentation,
+        use_difficult=recipe.data.use_difficult,
         seed=seed,
     )
     drawings, captions = [], []

@@ -1,157 +1,87 @@
-"""Recipes: every choice of a training in one frozen record, read from a file."""
+"""Recipes: every choice of a training in nested frozen records, read from TOML files."""
 
 import dataclasses
-import json
 import os
-import runpy
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Annotated, Any, Literal, get_origin
 
-from ssd_keras.presets import PRESETS, TRAINED_OPTIONS
+import tomli_w
 
-CHOICES = {
-    "optimizer": ("caffe_sgd", "adamw"),
-    "schedule": ("steps", "cosine"),
-    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
-    "color_space": ("matrix", "hsv"),
-}
-POSITIVE = ("batch_size", "learning_rate", "validate_every", "zoom_out_max")
-NOT_NEGATIVE = (
-    "epochs", "steps", "weight_decay", "gradient_norm", "warmup_steps",
-    "negatives_per_positive", "min_negatives", "backbone_learning_rate",
-)  # fmt: skip
-SHARES = ("momentum", "match_threshold", "zoom_out_probability")
+from ssd_keras.core.parts import part_table
+from ssd_keras.core.records import (
+    NONE,
+    PartOf,
+    complete_parts,
+    default_part,
+    dotted,
+    field_types,
+    from_table,
+    part_kind,
+)
+from ssd_keras.core.text import one_line, unknown_name
+from ssd_keras.data.augmentation.augmentation import Augmentation
+from ssd_keras.data.augmentation.registry import KIND
+from ssd_keras.engine.recipe_groups import (
+    LENGTHS,
+    DataRecipe,
+    LossRecipe,
+    ModelRecipe,
+    OptimizerRecipe,
+    RecipeRecord,
+    RunRecipe,
+    ScheduleRecipe,
+)
+
+VERSION = 1  # of the files
+RUN_FILE = "recipe.toml"  # in a RUN directory
+RECIPES = resources.files("ssd_keras") / "recipes"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainRecipe:
     """Every choice of a training. The defaults are the paper's.
 
+    `ssd-keras info recipe NAME` shows all values with their meaning.
+
     Args:
-        preset: name of the model, see `ssd_keras.presets`; or the path of a trained one to start
-            from: its heads are kept by class name, see `ssd_keras.models.with_classes`.
-        model_options: arguments of the preset's builder that replace the preset's own.
-        backbone_weights: "imagenet", the path of a weights file, or "" for random weights.
-        backbone_learning_rate: learning rate of the backbone relative to the rest; 0 freezes it,
-            including the statistics of its batch normalisation. Default 1.
-        epochs: passes over the images. Default 0: `steps` counts.
-        steps: training steps, used where `epochs` is 0.
-        batch_size: images of a step. Default 32.
-        optimizer: "caffe_sgd" (default) or "adamw".
-        learning_rate: after the warm-up. Default 1e-3.
-        momentum: of caffe_sgd. Default 0.9.
-        weight_decay: of kernels. Default 5e-4.
-        gradient_norm: gradients are scaled down to this norm; 0 (default) leaves them.
-        schedule: "steps" (default) or "cosine".
-        decay_steps: shares of the training, 0..1, after which the schedule "steps" divides the
-            rate by 10.
-        warmup_steps: linear rise at the start, at most a third of all steps. Default 0.
-        precision: "float32" (default), "mixed_bfloat16" or "mixed_float16".
-        jit_compile: compile the step with XLA. Default False.
-        negatives_per_positive: hard negatives for one match. Default 3.
-        min_negatives: minimum number of hard negatives of an image. Default 0.
-        match_threshold: IoU from which default boxes match, 0..1. Default 0.5.
-        use_boundary_boxes: learn with default boxes that cross the border. Default True.
-        use_difficult: learn from objects flagged as difficult. Default True.
-        photometric, color_space: see `ssd_keras.Augmentation`.
-        zoom_out, zoom_out_probability, zoom_out_max: see there.
-        crop, flip, flip_vertical, random_resize: see there.
-        validate_every: epochs between validations. A killed training resumes from the last one.
-            Default 1.
-        seed: seed of every random choice. Default 0.
+        model: preset, its options, weights of the backbone.
+        data: which objects are learned.
+        augmentation: `Augmentation`.
+        assigner: table that decides which default box learns which object: its type and options.
+            Default "max_iou" with the paper's threshold 0.5.
+        loss: losses of boxes and classes.
+        optimizer: optimizer, learning rates, weight decay.
+        schedule: length of the training, course of the learning rate.
+        run: batch size, precision, validations, seed.
+        record: paper, command and expected result; it does not count when recipes are compared.
 
     Raises:
         ValueError: a value is out of range.
 
     Example:
 
-    >>> TrainRecipe(preset="ssd300_vgg16_voc", steps=120_000).batch_size
-    32
+    >>> recipe = load_recipe("own_data").replace({"schedule.epochs": 40, "loss.classes": "focal"})
+    >>> recipe.schedule.epochs, recipe.optimizer.name, recipe.loss.classes
+    (40, 'adamw', {'type': 'focal'})
     """
 
-    preset: str
-    model_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    backbone_weights: str = ""
-    backbone_learning_rate: float = 1.0
-    epochs: int = 0
-    steps: int = 0
-    batch_size: int = 32
-    optimizer: str = "caffe_sgd"
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    gradient_norm: float = 0.0
-    schedule: str = "steps"
-    decay_steps: tuple[float, ...] = ()
-    warmup_steps: int = 0
-    precision: str = "float32"
-    jit_compile: bool = False
-    negatives_per_positive: float = 3.0
-    min_negatives: int = 0
-    match_threshold: float = 0.5
-    use_boundary_boxes: bool = True
-    use_difficult: bool = True
-    photometric: bool = True
-    color_space: str = "matrix"
-    zoom_out: bool = True
-    zoom_out_probability: float = 0.5
-    zoom_out_max: float = 4.0
-    crop: bool = True
-    flip: bool = True
-    flip_vertical: bool = False
-    random_resize: bool = False
-    validate_every: int = 1
-    seed: int = 0
+    model: ModelRecipe
+    data: DataRecipe = DataRecipe()
+    augmentation: Augmentation = Augmentation()
+    assigner: Annotated[Mapping[str, Any], PartOf("assigner")] = default_part("max_iou")
+    loss: LossRecipe = dataclasses.field(default_factory=LossRecipe)
+    optimizer: OptimizerRecipe = OptimizerRecipe()
+    schedule: ScheduleRecipe
+    run: RunRecipe = RunRecipe()
+    record: RecipeRecord = dataclasses.field(default=RecipeRecord(), compare=False)
 
     def __post_init__(self) -> None:
-        self._check_preset()
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown; choose one of "
-                    f"{', '.join(choices)}."
-                )
-        for name in POSITIVE:  # `not >` because NaN must not pass
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0.")
-        for name in NOT_NEGATIVE:
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be 0 or more.")
-        for name in SHARES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1.")
-        if not all(0 < share < 1 for share in self.decay_steps):
-            raise ValueError(
-                f"decay_steps={self.decay_steps} must be shares of the training between 0 and 1, "
-                "for example 2/3, not numbers of steps."
-            )
-        if (self.epochs > 0) == (self.steps > 0):
-            raise ValueError(
-                f"epochs={self.epochs} and steps={self.steps}: exactly one must be above 0."
-            )
-
-    def _check_preset(self) -> None:
-        if self.preset in PRESETS:
-            return
-        if not os.path.exists(self.preset):
-            raise ValueError(
-                f"preset={self.preset!r} is unknown; choose one of {', '.join(PRESETS)}, or pass "
-                "the path of a trained model."
-            )
-        if self.backbone_weights:
-            raise ValueError(
-                f"backbone_weights={self.backbone_weights!r} is for presets; {self.preset!r} is "
-                "a trained model: set backbone_weights= (nothing)."
-            )
-        unknown = sorted(self.model_options.keys() - set(TRAINED_OPTIONS))
-        if unknown:
-            raise ValueError(
-                f"model_options has {unknown[0]!r}, but {self.preset!r} is a trained model, "
-                f"which takes only {', '.join(TRAINED_OPTIONS)}: set model_options={{}}."
-            )
+        complete_parts(self)
 
     def length(self, num_images: int) -> tuple[int, int]:
-        """Returns the length of the training.
+        """Returns the length of a training by epochs or steps.
 
         Args:
             num_images: number of training images.
@@ -161,125 +91,197 @@ class TrainRecipe:
 
         Example:
 
-        >>> TrainRecipe(preset="ssd300_vgg16_voc", steps=100, batch_size=32).length(200)
-        (17, 6)
+        >>> load_recipe("own_data").replace({"schedule.steps": 100}).length(200)
+        (9, 12)
         """
-        steps_per_epoch = max(1, num_images // self.batch_size)
-        return self.epochs or -(-self.steps // steps_per_epoch), steps_per_epoch
+        steps_per_epoch = max(1, num_images // self.run.batch_size)
+        schedule = self.schedule
+        return schedule.epochs or -(-schedule.steps // steps_per_epoch), steps_per_epoch
 
-    def warmup(self, total_steps: int) -> int:
-        """Returns the number of warm-up steps: in a short training at most a third of all steps.
+    def replace(self, changes: Mapping[str, Any]) -> "TrainRecipe":
+        """Returns a recipe with other values, as `--set` of the command line does.
+
+        The lengths `schedule.epochs`, `.steps` and `.minutes` take each other's place. A new type
+        of a part takes the place of its whole table.
 
         Args:
-            total_steps: steps of the whole training.
+            changes: new values by dotted names, such as "optimizer.learning_rate".
 
         Returns:
-            `warmup_steps`, or a third of all steps, rounded down.
+            `TrainRecipe`; without a record where a value changed.
 
-        Example:
-
-        >>> TrainRecipe(preset="ssd300_vgg16_voc", epochs=2, warmup_steps=50).warmup(31)
-        10
+        Raises:
+            ValueError: for an unknown name, or a value of a wrong type or out of range.
         """
-        return min(self.warmup_steps, total_steps // 3)
+        tables = self.to_tables()
+        lengths = [name for name in changes if name.removeprefix("schedule.") in LENGTHS]
+        for name in LENGTHS if lengths else ():
+            tables["schedule"][name] = 0
+        for name, value in changes.items():
+            _assign(tables, name, value)
+        changed = TrainRecipe.from_tables(tables)
+        return self if changed == self else dataclasses.replace(changed, record=RecipeRecord())
 
-    def replace(self, **changes: Any) -> "TrainRecipe":
-        """Returns a copy with other values.
+    def to_tables(self) -> dict[str, Any]:
+        """Returns all values as nested dictionaries."""
+        tables = dataclasses.asdict(self)
+        for name in ("before", "after"):
+            steps = getattr(self.augmentation, name)
+            tables["augmentation"][name] = tuple(part_table(KIND, step) for step in steps)
+        return tables
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any]) -> "TrainRecipe":
+        """Builds a recipe from nested dictionaries, which may leave out values.
 
         Args:
-            **changes: new values by field.
+            tables: dictionaries of the groups, such as `{"model": {"preset": "ssd300_vgg16_voc"},
+                "schedule": {"epochs": 10}}`; a part may be given by its type alone.
 
         Returns:
             `TrainRecipe`.
+
+        Raises:
+            ValueError: for an unknown name, or a value of a wrong type or out of range.
         """
-        return dataclasses.replace(self, **changes)
+        groups = field_types(cls)
+        for name in tables.keys() - groups.keys():
+            if owners := [full for full in value_names() if full.endswith(f".{name}")]:
+                raise ValueError(f"name {name!r} is unknown; did you mean {owners[0]!r}?")
+        return from_table(cls, tables)
 
-    def to_json(self) -> str:
-        """Returns the record as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> "TrainRecipe":
-        """Builds the record from the text of `to_json`."""
-        values = json.loads(text)
-        values["decay_steps"] = tuple(values["decay_steps"])
-        return cls(**values)
+    def to_toml(self) -> str:
+        """Returns the text of a recipe file with all values, and what the record knows."""
+        tables = self.to_tables()
+        record = {name: value for name, value in tables.pop("record").items() if value}
+        tables |= {"record": record} if record else {}
+        return tomli_w.dumps({"version": VERSION, **_texts_for_none(tables)})
 
 
-def load_recipe(path: str) -> TrainRecipe:
-    """Reads a recipe file: Python that assigns a `TrainRecipe` to the name RECIPE.
+def load_recipe(name: str) -> TrainRecipe:
+    """Reads a recipe.
 
     Args:
-        path: the file. It is executed: load only recipes that you trust.
+        name: a recipe of `ssd-keras info recipes`, the path of a TOML file, or a RUN directory of
+            `ssd-keras train`.
 
     Returns:
         `TrainRecipe`.
 
     Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: the file fails or defines no RECIPE.
+        FileNotFoundError: there is no such recipe.
+        ValueError: the file is not a recipe.
+
+    Example:
+
+    >>> load_recipe("ssd300_voc0712").schedule.steps
+    120000
     """
+    if name in recipe_names():
+        return parse_recipe((RECIPES / f"{name}.toml").read_bytes(), name)
+    path = os.path.join(name, RUN_FILE) if os.path.isdir(name) else name
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"recipe {path!r} does not exist; see training/recipes.")
+        is_name = path == os.path.basename(path) and not path.endswith(".toml")
+        unknown = unknown_name("recipe", name, recipe_names())[:-1]
+        missing = f"recipe {path!r} does not exist; choose one of `ssd-keras info recipes`"
+        raise FileNotFoundError(
+            f"{unknown if is_name else missing}, or pass a TOML file or a RUN directory."
+        )
+    with open(path, "rb") as file:
+        return parse_recipe(file.read(), path)
+
+
+def paper_recipe(preset: str) -> TrainRecipe:
+    """Returns the paper's training of a preset, or of a trained model."""
+    schedule = ScheduleRecipe(steps=120_000, decay_steps=(2 / 3, 5 / 6))
+    return TrainRecipe(model=ModelRecipe(preset), schedule=schedule)
+
+
+def recipe_names() -> list[str]:
+    """Returns the names of the recipes that are shipped."""
+    return sorted(file.name.removesuffix(".toml") for file in RECIPES.iterdir())
+
+
+def parse_recipe(data: bytes, name: str) -> TrainRecipe:
+    """Reads the TOML of a recipe; `name` is that of its file in messages."""
     try:
-        recipe = runpy.run_path(path).get("RECIPE")
-    except Exception as error:
-        raise ValueError(f"recipe {path!r} cannot be run: {error}") from error
-    if not isinstance(recipe, TrainRecipe):
-        raise ValueError(f"recipe {path!r} must assign a TrainRecipe to the name RECIPE.")
-    return recipe
+        tables = tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"recipe {name!r} is not TOML ({error}); correct it.") from error
+    if (version := tables.pop("version", VERSION)) != VERSION:
+        raise ValueError(
+            f"recipe {name!r} has the version {version!r}; expected {VERSION}: another version of "
+            "ssd_keras wrote it."
+        )
+    try:
+        return TrainRecipe.from_tables(tables)
+    except ValueError as error:
+        raise ValueError(f"recipe {name!r}: {error}") from error
 
 
 def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
-    """Applies "name=value" texts; names must exist and values have the type of the field."""
-    fields = {field.name: field for field in dataclasses.fields(recipe)}
-    changes: dict[str, Any] = {}
+    """Applies "name=value" texts: values are TOML, and a text needs no quotes."""
+    changes = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
-        owner, _, option = name.partition(".")
-        names_option = owner == "model_options" and option
-        if not equals or not (names_option or name in fields):
+        if not equals:
             raise ValueError(
-                f"--set {assignment!r} is not understood; write name=value with one of "
-                f"{', '.join(fields)} (model_options.NAME=JSON)."
+                f"--set {assignment!r} has no value; write NAME=VALUE, such as "
+                "optimizer.learning_rate=0.002."
             )
-        if names_option:
-            options = dict(changes.get(owner, recipe.model_options))
-            changes[owner] = {**options, option: _parse(assignment, text, "JSON", json.loads)}
-        elif name == "model_options":
-            changes[name] = _parse(assignment, text, "a JSON object", _json_object)
-        else:
-            changes[name] = _parse_field(assignment, text, getattr(recipe, name))
-    for name, other in (("epochs", "steps"), ("steps", "epochs")):
-        if changes.get(name) and not changes.get(other):
-            changes[other] = 0
-    return recipe.replace(**changes)
+        changes[name] = _parse_value(text, _annotation(name))
+    return recipe.replace(changes)
 
 
-def _parse_field(assignment: str, text: str, current: Any) -> Any:
-    """Converts the text to the type of the current value."""
-    if isinstance(current, bool):
-        values = {"true": True, "false": False}
-        return _parse(assignment, text.lower(), "true or false", values.__getitem__)
-    if isinstance(current, tuple):
-        parts = [part for part in text.split(",") if part]
-        return tuple(_parse(assignment, part, "numbers with commas", float) for part in parts)
-    if isinstance(current, int):
-        return _parse(assignment, text, "a whole number", int)
-    if isinstance(current, float):
-        return _parse(assignment, text, "a number", float)
-    return text
+def value_names() -> list[str]:
+    """Returns the dotted names of all values of a recipe."""
+    names = []
+    for group, annotation in field_types(TrainRecipe).items():
+        fields = field_types(annotation) if dataclasses.is_dataclass(annotation) else {}
+        names += [dotted(group, field) for field in fields] or [group]
+    return names
 
 
-def _json_object(text: str) -> dict:
-    value = json.loads(text or "{}")
-    if not isinstance(value, dict):
-        raise ValueError(text)
-    return value
+def _annotation(name: str) -> Any:
+    """Returns the annotation of a value, or Any within a table and for an unknown name."""
+    annotation: Any = TrainRecipe
+    for key in name.split("."):
+        is_record = dataclasses.is_dataclass(annotation)
+        annotation = field_types(annotation).get(key, Any) if is_record else Any
+    return annotation
 
 
-def _parse(assignment: str, text: str, expected: str, convert: Callable[[str], Any]) -> Any:
+def _parse_value(text: str, annotation: Any) -> Any:
+    """Reads TOML; what is not TOML, or stands for a text, is a text."""
     try:
-        return convert(text)
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"--set {assignment!r}: expected {expected}, got {text!r}.") from error
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        if text[:1] in ("[", "{", '"', "'") and text:
+            raise ValueError(f"{one_line(text)} is not TOML ({error}); correct it.") from error
+        return text
+    takes_text = annotation is str or part_kind(annotation) or get_origin(annotation) is Literal
+    return text if takes_text and not isinstance(value, str | dict | list) else value
+
+
+def _assign(tables: dict[str, Any], name: str, value: Any) -> None:
+    """Sets a value by its dotted name."""
+    *path, last = name.split(".")
+    table = tables
+    for key in path:
+        if isinstance(table.get(key), str):  # a part by its type alone
+            table[key] = {"type": table[key]}
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ValueError(unknown_name("name", name, value_names()))
+    if last == "type":
+        table.clear()  # the options are those of the old type
+    table[last] = value
+
+
+def _texts_for_none(value: Any) -> Any:
+    """Returns tables and lists with a text in place of None, which TOML does not have."""
+    if isinstance(value, dict):
+        return {key: _texts_for_none(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_texts_for_none(each) for each in value]
+    return NONE if value is None else value

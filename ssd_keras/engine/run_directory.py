@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import keras
 
 from ssd_keras.core.files import PARTIAL_PREFIX, cannot_write, replacing
-from ssd_keras.engine.recipes import TrainRecipe
+from ssd_keras.engine.recipes import RUN_FILE, TrainRecipe, load_recipe
 
 
 @dataclasses.dataclass
@@ -51,14 +51,14 @@ class RunDirectory:
                     "--resume to continue the training in it."
                 )
             return TrainingState()
-        if not os.path.isfile(self.file("recipe.json")):
+        if not os.path.isfile(self.file(RUN_FILE)):
             raise ValueError(
                 f"output {self.path!r} holds no training to resume; omit --resume to start one."
             )
-        if self._read_recipe() != TrainRecipe.from_json(recipe.to_json()):
+        if load_recipe(self.file(RUN_FILE)) != recipe:
             raise ValueError(
                 f"the training in {self.path!r} was started with another recipe (see its "
-                "recipe.json); resume with the same one, or choose another output."
+                f"{RUN_FILE}); resume with the same one, or choose another output."
             )
         names_file = self.file("class_names.txt")
         if os.path.isfile(names_file) and self.read_text("class_names.txt") != _lines(class_names):
@@ -78,7 +78,7 @@ class RunDirectory:
             os.makedirs(self.path, exist_ok=True)
         except OSError as error:
             raise ValueError(f"output {cannot_write(self.path, error)}") from error
-        self.write_text("recipe.json", recipe.to_json())
+        self.write_text(RUN_FILE, recipe.to_toml())
         self.write_text("class_names.txt", _lines(class_names))
 
     def _is_taken(self) -> bool:
@@ -86,15 +86,6 @@ class RunDirectory:
         if not os.path.isdir(self.path):
             return os.path.exists(self.path)
         return not all(name.startswith(PARTIAL_PREFIX) for name in os.listdir(self.path))
-
-    def _read_recipe(self) -> TrainRecipe:
-        try:
-            return TrainRecipe.from_json(self.read_text("recipe.json"))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"{self.file('recipe.json')!r} is no recipe of this version ({error}); choose "
-                "another output."
-            ) from error
 
     def _remove_leftovers(self, state: TrainingState) -> None:
         """Removes partial files of killed runs, and states before this one."""

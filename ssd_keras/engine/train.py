@@ -1,13 +1,13 @@
 """Trains a model by a recipe into a run directory; a killed training resumes."""
 
-import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
+from ssd_keras.core.parts import find_part, make_part, parts
 from ssd_keras.core.precision import dtype_policy
-from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.pipeline import locate_broken_image, training_dataset
 from ssd_keras.data.records import DetectionData
 from ssd_keras.doctor.small_objects import small_objects_hint
@@ -22,13 +22,12 @@ from ssd_keras.engine.detector import load_model
 from ssd_keras.engine.distributed.devices import Devices, DeviceSession
 from ssd_keras.engine.recipes import TrainRecipe
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
-from ssd_keras.losses.classification import SigmoidLoss, SoftmaxLoss
 from ssd_keras.models.ssd import SSD
 from ssd_keras.models.transfer import with_classes
 from ssd_keras.optimizers.adamw import AdamW
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 from ssd_keras.optimizers.warm_up import WarmUp
-from ssd_keras.presets import PRESETS, from_preset
+from ssd_keras.presets import PRESETS, from_preset, is_trained
 
 
 def train(
@@ -66,7 +65,7 @@ def train(
 
     Example:
 
-        recipe = load_recipe("training/recipes/own_data.py")
+        recipe = load_recipe("own_data")
         data = load_data("voc:blood_cells@train")
         train(recipe, data, load_data("voc:blood_cells@val"), "runs/cells")
     """
@@ -77,12 +76,12 @@ def train(
     if devices.writes:
         state = run.open(recipe, train_data.class_names, resume)
     card = {
-        "recipe": hashlib.sha256(recipe.to_json().encode()).hexdigest()[:8],
+        "recipe": hashlib.sha256(recipe.to_toml().encode()).hexdigest()[:8],
         "classes": ", ".join(train_data.class_names),
         "number of images": len(train_data),
     }
     welcome = {"epoch": state.epoch, "model_file": state.model_file}
-    with devices.open(recipe.batch_size, card, welcome) as session:
+    with devices.open(recipe.run.batch_size, card, welcome) as session:
         if not devices.writes:
             state = TrainingState(**session.welcome)
         _train(recipe, train_data, validation_data, run, state, progress, session)
@@ -98,7 +97,7 @@ def _train(
     progress: bool | str,
     session: DeviceSession,
 ) -> None:
-    keras.utils.set_random_seed(recipe.seed)
+    keras.utils.set_random_seed(recipe.run.seed)
     epochs, steps_per_epoch = recipe.length(len(train_data))
     if state.epoch >= epochs:
         return
@@ -108,19 +107,17 @@ def _train(
     else:
         model = build_model(recipe, train_data.class_names, total_steps)
         shows_hint = progress and session.devices.writes
-        if shows_hint and (hint := small_objects_hint(train_data, model, recipe.match_threshold)):
+        if shows_hint and (hint := small_objects_hint(train_data, model, match_threshold(recipe))):
             print(hint, flush=True)
-    encoder = model.target_encoder(
-        threshold=recipe.match_threshold, use_boundary_boxes=recipe.use_boundary_boxes
-    )
+    encoder = model.target_encoder(**options_of(recipe.assigner))
     dataset = training_dataset(
         train_data,
         encoder,
         model.image_size,
-        recipe.batch_size,
-        augmentation=augmentation_of(recipe),
-        use_difficult=recipe.use_difficult,
-        seed=recipe.seed,
+        recipe.run.batch_size,
+        augmentation=recipe.augmentation,
+        use_difficult=recipe.data.use_difficult,
+        seed=recipe.run.seed,
         start_step=state.epoch * steps_per_epoch,
         part=session.part,
     )
@@ -128,9 +125,9 @@ def _train(
     if session.devices.writes:
         run.start(recipe, train_data.class_names)
         if validation_data is not None:
-            callbacks.append(ValidationAP(validation_data, recipe.validate_every, epochs))
+            callbacks.append(ValidationAP(validation_data, recipe.run.validate_every, epochs))
         callbacks += [
-            SaveRun(run, state, recipe.validate_every, epochs),
+            SaveRun(run, state, recipe.run.validate_every, epochs),
             TensorBoardLog(run.file("tensorboard")),
             Progress(total_steps, state.epoch * steps_per_epoch, progress),
         ]
@@ -155,34 +152,61 @@ def _check_classes(train_data: DetectionData, validation_data: DetectionData | N
         )
 
 
+def options_of(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of a part's table."""
+    return {name: value for name, value in part.items() if name != "type"}
+
+
+def match_threshold(recipe: TrainRecipe) -> float:
+    """Returns the IoU from which default boxes match."""
+    return recipe.assigner.get("threshold", 0.5)
+
+
 def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: int) -> SSD:
     """Builds and compiles the model of a recipe."""
-    with dtype_policy(recipe.precision):
+    with dtype_policy(recipe.run.precision):
         model = initial_model(recipe, class_names)
-    model.backbone.trainable = recipe.backbone_learning_rate > 0
-    class_loss = SoftmaxLoss if model.activation == "softmax" else SigmoidLoss
+    model.backbone.trainable = recipe.optimizer.backbone_learning_rate > 0
     model.compile(
         optimizer=make_optimizer(
             recipe, total_steps, [layer.name for layer in model.backbone.layers]
         ),
-        loss={"class_logits": class_loss(recipe.negatives_per_positive, recipe.min_negatives)},
+        loss={
+            "box_deltas": make_part("box_loss", recipe.loss.boxes),
+            "class_logits": make_part("class_loss", recipe.loss.classes),
+        },
+        loss_weights={"box_deltas": recipe.loss.box_weight, "class_logits": 1.0},
         # Without it, JAX would run each operation of a step by itself.
-        jit_compile=recipe.jit_compile or keras.backend.backend() == "jax",
+        jit_compile=recipe.run.jit_compile or keras.backend.backend() == "jax",
     )
     return model
 
 
 def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
     """Returns the uncompiled model that a training starts from: a preset, or a trained model."""
-    if recipe.preset in PRESETS:
-        options = dict(recipe.model_options)
-        if recipe.backbone_weights:
-            options["backbone_weights"] = recipe.backbone_weights
-        return from_preset(recipe.preset, class_names, **options)
-    model = with_classes(load_model(recipe.preset), class_names, **recipe.model_options)
-    if model.dtype_policy.name != recipe.precision:
+    preset, precision = recipe.model.preset, recipe.run.precision
+    options = dict(recipe.model.options)
+    activation = find_part("class_loss", recipe.loss.classes["type"]).activation
+    if not is_trained(preset):
+        if recipe.model.backbone_weights:
+            options["backbone_weights"] = recipe.model.backbone_weights
+        if activation != "softmax":
+            options["activation"] = activation
+    if preset in PRESETS:
+        model = from_preset(preset, class_names, **options)
+    else:
+        model = with_classes(load_model(preset), class_names, **options)
+    if model.activation != activation:
+        losses = [
+            n for n, loss in parts("class_loss").items() if loss.activation == model.activation
+        ]
         raise ValueError(
-            f"precision={recipe.precision!r} does not fit {recipe.preset!r}, which is "
+            f"loss.classes={recipe.loss.classes['type']!r} is for {activation} scores, but those "
+            f"of {preset!r} are {model.activation}; set loss.classes to one of {', '.join(losses)}."
+        )
+    if model.dtype_policy.name != precision:
+        raise ValueError(
+            f"run.precision={precision!r} does not fit {preset!r}, which is "
             f"{model.dtype_policy.name}; set the same precision."
         )
     return model
@@ -192,23 +216,17 @@ def make_optimizer(
     recipe: TrainRecipe, total_steps: int, backbone_layers: Sequence[str] = ()
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a recipe with its learning rate schedule."""
-    boundaries = [round(share * total_steps) for share in recipe.decay_steps]
+    chosen, schedule = recipe.optimizer, recipe.schedule
+    boundaries = [round(share * total_steps) for share in schedule.decay_steps]
     learning_rate = WarmUp(
-        recipe.learning_rate,
+        chosen.learning_rate,
         total_steps,
-        recipe.warmup(total_steps),
-        (boundaries or [total_steps]) if recipe.schedule == "steps" else (),
+        schedule.warmup(total_steps),
+        (boundaries or [total_steps]) if schedule.name == "steps" else (),
     )
-    options: dict = {"global_clipnorm": recipe.gradient_norm} if recipe.gradient_norm else {}
-    if recipe.backbone_learning_rate != 1:
-        options["rates"] = dict.fromkeys(backbone_layers, recipe.backbone_learning_rate)
-    if recipe.optimizer == "adamw":
-        return AdamW(learning_rate, recipe.weight_decay, **options)
-    return CaffeSGD(learning_rate, recipe.momentum, l2_decay=recipe.weight_decay, **options)
-
-
-def augmentation_of(recipe: TrainRecipe) -> Augmentation:
-    """Returns the augmentation of a recipe: its fields of the same names."""
-    fields = dataclasses.fields(Augmentation)
-    names = [field.name for field in fields if hasattr(recipe, field.name)]
-    return Augmentation(**{name: getattr(recipe, name) for name in names})
+    options: dict = {"global_clipnorm": chosen.gradient_norm} if chosen.gradient_norm else {}
+    if chosen.backbone_learning_rate != 1:
+        options["rates"] = dict.fromkeys(backbone_layers, chosen.backbone_learning_rate)
+    if chosen.name == "adamw":
+        return AdamW(learning_rate, chosen.weight_decay, **options)
+    return CaffeSGD(learning_rate, chosen.momentum, l2_decay=chosen.weight_decay, **options)

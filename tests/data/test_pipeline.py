@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageFont, ImageOps
+from trainings import PLAIN
 
 from ssd_keras.assigners.max_iou import TargetEncoder
 from ssd_keras.data import DetectionData, Example, load_data
@@ -19,7 +20,7 @@ from ssd_keras.data.pipeline import (
     training_examples,
 )
 from ssd_keras.engine.augmentation_sheet import training_sheet
-from ssd_keras.engine.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe, paper_recipe
 
 STILL = Augmentation(photometric=False, zoom_out=False, crop=False, flip=False)
 HEIGHT, WIDTH = 40, 60
@@ -292,13 +293,12 @@ def test_images_stand_upright_for_inference_and_training(orientation):
 
 @pytest.fixture(scope="module")
 def recipe() -> TrainRecipe:
-    return TrainRecipe(
-        preset="ssd192_small_shapes",
-        model_options={"image_size": (320, 320), "width": 4},
-        steps=10,
-        use_difficult=False,
-        photometric=False,
-    )
+    changes = {
+        "model.options": {"image_size": (320, 320), "width": 4},
+        "data.use_difficult": False,
+        "augmentation.photometric": False,
+    }
+    return paper_recipe("ssd192_small_shapes").replace(changes)
 
 
 def test_training_sheet_shows_images_with_boxes(shapes, recipe):
@@ -327,10 +327,9 @@ def test_training_sheet_shows_images_with_boxes(shapes, recipe):
 
 def test_training_sheet_shows_the_same_image_as_it_is(recipe):
     """The original is beside each augmented image."""
-    still = {"photometric": False, "zoom_out": False, "crop": False, "flip": False}
     numbers = (31, 121, 211)  # one box each, which leaves the corner below right free
     data = DetectionData(("cup", "bowl"), tuple(map(make_example, numbers)))
-    sheet = training_sheet(recipe.replace(**still), data, count=3, seed=4)
+    sheet = training_sheet(recipe.replace(PLAIN), data, count=3, seed=4)
     height = 320 + 8 + sum(ImageFont.load_default(16).getmetrics())
     reds = []
     for row, column in ((0, 0), (0, 2), (1, 0)):
@@ -356,9 +355,8 @@ def test_training_sheet_leaves_out_what_training_leaves_out(recipe):
         )
         for flag in (False, True)
     ]
-    still = {"photometric": False, "zoom_out": False, "crop": False, "flip": False}
     easy, hard = (
-        training_sheet(recipe.replace(**still), DetectionData(("cup", "bowl"), (one,)), count=1)
+        training_sheet(recipe.replace(PLAIN), DetectionData(("cup", "bowl"), (one,)), count=1)
         for one in images
     )
     training = np.s_[8:328, 336:656]  # the right one of the pair

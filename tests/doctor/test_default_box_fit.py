@@ -24,6 +24,7 @@ from ssd_keras.doctor.default_box_fit import (
 from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
 from ssd_keras.doctor.default_box_report import check_default_boxes
 from ssd_keras.doctor.object_boxes import ObjectBoxes
+from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.presets import from_preset
 
 GRID = DefaultBoxGrid(
@@ -160,7 +161,7 @@ def test_only_the_sizes_of_a_trained_detector_are_fitted():
         factors = np.array(new) / old
         np.testing.assert_allclose(factors, factors.mean(), rtol=0.02)  # rounded to tenths
     assert recipe_arguments(fitted, grid) == (
-        f"--set 'model_options.shapes={json.dumps(fitted.default_boxes.shapes)}'"
+        f"--set 'model.options.shapes={json.dumps(fitted.default_boxes.shapes)}'"
     )
 
 
@@ -262,11 +263,11 @@ def test_every_preset_takes_the_fitted_boxes(preset):
 
 
 def test_check_prints_arguments_that_train_takes(tmp_path, capsys):
-    recipe = tmp_path / "recipe.py"
+    recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE_TEXT)
     words = ["data", "check", "synthetic:shapes@train[:24]", "--recipe", str(recipe)]
     plots = tmp_path / "plots"
-    assert main([*words, "--plots", str(plots), "--set", "match_threshold=0.45"]) == 0
+    assert main([*words, "--plots", str(plots), "--set", "assigner.threshold=0.45"]) == 0
     printed = capsys.readouterr().out
     assert re.search(
         r"^default boxes of ssd192_small_shapes as the recipe changes it \(340, input 64x64\), "
@@ -274,8 +275,8 @@ def test_check_prints_arguments_that_train_takes(tmp_path, capsys):
         printed,
         re.MULTILINE,
     )
-    pasted = re.findall(r"--set '(model_options\.\w+=\S.*?)'", printed)
-    assert [words.partition("=")[0] for words in pasted] == ["model_options.shapes"]
+    pasted = re.findall(r"--set '(model\.options\.\w+=\S.*?)'", printed)
+    assert [words.partition("=")[0] for words in pasted] == ["model.options.shapes"]
     assert sorted(path.name for path in plots.iterdir()) == [
         "classes.png", "default_boxes.png", "recall.png", "sizes.png", "unmatched.png",
     ]  # fmt: skip
@@ -286,15 +287,15 @@ def test_check_prints_arguments_that_train_takes(tmp_path, capsys):
     )
     arguments = ["train", "--recipe", str(recipe), "--train-data", str(data_file)]
     plain = [f"{name}={json.dumps(value)}" for name, value in PLAIN.items()]
-    for assignment in [*pasted, "epochs=1", *plain]:
+    for assignment in [*pasted, "schedule.epochs=1", *plain]:
         arguments += ["--set", assignment]
     assert main([*arguments, "--output", str(run)]) == 0
     # The validation data of the data file were evaluated.
     assert "val_AP" in (run / "history.csv").read_text().splitlines()[0]
-    options = json.loads((run / "recipe.json").read_text())["model_options"]
+    options = load_recipe(str(run)).model.options
     import keras
 
     shapes = json.loads(pasted[0].partition("=")[2])
-    assert options["shapes"] == shapes
+    assert json.loads(json.dumps(options["shapes"])) == shapes
     model = keras.models.load_model(run / "model.keras")
     assert model.default_boxes == DefaultBoxes(shapes)

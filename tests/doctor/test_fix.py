@@ -71,6 +71,8 @@ def test_check_with_fix_writes_a_copy_without_problems(tmp_path, capsys, data_fo
 
 
 def test_a_recipe_value_without_a_recipe_is_an_error(capsys):
-    words = ["data", "check", "synthetic:shapes@val[:1]", "--set", "seed=3"]
+    words = ["data", "check", "synthetic:shapes@val[:1]", "--set", "run.seed=3"]
     assert main(words) == 2
-    assert re.search(r"--set 'seed=3' changes a recipe; pass --preset or", capsys.readouterr().err)
+    assert re.search(
+        r"--set 'run.seed=3' changes a recipe; pass --preset or", capsys.readouterr().err
+    )

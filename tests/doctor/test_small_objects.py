@@ -11,8 +11,8 @@ from ssd_keras.doctor.default_box_report import check_default_boxes
 from ssd_keras.doctor.small_objects import hard_objects_hint, small_objects_hint
 
 REMEDY = (
-    "; what helps: a larger model_options.image_size, the default boxes that `ssd-keras data "
-    "check` fits, or finer model_options.feature_layers."
+    "; what helps: a larger model.options.image_size, the default boxes that `ssd-keras data "
+    "check` fits, or finer model.options.feature_layers."
 )
 # Of ten objects: the number with an IoU below 0.45, and the number of sides below 8 pixels.
 CASES = {

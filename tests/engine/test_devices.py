@@ -28,7 +28,7 @@ from ssd_keras.engine.train import build_model, train
 
 ROOT = Path(__file__).resolve().parents[2]
 # Adaptive optimizers turn the sign of a gradient near zero into a whole step: no such here.
-SGD_TEXT = RECIPE_TEXT.replace('"adamw"', '"caffe_sgd"').replace("epochs=5", "epochs=2")
+SGD_TEXT = RECIPE_TEXT.replace('"adamw"', '"caffe_sgd"').replace("epochs = 5", "epochs = 2")
 
 
 def environment(backend, devices=1):
@@ -45,7 +45,7 @@ def environment(backend, devices=1):
 
 def start(run, log, *words, devices=1, text=SGD_TEXT, backend="jax"):
     """Starts `ssd-keras train`; what it prints goes to the file."""
-    recipe_file = run.parent / "recipe.py"
+    recipe_file = run.parent / "recipe.toml"
     recipe_file.write_text(text)
     with open(log, "ab") as file:
         return subprocess.Popen(
@@ -197,7 +197,9 @@ import trainings, keras
 from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.train import train
 from ssd_keras.engine.distributed import sync
-recipe = trainings.recipe(optimizer="caffe_sgd", epochs=1, batch_size=16)
+recipe = trainings.recipe(
+    {"optimizer.name": "caffe_sgd", "schedule.epochs": 1, "run.batch_size": 16}
+)
 data = trainings.train_data()
 def learned(name, number):
     train(recipe, data, trainings.validation_data(), name, devices=Devices(number))

@@ -1,157 +1,30 @@
-"""Recipes: what is accepted, what is refused, and the recipe files of the repository."""
+"""Recipes: what is accepted, what is refused, and the recipes that are shipped."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 import pytest
+import tomli_w
 
-from ssd_keras.engine.recipes import TrainRecipe, load_recipe, override
-
-RECIPES = Path(__file__).resolve().parents[2] / "training" / "recipes"
-RECIPE = TrainRecipe(preset="ssd300_vgg16_voc", steps=100)
-
-
-def test_defaults_are_the_papers():
-    # Solver: SGD 1e-3, momentum 0.9, decay 5e-4, batch 32, no warm-up. Loss: 3 negatives for
-    # one positive, matches from 0.5. Zoom-out: up to 4 for every second image.
-    numbers = (
-        RECIPE.optimizer, RECIPE.learning_rate, RECIPE.momentum, RECIPE.weight_decay,
-        RECIPE.batch_size, RECIPE.warmup_steps, RECIPE.negatives_per_positive,
-        RECIPE.min_negatives, RECIPE.match_threshold, RECIPE.zoom_out_probability,
-        RECIPE.zoom_out_max, RECIPE.precision,
-    )  # fmt: skip
-    assert numbers == ("caffe_sgd", 1e-3, 0.9, 5e-4, 32, 0, 3.0, 0, 0.5, 0.5, 4.0, "float32")
-
-
-@pytest.mark.parametrize(
-    ("assignment", "name", "value"),
-    [
-        ("batch_size=8", "batch_size", 8),
-        ("learning_rate=0.02", "learning_rate", 0.02),
-        ("learning_rate=1", "learning_rate", 1.0),
-        ("zoom_out=false", "zoom_out", False),
-        ("flip_vertical=True", "flip_vertical", True),
-        ("decay_steps=0.6,0.8", "decay_steps", (0.6, 0.8)),
-        ("decay_steps=", "decay_steps", ()),
-        ("optimizer=adamw", "optimizer", "adamw"),
-        ("backbone_weights=a=b.weights.h5", "backbone_weights", "a=b.weights.h5"),
-        ("backbone_weights=", "backbone_weights", ""),
-        ("model_options.atrous=false", "model_options", {"atrous": False}),
-        ("model_options.sizes=[30, 60.5]", "model_options", {"sizes": [30, 60.5]}),
-        ('model_options.clip="size"', "model_options", {"clip": "size"}),
-        ('model_options={"sizes": [1, 2]}', "model_options", {"sizes": [1, 2]}),
-        ("model_options=", "model_options", {}),
-    ],
+from ssd_keras.engine.recipes import (
+    TrainRecipe,
+    load_recipe,
+    override,
+    paper_recipe,
+    parse_recipe,
+    recipe_names,
+    value_names,
 )
-def test_override_gives_the_fields_type(assignment, name, value):
-    changed = override(RECIPE, [assignment])
-    assert getattr(changed, name) == value
-    assert type(getattr(changed, name)) is type(value)
-    assert changed == dataclasses.replace(RECIPE, **{name: value})
 
-
-def test_epochs_and_steps_take_each_others_place():
-    by_epochs = override(RECIPE, ["epochs=3"])
-    assert (by_epochs.epochs, by_epochs.steps) == (3, 0)
-    assert override(by_epochs, ["steps=7"]) == RECIPE.replace(steps=7)
-    with pytest.raises(ValueError, match=r"epochs=3 and steps=7: exactly one must be above 0"):
-        override(RECIPE, ["epochs=3", "steps=7"])
-
-
-def test_overrides_add_up_and_leave_the_recipe_alone():
-    start = RECIPE.replace(model_options={"clip": "size", "atrous": True})
-    changed = override(
-        start, ["model_options.atrous=false", "steps=7", "model_options.normalize=false", "steps=9"]
-    )
-    assert changed.model_options == {"clip": "size", "atrous": False, "normalize": False}
-    assert changed.steps == 9
-    assert start.model_options == {"clip": "size", "atrous": True} and start.steps == 100
-
-
-@pytest.mark.parametrize(
-    ("assignment", "message"),
-    [
-        ("rate=0.1", r"--set 'rate=0.1' is not understood; write name=value with one of preset, "),
-        ("batch_size", r"--set 'batch_size' is not understood"),
-        ("batch_size.x=1", r"--set 'batch_size.x=1' is not understood"),
-        ("batch_size.=1", r"--set 'batch_size.=1' is not understood"),
-        ("model_options=[1]", r"--set 'model_options=\[1\]': expected a JSON object, got '\[1\]'"),
-        ("model_options.clip", r"is not understood; .*\(model_options.NAME=JSON\)"),
-        ("model_options.=1", r"--set 'model_options.=1' is not understood"),
-        ("batch_size=8.5", r"--set 'batch_size=8.5': expected a whole number, got '8.5'"),
-        ("learning_rate=fast", r"--set 'learning_rate=fast': expected a number, got 'fast'"),
-        ("zoom_out=1", r"--set 'zoom_out=1': expected true or false, got '1'"),
-        ("decay_steps=0.5;0.8", r"expected numbers with commas, got '0.5;0.8'"),
-        ("model_options.clip=size", r"--set 'model_options.clip=size': expected JSON, got 'size'"),
-        ("optimizer=adam", r"optimizer='adam' is unknown; choose one of caffe_sgd, adamw"),
-        ("preset=ssd", r"preset='ssd' is unknown; choose one of ssd300_vgg16_voc, "),
-        ("steps=0", r"epochs=0 and steps=0: exactly one must be above 0"),
-    ],
-)
-def test_override_refuses_in_one_line(assignment, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        override(RECIPE, [assignment])
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"steps": 0}, r"epochs=0 and steps=0: exactly one must be above 0"),
-        ({"epochs": 2}, r"epochs=2 and steps=100: exactly one"),
-        ({"epochs": -1}, r"epochs=-1 must be 0 or more"),
-        ({"batch_size": 0}, r"batch_size=0 must be above 0"),
-        ({"learning_rate": float("nan")}, r"learning_rate=nan must be above 0"),
-        ({"weight_decay": -5e-4}, r"weight_decay=-0.0005 must be 0 or more"),
-        ({"momentum": 9.0}, r"momentum=9.0 must be between 0 and 1"),
-        ({"decay_steps": (80_000, 100_000)}, r"decay_steps=\(80000, 100000\) must be shares"),
-        ({"schedule": "linear"}, r"schedule='linear' is unknown; choose one of steps, cosine"),
-        ({"precision": "half"}, r"precision='half' is unknown; choose one of float32, mixed_b"),
-        ({"color_space": "lab"}, r"color_space='lab' is unknown; choose one of matrix, hsv"),
-    ],
-)
-def test_values_out_of_range_are_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        RECIPE.replace(**changes)
-
-
-@pytest.mark.parametrize(
-    ("total_steps", "expected"), [(3000, 50), (150, 50), (149, 49), (20, 6), (2, 0)]
-)
-def test_warm_up_is_at_most_a_third_of_the_steps(total_steps, expected):
-    assert RECIPE.replace(warmup_steps=50).warmup(total_steps) == expected
-
-
-def test_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        RECIPE.steps = 5
-
-
-def test_json_round_trip_is_its_arguments():
-    arguments = {
+RECIPE = paper_recipe("ssd300_vgg16_voc")
+# Every value differs from its default, except two of the three lengths.
+TABLES = {
+    "model": {
         "preset": "ssdlite320_mobilenet_v2_coco",
-        "model_options": {"alpha": 0.35, "sizes": [25, 50.5], "batch_norm": False},
+        "options": {"alpha": 0.35, "sizes": (25, 50.5), "batch_norm": False, "neck": None},
         "backbone_weights": "backbone.weights.h5",
-        "backbone_learning_rate": 0.5,
-        "epochs": 7,
-        "steps": 0,
-        "batch_size": 4,
-        "optimizer": "adamw",
-        "learning_rate": 0.3,
-        "momentum": 0.5,
-        "weight_decay": 0.01,
-        "gradient_norm": 2.5,
-        "schedule": "cosine",
-        "decay_steps": (0.25, 0.75),
-        "warmup_steps": 11,
-        "precision": "mixed_bfloat16",
-        "jit_compile": True,
-        "negatives_per_positive": 2.0,
-        "min_negatives": 6,
-        "match_threshold": 0.4,
-        "use_boundary_boxes": False,
-        "use_difficult": False,
+    },
+    "data": {"use_difficult": False},
+    "augmentation": {
         "photometric": False,
         "color_space": "hsv",
         "zoom_out": False,
@@ -161,66 +34,264 @@ def test_json_round_trip_is_its_arguments():
         "flip": False,
         "flip_vertical": True,
         "random_resize": True,
+        "before": ({"type": "quarter_turns", "probability": 0.75},),
+        "after": ({"type": "grey", "probability": 0.2},),
+    },
+    "assigner": {"type": "atss", "candidates": 9},
+    "loss": {
+        "boxes": {"type": "giou"},
+        "classes": {"type": "focal", "gamma": 1.5},
+        "box_weight": 2.0,
+    },
+    "optimizer": {
+        "name": "adamw",
+        "learning_rate": 0.3,
+        "momentum": 0.5,
+        "weight_decay": 0.01,
+        "gradient_norm": 2.5,
+        "backbone_learning_rate": 0.5,
+    },
+    "schedule": {
+        "name": "cosine",
+        "epochs": 0,
+        "steps": 0,
+        "minutes": 1.5,
+        "decay_steps": (0.25, 0.75),
+        "warmup_steps": 11,
+    },
+    "run": {
+        "batch_size": 4,
+        "precision": "mixed_bfloat16",
+        "jit_compile": True,
         "validate_every": 3,
         "seed": 42,
-    }
-    defaults = {field.name: field.default for field in dataclasses.fields(TrainRecipe)}
-    assert arguments.keys() == defaults.keys()
-    # Either epochs or steps, so one of them is its default.
-    assert [name for name in arguments if arguments[name] == defaults[name]] == ["steps"]
-    again = TrainRecipe.from_json(TrainRecipe(**arguments).to_json())
-    assert {name: getattr(again, name) for name in arguments} == arguments
-    assert json.loads(again.to_json()) == {**arguments, "decay_steps": [0.25, 0.75]}
+    },
+    "record": {
+        "title": "a title",
+        "paper": "a paper",
+        "command": "ssd-keras train\n    --recipe x",
+        "hardware": "a toaster",
+        "hours": 3.5,
+        "metric": "AP",
+        "expected": 31.5,
+        "tolerance": 0.5,
+        "source": "its author",
+        "result_file": "x.json",
+    },
+}
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.py")), ids=lambda path: path.name)
-def test_recipe_files_load(path):
-    recipe = load_recipe(str(path))
-    docstring = path.read_text(encoding="utf-8").split('"""')[1]
-    assert f"training/recipes/{path.name}" in docstring, "the docstring tells no command"
+def test_defaults_are_the_papers():
+    # Solver: SGD 1e-3, momentum 0.9, decay 5e-4, batch 32, no warm-up; 80k steps at 1e-3, 20k at
+    # 1e-4, 20k at 1e-5. Zoom-out: up to 4 for every second image.
+    optimizer, schedule, augmentation = RECIPE.optimizer, RECIPE.schedule, RECIPE.augmentation
+    assert (optimizer.name, optimizer.learning_rate) == ("caffe_sgd", 1e-3)
+    assert (optimizer.momentum, optimizer.weight_decay) == (0.9, 5e-4)
+    assert (schedule.steps, schedule.warmup_steps) == (120_000, 0)
+    assert schedule.decay_steps == (80 / 120, 100 / 120)
+    assert (augmentation.zoom_out_probability, augmentation.zoom_out_max) == (0.5, 4.0)
+    assert (RECIPE.run.batch_size, RECIPE.run.precision) == (32, "float32")
+    assert (RECIPE.assigner, RECIPE.loss.box_weight) == ({"type": "max_iou"}, 1.0)
+    assert (RECIPE.loss.boxes, RECIPE.loss.classes) == ({"type": "smooth_l1"}, {"type": "softmax"})
+
+
+# Files
+
+
+def test_a_file_gives_every_value_back():
+    recipe = TrainRecipe.from_tables(TABLES)
+    assert recipe.to_tables() == TABLES
+    again = parse_recipe(recipe.to_toml().encode(), "x")
+    assert again == recipe and again.to_tables() == TABLES
+    assert 'neck = "None"' in recipe.to_toml()
+
+
+def test_values_of_the_tables_are_not_the_defaults():
+    least = {"model": {"preset": "ssd300_vgg16_voc"}, "schedule": {"steps": 1}}
+    default = TrainRecipe.from_tables(least).to_tables()
+    same = [
+        f"{group}.{name}"
+        for group in TABLES
+        for name in TABLES[group]
+        if group != "assigner" and TABLES[group][name] == default[group][name]
+    ]
+    assert same == ["schedule.epochs"]
+    assert set(value_names()) == {
+        f"{group}.{name}" for group in TABLES.keys() - {"assigner"} for name in TABLES[group]
+    } | {"assigner"}
+
+
+def test_the_record_does_not_count_and_does_not_outlive_a_change():
+    recipe = load_recipe("shapes")
+    assert recipe == dataclasses.replace(recipe, record=RECIPE.record)
+    assert recipe.replace({"schedule.epochs": 24}).record == recipe.record
+    assert recipe.replace({"schedule.epochs": 25}).record == RECIPE.record
+
+
+def test_a_part_may_be_its_type_alone_or_its_options_alone():
+    text = b"""
+        assigner = "atss"
+        model.preset = "ssd300_vgg16_voc"
+        schedule.steps = 5
+        loss.classes.min_negatives = 3
+    """
+    recipe = parse_recipe(text, "x")
+    assert recipe.assigner == {"type": "atss"}
+    assert recipe.loss.classes == {"type": "softmax", "min_negatives": 3}
+    assert recipe.loss.boxes == {"type": "smooth_l1"}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipe(name):
+    recipe = load_recipe(name)
+    assert f"--recipe {name}" in recipe.record.command
     # A step schedule without steps never lowers the rate; a cosine would ignore them.
-    assert bool(recipe.decay_steps) == (recipe.schedule == "steps")
+    assert bool(recipe.schedule.decay_steps) == (recipe.schedule.name == "steps")
+    assert parse_recipe(recipe.to_toml().encode(), name).record == recipe.record
 
 
-def test_load_recipe_runs_the_file(tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text(
-        "from ssd_keras.engine.recipes import TrainRecipe\n"
-        "RECIPE = TrainRecipe(preset='ssd512_vgg16_coco', epochs=2 + 3, seed=8)\n"
-    )
-    expected = TrainRecipe(preset="ssd512_vgg16_coco", epochs=5, seed=8)
-    assert load_recipe(str(file)) == expected
+def test_a_run_is_a_recipe(tmp_path):
+    (tmp_path / "recipe.toml").write_text(RECIPE.to_toml())
+    assert load_recipe(str(tmp_path)) == load_recipe(str(tmp_path / "recipe.toml")) == RECIPE
+
+
+# Overrides
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("assignment", "name", "value"),
     [
-        (
-            "RECIPE = {'preset': 'ssd300_vgg16_voc'}",
-            r"must assign a TrainRecipe to the name RECIPE",
-        ),
-        ("OTHER = 1", r"must assign a TrainRecipe to the name RECIPE"),
-        ("RECIPE = (", r"recipe '.*mine.py' cannot be run: .*was never closed"),
-        (
-            "from ssd_keras.engine.recipes import TrainRecipe\n"
-            "RECIPE = TrainRecipe(preset='ssd300_vgg16_voc', stpes=5)",
-            r"cannot be run: .*unexpected keyword argument 'stpes'",
-        ),
-        (
-            "from ssd_keras.engine.recipes import TrainRecipe\n"
-            "RECIPE = TrainRecipe(preset='ssd300_vgg16_voc')",
-            r"cannot be run: epochs=0 and steps=0",
-        ),
+        ("run.batch_size=8", "run.batch_size", 8),
+        ("optimizer.learning_rate=0.02", "optimizer.learning_rate", 0.02),
+        ("optimizer.learning_rate=1", "optimizer.learning_rate", 1.0),
+        ("augmentation.zoom_out=false", "augmentation.zoom_out", False),
+        ("schedule.decay_steps=[0.6, 0.8]", "schedule.decay_steps", (0.6, 0.8)),
+        ("schedule.decay_steps=[]", "schedule.decay_steps", ()),
+        ("optimizer.name=adamw", "optimizer.name", "adamw"),
+        ('optimizer.name="adamw"', "optimizer.name", "adamw"),
+        ("model.backbone_weights=a=b.weights.h5", "model.backbone_weights", "a=b.weights.h5"),
+        ("model.backbone_weights=2024", "model.backbone_weights", "2024"),
+        ("model.backbone_weights=", "model.backbone_weights", ""),
+        ("model.options.atrous=false", "model.options", {"atrous": False}),
+        ("model.options.sizes=[30, 60.5]", "model.options", {"sizes": (30, 60.5)}),
+        ("model.options.clip=size", "model.options", {"clip": "size"}),
+        ("model.options.neck=None", "model.options", {"neck": None}),
+        ("model.options.neck.channels=64", "model.options", {"neck": {"channels": 64}}),
+        ("model.options={sizes = [1, 2]}", "model.options", {"sizes": (1, 2)}),
+        ("loss.classes=focal", "loss.classes", {"type": "focal"}),
+        ("loss.classes.gamma=1.5", "loss.classes", {"type": "softmax", "gamma": 1.5}),
+        ('loss.classes={type="focal", gamma=1}', "loss.classes", {"type": "focal", "gamma": 1}),
+        ("assigner=atss", "assigner", {"type": "atss"}),
     ],
 )
-def test_load_recipe_tells_what_is_wrong(tmp_path, text, message):
-    file = tmp_path / "mine.py"
-    file.write_text(text)
-    with pytest.raises(ValueError, match=message) as caught:
-        load_recipe(str(file))
-    assert str(file) in str(caught.value)
+def test_override_gives_the_values_type(assignment, name, value):
+    changed = override(RECIPE, [assignment])
+    expected = RECIPE.to_tables()
+    *groups, last = name.split(".")
+    table = expected[groups[0]] if groups else expected
+    table[last] = value
+    found = changed.to_tables()
+    assert found == expected
+    found = found[groups[0]][last] if groups else found[last]
+    assert type(found) is type(value)
 
 
-def test_load_recipe_needs_a_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"recipe '.*none.py' does not exist; see training"):
-        load_recipe(str(tmp_path / "none.py"))
+def test_lengths_take_each_others_place():
+    by_epochs = override(RECIPE, ["schedule.epochs=3"])
+    assert (by_epochs.schedule.epochs, by_epochs.schedule.steps) == (3, 0)
+    by_time = override(by_epochs, ["schedule.minutes=2"])
+    assert (by_time.schedule.epochs, by_time.schedule.minutes) == (0, 2.0)
+    assert override(by_time, ["schedule.steps=120000"]) == RECIPE
+    with pytest.raises(ValueError, match=r"schedule.epochs=3, steps=7, minutes=0: exactly one"):
+        override(RECIPE, ["schedule.epochs=3", "schedule.steps=7"])
+
+
+def test_overrides_add_up_and_leave_the_recipe_alone():
+    start = RECIPE.replace({"model.options": {"clip": "size", "atrous": True}})
+    texts = ["model.options.atrous=false", "run.seed=7", "model.options.normalize=false"]
+    changed = override(start, [*texts, "run.seed=9"])
+    assert changed.model.options == {"clip": "size", "atrous": False, "normalize": False}
+    assert changed.run.seed == 9
+    assert start.model.options == {"clip": "size", "atrous": True} and start.run.seed == 0
+
+
+def test_a_new_type_takes_the_old_ones_options_away():
+    start = RECIPE.replace({"loss.classes.min_negatives": 3, "model.options.neck": "fpn"})
+    changed = override(start, ["loss.classes.type=focal", "loss.classes.gamma=1.5"])
+    assert changed.loss.classes == {"type": "focal", "gamma": 1.5}
+    assert override(start, ["loss.classes=focal"]).loss.classes == {"type": "focal"}
+    neck = override(start, ["model.options.neck.channels=64"]).model.options["neck"]
+    assert neck == {"type": "fpn", "channels": 64}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        (
+            "rate=0.1",
+            r"name 'rate' is unknown; choose one of model, data, augmentation, assigner, ",
+        ),
+        ("epochs=3", r"name 'epochs' is unknown; did you mean 'schedule.epochs'\?"),
+        ("run.batchsize=3", r"name 'run.batchsize' is unknown; did you mean 'run.batch_size'\? "),
+        ("run.batch_size", r"--set 'run.batch_size' has no value; write NAME=VALUE"),
+        (
+            "run.batch_size.x=1",
+            r"name 'run.batch_size.x' is unknown; did you mean 'run.batch_size'",
+        ),
+        ("run.=1", r"name 'run.' is unknown"),
+        ("run=1", r"run is 1; expected a table"),
+        ("model.options=[1]", r"model.options is \(1,\); expected a table"),
+        ("model.options.sizes=[1", r"\[1 is not TOML \(.*\); correct it"),
+        ("model.options.when=2020-01-01", r"model.options.when is .*; expected a text, a number, "),
+        ("run.batch_size=8.5", r"run.batch_size is 8.5; expected a whole number"),
+        ("run.batch_size=true", r"run.batch_size is True; expected a whole number"),
+        ("optimizer.learning_rate=fast", r"optimizer.learning_rate is 'fast'; expected a f"),
+        ("optimizer.learning_rate=inf", r"optimizer.learning_rate is inf; expected a finit"),
+        ("augmentation.zoom_out=1", r"augmentation.zoom_out is 1; expected true or false"),
+        ("augmentation.zoom_out=True", r"augmentation.zoom_out is 'True'; expected true or false"),
+        ("schedule.decay_steps=0.5", r"schedule.decay_steps is 0.5; expected a list"),
+        ("schedule.decay_steps=[0.5, 'x']", r"schedule.decay_steps\[1\] is 'x'; expected a finite"),
+        ("optimizer.name=adam", r"optimizer.name 'adam' is unknown; did you mean 'adamw'\? choose"),
+        ("model.preset=ssd", r"model.preset 'ssd' is unknown; choose one of ssd300_vgg16_voc, "),
+        ("loss.classes=[1]", r"loss.classes is \[1\]; expected a type or a table with a type"),
+        ("schedule.steps=0", r"schedule.epochs=0, steps=0, minutes=0: exactly one must be above 0"),
+        ("run.batch_size=0", r"run.batch_size=0 must be above 0"),
+        ("run.precision=half", r"run.precision 'half' is unknown; choose one of float32, mixed_b"),
+        ("schedule.epochs=-1", r"schedule.epochs=-1 must be 0 or more"),
+        ("schedule.minutes=nan", r"schedule.minutes is nan; expected a finite number"),
+        ("optimizer.weight_decay=-5e-4", r"optimizer.weight_decay=-0.0005 must be 0 or more"),
+        ("optimizer.momentum=9", r"optimizer.momentum=9.0 must be between 0 and 1"),
+        ("schedule.decay_steps=[80000]", r"schedule.decay_steps=\(80000.0,\) must be shares"),
+        ("schedule.name=linear", r"schedule.name 'linear' is unknown; choose one of steps, cosine"),
+        ("loss.box_weight=0", r"loss.box_weight=0.0 must be above 0"),
+        ("augmentation.color_space=lab", r"augmentation.color_space 'lab' is unknown; choose one "),
+        ("augmentation.zoom_out_max=0.5", r"augmentation.zoom_out_max=0.5 must be 1 or more"),
+    ],
+)
+def test_override_refuses_in_one_line(assignment, message):
+    with pytest.raises(ValueError, match=f"^{message}") as caught:
+        override(RECIPE, [assignment])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_needs_a_length_and_a_preset():
+    with pytest.raises(ValueError, match=r"^schedule is missing; add it\.$"):
+        TrainRecipe.from_tables({"model": {"preset": "ssd300_vgg16_voc"}})
+    with pytest.raises(ValueError, match=r"^model\.preset is missing; add it\.$"):
+        TrainRecipe.from_tables({"model": {}, "schedule": {"steps": 1}})
+    text = tomli_w.dumps({"schedule": {"steps": 1}}).encode()
+    with pytest.raises(ValueError, match=r"^recipe 'x' has the version 7; expected 1: another"):
+        parse_recipe(b"version = 7\n" + text, "x")
+
+
+@pytest.mark.parametrize(
+    ("total_steps", "expected"), [(3000, 50), (150, 50), (149, 49), (20, 6), (2, 0)]
+)
+def test_warm_up_is_at_most_a_third_of_the_steps(total_steps, expected):
+    schedule = RECIPE.replace({"schedule.warmup_steps": 50}).schedule
+    assert schedule.warmup(total_steps) == expected
+
+
+def test_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RECIPE.run.seed = 5

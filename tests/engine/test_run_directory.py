@@ -1,8 +1,8 @@
 """The RUN directory: when it may be written, what resumes, and what a kill leaves behind."""
 
 import dataclasses
-import json
 import os
+import re
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from trainings import recipe
 
 from ssd_keras.core.files import replacing
+from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 
 NAMES = ("dog", "traffic light")
@@ -33,9 +34,9 @@ def test_start_writes_the_choices(tmp_path):
     assert run.open(recipe(), NAMES, resume=False) == TrainingState()
     assert not os.path.exists(run.path)  # a check alone writes nothing
     run.start(recipe(), NAMES)
-    assert sorted(os.listdir(run.path)) == ["class_names.txt", "recipe.json"]
+    assert sorted(os.listdir(run.path)) == ["class_names.txt", "recipe.toml"]
     assert run.read_text("class_names.txt") == "dog\ntraffic light\n"
-    assert json.loads(run.read_text("recipe.json"))["weight_decay"] == 0.05
+    assert load_recipe(run.path) == recipe()
 
 
 @pytest.mark.parametrize("kind", ["file", "full directory"])
@@ -57,7 +58,7 @@ def test_a_taken_output_is_refused(tmp_path, kind):
 def test_what_a_kill_during_the_first_file_leaves_does_not_take_the_output(tmp_path):
     path = tmp_path / "run"
     path.mkdir()
-    (path / ".writing-recipe.json").write_text("{")
+    (path / ".writing-recipe.toml").write_text("{")
     assert RunDirectory(str(path)).open(recipe(), NAMES, resume=False) == TrainingState()
 
 
@@ -73,14 +74,14 @@ def test_resume_before_the_first_state_starts_afresh(tmp_path):
     assert run.open(recipe(), NAMES, resume=True) == TrainingState()
 
 
-@pytest.mark.parametrize("changes", [{"seed": 4}, {"model_options": {"width": 8}}])
+@pytest.mark.parametrize("changes", [{"run.seed": 4}, {"model.options": {"width": 8}}])
 def test_resume_with_another_recipe_is_refused(tmp_path, changes):
     message = (
-        r"^the training in '.*run' was started with another recipe \(see its recipe\.json\); "
+        r"^the training in '.*run' was started with another recipe \(see its recipe\.toml\); "
         r"resume with the same one, or choose another output\.$"
     )
     with pytest.raises(ValueError, match=message):
-        started(tmp_path).open(recipe(**changes), NAMES, resume=True)
+        started(tmp_path).open(recipe(changes), NAMES, resume=True)
 
 
 def test_resume_with_other_classes_is_refused(tmp_path):
@@ -92,12 +93,19 @@ def test_resume_with_other_classes_is_refused(tmp_path):
         started(tmp_path).open(recipe(), NAMES[::-1], resume=True)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"preset": "ssd192_small_shapes"}', '{"old": 1}'])
-def test_a_recipe_of_another_kind_is_told(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not TOML (Invalid statement (at line 1, column 1)); correct it."),
+        ("", ": model is missing; add it."),
+        ("version = 2", "has the version 2; expected 1: another version of ssd_keras wrote it."),
+        ("[model]\npreset = 'gone'", ": model.preset 'gone' is unknown; choose one of"),
+    ],
+)
+def test_a_recipe_of_another_kind_is_refused(tmp_path, text, message):
     run = started(tmp_path)
-    run.write_text("recipe.json", text)
-    message = r"^'.*recipe\.json' is no recipe of this version \(.+\); choose another output\.$"
-    with pytest.raises(ValueError, match=message):
+    run.write_text("recipe.toml", text)
+    with pytest.raises(ValueError, match=r"^recipe '.*recipe\.toml'.*" + re.escape(message)):
         run.open(recipe(), NAMES, resume=True)
 
 
@@ -129,7 +137,7 @@ def test_resume_removes_what_kills_left(tmp_path):
     assert sorted(os.listdir(run.path)) == [
         "class_names.txt",
         "notes.txt",
-        "recipe.json",
+        "recipe.toml",
         "state-2.keras",
         "state.json",
     ]

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import itertools
-import json
 import os
 
 import keras
@@ -24,6 +23,7 @@ from trainings import (
 )
 
 from ssd_keras.engine import callbacks
+from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.engine.train import build_model, make_optimizer, train
 
 # Between a training that was interrupted and one that was not. On one machine it is zero; threads
@@ -65,16 +65,14 @@ def test_run_directory_has_the_layout_of_the_design(uninterrupted):
         "curves.png",
         "history.csv",
         "model.keras",
-        "recipe.json",
+        "recipe.toml",
         "state-5.keras",
         "state.json",
         "tensorboard",
     ]
     with open(os.path.join(uninterrupted, "class_names.txt")) as file:
         assert file.read() == "circle\nsquare\ntriangle\nstar\ncross\n"
-    with open(os.path.join(uninterrupted, "recipe.json")) as file:
-        written = json.load(file)
-    assert written["learning_rate"] == 3e-3 and written["seed"] == 3
+    assert load_recipe(uninterrupted) == recipe()
     with open(os.path.join(uninterrupted, "curves.png"), "rb") as file:
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"
 
@@ -123,7 +121,14 @@ def test_tensorboard_has_every_scalar_of_the_history(uninterrupted):
 def test_bfloat16_without_validation_keeps_the_last_model(tmp_path):
     output = str(tmp_path / "run")
     history = train(
-        recipe(precision="mixed_bfloat16", optimizer="caffe_sgd", epochs=2, **PLAIN),
+        recipe(
+            {
+                "run.precision": "mixed_bfloat16",
+                "optimizer.name": "caffe_sgd",
+                "schedule.epochs": 2,
+                **PLAIN,
+            }
+        ),
         train_data(),
         None,
         output,
@@ -141,7 +146,7 @@ def test_bfloat16_without_validation_keeps_the_last_model(tmp_path):
 
 def test_a_model_that_cannot_be_built_leaves_no_trace(tmp_path):
     output = tmp_path / "run"
-    wrong = recipe(precision="mixed_bfloat16", model_options={"widht": 4})
+    wrong = recipe({"run.precision": "mixed_bfloat16", "model.options": {"widht": 4}})
     with pytest.raises(ValueError, match=r"has no option 'widht'; choose from .*width"):
         train(wrong, train_data(), None, str(output))
     assert keras.config.dtype_policy().name == "float32"
@@ -170,15 +175,16 @@ def test_optimizer_of_a_recipe_survives_saving():
     # Rates before the steps 0, 1, 9, 10, 19 of 20.
     [
         # decay at 0.5 * 20 = step 10 to a tenth
-        ({"schedule": "steps", "decay_steps": (0.5,)}, [0.5, 1.0, 1.0, 0.1, 0.1]),
+        ({"schedule.name": "steps", "schedule.decay_steps": (0.5,)}, [0.5, 1.0, 1.0, 0.1, 0.1]),
         # no decay at all
-        ({"schedule": "steps"}, [0.5, 1.0, 1.0, 1.0, 1.0]),
+        ({"schedule.name": "steps"}, [0.5, 1.0, 1.0, 1.0, 1.0]),
         # 0.5 * (1 + cos(pi * (step - 2) / 18)); before step 2 the rise
-        ({"schedule": "cosine"}, [0.5, 1.0, 0.67101, 0.58682, 0.0075961]),
+        ({"schedule.name": "cosine"}, [0.5, 1.0, 0.67101, 0.58682, 0.0075961]),
     ],
 )
 def test_schedule_of_a_recipe(changes, expected):
-    chosen = recipe(learning_rate=1.0, warmup_steps=2, **changes)
+    start = {"optimizer.learning_rate": 1.0, "schedule.warmup_steps": 2}
+    chosen = recipe({**start, **changes})
     optimizer = make_optimizer(chosen, total_steps=20)
     rates = []
     for step in (0, 1, 9, 10, 19):
@@ -189,9 +195,12 @@ def test_schedule_of_a_recipe(changes, expected):
 
 def test_a_warm_up_longer_than_the_training_is_cut():
     """50 of 12 steps: 4 rise instead, and the fourth has the whole rate."""
-    optimizer = make_optimizer(
-        recipe(learning_rate=1.0, warmup_steps=50, schedule="steps"), total_steps=12
-    )
+    changes = {
+        "optimizer.learning_rate": 1.0,
+        "schedule.warmup_steps": 50,
+        "schedule.name": "steps",
+    }
+    optimizer = make_optimizer(recipe(changes), total_steps=12)
     rates = []
     for step in range(12):
         optimizer.iterations.assign(step)
@@ -270,11 +279,12 @@ def test_an_image_damaged_between_its_ends_is_named(tmp_path):
     examples = (good, bad) * 4
     images = DetectionData(train_data().class_names, examples)
     with pytest.raises(ValueError, match=r"bad\.png: the image cannot be decoded \(.*replace"):
-        train(recipe(**PLAIN), images, None, str(tmp_path / "run"))
+        train(recipe(PLAIN), images, None, str(tmp_path / "run"))
 
 
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
     output = str(tmp_path / "run")
+    changes = {"optimizer.learning_rate": 1e30, "optimizer.gradient_norm": 0.0, **PLAIN}
     with pytest.raises(ValueError, match=r"loss became (nan|inf) in step \d of the epoch; lower"):
-        train(recipe(learning_rate=1e30, gradient_norm=0.0, **PLAIN), train_data(), None, output)
+        train(recipe(changes), train_data(), None, output)
     assert not os.path.exists(os.path.join(output, "model.keras"))

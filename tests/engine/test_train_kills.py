@@ -42,7 +42,7 @@ from ssd_keras.engine.train import train
 
 KILLS = 20
 # Long enough that most kills come while it trains and saves, not while it starts.
-LONG_RECIPE = RECIPE_TEXT.replace("epochs=5", "epochs=24")
+LONG_RECIPE = RECIPE_TEXT.replace("epochs = 5", "epochs = 24")
 FILES = ("state-5.keras", "model.keras")
 
 
@@ -64,8 +64,8 @@ def assert_same(run, whole, files=FILES):
 
 def start_training(run, text=RECIPE_TEXT, resume=False):
     """Starts the command; its output goes to a file, so that it never waits for a reader."""
-    (run.parent / "recipe.py").write_text(text)
-    words = ["--recipe", f"{run.parent}/recipe.py", "--output", str(run)]
+    (run.parent / "recipe.toml").write_text(text)
+    words = ["--recipe", f"{run.parent}/recipe.toml", "--output", str(run)]
     words += ["--train-data", TRAIN_DATA, "--validation-data", VALIDATION_DATA]
     with open(run.parent / "log.txt", "ab") as log:
         return subprocess.Popen(
@@ -118,7 +118,7 @@ def test_resume_after_a_kill_changes_nothing(uninterrupted, tmp_path):
 @pytest.mark.parametrize(
     "happened",
     [
-        pytest.param(lambda run: (run / "recipe.json").exists(), id="before the first state"),
+        pytest.param(lambda run: (run / "recipe.toml").exists(), id="before the first state"),
         pytest.param(lambda run: (run / ".writing-state-2.keras").exists(), id="first state"),
         pytest.param(lambda run: (run / ".writing-model.keras").exists(), id="writing the model"),
         pytest.param(lambda run: (run / ".writing-state-4.keras").exists(), id="second state"),
@@ -134,7 +134,7 @@ def test_resume_after_a_kill_at_a_bad_moment(uninterrupted, tmp_path, happened):
 
 def place_of_a_kill(run) -> str:
     """Where a training was when it died."""
-    if not (run / "recipe.json").exists():
+    if not (run / "recipe.toml").exists():
         return "before its first file"
     if names := [name for name in os.listdir(run) if name.startswith(PARTIAL_PREFIX)]:
         return f"writing {names[0].removeprefix(PARTIAL_PREFIX).replace('-', '.').split('.')[0]}"
@@ -152,7 +152,7 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path):
 
     def start_or_resume():
         run = runs[-1]
-        return start_training(run, LONG_RECIPE, resume=(run / "recipe.json").exists())
+        return start_training(run, LONG_RECIPE, resume=(run / "recipe.toml").exists())
 
     def finish(process):
         assert process.wait() == 0, (tmp_path / "log.txt").read_text()
@@ -273,7 +273,12 @@ def test_an_image_that_vanishes_ends_the_training(tmp_path, monkeypatch):
     )
     # Images are read ahead: how many epochs it takes until one is missed is not known.
     with pytest.raises(ValueError, match=message):
-        train(recipe(epochs=50, validate_every=1, **PLAIN), load_data(spec), None, str(run))
+        train(
+            recipe({"schedule.epochs": 50, "run.validate_every": 1, **PLAIN}),
+            load_data(spec),
+            None,
+            str(run),
+        )
     epoch = state_epoch(run)
     assert 1 <= epoch < 50 and steps_of(run / f"state-{epoch}.keras") == epoch * STEPS_PER_EPOCH
     # What is loaded now has one image less, and says so.

@@ -11,39 +11,43 @@ import numpy as np
 from PIL import Image
 
 from ssd_keras.data.sources import load_data
-from ssd_keras.engine.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe, parse_recipe
 
 TRAIN_DATA = "synthetic:shapes@train[:32]"
 VALIDATION_DATA = "synthetic:shapes@val[:8]"
 STEPS_PER_EPOCH = 4  # 32 images in batches of 8
-RECIPE_TEXT = """from ssd_keras.engine.recipes import TrainRecipe
+RECIPE_TEXT = """
+[model]
+preset = "ssd192_small_shapes"
+options = {image_size = [64, 64], width = 4}
 
-RECIPE = TrainRecipe(
-    preset="ssd192_small_shapes",
-    model_options={"image_size": (64, 64), "width": 4},
-    epochs=5,
-    batch_size=8,
-    optimizer="adamw",
-    learning_rate=3e-3,
-    weight_decay=0.05,
-    gradient_norm=5.0,
-    schedule="cosine",
-    warmup_steps=3,
-    min_negatives=3,
-    validate_every=2,
-    seed=3,
-)
+[loss.classes]
+min_negatives = 3
+
+[optimizer]
+name = "adamw"
+learning_rate = 3e-3
+weight_decay = 0.05
+gradient_norm = 5.0
+
+[schedule]
+name = "cosine"
+epochs = 5
+warmup_steps = 3
+
+[run]
+batch_size = 8
+validate_every = 2
+seed = 3
 """
 
 # Without augmentation a training takes two seconds less to start.
-PLAIN = {"photometric": False, "zoom_out": False, "crop": False, "flip": False}
+PLAIN = {f"augmentation.{name}": False for name in ("photometric", "zoom_out", "crop", "flip")}
 
 
-def recipe(**changes) -> TrainRecipe:
+def recipe(changes=None) -> TrainRecipe:
     """The recipe of `RECIPE_TEXT`; states and validations are due after epochs 2, 4 and 5."""
-    names: dict = {}
-    exec(RECIPE_TEXT, names)
-    return names["RECIPE"].replace(**changes)
+    return parse_recipe(RECIPE_TEXT.encode(), "the tests' recipe").replace(changes or {})
 
 
 @functools.cache

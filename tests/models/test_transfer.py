@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from ssd_keras import DefaultBoxes, TrainRecipe, from_preset
+from ssd_keras import DefaultBoxes, from_preset
+from ssd_keras.engine.recipes import paper_recipe
 from ssd_keras.engine.train import build_model, initial_model
 from ssd_keras.models import SSD
 from ssd_keras.models.transfer import known_classes, with_classes
@@ -78,9 +79,7 @@ def test_other_default_boxes_at_the_same_size(tmp_path):
     old = old_model()
     shapes = [[[10 * n, 7 * n], [9, 9], [20, 30], [n, 6]] for n in (1, 2, 3, 4)]
     old.save(tmp_path / "old.keras")
-    recipe = TrainRecipe(
-        preset=str(tmp_path / "old.keras"), steps=1, model_options={"shapes": shapes}
-    )
+    recipe = paper_recipe(str(tmp_path / "old.keras")).replace({"model.options.shapes": shapes})
     new = initial_model(recipe, OLD)
     assert new.default_boxes == DefaultBoxes(shapes) and new.image_size == (64, 96)
     height, width = (new.default_box_array[2, 2:] - new.default_box_array[2, :2]) * (64, 96)
@@ -119,29 +118,28 @@ def test_unknown_choices_are_refused():
 def test_a_recipe_starts_from_a_trained_model(tmp_path):
     path = str(tmp_path / "old.keras")
     old_model().save(path)
-    recipe = TrainRecipe(preset=path, steps=4, backbone_learning_rate=0.0)
+    recipe = paper_recipe(path).replace({"optimizer.backbone_learning_rate": 0.0})
     model = build_model(recipe, NEW, total_steps=4)
     expected = outputs_of(with_classes(old_model(), NEW))
     for name, values in outputs_of(model).items():
         np.testing.assert_allclose(values, expected[name], atol=1e-6)
     assert model.class_names == NEW and model.backbone.trainable_variables == []
     with pytest.raises(ValueError, match=r"precision='mixed_bfloat16' does not fit '.*old"):
-        initial_model(recipe.replace(precision="mixed_bfloat16"), NEW)
-    with pytest.raises(ValueError, match=r"model_options has 'width', but '.*old\.keras' is a"):
-        recipe.replace(model_options={"width": 8})
+        initial_model(recipe.replace({"run.precision": "mixed_bfloat16"}), NEW)
+    with pytest.raises(ValueError, match=r"model\.options has 'width', but '.*old\.keras' is a"):
+        recipe.replace({"model.options": {"width": 8}})
     with pytest.raises(ValueError, match=r"'gone\.keras' is unknown; choose one of ssd300"):
-        recipe.replace(preset="gone.keras")
+        recipe.replace({"model.preset": "gone.keras"})
 
 
 def change_by_a_step(path, backbone_learning_rate, optimizer):
     """What one training step adds to each weight, by path."""
-    recipe = TrainRecipe(
-        preset=path,
-        steps=4,
-        backbone_learning_rate=backbone_learning_rate,
-        optimizer=optimizer,
-        weight_decay=0.0,
-    )
+    changes = {
+        "optimizer.name": optimizer,
+        "optimizer.weight_decay": 0.0,
+        "optimizer.backbone_learning_rate": backbone_learning_rate,
+    }
+    recipe = paper_recipe(path).replace(changes)
     model = build_model(recipe, NEW, total_steps=4)
     rng = np.random.default_rng(1)
     count = len(model.default_box_array)

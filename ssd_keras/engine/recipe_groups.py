@@ -1,0 +1,203 @@
+"""The groups of a recipe: frozen records of a few values each, with the paper's as defaults."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from ssd_keras.core.records import PartOf, check_ranges, complete_parts, default_part, plain
+from ssd_keras.core.text import unknown_name
+from ssd_keras.presets import PRESETS, TRAINED_OPTIONS
+
+LENGTHS = ("epochs", "steps", "minutes")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelRecipe:
+    """The model that is trained.
+
+    Args:
+        preset: name of the model, see `ssd-keras info presets`; or the path of a trained one to
+            start from: its heads are kept by class name, see `ssd_keras.models.with_classes`.
+        options: arguments of the preset's builder that replace the preset's own; of a trained
+            model those of `with_classes`. Default none.
+        backbone_weights: "imagenet", the path of a weights file, or "" (default) for random
+            weights.
+    """
+
+    preset: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    backbone_weights: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", plain(self.options, "options"))
+        if self.preset in PRESETS:
+            return
+        if not os.path.exists(self.preset):
+            raise ValueError(
+                f"{unknown_name('preset', self.preset, PRESETS)[:-1]}, or pass the path of a "
+                "trained model."
+            )
+        if self.backbone_weights:
+            raise ValueError(
+                f"backbone_weights={self.backbone_weights!r} is for presets; {self.preset!r} is "
+                'a trained model: set model.backbone_weights="".'
+            )
+        unknown = sorted(self.options.keys() - set(TRAINED_OPTIONS))
+        if unknown:
+            raise ValueError(
+                f"options has {unknown[0]!r}, but {self.preset!r} is a trained model, which takes "
+                f"only {', '.join(TRAINED_OPTIONS)}: set model.options={{}}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataRecipe:
+    """What is learned from the data.
+
+    Args:
+        use_difficult: learn from objects flagged as difficult. Default True.
+    """
+
+    use_difficult: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class LossRecipe:
+    """The losses, each a table with a type and its options.
+
+    Args:
+        boxes: loss of boxes. Default "smooth_l1".
+        classes: loss of classes; its activation becomes the model's. Default "softmax".
+        box_weight: factor of the loss of boxes. Default 1.
+    """
+
+    boxes: Annotated[Mapping[str, Any], PartOf("box_loss")] = default_part("smooth_l1")
+    classes: Annotated[Mapping[str, Any], PartOf("class_loss")] = default_part("softmax")
+    box_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        complete_parts(self)
+        check_ranges(self, positive=["box_weight"])
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerRecipe:
+    """The optimizer.
+
+    Args:
+        name: "caffe_sgd" (default) or "adamw".
+        learning_rate: after the warm-up. Default 1e-3.
+        momentum: of caffe_sgd, 0..1. Default 0.9.
+        weight_decay: of kernels. Default 5e-4.
+        gradient_norm: gradients are scaled down to this norm. Default 0: they are left.
+        backbone_learning_rate: learning rate of the backbone relative to the rest; 0 freezes it,
+            including the statistics of its batch normalisation. Default 1.
+    """
+
+    name: Literal["caffe_sgd", "adamw"] = "caffe_sgd"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    gradient_norm: float = 0.0
+    backbone_learning_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            positive=["learning_rate"],
+            not_negative=["weight_decay", "gradient_norm", "backbone_learning_rate"],
+            shares=["momentum"],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleRecipe:
+    """The length of the training, of which one is given, and the course of the learning rate.
+
+    Args:
+        name: "steps" (default) divides the learning rate by 10 at `decay_steps`; "cosine" lowers
+            it along half a cosine to 0.
+        epochs: passes over the images. Default 0.
+        steps: training steps. Default 0.
+        minutes: the whole training, validations and saving included; the number of steps is
+            fixed after a short measurement. Default 0.
+        decay_steps: shares of the training, 0..1, after which the learning rate is divided.
+            Default none.
+        warmup_steps: linear rise at the start, at most a third of all steps. Default 0.
+    """
+
+    name: Literal["steps", "cosine"] = "steps"
+    epochs: int = 0
+    steps: int = 0
+    minutes: float = 0.0
+    decay_steps: tuple[float, ...] = ()
+    warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, not_negative=[*LENGTHS, "warmup_steps"])
+        if not all(0 < share < 1 for share in self.decay_steps):
+            raise ValueError(
+                f"decay_steps={self.decay_steps} must be shares of the training between 0 and 1, "
+                "for example 0.67, not numbers of steps."
+            )
+        lengths = {name: getattr(self, name) for name in LENGTHS}
+        if sum(value > 0 for value in lengths.values()) != 1:
+            given = ", ".join(f"{name}={value:g}" for name, value in lengths.items())
+            raise ValueError(f"{given}: exactly one must be above 0.")
+
+    def warmup(self, total_steps: int) -> int:
+        """Returns the number of warm-up steps: in a short training at most a third of all."""
+        return min(self.warmup_steps, total_steps // 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecipe:
+    """How the training runs.
+
+    Args:
+        batch_size: images of a step. Default 32.
+        precision: "float32" (default), "mixed_bfloat16" or "mixed_float16".
+        jit_compile: compile the step with XLA. Default False; JAX always does.
+        validate_every: epochs between validations. A killed training resumes from the last one.
+            Default 1.
+        seed: seed of every random choice. Default 0.
+    """
+
+    batch_size: int = 32
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    jit_compile: bool = False
+    validate_every: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, positive=["batch_size", "validate_every"])
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeRecord:
+    """What is known about a recipe as it is published; a changed recipe has none.
+
+    Args:
+        title: what it trains, in one line.
+        paper: the paper, with sections and tables.
+        command: the command that trains it.
+        hardware: what it ran on; "" where it was not run.
+        hours: duration on that hardware, or None.
+        metric: name of the expected metric, with its data.
+        expected: value of the metric in percent, or None.
+        tolerance: how far a training may be off, or None.
+        source: who reports the expected value.
+        result_file: file with the measured results.
+    """
+
+    title: str = ""
+    paper: str = ""
+    command: str = ""
+    hardware: str = ""
+    hours: float | None = None
+    metric: str = ""
+    expected: float | None = None
+    tolerance: float | None = None
+    source: str = ""
+    result_file: str = ""
