@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
 
-from ssd_keras.core.records import dotted, from_table
+from ssd_keras.core.records import from_table
 from ssd_keras.core.text import unknown_name
 
 PACKAGES = {

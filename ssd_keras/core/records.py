@@ -74,6 +74,8 @@ def converted(value: Any, annotation: Any, name: str) -> Any:
         return value
     if annotation in SCALARS:
         return _scalar(value, annotation, name)
+    if annotation is Any:
+        return plain(value, name)
     if isinstance(annotation, type) and isinstance(value, annotation):
         return value
     if dataclasses.is_dataclass(annotation):

@@ -20,8 +20,9 @@ def register_augmentation_step(name: str) -> Callable[[Registered], Registered]:
     A step is called with the image (float32 [H, W, 3], RGB in 0..255), its boxes (float32 [n, 4],
     relative yxyx in 0..1), their labels (int32 [n]) and a seed (int64 [2]), and returns image,
     boxes and labels. It runs inside a graph of `tf.data`: use TensorFlow operators, `tf.where` or
-    `tf.cond` for `if`, and for random numbers `tf.random.stateless_*` with this seed. The seed is a function of the recipe's seed, the
-    position in the stream and the step's place in its row, so a resumed training draws the same.
+    `tf.cond` for `if`, and for random numbers `tf.random.stateless_*` with this seed. The seed is
+    a function of the recipe's seed, the position in the stream and the step's place in its row, so
+    a resumed training draws the same.
     Afterwards boxes are clipped to the image, and those without area are dropped.
 
     Args:
