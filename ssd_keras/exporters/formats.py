@@ -5,6 +5,7 @@ What a row cannot say is in its module, which is imported when it is used.
 
 import dataclasses
 import importlib
+import importlib.util
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -90,6 +91,7 @@ class Format:
     suffix: str = ""  # of the file's name; "" for a directory
     marker: str = ""  # file that shows that a directory is such an artefact
     takes_any_size: bool = False  # the artefact resizes images
+    packages: tuple[str, ...] = ()  # beside those that ssd_keras needs, and an extra in setup.cfg
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     # Facts about choices of the options.
     tolerances: Mapping[str, Tolerance] = dataclasses.field(default_factory=dict)
@@ -105,7 +107,17 @@ class Format:
     @property
     def functions(self) -> FormatModule:
         """The module, imported."""
+        self.check_packages()
         return cast(FormatModule, importlib.import_module(self.module))
+
+    def check_packages(self) -> None:
+        """Raises ValueError if a package is not installed."""
+        missing = [name for name in self.packages if not importlib.util.find_spec(name)]
+        if missing:
+            raise ValueError(
+                f"the format {self.name} needs {', '.join(missing)}; run: pip install "
+                + " ".join(missing)
+            )
 
     def all_options(self, options: Mapping[str, str]) -> dict[str, str]:
         """Returns the given options and the defaults of the others."""
@@ -176,6 +188,14 @@ _ROWS = (
         calibrated=("int8",),
         across_classes=("op",),
     ),
+    Format(
+        name="onnx",
+        title="ONNX",
+        keras_name="onnx",
+        module="ssd_keras.exporters.onnx",
+        suffix=".onnx",
+        packages=("onnx", "onnxruntime", "tf2onnx"),
+    ),
 )
 FORMATS = {row.name: row for row in _ROWS}
 
@@ -192,6 +212,7 @@ def check_request(
     if format not in FORMATS:
         raise ValueError(unknown_name("format", format, FORMATS))
     row = FORMATS[format]
+    row.check_packages()
     _check_path(path, row)
     for name, choice in options.items():
         if name not in row.options:

@@ -112,6 +112,16 @@ def test_a_fourth_format_needs_one_row(monkeypatch, tmp_path):
         check_request(str(tmp_path), "saved_model", {}, images=())
 
 
+def test_missing_packages_are_named_at_once(monkeypatch):
+    row = Format("table", "table", "csv", "tables", packages=("numpy", "tablewriter", "tables2"))
+    monkeypatch.setitem(formats.FORMATS, "table", row)
+    message = "^the format table needs tablewriter, tables2; run: pip install tablewriter tables2$"
+    with pytest.raises(ValueError, match=message):
+        check_request("x", "table", {}, images=())
+    with pytest.raises(ValueError, match=message):
+        print(row.functions)
+
+
 def test_flags_are_those_of_the_rows(monkeypatch):
     options = {"quantize": INT4, "opset": Option(("18", "17"), "ONNX's version")}
     row = Format("table", "table", "csv", "tables", options=options)

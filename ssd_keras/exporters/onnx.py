@@ -1,0 +1,141 @@
+"""A model as one ONNX file: preprocessing, network, decoding, NMS, labels."""
+
+import collections
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx
+import onnxruntime
+import tensorflow as tf
+import tf2onnx
+
+from ssd_keras.core.class_names import class_line
+from ssd_keras.core.terminal import silence_stderr
+from ssd_keras.exporters.exported_detector import ExportedDetector, one_by_one
+from ssd_keras.exporters.formats import NUM_THREADS, OUTPUTS
+from ssd_keras.exporters.tflite_post_process import builtin_detections
+from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.ssd import SSD
+from ssd_keras.version import __version__
+
+INPUT = "images"
+NMS_OPERATOR = "NonMaxSuppression"
+OPSET = 13  # an old one that has all operators: more runtimes read it
+QUIET = 3  # severity of ONNX Runtime's messages: errors
+
+
+def write(
+    model: SSD,
+    path: str,
+    post_process: PostProcess,
+    images: Sequence[np.ndarray],
+    **options: str,
+) -> None:
+    """See `FormatModule`."""
+    _simplify(_converted(model, post_process), path)
+    artefact = onnx.load(path)
+    used = {node.domain for node in artefact.graph.node}
+    opsets = [opset for opset in artefact.opset_import if opset.domain in used]
+    del artefact.opset_import[:]
+    artefact.opset_import.extend(opsets)
+    artefact.graph.name = model.name
+    artefact.producer_name, artefact.producer_version = "ssd_keras", __version__
+    artefact.doc_string = "Object detector made with ssd_keras."
+    facts = {"class_names": list(model.class_names), "post_process": post_process.get_config()}
+    onnx.helper.set_model_props(artefact, {k: json.dumps(v) for k, v in facts.items()})
+    onnx.checker.check_model(artefact, full_check=True)
+    onnx.save(artefact, path)
+
+
+def start(path: str, num_threads: int) -> tuple[Callable, Callable]:
+    """See `FormatModule`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def prepare(image: np.ndarray) -> dict[str, np.ndarray]:
+        return {"images": np.clip(np.rint(image), 0, 255).astype("uint8")[None]}
+
+    return prepare, lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def check_operators(path: str) -> dict[str, int]:
+    """See `FormatModule`."""
+    graph = onnx.load(path).graph
+    counts = collections.Counter(node.op_type for node in graph.node)
+    names = tuple(output.name for output in graph.output)
+    foreign = {node.domain for node in graph.node} - {""}
+    if names != OUTPUTS or counts[NMS_OPERATOR] != 1 or foreign:
+        raise ValueError(
+            f"the ONNX graph ends in {', '.join(names)} with {counts[NMS_OPERATOR]} NMS operators "
+            f"and operators of {', '.join(foreign) or 'ONNX'}; its post-processing was lost in "
+            "the conversion."
+        )
+    return dict(counts.most_common())
+
+
+def load(path: str, num_threads: int = NUM_THREADS) -> ExportedDetector:
+    """See `FormatModule`."""
+    session, class_names = _interface(path)
+    _, height, width, _ = session.get_inputs()[0].shape
+    return ExportedDetector(class_names, (height, width), one_by_one(*start(path, num_threads)))
+
+
+def describe(path: str) -> list[str]:
+    """See `FormatModule`."""
+    session, class_names = _interface(path)
+    lines = []
+    for kind, values in (("input", session.get_inputs()), ("output", session.get_outputs())):
+        tensors = (f"{x.name} {x.type[7:-1]}{x.shape}" for x in values)  # "tensor(float)"
+        lines.append(f"{kind}: {', '.join(tensors)}")
+    operators = (f"{name} {count}" for name, count in check_operators(path).items())
+    return [*lines, f"operators: {', '.join(operators)}", class_line(class_names)]
+
+
+def _converted(model: SSD, post_process: PostProcess) -> onnx.ModelProto:
+    """Converts by way of TensorFlow, as Keras does."""
+    signature = tf.TensorSpec((1, *model.image_size, 3), tf.uint8, name=INPUT)
+    coding = (model.default_box_array, post_process, model.default_boxes.variances)
+
+    @tf.function(input_signature=[signature], autograph=False)
+    def detect(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        raw = model(tf.cast(images, tf.float32), training=False)
+        boxes, labels, scores, count = builtin_detections(
+            raw["box_deltas"], raw["class_logits"], *coding, model.activation
+        )
+        values = boxes, tf.cast(labels, tf.int32), scores, tf.cast(count, tf.int32)
+        return dict(zip(OUTPUTS, values, strict=True))
+
+    with silence_stderr():
+        converted, _ = tf2onnx.convert.from_function(detect, [signature], opset=OPSET)
+    return converted
+
+
+def _simplify(model: onnx.ModelProto, path: str) -> None:
+    """Writes the graph without most transposes, and with batch norm inside convolutions."""
+    # The converter leaves two transposes at most convolutions. ONNX Runtime removes them when it
+    # loads a file, other runtimes do not. Its basic level uses ONNX's own operators alone.
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = path
+    options.log_severity_level = QUIET
+    onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _interface(path: str) -> tuple[onnxruntime.InferenceSession, tuple[str, ...]]:
+    """Returns a session and the class names."""
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        properties = session.get_modelmeta().custom_metadata_map
+        return session, tuple(json.loads(properties["class_names"]))
+    except Exception as error:  # ONNX Runtime has no common class of its errors
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{path!r} cannot be used ({reason}); expected a file that `ssd-keras export` wrote."
+        ) from error
