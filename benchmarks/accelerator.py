@@ -19,7 +19,7 @@ from pairs import ratios, row, spread, table, timed
 from suite import record_of
 
 from ssd_keras import from_preset
-from ssd_keras.models.post_process_layer import with_post_process
+from ssd_keras.models.post_process import DetectionModel
 
 # Preset, options, batch sizes of training; images a second that are wanted, or None.
 TRAININGS = (
@@ -128,7 +128,7 @@ def state_of(model):
 
 def inference_rate(model, batch, calls, rounds):
     """Images a second from uint8 images of the host to detections there."""
-    whole, state = with_post_process(model), state_of(model)
+    whole, state = DetectionModel(model), state_of(model)
     detect = jax.jit(lambda state, images: whole.stateless_call(*state, images)[0])
     images, _ = jax.device_get(generated_batch(model, batch))
 

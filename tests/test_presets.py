@@ -110,10 +110,10 @@ def test_options_replace_the_presets():
         image_size=(96, 128),
         alpha=0.35,
         sizes=(10, 20, 30, 40, 50, 60, 70),
-        post_process={"iou_threshold": 0.4, "clip_boxes": True},
+        post_process={"iou_threshold": 0.4, "clip_boxes": "before"},
     )
     # The preset's 0.001, 500 of all classes and 300 stay.
-    expected = PostProcess(0.001, 0.4, 500, 300, clip_boxes=True, candidates_per_class=False)
+    expected = PostProcess(0.001, 0.4, 500, 300, clip_boxes="before", candidates_per_class=False)
     assert model.post_process == expected
     assert (model.image_size, model.class_names) == ((96, 128), ("cat", "dog"))
     assert [cell[0] for cell in model.default_boxes.shapes] == [(x, x) for x in range(10, 70, 10)]

@@ -30,10 +30,10 @@ model = keras.models.load_model("model.keras")
 assert (type(model).__name__, model.class_names) == ("SSD", ("cat", "dog"))
 assert model.optimizer.name == "caffe_sgd"
 
-from ssd_keras.models.post_process_layer import with_post_process
+from ssd_keras.models.post_process import DetectionModel
 
 given = dict(numpy.load("given.npz"))
-numpy.savez("found.npz", **with_post_process(model).predict_on_batch(given["images"]))
+numpy.savez("found.npz", **DetectionModel(model).predict_on_batch(given["images"]))
 model.compile()
 targets = {name: given[name] for name in ("box_deltas", "class_logits")}
 losses = [model.train_on_batch(given["images"], targets) for _ in range(3)]

@@ -15,7 +15,6 @@ from ssd_keras.core.parts import import_all
 # of ImageNet weights. Of packages, all modules.
 REGISTERED_MODULES = (
     "ssd_keras.models.ssd",
-    "ssd_keras.models.post_process_layer",
     "ssd_keras.losses",
     "ssd_keras.optimizers",
     "ssd_keras.importers.imagenet",

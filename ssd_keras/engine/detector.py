@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import keras
 import numpy as np
-import tensorflow as tf
 from tqdm.auto import tqdm
 
 from ssd_keras.core.images import read_image
@@ -18,9 +17,7 @@ from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.evaluation.detection_table import DetectionTable
 from ssd_keras.exporters.formats import find_format
-from ssd_keras.models.post_process import PostProcess
-from ssd_keras.models.post_process_layer import with_post_process
-from ssd_keras.models.post_process_tensorflow import detections_from_outputs
+from ssd_keras.models.post_process import DetectionModel, PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
 
@@ -45,28 +42,15 @@ class KerasDetector:
         self.model = model
         self.class_names = model.class_names
         self.image_size = model.image_size
-        self.post_process = post_process = post_process or model.post_process
-        if keras.backend.backend() == "tensorflow":  # whose own NMS operator is faster
-            options = (post_process, model.default_boxes.variances, model.activation)
-            self._network = model
-            # The smaller last batch of a data set must not trace a new graph.
-            self._nms = tf.function(
-                lambda outputs: detections_from_outputs(outputs, model.default_box_array, *options),
-                reduce_retracing=True,
-                autograph=False,
-            )
-        else:
-            self._network, self._nms = with_post_process(model, post_process), None
+        self._detect = DetectionModel(model, post_process)
+        self.post_process = self._detect.post_process
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         # Every Keras backend compiles predict_on_batch and takes NumPy arrays.
         images = np.asarray(images)
-        outputs = self._network.predict_on_batch(images)
-        # On several devices TensorFlow returns the outputs of each, one after the other.
-        found = {name: value[: len(images)] for name, value in outputs.items()}
-        if self._nms:
-            found = self._nms({name: tf.constant(value) for name, value in found.items()})
-        return {name: np.asarray(value) for name, value in found.items()}
+        found = self._detect.predict_on_batch(images)
+        # On several devices TensorFlow returns the detections of each, one after the other.
+        return {name: np.asarray(value)[: len(images)] for name, value in found.items()}
 
 
 def load_detector(path: str, post_process: PostProcess | None = None) -> Detector:

@@ -8,17 +8,15 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from ssd_keras.boxes.coding import decode_boxes
 from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters import runner
 from ssd_keras.exporters.formats import NUM_THREADS, RAW_OUTPUTS, Format, Tolerance
 from ssd_keras.models.post_process import PostProcess
-from ssd_keras.models.post_process_tensorflow import class_scores, nms
 from ssd_keras.models.ssd import SSD
 
 NUM_CHECK_IMAGES = 4
@@ -62,6 +60,7 @@ def check_artefact(
     options: Mapping[str, str],
 ) -> ExportReport:
     """Runs an artefact in a fresh process and compares it with Keras."""
+    post_process = post_process.bound_to(model)
     tolerance, choices = row.tolerance(options), set(options.values())
     operators = row.functions.check_operators(path)
     if not row.takes_any_size:
@@ -70,13 +69,12 @@ def check_artefact(
     results, seconds = run_artefact(path, images, row)
     agreed: list[bool] = []
     for image, outputs in zip(images, results, strict=True):
-        candidates = _keras_candidates(model, image, post_process)
-        reference = _nms(candidates["boxes"], candidates["scores"], post_process)
-        detections = _exported_detections(outputs, model, post_process)
+        candidates, reference = _keras_detections(model, image, post_process)
+        detections = _exported_detections(outputs, post_process)
         _check_values(detections, len(model.class_names))
         if set(outputs) != set(RAW_OUTPUTS):
             _check_nms(detections, post_process)
-        class_agnostic = not choices.isdisjoint(row.across_classes)
+        class_agnostic = post_process.class_agnostic or not choices.isdisjoint(row.across_classes)
         agreed += agreement(candidates, reference, detections, tolerance, class_agnostic).tolist()
     if not agreed:
         raise ValueError(
@@ -157,33 +155,35 @@ def agreement(
     return np.concatenate([confirmed, is_found[is_compared]])
 
 
-def _keras_candidates(model: SSD, image: np.ndarray, post_process: PostProcess) -> Detections:
-    """Returns boxes [N, 4] and scores [N, classes] before NMS."""
+def _keras_detections(
+    model: SSD, image: np.ndarray, post_process: PostProcess
+) -> tuple[Detections, Detections]:
+    """Returns boxes [N, 4] and scores [N, classes] before NMS, and what NMS leaves of them."""
     resized = resize_image(image, model.image_size).numpy()
-    outputs = {k: np.asarray(v) for k, v in model.predict_on_batch(resized[None]).items()}
-    boxes = _decoded(outputs["box_deltas"][0], model)
-    scores = class_scores(outputs["class_logits"][0], model.activation)[:, 1:].numpy()
-    return {"boxes": boxes.clip(0, 1) if post_process.clip_boxes else boxes, "scores": scores}
+    outputs = model.predict_on_batch(resized[None])
+    boxes = np.asarray(post_process.decode(outputs["box_deltas"])[0])
+    scores = np.asarray(post_process.scores(outputs["class_logits"])[0])
+    candidates = {"boxes": _clipped(boxes, post_process), "scores": scores}
+    return candidates, _used(post_process(outputs))
 
 
-def _decoded(box_deltas: np.ndarray, model: SSD) -> np.ndarray:
-    default_boxes = np.asarray(model.default_box_array, "float32")
-    return decode_boxes(box_deltas, default_boxes, model.default_boxes.variances)
+def _clipped(boxes: np.ndarray, post_process: PostProcess) -> np.ndarray:
+    return boxes if post_process.clip_boxes == "none" else boxes.clip(0, 1)
 
 
-def _nms(boxes: np.ndarray, scores: np.ndarray, post_process: PostProcess) -> Detections:
-    """Returns the detections of one image without unused slots."""
-    batch = nms(tf.constant(boxes[None]), tf.constant(scores[None]), post_process)
+def _used(batch: Mapping[str, Any]) -> Detections:
+    """Returns the detections of the first image without unused slots."""
     count = int(batch["num_detections"][0])
     return {name: np.asarray(batch[name][0])[:count] for name in ("boxes", "scores", "labels")}
 
 
 def _exported_detections(
-    outputs: Mapping[str, np.ndarray], model: SSD, post_process: PostProcess
+    outputs: Mapping[str, np.ndarray], post_process: PostProcess
 ) -> Detections:
     """Returns an artefact's detections of one image; raw outputs get Keras' post-processing."""
     if set(outputs) == set(RAW_OUTPUTS):
-        return _nms(_decoded(outputs["box_deltas"], model), outputs["class_scores"], post_process)
+        deltas, scores = (outputs[name][None] for name in RAW_OUTPUTS)
+        return _used(post_process.detections(deltas, scores))
     count = float(outputs["num_detections"])
     if not 0 <= count <= post_process.max_detections:
         raise ValueError(
@@ -196,7 +196,7 @@ def _exported_detections(
     boxes = outputs["detection_boxes"][:count]
     return {
         # The custom operator never clips.
-        "boxes": boxes.clip(0, 1) if post_process.clip_boxes else boxes,
+        "boxes": _clipped(boxes, post_process),
         "scores": outputs["detection_scores"][:count],
         "labels": labels.astype("int32"),
     }
@@ -223,7 +223,7 @@ def _check_nms(detections: Detections, post_process: PostProcess) -> None:
     np.fill_diagonal(is_same_class, False)
     iou = pairwise_iou(detections["boxes"], detections["boxes"])
     highest = iou[is_same_class].max(initial=0.0)
-    if highest > post_process.iou_threshold + ROUNDING:
+    if highest > post_process.iou_threshold + ROUNDING and post_process.clip_boxes != "after":
         raise ValueError(
             f"the export keeps boxes of one class with an IoU of {highest:.2f}, expected at most "
             f"{post_process.iou_threshold}; its NMS does not work."

@@ -8,7 +8,6 @@ from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.exporters.exif import exif_orientation
 from ssd_keras.exporters.network import network_function
 from ssd_keras.models.post_process import PostProcess
-from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 from ssd_keras.models.ssd import SSD
 
 PARALLEL_IMAGES = 16
@@ -37,7 +36,7 @@ class ServedDetector(tf.Module):
             self.weights = [variable.value for variable in model.variables]
         # Behind functions: TensorFlow would save a Keras model among the attributes.
         self._get_model, self._get_network = lambda: model, lambda: network
-        self._post_process = post_process or model.post_process
+        self._post_process = (post_process or model.post_process).bound_to(model)
 
     @_signature(tf.TensorSpec([None], tf.string, name="image_bytes"))
     def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -95,12 +94,8 @@ class ServedDetector(tf.Module):
         blank = tf.zeros([1, *model.image_size, 3])
         network = self._get_network()
         deltas, logits = network(tf.cond(num_images > 0, lambda: images, lambda: blank))
-        detections = detections_from_outputs(
-            {"box_deltas": deltas[:num_images], "class_logits": logits[:num_images]},
-            model.default_box_array,
-            self._post_process,
-            model.default_boxes.variances,
-            model.activation,
+        detections = self._post_process(
+            {"box_deltas": deltas[:num_images], "class_logits": logits[:num_images]}
         )
         count = tf.where(is_valid, detections["num_detections"], 0)
         is_used = tf.range(self._post_process.max_detections) < count[:, None]

@@ -12,15 +12,14 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from ssd_keras.boxes import nms
 from ssd_keras.core.class_names import class_line
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters.exported_detector import ExportedDetector, one_by_one
 from ssd_keras.exporters.formats import NUM_THREADS, OUTPUTS, RAW_OUTPUTS
 from ssd_keras.exporters.network import in_precision
-from ssd_keras.exporters.tflite_post_process import builtin_detections
 from ssd_keras.exporters.tflite_quantize import convert, converted_network, output_names
-from ssd_keras.models.post_process import PostProcess
-from ssd_keras.models.post_process_tensorflow import class_scores
+from ssd_keras.models.post_process import PostProcess, class_scores
 from ssd_keras.models.ssd import SSD
 from ssd_keras.tflite import flatbuffer, metadata
 from ssd_keras.tflite.flatbuffer import schema
@@ -131,14 +130,13 @@ def tflite_model(
 
     `calibration` holds images of the model's size, float [H, W, 3] in 0..255, for "int8".
     """
-    post_process = post_process or model.post_process
+    post_process = (post_process or model.post_process).bound_to(model)
     model = in_precision(model)
     boxes, variances = _default_boxes(model), model.default_boxes.variances
     network, ends = converted_network(model, quantize, input_dtype, calibration)
     append = functools.partial(_append_function, network, ends, model)
     if post_processing == "builtin":
-        arguments = (boxes, post_process, variances, model.activation)
-        indices = append(lambda deltas, logits: builtin_detections(deltas, logits, *arguments))
+        indices = append(functools.partial(builtin_detections, post_process))
         outputs = dict(zip(OUTPUTS, indices, strict=True))
     elif post_processing == "op":
         (scores,) = append(lambda _, logits: class_scores(logits, model.activation))
@@ -153,12 +151,22 @@ def tflite_model(
             network, deltas, scores, boxes, variances, options, OUTPUTS
         )
     else:
-        (scores,) = append(lambda _, logits: class_scores(logits, model.activation)[..., 1:])
+        (scores,) = append(lambda _, logits: post_process.scores(logits))
         deltas = flatbuffer.tensor_index(network, ends[0])
         outputs = dict(zip(RAW_OUTPUTS, (deltas, scores), strict=True))
     flatbuffer.set_interface(network, INPUT, outputs)
     _add_metadata(network, model, post_processing)
     return with_labels(flatbuffer.write_model(network), model.class_names)
+
+
+def builtin_detections(
+    post_process: PostProcess, box_deltas: tf.Tensor, class_logits: tf.Tensor
+) -> list[tf.Tensor]:
+    """Returns boxes [1, K, 4], classes [1, K], scores [1, K] and their number [1], all float32."""
+    outputs = {"box_deltas": box_deltas, "class_logits": class_logits}
+    found = post_process(outputs, nms.builtin)
+    keys = ("boxes", "labels", "scores", "num_detections")
+    return [tf.cast(found[key], tf.float32) for key in keys]
 
 
 def _append_function(

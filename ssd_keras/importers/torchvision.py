@@ -205,7 +205,7 @@ def _ssd300(class_names: Sequence[str]) -> SSD:
         (300, 300),
         SSD300_EXTRA_LAYERS,
         preprocessor=TORCHVISION_PREPROCESSOR,
-        post_process=PostProcess(clip_boxes=True),
+        post_process=PostProcess(clip_boxes="before"),
         name="ssd300_vgg16",
     )
 
@@ -214,7 +214,7 @@ def _ssdlite320(class_names: Sequence[str]) -> SSD:
     return ssdlite_mobilenet_v3_large(
         (320, 320),
         class_names,
-        post_process=PostProcess(0.001, 0.55, 300, 300, clip_boxes=True),
+        post_process=PostProcess(0.001, 0.55, 300, 300, clip_boxes="before"),
         name="ssdlite320_mobilenet_v3_large",
     )
 

@@ -124,10 +124,19 @@ class SSD(keras.Model):
         self.feature_maps = None if feature_maps is None else tuple(feature_maps)
         self.style = style
         self.preprocessor = preprocessor
-        self.post_process = post_process or PostProcess()
         self.activation = activation
         self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in maps)
         self.default_box_array = self.default_box_grid.boxes()
+        self.post_process = post_process or PostProcess()
+
+    @property
+    def post_process(self) -> PostProcess:
+        """Thresholds and the way from this model's outputs to detections; may be replaced."""
+        return self._post_process
+
+    @post_process.setter
+    def post_process(self, post_process: PostProcess) -> None:
+        self._post_process = post_process.bound_to(self)
 
     @property
     def default_box_grid(self) -> DefaultBoxGrid:

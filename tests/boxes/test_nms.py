@@ -1,17 +1,16 @@
-"""NMS in keras.ops on every backend, against the oracle; the layer that contains it.
+"""NMS in keras.ops on every backend, against the oracle.
 
-tests/models/test_post_process.py puts the same function to all tests of TensorFlow's.
+tests/models/test_post_process.py puts all kernels to the same tests.
 """
 
-import keras
 import numpy as np
 import oracle
 import pytest
 from keras import ops
+from post_processing import bound
 
-from ssd_keras.boxes.nms import greedy_nms
+from ssd_keras.boxes import nms
 from ssd_keras.models.post_process import PostProcess
-from ssd_keras.models.post_process_layer import PostProcessLayer
 
 pytestmark = pytest.mark.backends
 
@@ -34,25 +33,24 @@ def random_outputs():
     "post_process",
     [
         PostProcess(0.02, 0.4, 60, 50),
-        PostProcess(0.02, 0.4, 90, 50, clip_boxes=True, candidates_per_class=False),
+        PostProcess(0.02, 0.4, 90, 50, clip_boxes="before", candidates_per_class=False),
+        PostProcess(0.02, 0.4, 60, 20, 5, clip_boxes="after"),
+        PostProcess(0.02, 0.4, 90, 20, 6, candidates_per_class=False),
+        PostProcess(0.02, 0.4, 90, 20, 9, class_agnostic=True),
     ],
-    ids=["each class", "all classes"],
+    ids=["each class", "all classes", "few of each", "few of all", "class-agnostic"],
 )
-def test_compiled_with_a_network(post_process):
+def test_parallel_nms_against_the_oracle(post_process):
     outputs = random_outputs()
-    inputs = {key: keras.Input(value.shape[1:], name=key) for key, value in outputs.items()}
-    layer = PostProcessLayer(DEFAULT_BOXES, post_process, VARIANCES)
-    model = keras.Model(inputs, layer(inputs))
-    for images in (slice(0, 3), slice(1, 3)):
+    for images in (slice(0, 3), slice(2, 3)):
         batch = {name: value[images] for name, value in outputs.items()}
-        found = {key: np.asarray(value) for key, value in model.predict_on_batch(batch).items()}
-        config = post_process.get_config()
+        found = bound(post_process, DEFAULT_BOXES, VARIANCES)(batch, nms.parallel)
+        found = {key: ops.convert_to_numpy(value) for key, value in found.items()}
         expected = oracle.detections(
-            batch["box_deltas"], batch["class_logits"], DEFAULT_BOXES, VARIANCES,
-            clip=config.pop("clip_boxes"), **config,
-        )  # fmt: skip
+            *batch.values(), DEFAULT_BOXES, VARIANCES, **post_process.get_config()
+        )
         counts = [len(one) for one in expected]
-        assert counts[-2] > 2 and counts[-1] == 50
+        assert counts[-1] == post_process.max_detections
         np.testing.assert_array_equal(found["num_detections"], counts)
         assert found["labels"].dtype == found["num_detections"].dtype == np.int32
         for image, detections in enumerate(expected):
@@ -78,7 +76,7 @@ def test_greedy_nms_on_random_conflicts(density):
     in_conflict = generator.random((4, 60, 60)) < density
     in_conflict |= in_conflict.transpose(0, 2, 1)
     is_candidate = generator.random((4, 60)) < 0.8
-    kept = ops.convert_to_numpy(greedy_nms(ops.array(in_conflict), ops.array(is_candidate)))
+    kept = ops.convert_to_numpy(nms.greedy_nms(ops.array(in_conflict), ops.array(is_candidate)))
     for image in range(4):
         expected = plain_greedy(in_conflict[image], is_candidate[image])
         assert 1 < len(expected) < is_candidate[image].sum()
@@ -88,18 +86,5 @@ def test_greedy_nms_on_random_conflicts(density):
 def test_greedy_nms_on_the_longest_chain():
     # Each box is in conflict with its neighbours alone: every second stays, after as many rounds.
     in_conflict = np.eye(41, k=1, dtype=bool) | np.eye(41, k=-1, dtype=bool)
-    kept = ops.convert_to_numpy(greedy_nms(ops.array(in_conflict), ops.ones(41, "bool")))
+    kept = ops.convert_to_numpy(nms.greedy_nms(ops.array(in_conflict), ops.ones(41, "bool")))
     assert kept.tolist() == [index % 2 == 0 for index in range(41)]
-
-
-def test_config_equals_the_arguments():
-    post_process = PostProcess(0.2, 0.6, 7, 3, candidates_per_class=False)
-    boxes = [[0.0, 0.25, 0.5, 0.75], [0.5, 0.0, 1.0, 0.125]]
-    layer = PostProcessLayer(boxes, post_process, VARIANCES, "sigmoid", name="found")
-    config = layer.get_config()
-    assert config["default_boxes"] == boxes and config["variances"] == list(VARIANCES)
-    assert config["activation"] == "sigmoid" and config["name"] == "found"
-    restored = PostProcessLayer.from_config(config)
-    assert restored.post_process == post_process and restored.get_config() == config
-    with pytest.raises(ValueError, match=r"^activation='tanh' is unknown; choose 'softmax'"):
-        PostProcessLayer(boxes, activation="tanh")

@@ -19,7 +19,6 @@ from ssd_keras.engine.detector import (
     own_detector,
 )
 from ssd_keras.models.post_process import PostProcess
-from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 from ssd_keras.presets import from_preset
 
 
@@ -48,8 +47,7 @@ def test_run_directory_and_file_give_the_same_detector():
     assert detector.image_size == (64, 64)
     found = detector(images)
     model = keras.models.load_model(os.path.join(finished_run(), "model.keras"))
-    outputs = {name: np.asarray(value) for name, value in model(images, training=False).items()}
-    expected = detections_from_outputs(outputs, model.default_box_array, model.post_process)
+    expected = model.post_process(model(images, training=False))
     again = load_detector(os.path.join(finished_run(), "model.keras"))(images)
     assert found["num_detections"].min() > 0
     for name, value in expected.items():
@@ -197,7 +195,7 @@ def test_a_kept_detector_traces_its_graph_once_and_follows_the_settings():
     for count in (1, 2, 2, 1, 3):
         model.detect(make_images(count))
     # One for the first batch, one for batches of any size.
-    assert own_detector(model)._nms.experimental_get_tracing_count() <= 2
+    assert own_detector(model)._detect.predict_function.experimental_get_tracing_count() <= 2
     model.post_process = PostProcess(score_threshold=0.0, max_detections=7)
     assert len(model.detect(make_images(1)[0])) == 7
 

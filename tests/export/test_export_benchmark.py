@@ -69,7 +69,7 @@ def artefacts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("artefacts")
     model = exports.lively_model(image_size=(64, 96), width=4)
     model.post_process = dataclasses.replace(
-        model.post_process, score_threshold=0.05, max_detections=10, clip_boxes=True
+        model.post_process, score_threshold=0.05, max_detections=10, clip_boxes="before"
     )
     (folder / "run").mkdir()
     model.save(folder / "run" / "model.keras")

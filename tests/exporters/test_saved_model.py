@@ -22,7 +22,7 @@ from ssd_keras.engine.detector import KerasDetector, detect_images
 from ssd_keras.exporters.saved_model import write_saved_model
 
 # With this high threshold some images fill all slots and some do not.
-POST_PROCESS = PostProcess(0.95, 0.4, 60, 25, clip_boxes=True)
+POST_PROCESS = PostProcess(0.95, 0.4, 60, 25, clip_boxes="before")
 VARIANCES = (0.2, 0.1, 0.3, 0.2)
 NAMES = ["red", "grün", "light blue"]
 PAIRS = [

@@ -7,14 +7,11 @@ import oracle
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from post_processing import bound
 
-from ssd_keras.exporters.tflite_post_process import (
-    CLASS_DISTANCE,
-    builtin_detections,
-    class_offsets,
-)
+from ssd_keras.boxes.nms import CLASS_DISTANCE, class_offsets
+from ssd_keras.exporters.tflite import builtin_detections
 from ssd_keras.models.post_process import PostProcess
-from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
 KEYS = ("boxes", "classes", "scores", "count")
@@ -26,11 +23,13 @@ DEFAULT_BOXES = oracle.default_boxes(
 # classes together, few of them and more than there are scores.
 CASES = [
     ("one class", 1, PostProcess()),
-    ("room for all", 3, PostProcess(0.01, 0.5, 20, 90, clip_boxes=True)),
+    ("room for all", 3, PostProcess(0.01, 0.5, 20, 90, clip_boxes="before")),
     ("few slots", 20, PostProcess(0.15, 0.6, 60, 70)),
-    ("many classes", 90, PostProcess(0.02, 0.3, 30, 300, clip_boxes=True)),
+    ("many classes", 90, PostProcess(0.02, 0.3, 30, 300, clip_boxes="before")),
     ("of all classes", 20, PostProcess(0.1, 0.55, 300, 100, candidates_per_class=False)),
-    ("all of one", 1, PostProcess(0.05, 0.45, 5000, 150, True, candidates_per_class=False)),
+    ("few of a class", 20, PostProcess(0.1, 0.5, 30, 60, 3, clip_boxes="after")),
+    ("class-agnostic", 20, PostProcess(0.1, 0.4, 200, 90, class_agnostic=True)),
+    ("all of one", 1, PostProcess(0.05, 0.45, 5000, 150, candidates_per_class=False)),
 ]
 cases = pytest.mark.parametrize(
     ("num_classes", "post_process"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
@@ -53,9 +52,8 @@ def backgrounds(num_classes):
 
 def in_tensorflow(deltas, logits, default_boxes, post_process, variances=ODD_VARIANCES):
     """Calls the function in TensorFlow and returns arrays of one image."""
-    values = builtin_detections(
-        tf.constant(deltas), tf.constant(logits), default_boxes, post_process, variances
-    )
+    post_process = bound(post_process, default_boxes, variances)
+    values = builtin_detections(post_process, tf.constant(deltas), tf.constant(logits))
     return {key: value.numpy()[0] for key, value in zip(KEYS, values, strict=True)}
 
 
@@ -64,11 +62,11 @@ def converted(num_classes, post_process, default_boxes=None, variances=ODD_VARIA
     """Returns the function as a TFLite file; default boxes are rows of numbers."""
     boxes = DEFAULT_BOXES if default_boxes is None else np.float32(default_boxes)
     function = tf.function(
-        lambda deltas, logits: builtin_detections(deltas, logits, boxes, post_process, variances),
+        functools.partial(builtin_detections, bound(post_process, boxes, variances)),
         autograph=False,
     ).get_concrete_function(
-        tf.TensorSpec((1, len(boxes), 4), name="deltas"),
-        tf.TensorSpec((1, len(boxes), 1 + num_classes), name="logits"),
+        tf.TensorSpec((1, len(boxes), 4), name="box_deltas"),
+        tf.TensorSpec((1, len(boxes), 1 + num_classes), name="class_logits"),
     )
     return tf.lite.TFLiteConverter.from_concrete_functions([function], function).convert()
 
@@ -78,7 +76,7 @@ def in_tflite(content, deltas, logits, num_threads=1):
     interpreter = Interpreter(model_content=content, num_threads=num_threads)
     interpreter.allocate_tensors()
     for details in interpreter.get_input_details():
-        value = deltas if details["name"].startswith("deltas") else logits
+        value = deltas if details["name"].startswith("box_deltas") else logits
         interpreter.set_tensor(details["index"], value)
     interpreter.invoke()
     # TensorFlow numbers the outputs in the order of the function's list.
@@ -90,7 +88,7 @@ def in_tflite(content, deltas, logits, num_threads=1):
 def of_keras(deltas, logits, default_boxes, post_process, variances=ODD_VARIANCES):
     """Returns the detections that the others must equal, under the same names."""
     outputs = {"box_deltas": deltas, "class_logits": logits}
-    detections = detections_from_outputs(outputs, default_boxes, post_process, variances)
+    detections = bound(post_process, default_boxes, variances)(outputs)
     names = dict(zip(KEYS, ("boxes", "labels", "scores", "num_detections"), strict=True))
     return {key: detections[name].numpy()[0] for key, name in names.items()}
 
@@ -114,9 +112,8 @@ def test_equals_keras_and_the_oracle(num_classes, post_process):
         assert_same(eager, expected, 1e-6)
         lite = in_tflite(converted(num_classes, post_process), deltas, logits)
         assert_same(lite, expected, 2e-6)
-        config = post_process.get_config()
         (gold,) = oracle.detections(
-            deltas, logits, DEFAULT_BOXES, ODD_VARIANCES, clip=config.pop("clip_boxes"), **config
+            deltas, logits, DEFAULT_BOXES, ODD_VARIANCES, **post_process.get_config()
         )
         counts.append(len(gold))
         assert lite["count"] == len(gold)

@@ -159,7 +159,9 @@ def detections(model, anchors, deltas, logits, image_size):
 def check_detections(stored, deltas, logits, default_boxes, variances, options):
     """Compares with the oracle, which works in float64 without torch."""
     start = 0
-    images = oracle.detections(deltas, logits, default_boxes, variances, clip=True, **options)
+    images = oracle.detections(
+        deltas, logits, default_boxes, variances, clip_boxes="before", **options
+    )
     for found, count in zip(images, stored["num_detections"], strict=True):
         rows = slice(start, start + count)
         start += count

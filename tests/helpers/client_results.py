@@ -18,7 +18,7 @@ EXPORT = Path(__file__).parents[2] / "export"
 CLASS_NAMES = ("circle", "square", "Fünfeck")
 IMAGE_SIZE = (64, 96)
 # Fewer detections than the limit. Clipped: MediaPipe moves boxes that cross the border.
-SETTINGS = PostProcess(0.7, 0.3, max_detections=300, clip_boxes=True)
+SETTINGS = PostProcess(0.7, 0.3, max_detections=300, clip_boxes="before")
 
 
 @functools.cache

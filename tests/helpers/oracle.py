@@ -194,36 +194,51 @@ def detections(
     iou_threshold=0.45,
     max_candidates=400,
     max_detections=200,
-    clip=False,
+    max_detections_per_class=None,
     candidates_per_class=True,
+    class_agnostic=False,
+    clip_boxes="none",
 ):
     """Per image, the detections [(box, score, label)] in descending score.
 
-    Per class: scores above the threshold, the best `max_candidates` of them, NMS; then
-    the best `max_detections` over all classes. `clip` limits boxes to 0..1 before NMS.
-    Without `candidates_per_class` the best `max_candidates` are those of all classes together.
+    Per class: scores above the threshold, the best `max_candidates` of them, NMS, the best
+    `max_detections_per_class`; then the best `max_detections` over all classes. `clip_boxes`
+    limits boxes to 0..1 "before" or "after" NMS. Without `candidates_per_class` the best
+    `max_candidates` are those of all classes together. With `class_agnostic` each box counts in
+    its best class alone, and NMS looks at no class.
     """
     images = []
     for deltas, logits in zip(box_deltas, class_logits, strict=True):
         boxes = decode(deltas, default_boxes, variances)
-        if clip:
+        if clip_boxes == "before":
             boxes = np.clip(boxes, 0.0, 1.0)
-        probabilities = softmax(logits)
-        if not candidates_per_class:
-            best = np.argsort(-probabilities[:, 1:], axis=None, kind="stable")[:max_candidates]
-            chosen = np.zeros_like(probabilities[:, 1:], bool)
+        scores = softmax(logits)[:, 1:]
+        if class_agnostic:
+            scores = np.where(scores == scores.max(axis=1, keepdims=True), scores, 0.0)
+        if class_agnostic or not candidates_per_class:
+            best = np.argsort(-scores, axis=None, kind="stable")[:max_candidates]
+            chosen = np.zeros_like(scores, bool)
             chosen.flat[best] = True
-            probabilities[:, 1:] = np.where(chosen, probabilities[:, 1:], 0.0)
+            scores = np.where(chosen, scores, 0.0)
+        columns = np.arange(scores.shape[1])[None]
         found = []
-        for label in range(probabilities.shape[1] - 1):
-            scores = probabilities[:, label + 1]
-            candidates = np.flatnonzero(scores > score_threshold)
-            candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
-            candidates = candidates[:max_candidates]
-            for i in non_max_suppression(boxes[candidates], scores[candidates], iou_threshold):
-                found.append((boxes[candidates[i]], float(scores[candidates[i]]), label))
+        for labels in columns if class_agnostic else columns.T:
+            flat, labels = scores[:, labels].ravel(), np.tile(labels, len(scores))
+            rows = np.repeat(np.arange(len(scores)), len(flat) // len(scores))
+            candidates = np.flatnonzero(flat > score_threshold)
+            candidates = candidates[np.argsort(-flat[candidates], kind="stable")][:max_candidates]
+            overlapping = boxes[rows[candidates]]
+            for i in non_max_suppression(overlapping, flat[candidates], iou_threshold):
+                index = candidates[i]
+                box = overlapping[i].clip(0.0, 1.0) if clip_boxes == "after" else overlapping[i]
+                found.append((box, float(flat[index]), int(labels[index])))
         found.sort(key=lambda detection: -detection[1])
-        images.append(found[:max_detections])
+        kept = []
+        for detection in found:
+            num_better = sum(label == detection[2] for _, _, label in kept)
+            if max_detections_per_class is None or num_better < max_detections_per_class:
+                kept.append(detection)
+        images.append(kept[:max_detections])
     return images
 
 

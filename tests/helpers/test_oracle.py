@@ -235,7 +235,7 @@ def test_detections_clip_before_suppression():
     deltas = np.zeros((1, 2, 4))
     (found,) = oracle.detections(deltas, logits, default_boxes)
     assert [round(score, 6) for _, score, _ in found] == [0.9, 0.8]
-    (found,) = oracle.detections(deltas, logits, default_boxes, clip=True)
+    (found,) = oracle.detections(deltas, logits, default_boxes, clip_boxes="before")
     assert [round(score, 6) for _, score, _ in found] == [0.9]
     np.testing.assert_allclose(found[0][0], (0, 0, 1, 0.5))
 

@@ -55,7 +55,7 @@ def arguments(**changes) -> dict:
         "feature_maps": (0, 2),
         "style": ConvStyle(separable=True, batch_norm=True, activation="relu6", momentum=0.8),
         "preprocessor": {"mean": (120.0, 110.0, 100.0), "scale": 0.02, "channel_order": "bgr"},
-        "post_process": PostProcess(0.2, 0.6, 50, 20, clip_boxes=True),
+        "post_process": PostProcess(0.2, 0.6, 50, 20, clip_boxes="before"),
         "name": "mine",
         **changes,
     }
@@ -225,7 +225,7 @@ def test_saved_model_loads_without_custom_objects(tmp_path, separable):
     assert isinstance(loaded, SSD)
     assert_same_outputs(outputs_of(loaded, make_images()), outputs_of(model, make_images()), atol=0)
     np.testing.assert_array_equal(loaded.default_box_array, model.default_box_array)
-    assert loaded.post_process == PostProcess(0.2, 0.6, 50, 20, clip_boxes=True)
+    assert loaded.post_process == PostProcess(0.2, 0.6, 50, 20, clip_boxes="before")
     assert loaded.class_names == ("cat", "dog", "cow")
 
 

@@ -10,41 +10,37 @@ import oracle
 import pytest
 import tensorflow as tf
 from gold import scene
+from post_processing import bound, builtin_of_each_image
 
+from ssd_keras.boxes import nms
 from ssd_keras.models.post_process import PostProcess
-from ssd_keras.models.post_process_layer import PostProcessLayer
-from ssd_keras.models.post_process_tensorflow import detections_from_outputs
 
 GOLD = Path(__file__).parents[1] / "gold"
 ODD_VARIANCES = (0.1, 0.2, 0.25, 0.5)
 
 
-def tensorflow_detections(outputs, default_boxes, *options):
-    found = detections_from_outputs(outputs, np.asarray(default_boxes, "float32"), *options)
-    return {key: value.numpy() for key, value in found.items()}
+KERNEL = nms.combined
 
 
-def layer_detections(outputs, default_boxes, *options):
-    layer = PostProcessLayer(default_boxes, *options)
-    return {key: keras.ops.convert_to_numpy(value) for key, value in layer(outputs).items()}
+@pytest.fixture(params=["combined", "parallel", "builtin"], autouse=True)
+def kernel(request, monkeypatch):
+    """Runs every test of this file with each kernel."""
+    kernel = {**vars(nms), "builtin": builtin_of_each_image}[request.param]
+    monkeypatch.setattr(sys.modules[__name__], "KERNEL", kernel)
+    return request.param
 
 
-detections = tensorflow_detections
-
-
-@pytest.fixture(params=[tensorflow_detections, layer_detections], autouse=True)
-def implementation(request, monkeypatch):
-    """Runs every test of this file with both implementations."""
-    monkeypatch.setattr(sys.modules[__name__], "detections", request.param)
-
-
-def detect(deltas, logits, default_boxes, variances=ODD_VARIANCES, **settings):
-    """Returns the detections of the implementation under test as arrays."""
+def detect(
+    deltas, logits, default_boxes, variances=ODD_VARIANCES, activation="softmax", **settings
+):
+    """Returns the detections with the kernel under test as arrays."""
     outputs = {
         "box_deltas": np.asarray(deltas, "float32"),
         "class_logits": np.asarray(logits, "float32"),
     }
-    return detections(outputs, default_boxes, PostProcess(**settings), variances)
+    post_process = bound(PostProcess(**settings), default_boxes, variances, activation)
+    found = post_process(outputs, KERNEL)
+    return {key: keras.ops.convert_to_numpy(value) for key, value in found.items()}
 
 
 def detect_boxes(boxes, scores, **settings):
@@ -175,22 +171,21 @@ def test_clipping_comes_before_nms():
     # 4 wide; they share .4 of 1.7: IoU .24.
     boxes = [(0, 0, 0.5, 1), (0.1, -1.5, 0.5, 2.5)]
     scores = [[0.9], [0.8]]
-    found = detect_boxes(boxes, scores, clip_boxes=True)
+    found = detect_boxes(boxes, scores, clip_boxes="before")
     assert found["num_detections"] == 1
     found = detect_boxes(boxes, scores)
     np.testing.assert_allclose(found["boxes"][:2], boxes, atol=1e-6)
-    found = detect_boxes(boxes[1:], scores[1:], clip_boxes=True)
+    found = detect_boxes(boxes[1:], scores[1:], clip_boxes="before")
     np.testing.assert_allclose(found["boxes"][0], (0.1, 0, 0.5, 1), atol=1e-6)
 
 
 @functools.cache
 def expected_detections(seed, settings):
-    """The oracle's, which both implementations must give."""
+    """The oracle's, which every kernel must give."""
     full = {"score_threshold": 0.01, "iou_threshold": 0.45, "max_candidates": 400,
             "max_detections": 200, **dict(settings)}  # fmt: skip
-    clip = full.pop("clip_boxes", False)
     default_boxes, deltas, logits = random_outputs(seed, background=6)
-    return oracle.detections(deltas, logits, default_boxes, ODD_VARIANCES, **full, clip=clip)
+    return oracle.detections(deltas, logits, default_boxes, ODD_VARIANCES, **full)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -201,8 +196,17 @@ def expected_detections(seed, settings):
         {"score_threshold": 0.3, "iou_threshold": 0.6},
         {"score_threshold": 0.05, "max_candidates": 20},
         {"iou_threshold": 0.3, "max_detections": 15},
-        {"score_threshold": 0.2, "max_candidates": 50, "max_detections": 40, "clip_boxes": True},
+        {
+            "score_threshold": 0.2,
+            "max_candidates": 50,
+            "max_detections": 40,
+            "clip_boxes": "before",
+        },
         {"max_candidates": 60, "candidates_per_class": False},
+        {"max_detections_per_class": 6, "clip_boxes": "after"},
+        {"max_candidates": 60, "candidates_per_class": False, "max_detections_per_class": 4},
+        {"max_candidates": 80, "class_agnostic": True, "clip_boxes": "after"},
+        {"class_agnostic": True, "max_detections_per_class": 3},
     ],
 )
 def test_random_outputs_against_the_oracle(seed, settings):
@@ -243,7 +247,7 @@ def test_torchvision_gold(file, settings, outputs, post_processing):
     gold = np.load(GOLD / file)
     deltas, logits = scene.raw_outputs(settings, **outputs)
     default_boxes, variances = gold["default_boxes"], outputs["variances"]
-    found = detect(deltas, logits, default_boxes, variances, **post_processing, clip_boxes=True)
+    found = detect(deltas, logits, default_boxes, variances, **post_processing, clip_boxes="before")
     np.testing.assert_array_equal(found["num_detections"], gold["num_detections"])
     assert found["num_detections"].min() > 20
     start = 0
@@ -257,9 +261,12 @@ def test_torchvision_gold(file, settings, outputs, post_processing):
             np.testing.assert_allclose(found[key][image, :count], expected, atol=1e-5)
 
 
-def test_a_graph_of_any_batch_size_gives_the_eager_detections():
+def test_a_graph_of_any_batch_size_gives_the_eager_detections(kernel):
+    if kernel == "builtin":  # which takes one image
+        return
     default_boxes, deltas, logits = random_outputs(3, background=6)
     settings = PostProcess(max_candidates=30, max_detections=25)
+    post_process = bound(settings, default_boxes, ODD_VARIANCES)
     num_boxes = len(default_boxes)
 
     @tf.function(
@@ -271,13 +278,13 @@ def test_a_graph_of_any_batch_size_gives_the_eager_detections():
         ]
     )
     def graph(outputs):
-        return detections_from_outputs(outputs, default_boxes, settings, ODD_VARIANCES)
+        return post_process(outputs, KERNEL)
 
     symbolic = graph.get_concrete_function().structured_outputs
     assert symbolic["boxes"].shape.as_list() == [None, 25, 4]
     for images in (slice(0, 3), slice(1, 2)):
         outputs = {"box_deltas": deltas[images], "class_logits": logits[images]}
-        expected = detections_from_outputs(outputs, default_boxes, settings, ODD_VARIANCES)
+        expected = post_process(outputs, KERNEL)
         assert expected["num_detections"].numpy().max() == 25
         for key, value in graph(outputs).items():
             np.testing.assert_allclose(value, expected[key], atol=1e-6)
@@ -289,9 +296,10 @@ def test_bfloat16_outputs_are_computed_in_float32():
         "box_deltas": tf.cast(deltas, tf.bfloat16),
         "class_logits": tf.cast(logits, tf.bfloat16),
     }
-    found = detections_from_outputs(outputs, default_boxes, variances=ODD_VARIANCES)
+    post_process = bound(None, default_boxes, ODD_VARIANCES)
+    found = post_process(outputs, KERNEL)
     rounded = {key: tf.cast(value, tf.float32) for key, value in outputs.items()}
-    expected = detections_from_outputs(rounded, default_boxes, variances=ODD_VARIANCES)
+    expected = post_process(rounded, KERNEL)
     assert found["num_detections"][2] > 100
     for key in expected:
         np.testing.assert_array_equal(found[key], expected[key])
@@ -302,11 +310,16 @@ def test_sigmoid_scores_each_class_alone():
     # second has 1/5 and 1/3 and does not overlap the first.
     logits = np.log([[[99.0, 3, 1], [99, 1 / 4, 1 / 2]]])
     boxes = np.float32([[0.1, 0.1, 0.3, 0.4], [0.5, 0.6, 0.9, 0.8]])
-    outputs = {"box_deltas": np.zeros((1, 2, 4), "float32"), "class_logits": np.float32(logits)}
-    settings = PostProcess(0.25, 0.5, 10, 4)
-    found = detections_from_outputs(outputs, boxes, settings, activation="sigmoid")
+    found = detect(
+        np.zeros((1, 2, 4)), logits, boxes, ODD_VARIANCES, "sigmoid",
+        score_threshold=0.25, iou_threshold=0.5, max_candidates=10, max_detections=4,
+    )  # fmt: skip
     np.testing.assert_allclose(found["scores"][0], [3 / 4, 1 / 2, 1 / 3, 0], rtol=1e-6)
     np.testing.assert_array_equal(found["labels"][0, :3], [0, 1, 1])
     np.testing.assert_allclose(found["boxes"][0, :3], boxes[[0, 0, 1]], atol=1e-6)
-    with pytest.raises(ValueError, match="^activation='max' is unknown; choose 'softmax' or"):
-        detections_from_outputs(outputs, boxes, settings, activation="max")
+
+
+def test_a_record_without_a_model_says_so():
+    message = "^this PostProcess belongs to no model, so its default boxes are unknown; set model"
+    with pytest.raises(ValueError, match=message):
+        PostProcess()({"box_deltas": np.zeros((1, 2, 4)), "class_logits": np.zeros((1, 2, 3))})

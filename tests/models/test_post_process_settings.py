@@ -14,8 +14,10 @@ def test_default_settings_are_the_papers():
         "iou_threshold": 0.45,
         "max_candidates": 400,
         "max_detections": 200,
-        "clip_boxes": False,
+        "max_detections_per_class": None,
         "candidates_per_class": True,
+        "class_agnostic": False,
+        "clip_boxes": "none",
     }
     assert PostProcess().get_config() == expected
 
@@ -26,8 +28,10 @@ def test_config_equals_the_arguments():
         "iou_threshold": 0.6,
         "max_candidates": 70,
         "max_detections": 30,
-        "clip_boxes": True,
+        "max_detections_per_class": 5,
         "candidates_per_class": False,
+        "class_agnostic": True,
+        "clip_boxes": "after",
     }
     settings = PostProcess(**arguments)
     assert settings.get_config() == arguments
@@ -44,6 +48,8 @@ def test_config_equals_the_arguments():
         ({"iou_threshold": 45}, r"iou_threshold=45 must be between 0 and 1\."),
         ({"max_candidates": 0}, r"max_candidates=0 must be 1 or more\."),
         ({"max_detections": -1}, r"max_detections=-1 must be 1 or more\."),
+        ({"max_detections_per_class": 0}, r"max_detections_per_class=0 must be 1 or more\."),
+        ({"clip_boxes": True}, r"clip_boxes=True is unknown; choose one of none, before, after\."),
     ],
 )
 def test_settings_out_of_range(arguments, message):
