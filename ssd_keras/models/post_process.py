@@ -65,9 +65,12 @@ class PostProcess(ConfigRecord):
 
     Example:
 
-    >>> model = from_preset("ssd192_small_shapes", post_process=PostProcess(max_detections=7))
-    >>> outputs = model(np.zeros((2, 192, 192, 3)))
-    >>> {name: value.shape for name, value in model.post_process(outputs).items()}
+    >>> from ssd_keras import from_preset
+    >>> model = from_preset("ssd192_small_shapes", image_size=(64, 64))
+    >>> model.post_process = PostProcess(max_detections=7, clip_boxes="after")
+    >>> found = model.post_process(model(np.zeros((2, 64, 64, 3), "uint8")))
+    >>> ops.shape(found["boxes"]), ops.shape(found["labels"])
+    ((2, 7, 4), (2, 7))
     """
 
     score_threshold: float = 0.01
