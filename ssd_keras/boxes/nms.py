@@ -167,8 +167,8 @@ def top_detections(
     scores = ops.reshape(ops.where(is_kept, scores, 0.0), (-1, num_boxes))
     count = min(max_detections, num_boxes)
     best, index = ops.top_k(scores, count)
-    labels = gather(ops.reshape(labels, (-1, num_boxes)), index)
-    boxes = gather(ops.reshape(boxes, (-1, num_boxes, 4)), index)
+    labels = gather_rows(ops.reshape(labels, (-1, num_boxes)), index)
+    boxes = gather_rows(ops.reshape(boxes, (-1, num_boxes, 4)), index)
     is_used = best > 0.0
     unused = ((0, 0), (0, max_detections - count))
     return {
@@ -179,7 +179,7 @@ def top_detections(
     }
 
 
-def gather(values: Array, index: Array) -> Array:
+def gather_rows(values: Array, index: Array) -> Array:
     """Returns of values [B, n, ...] those that an index [B, ...] names in each image."""
     if values.shape[0] == 1:
         return ops.take(values[0], index, axis=0)

@@ -17,7 +17,7 @@ from ssd_keras.core.config_record import ConfigRecord
 CLIP_CHOICES = ("none", "before", "after")
 
 
-class Coding(NamedTuple):
+class OutputCoding(NamedTuple):
     """What the outputs of a model mean."""
 
     default_boxes: np.ndarray  # relative yxyx [N, 4]
@@ -83,7 +83,7 @@ class PostProcess(ConfigRecord):
     clip_boxes: str = "none"
 
     # No field: a record is equal to another by its thresholds, and says nothing else in a file.
-    _coding: ClassVar[Coding | None] = None
+    _coding: ClassVar[OutputCoding | None] = None
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "iou_threshold"):
@@ -109,12 +109,14 @@ class PostProcess(ConfigRecord):
             `PostProcess` that can be called with the model's outputs.
         """
         bound = copy.copy(self)
-        coding = Coding(model.default_box_array, model.default_boxes.variances, model.activation)
+        coding = OutputCoding(
+            model.default_box_array, model.default_boxes.variances, model.activation
+        )
         object.__setattr__(bound, "_coding", coding)
         return bound
 
     @property
-    def coding(self) -> Coding:
+    def coding(self) -> OutputCoding:
         """Default boxes, variances and activation of the model that owns this record."""
         if self._coding is None:
             raise ValueError(
@@ -191,7 +193,7 @@ class PostProcess(ConfigRecord):
         """
         deltas, default_boxes = ops.cast(box_deltas, "float32"), self.coding.default_boxes
         if index is not None:
-            deltas = nms.gather(deltas, index)
+            deltas = nms.gather_rows(deltas, index)
             default_boxes = ops.take(default_boxes, index, axis=0)
         return decode_boxes(deltas, default_boxes, self.coding.variances, ops)
 
@@ -237,5 +239,5 @@ def _of_best_classes(scores: Array, max_candidates: int) -> tuple[Array, Array, 
     best_of_box = ops.expand_dims(ops.max(scores, axis=2), 1)
     best, index = ops.top_k(best_of_box, min(max_candidates, num_boxes))
     # Not `argmax`: Keras makes it of operators that TFLite lacks.
-    _, labels = ops.top_k(nms.gather(scores, index), 1)
+    _, labels = ops.top_k(nms.gather_rows(scores, index), 1)
     return best, index, ops.squeeze(labels, -1)
