@@ -10,11 +10,11 @@ import onnxruntime
 import tensorflow as tf
 import tf2onnx
 
+from ssd_keras.boxes import nms
 from ssd_keras.core.class_names import class_line
 from ssd_keras.core.terminal import silence_stderr
 from ssd_keras.exporters.exported_detector import ExportedDetector, one_by_one
 from ssd_keras.exporters.formats import NUM_THREADS, OUTPUTS
-from ssd_keras.exporters.tflite_post_process import builtin_detections
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.version import __version__
@@ -99,16 +99,13 @@ def describe(path: str) -> list[str]:
 def _converted(model: SSD, post_process: PostProcess) -> onnx.ModelProto:
     """Converts by way of TensorFlow, as Keras does."""
     signature = tf.TensorSpec((1, *model.image_size, 3), tf.uint8, name=INPUT)
-    coding = (model.default_box_array, post_process, model.default_boxes.variances)
+    post_process = post_process.bound_to(model)
 
     @tf.function(input_signature=[signature], autograph=False)
     def detect(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        raw = model(tf.cast(images, tf.float32), training=False)
-        boxes, labels, scores, count = builtin_detections(
-            raw["box_deltas"], raw["class_logits"], *coding, model.activation
-        )
-        values = boxes, tf.cast(labels, tf.int32), scores, tf.cast(count, tf.int32)
-        return dict(zip(OUTPUTS, values, strict=True))
+        found = post_process(model(tf.cast(images, tf.float32), training=False), nms.builtin)
+        keys = ("boxes", "labels", "scores", "num_detections")
+        return {name: found[key] for name, key in zip(OUTPUTS, keys, strict=True)}
 
     with silence_stderr():
         converted, _ = tf2onnx.convert.from_function(detect, [signature], opset=OPSET)
