@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, SHAPE_CLASSES, VOC_CLASSES
 from ssd_keras.core.records import meanings
+from ssd_keras.core.text import unknown_name
 from ssd_keras.importers.published import DETECTORS, Published
 
 if TYPE_CHECKING:
@@ -24,15 +25,13 @@ class Preset:
 
     Args:
         name: as given to `from_preset` and on the command line.
-        builder: name of a function of `ssd_keras.models`; "" for published weights.
+        builder: name in `ssd_keras.models.builders.BUILDERS`; "" for published weights.
         image_size: height and width in pixels.
         class_names: classes of its data set.
         num_default_boxes: number of default boxes.
         reported: accuracy that its paper or other implementations report, with the source.
         recipe: name of the recipe that trains it; "" for published weights.
-        options: arguments of the builder.
-        paper_sizes: data set, "voc" or "coco", whose default box sizes of the paper the builder
-            gets; "" for the builder's default.
+        options: fields of the builder's options that differ from its defaults.
         weights: published weights, or None: the weights are random.
     """
 
@@ -44,7 +43,6 @@ class Preset:
     reported: str
     recipe: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    paper_sizes: str = ""
     weights: Published | None = None
 
     def __str__(self) -> str:
@@ -68,32 +66,32 @@ _LIST = (
     Preset(
         "ssd300_vgg16_voc", "ssd_vgg16", (300, 300), VOC_CLASSES, 8732,
         "VOC07 test mAP 74.3 on 07+12, 77.2 with zoom-out (arXiv 1512.02325)",
-        "ssd300_voc0712", paper_sizes="voc",
+        "ssd300_voc0712",
     ),
     Preset(
         "ssd300_vgg16_coco", "ssd_vgg16", (300, 300), COCO_CLASSES, 8732,
         "COCO test-dev AP 25.1 with zoom-out (arXiv 1512.02325)",
-        "ssd300_coco", paper_sizes="coco",
+        "ssd300_coco", options={"sizes": "coco"},
     ),
     Preset(
         "ssd512_vgg16_voc", "ssd_vgg16", (512, 512), VOC_CLASSES, 24564,
         "VOC07 test mAP 76.8 on 07+12, 79.8 with zoom-out (arXiv 1512.02325)",
-        "ssd512_voc0712", paper_sizes="voc",
+        "ssd512_voc0712",
     ),
     Preset(
         "ssd512_vgg16_coco", "ssd_vgg16", (512, 512), COCO_CLASSES, 24564,
         "COCO test-dev AP 28.8 with zoom-out (arXiv 1512.02325)",
-        "ssd512_coco", paper_sizes="coco",
+        "ssd512_coco", options={"sizes": "coco"},
     ),
     Preset(
         "ssd300_resnet18_coco", "ssd_resnet", (300, 300), COCO_CLASSES, 8732,
         "no comparable published figure",
-        "ssd300_resnet18_coco", options={"depth": 18}, paper_sizes="coco",
+        "ssd300_resnet18_coco", options={"depth": 18},
     ),
     Preset(
         "ssd300_resnet50_coco", "ssd_resnet", (300, 300), COCO_CLASSES, 8732,
         "COCO val AP about 27 (NVIDIA DeepLearningExamples, SSD300 v1.1)",
-        "ssd300_resnet50_coco", options={"depth": 50}, paper_sizes="coco",
+        "ssd300_resnet50_coco", options={"depth": 50},
     ),
     Preset(
         "ssdlite320_mobilenet_v2_coco", "ssdlite_mobilenet_v2", (320, 320), COCO_CLASSES, 3234,
@@ -144,13 +142,22 @@ def is_trained(name: str) -> bool:
 
 def option_meanings(name: str) -> dict[str, str]:
     """Returns what the options of a preset, or of a trained model, are for."""
-    from ssd_keras import models
+    if is_trained(name):
+        from ssd_keras.models.transfer import with_classes
 
-    builder = models.with_classes if is_trained(name) else getattr(models, PRESETS[name].builder)
-    return meanings(builder)
+        return meanings(with_classes)
+    from ssd_keras.models.builders import BUILDERS
+
+    return meanings(BUILDERS[PRESETS[name].builder][1])
 
 
-def from_preset(name: str, class_names: Sequence[str] | None = None, **options: Any) -> "SSD":
+def from_preset(
+    name: str,
+    class_names: Sequence[str] | None = None,
+    *,
+    image_size: tuple[int, int] | None = None,
+    **options: Any,
+) -> "SSD":
     """Builds a preset's model.
 
     The weights are the published ones if the preset has any (downloaded once into a cache), else
@@ -161,10 +168,11 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
         class_names: names of other classes than the preset's, without background. With published
             weights, all weights but those of the class heads are kept; see
             `ssd_keras.models.with_classes`.
-        **options: arguments of the preset's builder that replace the preset's, for example
-            `image_size` or `backbone_weights` ("imagenet" or a path); `post_process` may be a
-            dictionary of the fields to change. With published weights, arguments of
-            `with_classes`: `image_size`, `shapes`, `new_rows`.
+        image_size: height and width of the input in pixels. Default None: the preset's.
+        **options: fields of the options of the preset's builder that replace the preset's, for
+            example `backbone_weights` ("imagenet" or a path), `neck`, `head`; `post_process` may
+            be a dictionary of the fields to change. With published weights, arguments of
+            `with_classes`: `shapes`, `new_rows`.
 
     Returns:
         `ssd_keras.models.SSD`.
@@ -179,40 +187,18 @@ def from_preset(name: str, class_names: Sequence[str] | None = None, **options: 
     ('cat', 'dog')
     """
     if name not in PRESETS:
-        raise ValueError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
+        raise ValueError(unknown_name("preset", name, PRESETS))
     preset = PRESETS[name]
     if preset.weights is not None:
+        if image_size is not None:
+            options["image_size"] = image_size
         return _from_published(preset, preset.weights, class_names, options)
-    from ssd_keras import models
-    from ssd_keras.models.builders.vgg import SSD_SIZES
+    from ssd_keras.models.builders import BUILDERS
 
-    builder = getattr(models, preset.builder)
-    known = builder.__kwdefaults__.keys() - {"name"} | {"image_size", "sizes"}
-    if unknown := sorted(options.keys() - known):
-        raise ValueError(
-            f"preset {name!r} has no option {unknown[0]!r}; choose from {', '.join(sorted(known))}."
-        )
-    changes: Mapping[str, Any] = {}
-    if isinstance(options.get("post_process"), Mapping):  # from the JSON of a recipe
-        changes = options.pop("post_process")
-        _check_post_process(changes)
-    arguments = {"image_size": preset.image_size, "name": name, **preset.options}
-    if preset.paper_sizes:
-        arguments["sizes"] = SSD_SIZES[preset.image_size[0], preset.paper_sizes]
+    build, options_class = BUILDERS[preset.builder]
+    record = options_class.from_names(f"preset {name!r}", {**preset.options, **options})
     chosen = preset.class_names if class_names is None else class_names
-    model = builder(class_names=chosen, **{**arguments, **options})
-    model.post_process = dataclasses.replace(model.post_process, **changes)
-    return model
-
-
-def _check_post_process(changes: Mapping[str, Any]) -> None:
-    from ssd_keras.models.post_process import PostProcess
-
-    known = [field.name for field in dataclasses.fields(PostProcess)]
-    if unknown := sorted(changes.keys() - set(known)):
-        raise ValueError(
-            f"post_process has no field {unknown[0]!r}; choose from {', '.join(known)}."
-        )
+    return build(tuple(image_size or preset.image_size), chosen, record, name=name)
 
 
 def _from_published(

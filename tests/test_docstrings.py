@@ -1,5 +1,6 @@
 """Docstrings of the public API describe the real arguments, and their examples are true."""
 
+import dataclasses
 import doctest
 import importlib
 import inspect
@@ -72,6 +73,9 @@ def faults(name, function):
         if parameter.name != "self" and parameter.kind is not parameter.VAR_POSITIONAL
     }
     texts = documented(function)
+    if texts is not None and dataclasses.is_dataclass(function):  # bases document their own fields
+        for base in filter(dataclasses.is_dataclass, function.__mro__[1:]):
+            texts = {**(documented(base) or {}), **texts}
     if texts is None:
         return [f"{name} has no section Args"] if len(parameters) >= 2 else []
     optional = {"kwargs"}  # of Keras' base classes

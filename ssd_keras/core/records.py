@@ -159,10 +159,14 @@ def check_ranges(
 
 
 def meanings(record: Any) -> dict[str, str]:
-    """Returns the texts of the section Args of a docstring by argument."""
+    """Returns the texts of the section Args of a docstring by argument.
+
+    Records that extend others document their own fields alone.
+    """
     docstring = inspect.cleandoc(record.__doc__ or "")
     section = re.search(r"^Args:\n((?:[ ].*\n?|\n)+)", docstring, re.MULTILINE)
-    texts = {}
+    bases = [base for base in getattr(record, "__bases__", ()) if dataclasses.is_dataclass(base)]
+    texts = {name: text for base in bases for name, text in meanings(base).items()}
     for entry in re.split(r"\n {4}(?=\S)", "\n" + section[1].rstrip("\n")) if section else ():
         names, colon, text = entry.partition(":")
         for name in names.split(",") if colon else ():

@@ -15,7 +15,7 @@ from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
 from ssd_keras.importers.caffe_file import CaffeNetwork, PriorBox, read_caffemodel
 from ssd_keras.models.backbones.vgg import vgg16
-from ssd_keras.models.builders.vgg import SSD_SIZES, ssd_vgg16
+from ssd_keras.models.builders.vgg import SSD_SIZES, VGG16Options, ssd_vgg16
 from ssd_keras.models.layers import L2Normalize
 from ssd_keras.models.ssd import SSD
 
@@ -64,16 +64,16 @@ def ssd_from_network(
     else:
         sizes = SSD_SIZES[size, preset.rpartition("_")[2]]
         options = {"sizes": _truncate(sizes, truncate_sizes)}
-    model = ssd_vgg16((size, size), names, name=preset, **options)
+    model = ssd_vgg16((size, size), names, VGG16Options(**options), name=preset)
     weights.fill_backbone(model.backbone)
-    for index in range(1, 1 + len(model.extra_layers)):
+    for index in range(1, len(sides) - 1):  # the first two maps are the backbone's
         for part in (1, 2):
             layer = model.get_layer(f"extra{index}_{part}")
             weights.fill_convolution(layer, f"conv{5 + index}_{part}")
-    for index, source in enumerate(sides, start=1):
-        box_head, class_head = (model.get_layer(f"{x}_head{index}") for x in ("box", "class"))
-        weights.fill_convolution(box_head, f"{source}_mbox_loc", is_box_head=True)
-        weights.fill_convolution(class_head, f"{source}_mbox_conf")
+    for source, layer in zip(sides, model.head.box_layers(model), strict=True):
+        weights.fill_convolution(layer, f"{source}_mbox_loc", is_box_head=True)
+    for source, layer in zip(sides, model.head.class_layers(model), strict=True):
+        weights.fill_convolution(layer, f"{source}_mbox_conf")
     return model
 
 

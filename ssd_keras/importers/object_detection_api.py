@@ -1,9 +1,9 @@
 """Imports SSD MobileNetV1 of the TF Object Detection API from a `.tflite` file."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from flatbuffers import flexbuffers
 
@@ -18,7 +18,7 @@ from ssd_keras.models.backbones.mobilenet_v1 import (
 from ssd_keras.models.blocks import SAME
 from ssd_keras.models.builders.common import UNIT_PREPROCESSOR
 from ssd_keras.models.builders.mobilenet_v1 import (
-    MOBILENET_V1_POST_PROCESS,
+    MobileNetV1Options,
     object_detection_api_boxes,
     ssd_mobilenet_v1,
 )
@@ -61,7 +61,7 @@ def import_object_detection_api(path: str, labels: str | None = None) -> SSD:
 def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
     """Builds the `SSD` of a TFLite graph."""
     operator = graph.find(POST_PROCESS_OPERATOR)
-    options = _options(graph, operator)
+    operator_options = _options(graph, operator)
     maps, activation = _feature_maps(graph, operator)
     chain = _convolution_chain(graph, maps[-1].source)
     _check_network(graph, chain, maps)
@@ -69,27 +69,25 @@ def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
     backbone = chain[:NUM_BACKBONE_CONVOLUTIONS]
     extra_layers = chain[NUM_BACKBONE_CONVOLUTIONS:]
     _, height, width, _ = graph.shape(graph.inputs[0])
-    model = ssd_mobilenet_v1(
-        (height, width),
-        [name for name in names if name not in UNNAMED],
+    options = MobileNetV1Options(
         channels=[graph.num_filters(x) for x in [backbone[0], *backbone[2::2]]],
         extra_layers=[
             ExtraLayer(graph.num_filters(bottleneck), graph.num_filters(conv), padding=SAME)
             for bottleneck, conv in zip(extra_layers[::2], extra_layers[1::2], strict=True)
         ],
-        default_boxes=_default_boxes(graph, operator, (height, width), maps, options),
+        default_boxes=_default_boxes(graph, operator, (height, width), maps, operator_options),
         batch_norm=False,
         preprocessor=_preprocessor(graph),
-        post_process=dataclasses.replace(
-            MOBILENET_V1_POST_PROCESS,
-            iou_threshold=round(options.get("nms_iou_threshold", 0.6), 6),
-        ),
+        post_process={"iou_threshold": round(operator_options.get("nms_iou_threshold", 0.6), 6)},
         activation=activation,
     )
+    kept = [name for name in names if name not in UNNAMED]
+    model = ssd_mobilenet_v1((height, width), kept, options)
     _fill_convolutions(graph, model, backbone, extra_layers)
     columns = [0, *(1 + label for label, name in enumerate(names) if name not in UNNAMED)]
-    for number, feature_map in enumerate(maps, start=1):
-        _fill_heads(graph, model, number, feature_map, columns)
+    layers = model.head.box_layers(model), model.head.class_layers(model)
+    for box_layer, class_layer, feature_map in zip(*layers, maps, strict=True):
+        _fill_heads(graph, box_layer, class_layer, feature_map, columns)
     return model
 
 
@@ -286,13 +284,17 @@ def _fill_convolutions(
 
 
 def _fill_heads(
-    graph: TFLiteGraph, model: SSD, number: int, feature_map: _FeatureMap, columns: Sequence[int]
+    graph: TFLiteGraph,
+    box_layer: keras.Layer,
+    class_layer: keras.Layer,
+    feature_map: _FeatureMap,
+    columns: Sequence[int],
 ) -> None:
     """Fills the heads of a feature map; `columns` are the outputs of the named classes."""
     order = _cell_order(feature_map.boxes_per_cell)
     kernel, bias = graph.weights(feature_map.box_head)
     filters = [4 * box + coordinate for box in order for coordinate in range(4)]
-    graph.fill(model.get_layer(f"box_head{number}"), kernel[..., filters], bias[filters])
+    graph.fill(box_layer, kernel[..., filters], bias[filters])
     kernel, bias = graph.weights(feature_map.class_head)
     filters = [len(bias) // len(order) * box + column for box in order for column in columns]
-    graph.fill(model.get_layer(f"class_head{number}"), kernel[..., filters], bias[filters])
+    graph.fill(class_layer, kernel[..., filters], bias[filters])

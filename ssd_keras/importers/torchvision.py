@@ -5,7 +5,7 @@ here build Keras models.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -16,7 +16,11 @@ from ssd_keras.core.class_names import COCO_CLASSES_BY_ID
 from ssd_keras.importers.pth import read_pth
 from ssd_keras.models.backbones import resnet, vgg
 from ssd_keras.models.backbones.mobilenet import MOBILENET_V3_LARGE_BLOCKS
-from ssd_keras.models.builders.ssdlite import SSDLITE_EXTRA_LAYERS, ssdlite_mobilenet_v3_large
+from ssd_keras.models.builders.ssdlite import (
+    SSDLITE_EXTRA_LAYERS,
+    SSDLiteOptions,
+    ssdlite_mobilenet_v3_large,
+)
 from ssd_keras.models.builders.vgg import (
     SSD300_ASPECT_RATIOS,
     SSD300_EXTRA_LAYERS,
@@ -24,6 +28,7 @@ from ssd_keras.models.builders.vgg import (
     SSD_SIZES,
 )
 from ssd_keras.models.layers import L2Normalize
+from ssd_keras.models.necks import ExtraLayers
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
@@ -78,7 +83,8 @@ def ssd_from_state_dict(
         )
     model = build(class_names)
     layers_by_name = {layer.name: layer for layer in (*model.backbone.layers, *model.layers)}
-    weights.fill({layers_by_name[name]: module for name, module in names})
+    modules = {layers_by_name[name]: module for name, module in names}
+    weights.fill(modules, box_layers=model.head.box_layers(model))
     return model
 
 
@@ -140,13 +146,19 @@ class _StateDict:
         self.used.add(name)
         return array
 
-    def fill(self, modules: Mapping[keras.Layer, str], unused: tuple[str, ...] = ()) -> None:
+    def fill(
+        self,
+        modules: Mapping[keras.Layer, str],
+        unused: tuple[str, ...] = (),
+        box_layers: Collection[keras.Layer] = (),
+    ) -> None:
         """Sets the weights of each layer from the PyTorch module of that name.
 
-        Refuses arrays that no layer has, but for counters and names that start as `unused`.
+        The rows of `box_layers` are (x, y, w, h) in the module. Refuses arrays that no layer has,
+        but for counters and names that start as `unused`.
         """
         for layer, module in modules.items():
-            layer.set_weights(list(self._weights(layer, module)))
+            layer.set_weights(list(self._weights(layer, module, layer in box_layers)))
         for name in self.arrays:
             is_counter = name.endswith("num_batches_tracked")
             if name not in self.used and not is_counter and not name.startswith(unused):
@@ -155,7 +167,7 @@ class _StateDict:
                     f"{self.expected}."
                 )
 
-    def _weights(self, layer: keras.Layer, module: str) -> Iterator[np.ndarray]:
+    def _weights(self, layer: keras.Layer, module: str, is_box_head: bool) -> Iterator[np.ndarray]:
         """Yields the weights of a layer in Keras' order."""
         if isinstance(layer, L2Normalize):
             yield self.get(module, layer.scale.shape)
@@ -166,7 +178,6 @@ class _StateDict:
                 yield self.get(f"{module}.{suffix}", weight.shape)
         else:
             is_depthwise = isinstance(layer, layers.DepthwiseConv2D)
-            is_box_head = layer.name.startswith("box_head") and not is_depthwise
             axes = DEPTHWISE_AXES if is_depthwise else CONVOLUTION_AXES
             shape = [layer.kernel.shape[axis] for axis in np.argsort(axes)]
             kernel = self.get(f"{module}.weight", shape)
@@ -203,7 +214,7 @@ def _ssd300(class_names: Sequence[str]) -> SSD:
         DefaultBoxes.paper(SSD_SIZES[300, "coco"], SSD300_ASPECT_RATIOS, SSD300_STEPS, clip="size"),
         class_names,
         (300, 300),
-        SSD300_EXTRA_LAYERS,
+        neck=ExtraLayers(SSD300_EXTRA_LAYERS),
         preprocessor=TORCHVISION_PREPROCESSOR,
         post_process=PostProcess(clip_boxes="before"),
         name="ssd300_vgg16",
@@ -214,7 +225,7 @@ def _ssdlite320(class_names: Sequence[str]) -> SSD:
     return ssdlite_mobilenet_v3_large(
         (320, 320),
         class_names,
-        post_process=PostProcess(0.001, 0.55, 300, 300, clip_boxes="before"),
+        SSDLiteOptions(post_process=PostProcess(0.001, 0.55, 300, 300, clip_boxes="before")),
         name="ssdlite320_mobilenet_v3_large",
     )
 

@@ -16,13 +16,13 @@ SAME = "same"
 @keras.saving.register_keras_serializable("ssd_keras")
 @dataclasses.dataclass(frozen=True)
 class ConvStyle(ConfigRecord):
-    """Style of the convolutions of extra layers and heads.
+    """Style of the convolutions of necks and heads.
 
     Args:
         separable: use depthwise 3x3 and 1x1 convolutions (SSDLite, MobileNetV2 paper section
             6.2) instead of full 3x3 convolutions. Default False.
         batch_norm: use batch normalisation instead of biases. Default False, as in VGG16.
-        activation: Keras activation after each convolution of extra layers. Default "relu".
+        activation: Keras activation after each convolution of a neck. Default "relu".
         initializer: Keras initializer of the kernels. Default "lecun_uniform", Caffe's "xavier".
         epsilon: epsilon of batch normalisation. Default 1e-3.
         momentum: momentum of the running statistics, 0..1. Default 0.97.
@@ -80,7 +80,7 @@ def conv(
         kernel_initializer=style.initializer,
         name=name,
     )(x)
-    return _finish(x, name, style)
+    return finish(x, name, style)
 
 
 def depthwise_conv(
@@ -101,10 +101,31 @@ def depthwise_conv(
         depthwise_initializer=style.initializer,
         name=name,
     )(x)
-    return _finish(x, name, style)
+    return finish(x, name, style)
 
 
-def _finish(x: keras.KerasTensor, name: str, style: ConvStyle) -> keras.KerasTensor:
+def styled_conv(
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    names: tuple[str, str],
+    style: ConvStyle,
+    strides: int = 1,
+    padding: int | str = 0,
+) -> keras.KerasTensor:
+    """A convolution, or a depthwise one and a 1x1 where the style is separable.
+
+    `names` are those of the (1x1) convolution and of the depthwise one.
+    """
+    name, depthwise_name = names
+    if style.separable:
+        x = depthwise_conv(x, kernel_size, depthwise_name, style, strides, padding)
+        return conv(x, filters, 1, name, style)
+    return conv(x, filters, kernel_size, name, style, strides, padding)
+
+
+def finish(x: keras.KerasTensor, name: str, style: ConvStyle) -> keras.KerasTensor:
+    """Batch normalisation if the style has it, then the activation."""
     if style.batch_norm:
         x = BatchNormalization(epsilon=style.epsilon, momentum=style.momentum, name=f"{name}_bn")(x)
     return layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)

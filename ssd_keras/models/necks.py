@@ -1,11 +1,20 @@
-"""Neck: the extra layers between backbone and heads."""
+"""Necks: what stands between the backbone's feature maps and the head.
+
+A neck is called with feature maps, finest first, and returns those of the next neck or the head.
+"""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+from keras import layers
 
 from ssd_keras.core.config_record import ConfigRecord
-from ssd_keras.models.blocks import SAME, ConvStyle, conv, depthwise_conv
+from ssd_keras.core.parts import register_part
+from ssd_keras.models.blocks import SAME, ConvStyle, conv, styled_conv
+
+FeatureMaps = Sequence[keras.KerasTensor]
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -33,10 +42,60 @@ class ExtraLayer(ConfigRecord):
     padding: int | str = 1
 
 
-def extra_layer(
+@register_part("neck", "extra_layers")
+@dataclasses.dataclass(frozen=True)
+class ExtraLayers(ConfigRecord):
+    """The paper's neck: extra layers, each on the map before it (section 2.1, figure 2).
+
+    Args:
+        layers: `ExtraLayer`s that continue the last feature map, or tuples of their arguments.
+            Default none.
+        style: `ConvStyle` of the convolutions. Default `ConvStyle()`.
+        feature_maps: indices of the maps that are returned, counted from 0 over the given maps
+            and the new ones. Default None: all.
+
+    Call arguments:
+        maps: feature maps [B, H, W, C], finest first.
+
+    Returns of a call:
+        The chosen maps, finest first.
+
+    Raises:
+        ValueError: for an index out of range, or a map that is too small for its layer.
+
+    Example:
+
+    >>> maps = ExtraLayers((ExtraLayer(64, 128),))([keras.Input((10, 10, 32))])
+    >>> [x.shape[1:] for x in maps]
+    [(10, 10, 32), (5, 5, 128)]
+    """
+
+    layers: Sequence[Any] = ()
+    style: ConvStyle = ConvStyle()
+    feature_maps: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        specs = (x if isinstance(x, ExtraLayer) else ExtraLayer(*x) for x in self.layers)
+        object.__setattr__(self, "layers", tuple(specs))
+        super().__post_init__()
+
+    def __call__(self, maps: FeatureMaps) -> FeatureMaps:
+        maps = list(maps)
+        for index, spec in enumerate(self.layers, start=1):
+            maps.append(_extra_layer(maps[-1], spec, f"extra{index}", self.style))
+        if self.feature_maps is None:
+            return maps
+        if not all(0 <= index < len(maps) for index in self.feature_maps):
+            raise ValueError(
+                f"feature_maps={self.feature_maps} must be between 0 and {len(maps) - 1}: "
+                f"there are {len(maps)} feature maps."
+            )
+        return [maps[index] for index in self.feature_maps]
+
+
+def _extra_layer(
     x: keras.KerasTensor, spec: ExtraLayer, name: str, style: ConvStyle
 ) -> keras.KerasTensor:
-    """Applies an `ExtraLayer` to a feature map."""
     min_side = 1 if spec.padding == SAME else spec.kernel_size - 2 * int(spec.padding)
     if min(x.shape[1:3]) < min_side:
         raise ValueError(
@@ -44,9 +103,69 @@ def extra_layer(
             f"{x.shape[1]}x{x.shape[2]}; use a larger image_size or fewer extra layers."
         )
     x = conv(x, spec.bottleneck, 1, f"{name}_1", style)
-    if style.separable:
-        x = depthwise_conv(
-            x, spec.kernel_size, f"{name}_depthwise", style, spec.strides, spec.padding
-        )
-        return conv(x, spec.filters, 1, f"{name}_2", style)
-    return conv(x, spec.filters, spec.kernel_size, f"{name}_2", style, spec.strides, spec.padding)
+    names = f"{name}_2", f"{name}_depthwise"
+    return styled_conv(x, spec.filters, spec.kernel_size, names, style, spec.strides, spec.padding)
+
+
+@register_part("neck", "fpn")
+@dataclasses.dataclass(frozen=True)
+class FPN(ConfigRecord):
+    """Feature pyramid network (Lin et al. 2017, arXiv 1612.03144, section 3).
+
+    From the coarsest map on, each map is a 1x1 convolution of the backbone's plus the coarser
+    map, enlarged; then a convolution smooths it. All maps have equally many channels.
+
+    Args:
+        filters: channels of every map. Default 128.
+        extra_levels: coarser maps, each a convolution of stride 2 on the one before. Default 0.
+        kernel_size: kernel size of smoothing and extra levels. Default 3.
+        style: `ConvStyle` of smoothing and extra levels. Default separable with batch
+            normalisation.
+
+    Call arguments:
+        maps: feature maps [B, H, W, C], finest first.
+
+    Returns of a call:
+        As many maps and `extra_levels` more, finest first, each [B, H, W, filters].
+
+    Example:
+
+    >>> maps = FPN(64, extra_levels=1)([keras.Input((20, 20, 96)), keras.Input((10, 10, 320))])
+    >>> [x.shape[1:] for x in maps]
+    [(20, 20, 64), (10, 10, 64), (5, 5, 64)]
+    """
+
+    filters: int = 128
+    extra_levels: int = 0
+    kernel_size: int = 3
+    style: ConvStyle = ConvStyle(separable=True, batch_norm=True)
+
+    def __call__(self, maps: FeatureMaps) -> FeatureMaps:
+        sums: list[keras.KerasTensor] = []
+        for index, x in reversed(list(enumerate(maps, start=1))):
+            name = f"fpn{index}_lateral"
+            x = layers.Conv2D(
+                self.filters, 1, kernel_initializer=self.style.initializer, name=name
+            )(x)
+            if sums:
+                coarser = enlarge(sums[0], x.shape[1:3], f"fpn{index}_enlarged")
+                x = layers.Add(name=f"fpn{index}_sum")([x, coarser])
+            sums.insert(0, x)
+        outputs = [self._conv(x, f"fpn{index}") for index, x in enumerate(sums, start=1)]
+        for index in range(len(outputs) + 1, len(outputs) + 1 + self.extra_levels):
+            outputs.append(self._conv(outputs[-1], f"fpn{index}", strides=2))
+        return outputs
+
+    def _conv(self, x: keras.KerasTensor, name: str, strides: int = 1) -> keras.KerasTensor:
+        names = name, f"{name}_depthwise"
+        return styled_conv(x, self.filters, self.kernel_size, names, self.style, strides, SAME)
+
+
+def enlarge(x: keras.KerasTensor, size: tuple[int, int], name: str) -> keras.KerasTensor:
+    """Enlarges a feature map to `size` cells: each cell is repeated, what is too much is cut."""
+    factors = [-(-target // cells) for target, cells in zip(size, x.shape[1:3], strict=True)]
+    x = layers.UpSampling2D(factors, name=name)(x)
+    rest = [cells - target for target, cells in zip(size, x.shape[1:3], strict=True)]
+    if any(rest):
+        x = layers.Cropping2D([(0, each) for each in rest], name=f"{name}_cut")(x)
+    return x

@@ -1,6 +1,6 @@
-"""The SSD model: backbone, extra layers, heads."""
+"""The SSD model: backbone, neck, head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,16 +15,18 @@ from ssd_keras.losses.classification import (
     SoftmaxLoss,
     check_activation,
 )
-from ssd_keras.models.blocks import ConvStyle
-from ssd_keras.models.heads import head, join_heads
+from ssd_keras.models.heads import SSDHead, join_maps
 from ssd_keras.models.layers import Preprocessor
-from ssd_keras.models.necks import ExtraLayer, extra_layer
+from ssd_keras.models.necks import FeatureMaps
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 
 if TYPE_CHECKING:
     from ssd_keras.assigners.max_iou import TargetEncoder
     from ssd_keras.drawing.results import DetectionResult
+
+Neck = Callable[[FeatureMaps], FeatureMaps]
+Head = Any  # a callable record with `box_layers` and `class_layers`, such as `SSDHead`
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -36,19 +38,18 @@ class SSD(keras.Model):
 
     Args:
         backbone: `keras.Model` whose outputs are feature maps [B, H, W, C], finest first.
-        default_boxes: `DefaultBoxes` (anchors, priors) of the feature maps that get heads.
+        default_boxes: `DefaultBoxes` (anchors, priors) of the feature maps that the head gets.
         class_names: names of the classes without background, in the order of the labels.
         image_size: height and width of the input in pixels.
-        extra_layers: `ExtraLayer`s that continue the backbone's last feature map. Default none.
-        feature_maps: indices of the feature maps that get heads, counted from 0 over the
-            backbone's outputs and the extra layers, finest first. Default all of them.
-        style: `ConvStyle` of extra layers and heads. Default `ConvStyle()`.
-        preprocessor: dictionary that describes the input of the backbone: "mean" (subtracted
-            from red, green and blue, in 0..255), "scale" (factor after that, one number or three)
-            and "channel_order" ("rgb" or "bgr"). Default: images stay as they are.
+        neck: between backbone and head: `ExtraLayers` (the paper's), `FPN`, another callable
+            record, or several in a row. Default None: the head gets the backbone's maps.
+        head: `SSDHead` (the paper's), `SharedHead`, or another. Default `SSDHead()`.
         post_process: `PostProcess` that `detect` and exports use. Default `PostProcess()`.
         activation: function from class logits to scores: "softmax" (default, the paper's) or
             "sigmoid", which ignores the background's logit.
+        preprocessor: dictionary that describes the input of the backbone: "mean" (subtracted
+            from red, green and blue, in 0..255), "scale" (factor after that, one number or three)
+            and "channel_order" ("rgb" or "bgr"). Default: images stay as they are.
         name: name of the model. Default "ssd".
 
     Call arguments:
@@ -63,10 +64,12 @@ class SSD(keras.Model):
 
     Example:
 
+    >>> from ssd_keras import ExtraLayer, ExtraLayers
     >>> image = keras.Input((64, 64, 3))
     >>> x = keras.layers.Conv2D(8, 3, 8, padding="same", activation="relu")(image)
     >>> boxes = DefaultBoxes.from_scales((64, 64), 2)
-    >>> model = SSD(keras.Model(image, [x]), boxes, ["cat"], (64, 64), [ExtraLayer(8, 16)])
+    >>> neck = ExtraLayers((ExtraLayer(8, 16),))
+    >>> model = SSD(keras.Model(image, [x]), boxes, ["cat"], (64, 64), neck=neck)
     >>> {name: value.shape for name, value in model.output.items()}
     {'box_deltas': (None, 480, 4), 'class_logits': (None, 480, 2)}
     """
@@ -77,41 +80,37 @@ class SSD(keras.Model):
         default_boxes: DefaultBoxes,
         class_names: Sequence[str],
         image_size: tuple[int, int],
-        extra_layers: Sequence[ExtraLayer] = (),
-        feature_maps: Sequence[int] | None = None,
-        style: ConvStyle | None = None,
-        preprocessor: Mapping[str, Any] | None = None,
+        *,
+        neck: Neck | Sequence[Neck] | None = None,
+        head: Head | None = None,
         post_process: PostProcess | None = None,
         activation: str = "softmax",
+        preprocessor: Mapping[str, Any] | None = None,
         name: str = "ssd",
         **kwargs: Any,
     ) -> None:
-        style = style or ConvStyle()
         if isinstance(class_names, str):
             raise ValueError(f"class_names={class_names!r} is a string; pass a list of names.")
         if not class_names:
             raise ValueError("class_names is empty; pass the name of at least one class.")
         check_activation(activation)
+        necks = _as_tuple(neck)
+        head = head or SSDHead()
 
         # 1. Layers
         image = keras.Input((*image_size, 3), name="images")
         x = Preprocessor(**(preprocessor or {}), name="preprocessor")(image)
         maps = _backbone_feature_maps(backbone, x)
-        for index, spec in enumerate(extra_layers, start=1):
-            maps.append(extra_layer(maps[-1], spec, f"extra{index}", style))
+        for each in necks:
+            maps = each(maps)
+        _check_feature_maps(maps, default_boxes)
 
         # 2. Functional model
-        maps = _choose_feature_maps(maps, feature_maps, default_boxes)
         num_outputs = 1 + len(class_names)
-        deltas, logits = [], []
-        for index, (x, count) in enumerate(
-            zip(maps, default_boxes.boxes_per_cell, strict=True), start=1
-        ):
-            deltas.append(head(x, count, 4, f"box_head{index}", style))
-            logits.append(head(x, count, num_outputs, f"class_head{index}", style))
+        deltas, logits = head(maps, default_boxes.boxes_per_cell, num_outputs)
         outputs = {
-            "box_deltas": join_heads(deltas, "box_deltas"),
-            "class_logits": join_heads(logits, "class_logits"),
+            "box_deltas": join_maps(deltas, 4, "box_deltas"),
+            "class_logits": join_maps(logits, num_outputs, "class_logits"),
         }
         super().__init__(inputs=image, outputs=outputs, name=name, **kwargs)
 
@@ -120,9 +119,8 @@ class SSD(keras.Model):
         self.default_boxes = default_boxes
         self.class_names = tuple(class_names)
         self.image_size = (image_size[0], image_size[1])
-        self.extra_layers = tuple(extra_layers)
-        self.feature_maps = None if feature_maps is None else tuple(feature_maps)
-        self.style = style
+        self.neck = necks
+        self.head = head
         self.preprocessor = preprocessor
         self.activation = activation
         self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in maps)
@@ -241,9 +239,8 @@ class SSD(keras.Model):
             "default_boxes": serialize(self.default_boxes),
             "class_names": list(self.class_names),
             "image_size": list(self.image_size),
-            "extra_layers": [serialize(spec) for spec in self.extra_layers],
-            "feature_maps": None if self.feature_maps is None else list(self.feature_maps),
-            "style": serialize(self.style),
+            "neck": [serialize(neck) for neck in self.neck],
+            "head": serialize(self.head),
             "preprocessor": self.preprocessor,
             "post_process": serialize(self.post_process),
             "activation": self.activation,
@@ -255,10 +252,10 @@ class SSD(keras.Model):
             return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
 
         config = dict(config)
-        for key in ("backbone", "default_boxes", "style", "post_process"):
+        for key in ("backbone", "default_boxes", "head", "post_process"):
             config[key] = deserialize(config[key])
-        config["extra_layers"] = [deserialize(spec) for spec in config["extra_layers"]]
-        # Extra layers and heads get the precision that they were built with, like the backbone.
+        config["neck"] = [deserialize(neck) for neck in config["neck"]]
+        # Neck and head get the precision that they were built with, like the backbone.
         with dtype_policy(deserialize(config.pop("dtype"))):
             return cls(**config)
 
@@ -288,7 +285,13 @@ def _losses_of(given: Any, activation: str) -> dict[str, Any]:
     return losses
 
 
-def _backbone_feature_maps(backbone: keras.Model, x: keras.KerasTensor) -> list[keras.KerasTensor]:
+def _as_tuple(neck: Neck | Sequence[Neck] | None) -> tuple[Neck, ...]:
+    if neck is None:
+        return ()
+    return tuple(neck) if isinstance(neck, Sequence) else (neck,)
+
+
+def _backbone_feature_maps(backbone: keras.Model, x: keras.KerasTensor) -> FeatureMaps:
     """Returns the backbone's outputs; refuses those that are not feature maps of a fixed size."""
     outputs = backbone(x)
     maps = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
@@ -302,21 +305,12 @@ def _backbone_feature_maps(backbone: keras.Model, x: keras.KerasTensor) -> list[
     return maps
 
 
-def _choose_feature_maps(
-    maps: list[keras.KerasTensor], indices: Sequence[int] | None, default_boxes: DefaultBoxes
-) -> list[keras.KerasTensor]:
-    """Returns the feature maps that get heads, one for each entry of the default boxes."""
-    if indices is not None and not all(0 <= index < len(maps) for index in indices):
+def _check_feature_maps(maps: FeatureMaps, default_boxes: DefaultBoxes) -> None:
+    """Refuses default boxes of another number of feature maps."""
+    expected = len(default_boxes.boxes_per_cell)
+    if len(maps) != expected:
+        sizes = ", ".join(f"{x.shape[1]}x{x.shape[2]}" for x in maps)
         raise ValueError(
-            f"feature_maps={tuple(indices)} must be between 0 and {len(maps) - 1}: "
-            f"there are {len(maps)} feature maps."
+            f"default_boxes describes {expected} feature maps but the model has {len(maps)} "
+            f"({sizes}); give default boxes for each."
         )
-    chosen = maps if indices is None else [maps[index] for index in indices]
-    expected = len(default_boxes.shapes)
-    if len(chosen) != expected:
-        sizes = ", ".join(f"{x.shape[1]}x{x.shape[2]}" for x in chosen)
-        raise ValueError(
-            f"default_boxes describes {expected} feature maps but the model has {len(chosen)} "
-            f"({sizes}); give one entry of shapes for each."
-        )
-    return chosen

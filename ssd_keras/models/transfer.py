@@ -59,14 +59,14 @@ def with_classes(
     old_labels = [
         model.class_names.index(known[name]) if name in known else None for name in copy.class_names
     ]
-    class_heads = {f"class_head{number}" for number in range(1, 1 + len(copy.feature_sizes))}
+    class_layers = {layer.name for layer in copy.head.class_layers(copy)}
     for layer in copy.layers:
         # A backbone of another size is a clone, which may have another name.
         if layer is copy.backbone:
             layer.set_weights(model.backbone.get_weights())
             continue
         weights = model.get_layer(layer.name).get_weights()
-        if layer.name in class_heads:
+        if layer.name in class_layers:
             pairs = zip(weights, layer.get_weights(), strict=True)
             weights = [_rows_by_class(old, new, old_labels, new_rows) for old, new in pairs]
         if weights:

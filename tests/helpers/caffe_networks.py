@@ -52,8 +52,10 @@ def choice(monkeypatch, network, **options):
     class Chosen(Exception):
         pass
 
-    def ssd_vgg16(image_size, class_names, *, name, **options):
-        raise Chosen(name, class_names, options)
+    def ssd_vgg16(image_size, class_names, options, *, name):
+        defaults = vars(caffe.VGG16Options())
+        changed = {key: x for key, x in vars(options).items() if x != defaults[key]}
+        raise Chosen(name, class_names, changed)
 
     with monkeypatch.context() as context:
         context.setattr(caffe, "ssd_vgg16", ssd_vgg16)

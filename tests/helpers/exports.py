@@ -44,15 +44,16 @@ def lively_model(
     else:
         noise = np.random.default_rng(seed).integers(0, 256, (2, *model.image_size, 3))
         examples = noise.astype("float32")
-    for name, spread in (("class_head", LOGIT_SPREAD), ("box_head", DELTA_SPREAD)):
-        numbers = range(1, 1 + len(model.feature_sizes))
-        heads = [model.get_layer(f"{name}{number}_flat") for number in numbers]
-        probe = keras.Model(model.inputs, [head.output for head in heads])
+    heads = (
+        (model.head.class_layers(model), LOGIT_SPREAD),
+        (model.head.box_layers(model), DELTA_SPREAD),
+    )
+    for layers, spread in heads:
+        probe = keras.Model(model.inputs, [layer.output for layer in layers])
         outputs = probe([examples], training=False)
-        for head, values in zip(heads, map(np.asarray, outputs), strict=True):
-            last = head.input._keras_history.operation
-            weights = last.get_weights()
-            last.set_weights([weights[0] * (spread / values.std()), *weights[1:]])
+        for layer, values in zip(layers, map(np.asarray, outputs), strict=True):
+            weights = layer.get_weights()
+            layer.set_weights([weights[0] * (spread / values.std()), *weights[1:]])
     return model
 
 

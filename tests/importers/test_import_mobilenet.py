@@ -16,7 +16,7 @@ from ssd_keras.importers import tflite_mobilenet_v2
 from ssd_keras.importers.import_file import import_file
 from ssd_keras.importers.tflite_graph import TFLiteGraph
 from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_v2_backbone
-from ssd_keras.models import ssdlite_mobilenet_v2
+from ssd_keras.models import MobileNetV2Options, ssdlite_mobilenet_v2
 from ssd_keras.tflite.flatbuffer import operator_name, read_model, write_model
 
 SIDE, ALPHA = 96, 0.35
@@ -78,10 +78,8 @@ def test_backbone_file_starts_an_ssd(tmp_path):
     source, output = written(tmp_path, content), str(tmp_path / "backbone.weights.h5")
     line = import_file("object-detection-api", source, output)
     assert line == f"wrote {output}: the backbone mobilenet_v2, for the argument backbone_weights"
-    model = ssdlite_mobilenet_v2(
-        (96, 128), ["cat"], sizes=(10, 20, 30, 40, 50, 60, 70),
-        alpha=ALPHA, batch_norm=False, backbone_weights=output,
-    )  # fmt: skip
+    options = MobileNetV2Options(alpha=ALPHA, batch_norm=False, backbone_weights=output)
+    model = ssdlite_mobilenet_v2((96, 128), ["cat"], options)
     for one, other in zip(model.backbone.get_weights(), imported().get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -18,11 +18,10 @@ from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, UNUSED_
 from ssd_keras.engine.detector import load_model
 from ssd_keras.importers.pth import read_pth
 from ssd_keras.importers.torchvision import resnet_from_state_dict, ssd_from_state_dict
-from ssd_keras.models import ssd_resnet
+from ssd_keras.models import ResNetOptions, ssd_resnet
 from ssd_keras.models.backbones.resnet import resnet50
 
 GOLD = Path(__file__).parents[1] / "gold"
-SIZES = (21, 45, 99, 153, 207, 261, 315)
 
 
 def gold_of(name) -> dict:
@@ -98,7 +97,8 @@ def test_imported_backbone_starts_an_ssd(tmp_path):
     path = str(tmp_path / "resnet.weights.h5")
     backbone = resnet_from_state_dict(gold_of("resnet50")["arrays"], (24, 40))
     backbone.save_weights(path)
-    model = ssd_resnet((264, 264), ["cat"], SIZES, variant="torchvision", backbone_weights=path)
+    options = ResNetOptions(variant="torchvision", backbone_weights=path)
+    model = ssd_resnet((264, 264), ["cat"], options)
     for found, expected in zip(model.backbone.weights, backbone.weights, strict=True):
         np.testing.assert_array_equal(numpy(found), numpy(expected))
     # Its images must reach the backbone as those that torchvision's classifiers are fed.

@@ -8,7 +8,14 @@ import pytest
 from keras import layers
 from quick_weights import use_quick_weights
 
-from ssd_keras.models import build_ssd, ssd_resnet, ssd_vgg16, ssdlite_mobilenet_v3_large
+from ssd_keras.models import (
+    ResNetOptions,
+    VGG16Options,
+    build_ssd,
+    ssd_resnet,
+    ssd_vgg16,
+    ssdlite_mobilenet_v3_large,
+)
 from ssd_keras.models.backbones.mobilenet import mobilenet_v2, mobilenet_v3_large
 from ssd_keras.models.backbones.mobilenet_v1 import mobilenet_v1
 from ssd_keras.models.backbones.resnet import resnet18, resnet50, resnet_stages
@@ -17,7 +24,6 @@ from ssd_keras.models.backbones.vgg import vgg16
 from ssd_keras.models.backbones.weights import load_weights
 
 NINETY = [f"class {index}" for index in range(90)]
-SIZES = (30, 60, 111, 162, 213, 264, 315)
 
 
 @pytest.fixture(autouse=True)
@@ -89,10 +95,10 @@ def test_full_vgg16_of_the_ablation():
 
 @pytest.mark.slow
 def test_ablation_without_atrous_keeps_the_default_boxes():
-    model = ssd_vgg16((300, 300), ["cat"], SIZES, atrous=False)
+    model = ssd_vgg16((300, 300), ["cat"], VGG16Options(atrous=False))
     assert [rows for rows, _ in model.feature_sizes] == [38, 19, 10, 5, 3, 1]
     np.testing.assert_array_equal(
-        model.default_box_array, ssd_vgg16((300, 300), ["cat"], SIZES).default_box_array
+        model.default_box_array, ssd_vgg16((300, 300), ["cat"]).default_box_array
     )
 
 
@@ -159,7 +165,7 @@ def test_ssdlite_has_torchvisions_parameters():
 
 
 def test_ssd300_has_torchvisions_parameters():
-    assert trainable(ssd_vgg16((300, 300), NINETY, SIZES)) == 35_641_826
+    assert trainable(ssd_vgg16((300, 300), NINETY)) == 35_641_826
 
 
 def test_maps_of_the_other_backbones():
@@ -173,7 +179,7 @@ def test_maps_of_the_other_backbones():
 
 def test_kernels_start_as_caffes_xavier(monkeypatch):
     monkeypatch.undo()  # the weights of `quick_weights`
-    model = ssd_vgg16((300, 300), ["cat"], SIZES)
+    model = ssd_vgg16((300, 300), ["cat"])
     # Uniform in +-sqrt(3 / fan_in); the largest of many is close to that.
     for name, fan_in in (("class_head1", 9 * 512), ("extra1_1", 1024), ("extra4_2", 9 * 128)):
         kernel, bias = model.get_layer(name).get_weights()
@@ -276,7 +282,7 @@ def test_backbones_without_imagenet_say_so():
     with pytest.raises(ValueError, match=r"no ImageNet weights of MobileNetV3-Large with the red"):
         mobilenet_v3_large((64, 64), "imagenet")
     with pytest.raises(ValueError, match=r"depth=34 is unknown; choose 18 or 50"):
-        ssd_resnet((300, 300), ["cat"], SIZES, depth=34)
+        ssd_resnet((300, 300), ["cat"], ResNetOptions(depth=34))
 
 
 BACKBONES = {
@@ -389,8 +395,8 @@ def test_build_ssd_on_any_network(tmp_path, name):
     model = build_ssd(network, feature_layers, ["cat", "dog"], smallest=0.2, largest=0.8)
     assert model.feature_sizes == feature_sizes
     # The default is six maps, but the fourth has one cell. Sizes: 20 to 80 % of 96 pixels.
-    squares = [cell[0][0] for cell in model.default_boxes.shapes]
-    assert squares == pytest.approx((19.2, 38.4, 57.6, 76.8))
+    sides = [cell[0][0] for cell in model.default_boxes.shapes]
+    assert sides == pytest.approx((19.2, 38.4, 57.6, 76.8))
     assert len(model.default_box_array) == 6 * (48 + 12 + 4 + 1)
     images = np.random.default_rng(6).integers(0, 256, (2, 96, 128, 3)).astype("uint8")
     model.save(tmp_path / "model.keras")

@@ -14,7 +14,16 @@ from quick_weights import use_quick_weights
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.losses import FocalLoss, GIoULoss, SigmoidLoss, SmoothL1Loss, SoftmaxLoss
-from ssd_keras.models import SSD, ConvStyle, ExtraLayer, ssd_vgg16
+from ssd_keras.models import (
+    FPN,
+    SSD,
+    ConvStyle,
+    ExtraLayer,
+    ExtraLayers,
+    SSDHead,
+    VGG16Options,
+    ssd_vgg16,
+)
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 from ssd_keras.optimizers.warm_up import WarmUp
@@ -41,7 +50,12 @@ def small_backbone(image_size=(HEIGHT, WIDTH)) -> keras.Model:
 
 
 RATIOS = ((2.0,), (2.0, 3.0), ())
-BOXES = DefaultBoxes.paper((10, 20, 40, 60), RATIOS, offset=0.4, variances=(0.2, 0.1, 0.3, 0.4))
+ALL_SIZES = (10, 20, 40, 60)
+BOXES = DefaultBoxes.paper(ALL_SIZES, RATIOS, offset=0.4, variances=(0.2, 0.1, 0.3, 0.4))
+
+
+EXTRA = (ExtraLayer(6, 10), ExtraLayer(5, 7, kernel_size=2, padding=0))
+STYLE = ConvStyle(separable=True, batch_norm=True, activation="relu6", momentum=0.8)
 
 
 def arguments(**changes) -> dict:
@@ -51,9 +65,8 @@ def arguments(**changes) -> dict:
         "default_boxes": DefaultBoxes.paper((9, 25, 50), ((2.0,), (3.0,))),
         "class_names": ["cat", "dog", "cow"],
         "image_size": (HEIGHT, WIDTH),
-        "extra_layers": (ExtraLayer(6, 10), ExtraLayer(5, 7, kernel_size=2, padding=0)),
-        "feature_maps": (0, 2),
-        "style": ConvStyle(separable=True, batch_norm=True, activation="relu6", momentum=0.8),
+        "neck": ExtraLayers(EXTRA, STYLE, (0, 2)),
+        "head": SSDHead(STYLE, prior_probability=0.2),
         "preprocessor": {"mean": (120.0, 110.0, 100.0), "scale": 0.02, "channel_order": "bgr"},
         "post_process": PostProcess(0.2, 0.6, 50, 20, clip_boxes="before"),
         "name": "mine",
@@ -96,11 +109,12 @@ def coded_model(num_classes: int, feature_maps=None) -> SSD:
     ratios = RATIOS if feature_maps is None else [RATIOS[index] for index in feature_maps]
     model = SSD(
         pooling_backbone(),
-        DefaultBoxes.paper((10, 20, 40, 60)[: len(ratios) + 1], ratios),
+        DefaultBoxes.paper(ALL_SIZES[: len(ratios) + 1], ratios),
         [f"class {index}" for index in range(num_classes)],
         (HEIGHT, WIDTH),
-        [ExtraLayer(3, 3, kernel_size=2, strides=2, padding=0)],
-        feature_maps,
+        neck=ExtraLayers(
+            (ExtraLayer(3, 3, kernel_size=2, strides=2, padding=0),), feature_maps=feature_maps
+        ),
     )
     if feature_maps is None or 2 in feature_maps:
         mean_of_four = np.tile(np.eye(3) / 4, (2, 2, 1, 1))
@@ -120,6 +134,15 @@ def coded_model(num_classes: int, feature_maps=None) -> SSD:
     return model
 
 
+def shape_in_pixels(sizes, ratios, box) -> tuple[float, float]:
+    """Height and width of a cell's box, as paper_constants' order has them."""
+    shapes = [(sizes[0], sizes[0]), ((sizes[0] * sizes[1]) ** 0.5,) * 2]
+    for ratio in ratios:
+        wide = sizes[0] / ratio**0.5, sizes[0] * ratio**0.5
+        shapes += [wide, wide[::-1]]
+    return shapes[box]
+
+
 @pytest.mark.parametrize(
     ("num_classes", "feature_maps", "feature_sizes"),
     [
@@ -131,7 +154,7 @@ def coded_model(num_classes: int, feature_maps=None) -> SSD:
 )
 def test_outputs_have_the_order_of_the_default_boxes(num_classes, feature_maps, feature_sizes):
     model = coded_model(num_classes, feature_maps)
-    spec = model.default_boxes
+    ratios = RATIOS if feature_maps is None else [RATIOS[index] for index in feature_maps]
     assert model.feature_sizes == feature_sizes
     y, x = np.meshgrid(np.arange(HEIGHT) + 0.5, np.arange(WIDTH) + 0.5, indexing="ij")
     image = np.stack([y, x, np.zeros_like(y)], axis=-1).astype("float32")
@@ -141,7 +164,10 @@ def test_outputs_have_the_order_of_the_default_boxes(num_classes, feature_maps, 
 
     edges = model.default_box_array * [HEIGHT, WIDTH, HEIGHT, WIDTH]
     np.testing.assert_allclose(deltas[:, 2:], (edges[:, :2] + edges[:, 2:]) / 2, atol=1e-3)
-    shapes = [spec.shapes[level][box] for level, box in deltas[:, :2].round().astype(int)]
+    shapes = [
+        shape_in_pixels(ALL_SIZES[level : level + 2], ratios[level], box)
+        for level, box in deltas[:, :2].round().astype(int)
+    ]
     np.testing.assert_allclose(edges[:, 2:] - edges[:, :2], shapes, atol=1e-3)
     expected = 1000 * deltas[:, 1:2] + np.arange(1 + num_classes)
     np.testing.assert_array_equal(logits, expected)
@@ -155,7 +181,7 @@ def count(weights) -> int:
 
 
 def test_separable_style_has_the_weights_of_ssdlite():
-    model = SSD(**arguments(extra_layers=(ExtraLayer(6, 10),), feature_maps=None))
+    model = SSD(**arguments(neck=ExtraLayers(EXTRA[:1], STYLE)))
     own = count(model.trainable_weights) - count(model.backbone.trainable_weights)
     # Extra: 1x1 12 * 6, depthwise 9 * 6, 1x1 6 * 10, each with offset and scale for each channel.
     extra = 12 * 6 + 2 * 6 + 9 * 6 + 2 * 6 + 6 * 10 + 2 * 10
@@ -165,36 +191,36 @@ def test_separable_style_has_the_weights_of_ssdlite():
 
 
 def test_plain_style_has_the_weights_of_the_paper():
-    model = SSD(**arguments(extra_layers=(ExtraLayer(6, 10),), feature_maps=None, style=None))
+    model = SSD(**arguments(neck=ExtraLayers(EXTRA[:1]), head=None))
     own = count(model.trainable_weights) - count(model.backbone.trainable_weights)
     heads = sum(2 * (9 * channels * 16 + 16) for channels in (12, 10))
     assert own == (12 * 6 + 6) + (9 * 6 * 10 + 10) + heads == 7028
 
 
 def test_config_is_the_arguments():
-    expected = arguments(activation="sigmoid")
+    necks = [ExtraLayers(EXTRA, STYLE, (0, 2)), FPN(8, kernel_size=5)]
+    expected = arguments(activation="sigmoid", neck=necks)
     config = SSD(**expected).get_config()
     again = SSD.from_config(config)
     for model in (SSD(**expected), again):
         assert model.default_boxes == expected["default_boxes"]
         assert model.class_names == tuple(expected["class_names"])
         assert model.image_size == expected["image_size"]
-        assert model.extra_layers == expected["extra_layers"]
-        assert model.feature_maps == expected["feature_maps"]
-        assert model.style == expected["style"]
+        assert model.neck == tuple(expected["neck"])
+        assert model.head == expected["head"]
         assert model.preprocessor == expected["preprocessor"]
         assert model.post_process == expected["post_process"]
         assert model.activation == expected["activation"]
         assert model.name == expected["name"]
     revived = keras.saving.deserialize_keras_object
     assert revived(config["default_boxes"]) == expected["default_boxes"]
-    assert tuple(map(revived, config["extra_layers"])) == expected["extra_layers"]
+    assert list(map(revived, config["neck"])) == expected["neck"]
+    assert revived(config["head"]) == expected["head"]
     assert [layer.name for layer in again.backbone.layers][1:] == ["conv1", "conv2"]
 
 
 def test_preprocessing_is_inside():
-    changes = {"style": ConvStyle(activation="linear"), "extra_layers": (), "feature_maps": None}
-    changes["default_boxes"] = DefaultBoxes.paper((9, 25), ((2.0,),))
+    changes = {"neck": None, "head": None, "default_boxes": DefaultBoxes.paper((9, 25), ((2.0,),))}
     inside = SSD(**arguments(**changes))
     outside = SSD(**arguments(**changes, preprocessor=None))
     outside.set_weights(inside.get_weights())
@@ -217,7 +243,7 @@ def randomize(model) -> None:
 @pytest.mark.parametrize("separable", [True, False])
 def test_saved_model_loads_without_custom_objects(tmp_path, separable):
     style = ConvStyle(separable, batch_norm=separable, epsilon=0.01)
-    model = SSD(**arguments(style=style))
+    model = SSD(**arguments(neck=ExtraLayers(EXTRA, style, (0, 2)), head=SSDHead(style)))
     randomize(model)
     path = tmp_path / "model.keras"
     model.save(path)
@@ -431,19 +457,22 @@ def test_detect_names_what_is_no_image(colour_detector, images, message):
     ("changes", "message"),
     [
         (
-            {"feature_maps": None},
+            {"neck": ExtraLayers(EXTRA)},
             r"default_boxes describes 2 feature maps but the model has 3 "
-            r"\(8x12, 4x6, 2x3\); give one entry of shapes for each",
+            r"\(8x12, 4x6, 2x3\); give default boxes for each",
         ),
         (
-            {"feature_maps": (0, 3)},
+            {"neck": ExtraLayers(EXTRA, feature_maps=(0, 3))},
             r"feature_maps=\(0, 3\) must be between 0 and 2: there are 3 feature maps",
         ),
-        ({"feature_maps": (-1, 0)}, r"feature_maps=\(-1, 0\) must be between 0 and 2"),
+        (
+            {"neck": ExtraLayers(EXTRA, feature_maps=(-1, 0))},
+            r"feature_maps=\(-1, 0\) must be between 0 and 2",
+        ),
         ({"class_names": []}, r"class_names is empty; pass the name of at least one class"),
         ({"class_names": "cat"}, r"class_names='cat' is a string; pass a list of names"),
         (
-            {"extra_layers": [ExtraLayer(6, 10, kernel_size=9, padding=0)]},
+            {"neck": ExtraLayers((ExtraLayer(6, 10, kernel_size=9, padding=0),))},
             r"extra1 needs a feature map of 9x9 or more but gets 8x12; use a larger image_size or "
             r"fewer extra layers",
         ),
@@ -464,12 +493,12 @@ def test_too_small_images_are_refused(monkeypatch):
     with pytest.raises(
         ValueError, match=r"extra4 needs a feature map of 3x3 or more but gets 2x2; use a larger"
     ):
-        ssd_vgg16((200, 240), ["cat"], (30, 60, 111, 162, 213, 264, 315))
+        ssd_vgg16((200, 240), ["cat"])
 
 
 def test_wrong_number_of_sizes_is_refused():
     with pytest.raises(ValueError, match=r"6 feature maps need one more size than that; got 6"):
-        ssd_vgg16((300, 300), ["cat"], (30, 60, 111, 162, 213, 264))
+        ssd_vgg16((300, 300), ["cat"], VGG16Options(sizes=(30, 60, 111, 162, 213, 264)))
 
 
 def test_losses_must_fit_the_model():

@@ -54,7 +54,7 @@ def test_everything_else_of_the_model_stays():
     old = old_model()
     new = with_classes(old, ["one"])
     expected = {**old.get_config(), "class_names": ["one"]}
-    for name in ("default_boxes", "image_size", "preprocessor", "post_process", "style"):
+    for name in ("default_boxes", "image_size", "preprocessor", "post_process", "neck", "head"):
         assert new.get_config()[name] == expected[name]
     assert isinstance(new, SSD) and not new.compiled
     assert outputs_of(new)["class_logits"].shape[-1] == 2

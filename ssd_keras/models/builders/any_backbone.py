@@ -8,9 +8,10 @@ import keras
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.models.backbones.surgery import feature_extractor
 from ssd_keras.models.blocks import ConvStyle
-from ssd_keras.models.necks import ExtraLayer
+from ssd_keras.models.heads import SSDHead
+from ssd_keras.models.necks import ExtraLayer, ExtraLayers
 from ssd_keras.models.post_process import PostProcess
-from ssd_keras.models.ssd import SSD
+from ssd_keras.models.ssd import SSD, Head, Neck
 
 
 def build_ssd(
@@ -23,6 +24,8 @@ def build_ssd(
     largest: float = 0.9,
     aspect_ratios: Sequence[Sequence[float]] | None = None,
     style: ConvStyle | None = None,
+    neck: Neck | Sequence[Neck] | None = None,
+    head: Head | None = None,
     preprocessor: Mapping[str, Any] | None = None,
     post_process: PostProcess | None = None,
     name: str = "ssd",
@@ -43,6 +46,8 @@ def build_ssd(
         largest: the same of the last map. Default 0.9.
         aspect_ratios: for each feature map. Default (2, 3) everywhere.
         style: `ConvStyle` of extra layers and heads. Default with batch normalisation.
+        neck: another neck than extra layers, such as `FPN`; it gives `num_feature_maps` maps.
+        head: another head than `SSDHead`.
         preprocessor: dictionary as of `SSD`. Default None, for networks that preprocess inside.
         post_process: `PostProcess`. Default the paper's.
         name: name of the model.
@@ -70,14 +75,13 @@ def build_ssd(
             "input_shape=(height, width, 3)."
         )
     backbone = feature_extractor(network, feature_layers)
-    extra_layers: list[ExtraLayer] = []
-    size = max(backbone.outputs[-1].shape[1:3])
-    while len(backbone.outputs) + len(extra_layers) < num_feature_maps and size > 1:
-        extra_layers.append(ExtraLayer(128, 256))
-        size = -(-size // 2)
+    style = style or ConvStyle(batch_norm=True)
+    if neck is None:
+        neck = _extra_layers(backbone, num_feature_maps, style)
+        num_feature_maps = len(backbone.outputs) + len(neck.layers)
     boxes = DefaultBoxes.from_scales(
         image_size,
-        len(backbone.outputs) + len(extra_layers),
+        num_feature_maps,
         smallest=smallest,
         largest=largest,
         aspect_ratios=aspect_ratios,
@@ -87,9 +91,19 @@ def build_ssd(
         boxes,
         class_names,
         image_size,
-        extra_layers,
-        style=style or ConvStyle(batch_norm=True),
+        neck=neck,
+        head=head or SSDHead(style),
         preprocessor=preprocessor,
         post_process=post_process,
         name=name,
     )
+
+
+def _extra_layers(backbone: keras.Model, num_feature_maps: int, style: ConvStyle) -> ExtraLayers:
+    """Halves the last feature map until there are enough, or until a map has one cell."""
+    specs: list[ExtraLayer] = []
+    size = max(backbone.outputs[-1].shape[1:3])
+    while len(backbone.outputs) + len(specs) < num_feature_maps and size > 1:
+        specs.append(ExtraLayer(128, 256))
+        size = -(-size // 2)
+    return ExtraLayers(tuple(specs), style)

@@ -1,9 +1,16 @@
-"""Preprocessing and default boxes that several builders share."""
+"""What builders share: their options, preprocessing."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
-from ssd_keras.boxes.default_boxes import DefaultBoxes, Shapes
+import keras
+
+from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.core.parts import make_part
+from ssd_keras.core.text import unknown_name
+from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.ssd import SSD, Head, Neck
 
 # The paper's: the mean of ImageNet is subtracted, blue comes first. `keras.applications`' VGG16
 # and ResNet50 expect nearly the same (123.68, 116.779, 103.939).
@@ -17,13 +24,84 @@ IMAGENET_PREPROCESSOR = {
 }
 
 
-def make_default_boxes(
-    sizes: Sequence[float],
-    aspect_ratios: Sequence[Sequence[float]],
-    steps: Sequence[float] | None = None,
-    clip: str = "none",
-    shapes: Shapes | None = None,
-) -> DefaultBoxes:
-    """Returns the paper's `DefaultBoxes`, or with their steps those of other shapes."""
-    boxes = DefaultBoxes.paper(sizes, aspect_ratios, steps, clip=clip)
-    return boxes if shapes is None else dataclasses.replace(boxes, shapes=shapes)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuilderOptions:
+    """Options of every builder; None stands for the family's own.
+
+    Args:
+        neck: `ExtraLayers`, `FPN`, another neck, or several in a row; recipes write a table with
+            its "type", such as {"type": "fpn", "filters": 96}. Default None: the family's.
+        head: `SSDHead`, `SharedHead` or another head, or its table. Default None: the family's.
+        default_boxes: `DefaultBoxes` of all feature maps. Default None: the family's.
+        shapes: for each feature map the (height, width) in pixels of the default boxes of a cell,
+            which replace those of `default_boxes`. Default None.
+        post_process: `PostProcess`, or a table of its fields that differ from the family's.
+            Default None.
+        activation: "softmax" or "sigmoid". Default None: the family's, mostly "softmax".
+        backbone_weights: "imagenet" or the path of a weights file. Default None, random.
+    """
+
+    neck: Neck | Sequence[Neck] | Mapping[str, Any] | None = None
+    head: Head | Mapping[str, Any] | None = None
+    default_boxes: DefaultBoxes | None = None
+    shapes: Sequence[Sequence[Sequence[float]]] | None = None
+    post_process: PostProcess | Mapping[str, Any] | None = None
+    activation: str | None = None
+    backbone_weights: str | None = None
+
+    @classmethod
+    def from_names(cls, owner: str, values: Mapping[str, Any]) -> Self:
+        """Builds the record; refuses names that are no fields."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ValueError(unknown_name(f"option of {owner}", name, known))
+        return cls(**values)
+
+    def build(
+        self,
+        backbone: keras.Model,
+        class_names: Sequence[str],
+        image_size: tuple[int, int],
+        *,
+        neck: Neck,
+        head: Head,
+        default_boxes: DefaultBoxes,
+        preprocessor: Mapping[str, Any] | None,
+        name: str,
+        post_process: PostProcess | None = None,
+        activation: str = "softmax",
+    ) -> SSD:
+        """Builds the `SSD`: these options before the family's parts."""
+        default_boxes = self.default_boxes or default_boxes
+        if self.shapes is not None:
+            default_boxes = dataclasses.replace(default_boxes, shapes=self.shapes)
+        return SSD(
+            backbone,
+            default_boxes,
+            class_names,
+            image_size,
+            neck=_parts("neck", self.neck) or neck,
+            head=_parts("head", self.head) or head,
+            post_process=self._post_process(post_process or PostProcess()),
+            activation=self.activation or activation,
+            preprocessor=preprocessor,
+            name=name,
+        )
+
+    def _post_process(self, own: PostProcess) -> PostProcess:
+        changes = self.post_process
+        if not isinstance(changes, Mapping):
+            return changes or own
+        known = [field.name for field in dataclasses.fields(own)]
+        for name in changes:
+            if name not in known:
+                raise ValueError(unknown_name("field of post_process", name, known))
+        return dataclasses.replace(own, **changes)
+
+
+def _parts(kind: str, value: Any) -> Any:
+    """Turns the tables of a recipe into parts."""
+    if isinstance(value, list | tuple):
+        return [_parts(kind, each) for each in value]
+    return make_part(kind, value) if isinstance(value, Mapping) else value

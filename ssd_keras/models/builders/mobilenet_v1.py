@@ -1,5 +1,6 @@
 """SSD300 on MobileNetV1, as in the TF Object Detection API."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ from ssd_keras.models.backbones.mobilenet_v1 import (
     mobilenet_v1_style,
 )
 from ssd_keras.models.blocks import SAME
-from ssd_keras.models.builders.common import UNIT_PREPROCESSOR
-from ssd_keras.models.necks import ExtraLayer
+from ssd_keras.models.builders.common import UNIT_PREPROCESSOR, BuilderOptions
+from ssd_keras.models.heads import SSDHead
+from ssd_keras.models.necks import ExtraLayer, ExtraLayers
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
@@ -46,34 +48,39 @@ def object_detection_api_boxes(
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MobileNetV1Options(BuilderOptions):
+    """Options of `ssd_mobilenet_v1`.
+
+    Args:
+        channels: channels of the backbone's 14 convolutions. Default those of MobileNetV1.
+        extra_layers: `ExtraLayer`s, or tuples of their arguments. Default those of the API.
+        batch_norm: use batch normalisation in backbone, extra layers and heads. Default True.
+        preprocessor: dictionary as of `SSD`. Default None: images in -1..1.
+    """
+
+    channels: Sequence[int] = MOBILENET_V1_CHANNELS
+    extra_layers: Sequence[ExtraLayer | Sequence[int]] = MOBILENET_V1_EXTRA_LAYERS
+    batch_norm: bool = True
+    preprocessor: Mapping[str, Any] | None = None
+
+
 def ssd_mobilenet_v1(
     image_size: tuple[int, int],
     class_names: Sequence[str],
+    options: MobileNetV1Options | None = None,
     *,
-    channels: Sequence[int] = MOBILENET_V1_CHANNELS,
-    extra_layers: Sequence[ExtraLayer] = MOBILENET_V1_EXTRA_LAYERS,
-    default_boxes: DefaultBoxes | None = None,
-    batch_norm: bool = True,
-    preprocessor: Mapping[str, Any] | None = None,
-    post_process: PostProcess | None = None,
-    activation: str = "sigmoid",
-    backbone_weights: str | None = None,
     name: str = "ssd_mobilenet_v1",
 ) -> SSD:
     """SSD on MobileNetV1 with the numbers of the Object Detection API (arXiv 1611.10012).
 
+    The default boxes are those of the API's `ssd_anchor_generator`, the scores sigmoid; score
+    threshold 0.01, IoU threshold 0.6, 100 candidates, 100 detections.
+
     Args:
         image_size: height and width in pixels.
         class_names: names of the classes without background.
-        channels: channels of the backbone's 14 convolutions. Default those of MobileNetV1.
-        extra_layers: `ExtraLayer`s. Default those of the API.
-        default_boxes: `DefaultBoxes`. Default those of the API's `ssd_anchor_generator`.
-        batch_norm: use batch normalisation in backbone, extra layers and heads. Default True.
-        preprocessor: dictionary as of `SSD`. Default: images in -1..1.
-        post_process: `PostProcess`. Default score threshold 0.01, IoU threshold 0.6, 100
-            candidates, 100 detections.
-        activation: "sigmoid" (default) or "softmax".
-        backbone_weights: None or the path of a weights file. Default None, random.
+        options: `MobileNetV1Options`. Default `MobileNetV1Options()`.
         name: name of the model.
 
     Returns:
@@ -85,16 +92,18 @@ def ssd_mobilenet_v1(
     >>> model.feature_sizes[0], len(model.default_box_array)
     ((19, 19), 1917)
     """
-    counts = (3,) + (6,) * (len(MOBILENET_V1_FEATURE_LAYERS) + len(extra_layers) - 1)
-    return SSD(
-        mobilenet_v1(image_size, channels, batch_norm, backbone_weights),
-        default_boxes or object_detection_api_boxes(image_size, counts),
+    options = options or MobileNetV1Options()
+    counts = (3,) + (6,) * (len(MOBILENET_V1_FEATURE_LAYERS) + len(options.extra_layers) - 1)
+    style = mobilenet_v1_style(options.batch_norm)
+    return options.build(
+        mobilenet_v1(image_size, options.channels, options.batch_norm, options.backbone_weights),
         class_names,
         image_size,
-        extra_layers,
-        style=mobilenet_v1_style(batch_norm),
-        preprocessor=preprocessor or UNIT_PREPROCESSOR,
-        post_process=post_process or MOBILENET_V1_POST_PROCESS,
-        activation=activation,
+        neck=ExtraLayers(options.extra_layers, style),
+        head=SSDHead(style),
+        default_boxes=object_detection_api_boxes(image_size, counts),
+        preprocessor=options.preprocessor or UNIT_PREPROCESSOR,
+        post_process=MOBILENET_V1_POST_PROCESS,
+        activation="sigmoid",
         name=name,
     )

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import keras
 
-from ssd_keras.boxes.default_boxes import DefaultBoxes, Shapes
+from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.models.backbones import mobilenet
 from ssd_keras.models.blocks import ConvStyle
-from ssd_keras.models.builders.common import UNIT_PREPROCESSOR
-from ssd_keras.models.necks import ExtraLayer
+from ssd_keras.models.builders.common import UNIT_PREPROCESSOR, BuilderOptions
+from ssd_keras.models.heads import SSDHead
+from ssd_keras.models.necks import ExtraLayer, ExtraLayers
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
@@ -41,65 +42,78 @@ SSDLITE_POST_PROCESS = PostProcess(
 )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SSDLiteOptions(BuilderOptions):
+    """Options of SSDLite.
+
+    Args:
+        extra_layers: `ExtraLayer`s, or tuples of their arguments. Default those of torchvision.
+        sizes: side of the default boxes of each feature map in pixels, and one more. Default
+            None: scales from 0.2 to 0.95 of the shorter side, as in torchvision's SSDLite.
+        aspect_ratios: for each feature map. Default None: (2, 3) everywhere.
+    """
+
+    extra_layers: Sequence[ExtraLayer | Sequence[int]] = SSDLITE_EXTRA_LAYERS
+    sizes: Sequence[float] | None = None
+    aspect_ratios: Sequence[Sequence[float]] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MobileNetV2Options(SSDLiteOptions):
+    """Options of `ssdlite_mobilenet_v2`.
+
+    Args:
+        feature_layers: names of the backbone layers whose outputs are feature maps, finest first.
+            Default those at strides 16 and 32.
+        alpha: width multiplier of the backbone. Default 1.
+        batch_norm: use batch normalisation in backbone, extra layers and heads. Default True.
+    """
+
+    feature_layers: Sequence[str] = mobilenet.MOBILENET_V2_FEATURE_LAYERS
+    alpha: float = 1.0
+    batch_norm: bool = True
+
+
 def ssdlite_mobilenet_v2(
     image_size: tuple[int, int],
     class_names: Sequence[str],
+    options: MobileNetV2Options | None = None,
     *,
-    feature_layers: Sequence[str] = mobilenet.MOBILENET_V2_FEATURE_LAYERS,
-    extra_layers: Sequence[ExtraLayer | Sequence[int]] = SSDLITE_EXTRA_LAYERS,
-    alpha: float = 1.0,
-    batch_norm: bool = True,
-    sizes: Sequence[float] | None = None,
-    aspect_ratios: Sequence[Sequence[float]] | None = None,
-    shapes: Shapes | None = None,
-    post_process: PostProcess | None = None,
-    backbone_weights: str | None = None,
     name: str = "ssdlite_mobilenet_v2",
 ) -> SSD:
     """SSDLite on MobileNetV2 (Sandler et al. 2018, section 6.2).
 
+    Post-processing is torchvision's: score threshold 0.001, IoU threshold 0.55, 500 candidates of
+    all classes, 300 detections.
+
     Args:
         image_size: height and width in pixels.
         class_names: names of the classes without background.
-        feature_layers: names of the backbone layers whose outputs are feature maps, finest first.
-        extra_layers: `ExtraLayer`s, or tuples of their arguments.
-        alpha: width multiplier of the backbone. Default 1.
-        batch_norm: use batch normalisation in backbone, extra layers and heads. Default True.
-        sizes: side of the default boxes of each feature map in pixels, and one more. Default
-            scales from 0.2 to 0.95 of the shorter side, as in torchvision's SSDLite.
-        aspect_ratios: for each feature map. Default (2, 3) everywhere.
-        shapes: for each feature map the (height, width) of a cell's default boxes in pixels, in
-            place of those of `sizes` and `aspect_ratios`. Default None.
-        post_process: `PostProcess`. Default score threshold 0.001, IoU threshold 0.55, 500
-            candidates of all classes, 300 detections.
-        backbone_weights: None, "imagenet" or the path of a weights file. Default None, random.
+        options: `MobileNetV2Options`. Default `MobileNetV2Options()`.
         name: name of the model.
 
     Returns:
         `SSD`.
     """
+    options = options or MobileNetV2Options()
     backbone = mobilenet.mobilenet_v2(
-        image_size, feature_layers, alpha, batch_norm, backbone_weights
+        image_size,
+        options.feature_layers,
+        options.alpha,
+        options.batch_norm,
+        options.backbone_weights,
     )
     style = SSDLITE_STYLE
-    if not batch_norm:
+    if not options.batch_norm:
         style = ConvStyle(separable=True, activation="relu6", initializer="he_uniform")
-    return _ssdlite(
-        backbone, image_size, class_names, extra_layers, style, sizes, aspect_ratios,
-        shapes, post_process, name,
-    )  # fmt: skip
+    return _ssdlite(backbone, image_size, class_names, options, style, name)
 
 
 def ssdlite_mobilenet_v3_large(
     image_size: tuple[int, int],
     class_names: Sequence[str],
+    options: SSDLiteOptions | None = None,
     *,
-    extra_layers: Sequence[ExtraLayer | Sequence[int]] = SSDLITE_EXTRA_LAYERS,
-    sizes: Sequence[float] | None = None,
-    aspect_ratios: Sequence[Sequence[float]] | None = None,
-    shapes: Shapes | None = None,
-    post_process: PostProcess | None = None,
-    backbone_weights: str | None = None,
     name: str = "ssdlite_mobilenet_v3_large",
 ) -> SSD:
     """SSDLite on MobileNetV3-Large with torchvision's layers (Howard et al. 2019, section 6.3).
@@ -107,59 +121,42 @@ def ssdlite_mobilenet_v3_large(
     Args:
         image_size: height and width in pixels.
         class_names: names of the classes without background.
-        extra_layers: `ExtraLayer`s, or tuples of their arguments.
-        sizes: side of the default boxes of each feature map in pixels, and one more. Default
-            scales from 0.2 to 0.95 of the shorter side.
-        aspect_ratios: for each feature map. Default (2, 3) everywhere.
-        shapes: for each feature map the (height, width) of a cell's default boxes in pixels, in
-            place of those of `sizes` and `aspect_ratios`. Default None.
-        post_process: `PostProcess`. Default score threshold 0.001, IoU threshold 0.55, 500
-            candidates of all classes, 300 detections.
-        backbone_weights: None or the path of a weights file. Default None, random.
+        options: `SSDLiteOptions`. Default `SSDLiteOptions()`.
         name: name of the model.
 
     Returns:
         `SSD`.
     """
-    backbone = mobilenet.mobilenet_v3_large(image_size, backbone_weights)
-    return _ssdlite(
-        backbone, image_size, class_names, extra_layers, SSDLITE_STYLE, sizes, aspect_ratios,
-        shapes, post_process, name,
-    )  # fmt: skip
+    options = options or SSDLiteOptions()
+    backbone = mobilenet.mobilenet_v3_large(image_size, options.backbone_weights)
+    return _ssdlite(backbone, image_size, class_names, options, SSDLITE_STYLE, name)
 
 
 def _ssdlite(
     backbone: keras.Model,
     image_size: tuple[int, int],
     class_names: Sequence[str],
-    extra_layers: Sequence[ExtraLayer | Sequence[int]],
+    options: SSDLiteOptions,
     style: ConvStyle,
-    sizes: Sequence[float] | None,
-    aspect_ratios: Sequence[Sequence[float]] | None,
-    shapes: Shapes | None,
-    post_process: PostProcess | None,
     name: str,
 ) -> SSD:
-    specs = [x if isinstance(x, ExtraLayer) else ExtraLayer(*x) for x in extra_layers]
-    num_feature_maps = len(backbone.outputs) + len(specs)
-    ratios = aspect_ratios or ((2.0, 3.0),) * num_feature_maps
-    if sizes is None:
-        # In torchvision the last size is the whole image.
+    neck = ExtraLayers(options.extra_layers, style)
+    num_feature_maps = len(backbone.outputs) + len(neck.layers)
+    ratios = options.aspect_ratios or ((2.0, 3.0),) * num_feature_maps
+    if options.sizes is None:  # in torchvision the last size is the whole image
         boxes = DefaultBoxes.from_scales(
             image_size, num_feature_maps, largest=0.95, last=1.0, aspect_ratios=ratios, clip="size"
         )
     else:
-        boxes = DefaultBoxes.paper(sizes, ratios, clip="size")
-    if shapes is not None:
-        boxes = dataclasses.replace(boxes, shapes=shapes)
-    return SSD(
+        boxes = DefaultBoxes.paper(options.sizes, ratios, clip="size")
+    return options.build(
         backbone,
-        boxes,
         class_names,
         image_size,
-        specs,
-        style=style,
+        neck=neck,
+        head=SSDHead(style),
+        default_boxes=boxes,
         preprocessor=UNIT_PREPROCESSOR,
-        post_process=post_process or SSDLITE_POST_PROCESS,
+        post_process=SSDLITE_POST_PROCESS,
         name=name,
     )

@@ -1,12 +1,14 @@
 """SSD300 and SSD512 on VGG16, with the numbers of the paper."""
 
+import dataclasses
 from collections.abc import Sequence
 
-from ssd_keras.boxes.default_boxes import Shapes
+from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.core.text import unknown_name
 from ssd_keras.models.backbones import vgg
-from ssd_keras.models.builders.common import CAFFE_PREPROCESSOR, make_default_boxes
-from ssd_keras.models.necks import ExtraLayer
-from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.builders.common import CAFFE_PREPROCESSOR, BuilderOptions
+from ssd_keras.models.heads import SSDHead
+from ssd_keras.models.necks import ExtraLayer, ExtraLayers
 from ssd_keras.models.ssd import SSD
 
 # Sides of the default boxes in pixels, by input size and data set.
@@ -38,29 +40,13 @@ SSD512_EXTRA_LAYERS = (
 )
 
 
-def ssd_vgg16(
-    image_size: tuple[int, int],
-    class_names: Sequence[str],
-    sizes: Sequence[float],
-    *,
-    aspect_ratios: Sequence[Sequence[float]] | None = None,
-    steps: Sequence[float] | None = None,
-    feature_maps: Sequence[int] | None = None,
-    atrous: bool = True,
-    normalize: bool = True,
-    clip: str = "none",
-    shapes: Shapes | None = None,
-    post_process: PostProcess | None = None,
-    backbone_weights: str | None = None,
-    name: str = "ssd_vgg16",
-) -> SSD:
-    """SSD on VGG16; the paper's ablations are arguments (section 3.2, tables 2 and 3).
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VGG16Options(BuilderOptions):
+    """Options of `ssd_vgg16`; the paper's ablations are among them (section 3.2, tables 2 and 3).
 
     Args:
-        image_size: height and width in pixels. Sizes below 500 get the extra layers of SSD300,
-            others those of SSD512.
-        class_names: names of the classes without background.
-        sizes: side of the default boxes of each feature map in pixels, and one more.
+        sizes: side of the default boxes of each feature map in pixels, and one more; or the data
+            set whose sizes the paper gives, "voc" or "coco". Default "voc".
         aspect_ratios: for each feature map; default those of SSD300 or SSD512. ``((2,),) * 6`` is
             the ablation without 3 and 1/3, ``((),) * 6`` the one with squares alone.
         steps: distance of cells of each feature map in pixels. Default those of SSD300 or SSD512
@@ -71,10 +57,31 @@ def ssd_vgg16(
             and conv5_3 as a feature map. Default True.
         normalize: L2-normalise conv4_3. Default True.
         clip: "none", "size" or "corners"; see `DefaultBoxes`. Default "none".
-        shapes: for each feature map the (height, width) of a cell's default boxes in pixels, in
-            place of those of `sizes` and `aspect_ratios`. Default None.
-        post_process: `PostProcess`. Default the paper's.
-        backbone_weights: None, "imagenet" or the path of a weights file. Default None, random.
+    """
+
+    sizes: Sequence[float] | str = "voc"
+    aspect_ratios: Sequence[Sequence[float]] | None = None
+    steps: Sequence[float] | None = None
+    feature_maps: Sequence[int] | None = None
+    atrous: bool = True
+    normalize: bool = True
+    clip: str = "none"
+
+
+def ssd_vgg16(
+    image_size: tuple[int, int],
+    class_names: Sequence[str],
+    options: VGG16Options | None = None,
+    *,
+    name: str = "ssd_vgg16",
+) -> SSD:
+    """SSD300 or SSD512 on VGG16.
+
+    Args:
+        image_size: height and width in pixels. Sizes below 500 get the extra layers of SSD300,
+            others those of SSD512.
+        class_names: names of the classes without background.
+        options: `VGG16Options`. Default the paper's on VOC.
         name: name of the model.
 
     Returns:
@@ -82,27 +89,42 @@ def ssd_vgg16(
 
     Example:
 
-    >>> model = ssd_vgg16((300, 300), ["cat"], (30, 60, 111, 162, 213, 264, 315))
+    >>> model = ssd_vgg16((300, 300), ["cat"], VGG16Options(sizes="coco"))
     >>> len(model.default_box_array)
     8732
     """
+    options = options or VGG16Options()
     is_large = min(image_size) >= 500
     extra_layers: tuple[ExtraLayer, ...] = SSD512_EXTRA_LAYERS if is_large else SSD300_EXTRA_LAYERS
-    if not atrous:  # fc7 has half the size, so that one shrinking layer less is needed
+    if not options.atrous:  # fc7 has half the size, so that one shrinking layer less is needed
         unpadded = SSD300_UNPADDED_LAYER
         extra_layers = extra_layers[:-1] if is_large else (extra_layers[0], unpadded, unpadded)
     is_paper_size = tuple(image_size) == ((512, 512) if is_large else (300, 300))
-    if steps is None and is_paper_size and feature_maps is None:
+    steps = options.steps
+    if steps is None and is_paper_size and options.feature_maps is None:
         steps = SSD512_STEPS if is_large else SSD300_STEPS
-    ratios = aspect_ratios or (SSD512_ASPECT_RATIOS if is_large else SSD300_ASPECT_RATIOS)
-    return SSD(
-        vgg.vgg16(image_size, atrous, normalize, backbone_weights),
-        make_default_boxes(sizes, ratios, steps, clip, shapes),
+    return options.build(
+        vgg.vgg16(image_size, options.atrous, options.normalize, options.backbone_weights),
         class_names,
         image_size,
-        extra_layers,
-        feature_maps,
+        neck=ExtraLayers(extra_layers, feature_maps=options.feature_maps),
+        head=SSDHead(),
+        default_boxes=DefaultBoxes.paper(
+            paper_sizes(options.sizes, 512 if is_large else 300),
+            options.aspect_ratios or (SSD512_ASPECT_RATIOS if is_large else SSD300_ASPECT_RATIOS),
+            steps,
+            clip=options.clip,
+        ),
         preprocessor=CAFFE_PREPROCESSOR,
-        post_process=post_process,
         name=name,
     )
+
+
+def paper_sizes(sizes: Sequence[float] | str, side: int) -> Sequence[float]:
+    """Returns sizes; a name stands for the paper's of SSD300 or SSD512 on that data set."""
+    if not isinstance(sizes, str):
+        return sizes
+    known = [data_set for size, data_set in SSD_SIZES if size == side]
+    if sizes not in known:
+        raise ValueError(unknown_name("sizes", sizes, known) + " Or pass numbers of pixels.")
+    return SSD_SIZES[side, sizes]
