@@ -130,7 +130,7 @@ def test_unknown_presets_and_options_are_named():
         from_preset("ssd300")
     with pytest.raises(
         ValueError,
-        match=r"^option of preset 'ssd300_vgg16_voc' 'atrus' is unknown; did you mean 'atrous'\?",
+        match=r"^preset 'ssd300_vgg16_voc': option 'atrus' is unknown; did you mean 'atrous'\?",
     ):
         from_preset("ssd300_vgg16_voc", atrus=False)
     message = r"^field of post_process 'iou' is unknown; choose one of score_threshold, iou_thr"

@@ -133,7 +133,7 @@ BAD_INPUTS = [
     (
         "--set of an unknown model option",
         lambda folder: [*TRAIN, f"{folder}/run", "--set", "model.options.widht=4"],
-        r"preset 'ssd192_small_shapes' has no option 'widht'; choose from .*width.*",
+        r"preset 'ssd192_small_shapes': option 'widht' is unknown; did you mean 'width'.*",
     ),
     (
         "missing recipe file",

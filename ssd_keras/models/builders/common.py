@@ -55,7 +55,7 @@ class BuilderOptions:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in known:
-                raise ValueError(unknown_name(f"option of {owner}", name, known))
+                raise ValueError(unknown_name(f"{owner}: option", name, known))
         return cls(**values)
 
     def build(
