@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ssd_keras.cli.arguments import (
     DATA_HELP,
@@ -13,6 +14,9 @@ from ssd_keras.cli.arguments import (
 )
 from ssd_keras.cli.inputs import read_data, read_recipe
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
+
+if TYPE_CHECKING:
+    from ssd_keras.engine.recipes import TrainRecipe
 
 HELP = "train a model from a recipe or a preset"
 
@@ -82,17 +86,7 @@ def run(
     if specs := validation_data or _validation_parts(train_data):
         validation = read_data(specs, bad_data, data.class_names, part="validation")
     print(f"{len(data)} images, {len(data.class_names)} classes, preset {chosen.model.preset}")
-    epochs, steps = chosen.length(len(data))
-    print(
-        f"{epochs} epochs of {steps} steps with {chosen.run.batch_size} images; "
-        f"curves: {os.path.join(output, 'curves.png')}",
-        flush=True,
-    )
-    if (warmup := chosen.schedule.warmup(epochs * steps)) < chosen.schedule.warmup_steps:
-        print(
-            f"warm-up: {warmup} steps, a third of all, instead of {chosen.schedule.warmup_steps}",
-            flush=True,
-        )
+    _print_length(chosen, len(data), output)
     start_tensorflow()
     from ssd_keras.engine.train import train
 
@@ -116,6 +110,21 @@ def run(
             f"after epoch {best['epoch']:g}"
         )
     print(f"wrote {os.path.join(output, 'model.keras')}")
+
+
+def _print_length(recipe: "TrainRecipe", num_images: int, output: str) -> None:
+    epochs, steps = recipe.length(num_images)
+    length = (
+        f"{epochs} epochs of {steps} steps" if epochs else f"{recipe.schedule.minutes:g} minutes"
+    )
+    print(
+        f"{length} with {recipe.run.batch_size} images; "
+        f"curves: {os.path.join(output, 'curves.png')}",
+        flush=True,
+    )
+    warmup, wanted = recipe.schedule.warmup(epochs * steps), recipe.schedule.warmup_steps
+    if epochs and warmup < wanted:
+        print(f"warm-up: {warmup} steps, a third of all, instead of {wanted}", flush=True)
 
 
 def _validation_parts(specs: Sequence[str]) -> list[str]:

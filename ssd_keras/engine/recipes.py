@@ -87,7 +87,8 @@ class TrainRecipe:
             num_images: number of training images.
 
         Returns:
-            epochs, and steps of each epoch.
+            epochs, and steps of each epoch. A training by minutes has 0 epochs: their number is
+            measured.
 
         Example:
 
@@ -96,6 +97,8 @@ class TrainRecipe:
         """
         steps_per_epoch = max(1, num_images // self.run.batch_size)
         schedule = self.schedule
+        if schedule.steps:
+            steps_per_epoch = min(steps_per_epoch, schedule.steps)
         return schedule.epochs or -(-schedule.steps // steps_per_epoch), steps_per_epoch
 
     def replace(self, changes: Mapping[str, Any]) -> "TrainRecipe":

@@ -30,6 +30,7 @@ class TrainingState:
     best: float | None = None  # best validation AP so far
     history: list[dict] = dataclasses.field(default_factory=list)  # one entry for each epoch
     model_file: str = ""  # holds weights and optimizer
+    length: Sequence[int] = ()  # of a training by time: epochs, and steps of each
 
 
 class RunDirectory:
@@ -109,8 +110,12 @@ class RunDirectory:
         state.model_file = f"state-{state.epoch}.keras"
         with replacing(self.file(state.model_file)) as path:
             model.save(path)
-        self.write_text("state.json", json.dumps(dataclasses.asdict(state)))
+        self.write_state(state)
         self._remove_leftovers(state)
+
+    def write_state(self, state: TrainingState) -> None:
+        """Writes state.json."""
+        self.write_text("state.json", json.dumps(dataclasses.asdict(state)))
 
     def save_model(self, model: keras.Model) -> None:
         """Writes model.keras, the result of the run."""

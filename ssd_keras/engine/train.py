@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from ssd_keras.core.parts import find_part, make_part, parts
 from ssd_keras.core.precision import dtype_policy
 from ssd_keras.data.pipeline import locate_broken_image, training_dataset
 from ssd_keras.data.records import DetectionData
 from ssd_keras.doctor.small_objects import small_objects_hint
+from ssd_keras.engine import training_time
 from ssd_keras.engine.callbacks import (
     Progress,
     SaveRun,
@@ -69,8 +71,14 @@ def train(
         data = load_data("voc:blood_cells@train")
         train(recipe, data, load_data("voc:blood_cells@val"), "runs/cells")
     """
+    began = training_time.clock()
     _check_classes(train_data, validation_data)
     devices = devices or Devices()
+    if recipe.schedule.minutes and devices.num_processes > 1:
+        raise ValueError(
+            f"schedule.minutes={recipe.schedule.minutes:g} is measured on one host; set "
+            "schedule.steps for several."
+        )
     run = RunDirectory(output)
     state = TrainingState()
     if devices.writes:
@@ -84,7 +92,7 @@ def train(
     with devices.open(recipe.run.batch_size, card, welcome) as session:
         if not devices.writes:
             state = TrainingState(**session.welcome)
-        _train(recipe, train_data, validation_data, run, state, progress, session)
+        _train(recipe, train_data, validation_data, run, state, progress, session, began)
     return state.history
 
 
@@ -96,31 +104,30 @@ def _train(
     state: TrainingState,
     progress: bool | str,
     session: DeviceSession,
+    began: float,
 ) -> None:
     keras.utils.set_random_seed(recipe.run.seed)
-    epochs, steps_per_epoch = recipe.length(len(train_data))
-    if state.epoch >= epochs:
+    epochs, steps_per_epoch = state.length or recipe.length(len(train_data))
+    if 0 < epochs <= state.epoch:
         return
-    total_steps = epochs * steps_per_epoch
     if state.epoch:
         model = run.load_state_model(state)
     else:
-        model = build_model(recipe, train_data.class_names, total_steps)
+        with dtype_policy(recipe.run.precision):
+            model = initial_model(recipe, train_data.class_names)
         shows_hint = progress and session.devices.writes
         if shows_hint and (hint := small_objects_hint(train_data, model, match_threshold(recipe))):
             print(hint, flush=True)
-    encoder = model.target_encoder(**options_of(recipe.assigner))
-    dataset = training_dataset(
-        train_data,
-        encoder,
-        model.image_size,
-        recipe.run.batch_size,
-        augmentation=recipe.augmentation,
-        use_difficult=recipe.data.use_difficult,
-        seed=recipe.run.seed,
-        start_step=state.epoch * steps_per_epoch,
-        part=session.part,
-    )
+        if not epochs:
+            epochs, steps_per_epoch = measured_length(
+                recipe, model, train_data, validation_data, began, session, progress
+            )
+            state.length = (epochs, steps_per_epoch)
+            run.start(recipe, train_data.class_names)
+            run.write_state(state)
+        compile_model(model, recipe, epochs * steps_per_epoch)
+    total_steps = epochs * steps_per_epoch
+    start_step = state.epoch * steps_per_epoch
     callbacks: list[keras.callbacks.Callback] = [StopOnNaN()]
     if session.devices.writes:
         run.start(recipe, train_data.class_names)
@@ -129,11 +136,11 @@ def _train(
         callbacks += [
             SaveRun(run, state, recipe.run.validate_every, epochs),
             TensorBoardLog(run.file("tensorboard")),
-            Progress(total_steps, state.epoch * steps_per_epoch, progress),
+            Progress(total_steps, start_step, progress),
         ]
     with locate_broken_image(train_data):
         model.fit(
-            dataset,
+            dataset_of(recipe, train_data, model, session, start_step),
             steps_per_epoch=steps_per_epoch,
             epochs=epochs,
             initial_epoch=state.epoch,
@@ -141,6 +148,66 @@ def _train(
             shuffle=False,
             verbose=0,
         )
+
+
+def measured_length(
+    recipe: TrainRecipe,
+    model: SSD,
+    train_data: DetectionData,
+    validation_data: DetectionData | None,
+    began: float,
+    session: DeviceSession,
+    progress: bool | str,
+) -> tuple[int, int]:
+    """Returns epochs, and steps of each, of a training by time that began at `began`."""
+    seconds, every = 60 * recipe.schedule.minutes, recipe.run.validate_every
+    compile_model(model, recipe, training_time.MAX_STEPS)
+    with locate_broken_image(train_data):
+        durations = training_time.measure(
+            model,
+            dataset_of(recipe, train_data, model, session),
+            validation_data,
+            seconds,
+            session.callbacks(),
+        )
+    left = began + seconds - training_time.clock() - durations.start
+    steps_per_epoch = max(1, len(train_data) // recipe.run.batch_size)
+    steps = training_time.steps_within(left, durations, steps_per_epoch, every)
+    if steps < 1:
+        needed = (seconds - left + durations.step + durations.validation) / 60
+        raise ValueError(
+            f"schedule.minutes={recipe.schedule.minutes:g} is too short: the start, a step and a "
+            f"validation take {needed:.1f} minutes; allow more."
+        )
+    epochs, steps_per_epoch = training_time.divide_steps(steps, steps_per_epoch)
+    if progress:
+        print(
+            f"{recipe.schedule.minutes:g} minutes: {epochs} epochs of {steps_per_epoch} steps; a "
+            f"step takes {durations.step:.3g} s, a validation {durations.validation:.3g} s",
+            flush=True,
+        )
+    return epochs, steps_per_epoch
+
+
+def dataset_of(
+    recipe: TrainRecipe,
+    data: DetectionData,
+    model: SSD,
+    session: DeviceSession,
+    start_step: int = 0,
+) -> tf.data.Dataset:
+    """Returns the batches of a training from a step on."""
+    return training_dataset(
+        data,
+        model.target_encoder(**options_of(recipe.assigner)),
+        model.image_size,
+        recipe.run.batch_size,
+        augmentation=recipe.augmentation,
+        use_difficult=recipe.data.use_difficult,
+        seed=recipe.run.seed,
+        start_step=start_step,
+        part=session.part,
+    )
 
 
 def _check_classes(train_data: DetectionData, validation_data: DetectionData | None) -> None:
@@ -166,20 +233,25 @@ def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: in
     """Builds and compiles the model of a recipe."""
     with dtype_policy(recipe.run.precision):
         model = initial_model(recipe, class_names)
+    compile_model(model, recipe, total_steps)
+    return model
+
+
+def compile_model(model: SSD, recipe: TrainRecipe, total_steps: int) -> None:
+    """Compiles the model of a recipe for a training of so many steps."""
     model.backbone.trainable = recipe.optimizer.backbone_learning_rate > 0
     model.compile(
         optimizer=make_optimizer(
             recipe, total_steps, [layer.name for layer in model.backbone.layers]
         ),
         loss={
-            "box_deltas": make_part("box_loss", recipe.loss.boxes),
-            "class_logits": make_part("class_loss", recipe.loss.classes),
+            "box_deltas": make_part("box_loss", recipe.loss.boxes, "loss.boxes"),
+            "class_logits": make_part("class_loss", recipe.loss.classes, "loss.classes"),
         },
         loss_weights={"box_deltas": recipe.loss.box_weight, "class_logits": 1.0},
         # Without it, JAX would run each operation of a step by itself.
         jit_compile=recipe.run.jit_compile or keras.backend.backend() == "jax",
     )
-    return model
 
 
 def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:

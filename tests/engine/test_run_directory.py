@@ -112,9 +112,9 @@ def test_a_recipe_of_another_kind_is_refused(tmp_path, text, message):
 def test_a_state_comes_back_whole(tmp_path):
     run = started(tmp_path)
     history = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25, "val_AP": 0.1}]
-    run.save_state(small_model(7.0), TrainingState(2, 0.1, history))
+    run.save_state(small_model(7.0), TrainingState(2, 0.1, history, length=(5, 4)))
     state = run.open(recipe(), NAMES, resume=True)
-    assert dataclasses.astuple(state) == (2, 0.1, history, "state-2.keras")
+    assert dataclasses.astuple(state) == (2, 0.1, history, "state-2.keras", [5, 4])
     assert run.load_state_model(state).get_weights()[0] == [[7.0]]
 
 

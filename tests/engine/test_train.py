@@ -22,7 +22,8 @@ from trainings import (
     validation_data,
 )
 
-from ssd_keras.engine import callbacks
+from ssd_keras.engine import callbacks, training_time
+from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.engine.train import build_model, make_optimizer, train
 
@@ -252,6 +253,23 @@ def test_resume_in_the_middle_of_an_epoch_keeps_weights_and_the_best_model(
         assert not np.array_equal(value, last)
 
 
+def test_a_training_by_time_is_one_of_as_many_steps(uninterrupted, tmp_path, monkeypatch):
+    # Each look at the clock is a second later. The 17 until the length is known: 1 at the start, 11
+    # around 10 steps, 4 around 2 validations, 1 at the end. A step, a validation and the two starts
+    # take 1 s each. Of 41.5 s, 41.5 - 16 - 2 = 23.5 are left: two times 2 epochs of 4 steps and a
+    # validation (9 s each), 5.5 for a last validation and 4 steps. 8 + 8 + 4 = 5 epochs of 4.
+    ticks = itertools.count(1)
+    monkeypatch.setattr(training_time, "clock", lambda: float(next(ticks)))
+    by_time, output = recipe({"schedule.minutes": 41.5 / 60}), str(tmp_path / "run")
+    history = train(by_time, train_data(), validation_data(), output)
+    assert next(ticks) == 18
+    assert_same_history(history, read_history(os.path.join(uninterrupted, "history.csv")))
+    assert difference(f"{output}/state-5.keras", f"{uninterrupted}/state-5.keras") <= SAME
+    # The length is that of the state: nothing is measured again, and nothing is left to do.
+    monkeypatch.setattr(keras.Model, "fit", None)
+    assert len(train(by_time, train_data(), validation_data(), output, resume=True)) == 5
+
+
 def test_resume_of_a_finished_run_returns_at_once(uninterrupted, monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", None)  # a call would fail
     before = os.stat(os.path.join(uninterrupted, "model.keras")).st_mtime_ns
@@ -261,6 +279,20 @@ def test_resume_of_a_finished_run_returns_at_once(uninterrupted, monkeypatch):
 
 
 # What ends it
+
+
+def test_too_little_time_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        training_time, "measure", lambda *arguments: training_time.Durations(60.0, 0.5, 29.5)
+    )
+    output = tmp_path / "run"
+    message = r"schedule\.minutes=1\.4 is too short: .* validation take 1\.5 minutes; allow more"
+    with pytest.raises(ValueError, match=message):
+        train(recipe({"schedule.minutes": 1.4}), train_data(), None, str(output))
+    assert not output.exists()
+    hosts = Devices(1, "localhost:7890", num_processes=2)
+    with pytest.raises(ValueError, match=r"schedule\.minutes=1\.4 is measured on one host; set sc"):
+        train(recipe({"schedule.minutes": 1.4}), train_data(), None, str(output), devices=hosts)
 
 
 def test_an_image_damaged_between_its_ends_is_named(tmp_path):
