@@ -6,6 +6,7 @@ from quick_weights import use_quick_weights
 
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
 from ssd_keras.engine.recipes import load_recipe
+from ssd_keras.models import FPN, ConvStyle, ExtraLayer, ExtraLayers, SharedHead
 from ssd_keras.models.builders.vgg import SSD_SIZES
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.presets import PRESETS, from_preset, is_trained
@@ -120,6 +121,48 @@ def test_options_replace_the_presets():
     assert model.feature_sizes[:2] == ((6, 8), (3, 4))
     # The width multiplier 0.35: 96 * 0.35 = 33.6 becomes 32 channels, six times expanded.
     assert model.backbone.outputs[0].shape[-1] == 192
+
+
+def test_parts_replace_the_presets():
+    model = from_preset(
+        "ssd192_small_shapes",
+        ["cat"],
+        image_size=(64, 96),
+        width=4,
+        neck=[
+            {"type": "extra_layers", "layers": [[4, 8]], "style": {"activation": "relu6"}},
+            {"type": "fpn", "filters": 12, "extra_levels": 1},
+        ],
+        head={"type": "shared", "filters": 12, "depth": 1},
+        default_boxes={"type": "octaves", "levels": [3, 4, 5, 6], "scales_per_octave": 1},
+        activation="sigmoid",
+    )
+    assert model.neck == (
+        ExtraLayers((ExtraLayer(4, 8),), ConvStyle(activation="relu6")),
+        FPN(12, extra_levels=1),
+    )
+    assert model.head == SharedHead(12, 1) and model.activation == "sigmoid"
+    assert model.feature_sizes == ((8, 12), (4, 6), (2, 3), (1, 2))
+    # One scale and three ratios: 3 boxes in each of 96 + 24 + 6 + 2 cells; 4 cells of 8 pixels.
+    assert len(model.default_box_array) == 3 * 128
+    assert model.default_boxes.shapes[0][0] == (32, 32)
+    model = from_preset("ssd192_small_shapes", shapes=[[(9, 8)] * 4, *[[(20, 30)] * 4] * 3])
+    assert model.default_boxes.shapes[0] == ((9, 8),) * 4 and model.default_boxes.steps is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"neck": {"type": "pfn"}}, r"^neck 'pfn' is unknown; did you mean 'fpn'\?"),
+        ({"head": {"type": "shared"}}, r"^SharedHead needs equally many boxes per cell and chan"),
+        ({"default_boxes": {"type": "octave"}}, r"^default_boxes.type 'octave' is unknown; did"),
+        ({"default_boxes": {"type": "octaves", "level": 3}}, r"'octaves': .*'level'"),
+        ({"default_boxes": {"type": "octaves"}}, r"describes 5 feature maps but the model has 4"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        from_preset("ssd192_small_shapes", image_size=(64, 64), width=4, **options)
 
 
 def test_unknown_presets_and_options_are_named():

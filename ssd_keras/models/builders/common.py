@@ -1,7 +1,8 @@
 """What builders share: their options, preprocessing."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -32,7 +33,9 @@ class BuilderOptions:
         neck: `ExtraLayers`, `FPN`, another neck, or several in a row; recipes write a table with
             its "type", such as {"type": "fpn", "filters": 96}. Default None: the family's.
         head: `SSDHead`, `SharedHead` or another head, or its table. Default None: the family's.
-        default_boxes: `DefaultBoxes` of all feature maps. Default None: the family's.
+        default_boxes: `DefaultBoxes` of all feature maps, or a table whose "type" names one of its
+            constructors, such as {"type": "octaves", "levels": [3, 4, 5]}. Default None: the
+            family's.
         shapes: for each feature map the (height, width) in pixels of the default boxes of a cell,
             which replace those of `default_boxes`. Default None.
         post_process: `PostProcess`, or a table of its fields that differ from the family's.
@@ -43,7 +46,7 @@ class BuilderOptions:
 
     neck: Neck | Sequence[Neck] | Mapping[str, Any] | None = None
     head: Head | Mapping[str, Any] | None = None
-    default_boxes: DefaultBoxes | None = None
+    default_boxes: DefaultBoxes | Mapping[str, Any] | None = None
     shapes: Sequence[Sequence[Sequence[float]]] | None = None
     post_process: PostProcess | Mapping[str, Any] | None = None
     activation: str | None = None
@@ -73,7 +76,10 @@ class BuilderOptions:
         activation: str = "softmax",
     ) -> SSD:
         """Builds the `SSD`: these options before the family's parts."""
-        default_boxes = self.default_boxes or default_boxes
+        if isinstance(self.default_boxes, Mapping):
+            default_boxes = _default_boxes(self.default_boxes, image_size)
+        else:
+            default_boxes = self.default_boxes or default_boxes
         if self.shapes is not None:
             default_boxes = dataclasses.replace(default_boxes, shapes=self.shapes)
         return SSD(
@@ -98,6 +104,24 @@ class BuilderOptions:
             if name not in known:
                 raise ValueError(unknown_name("field of post_process", name, known))
         return dataclasses.replace(own, **changes)
+
+
+def _default_boxes(table: Mapping[str, Any], image_size: tuple[int, int]) -> DefaultBoxes:
+    """Builds the default boxes of a recipe's table."""
+    constructors: dict[str, Callable[..., DefaultBoxes]] = {
+        "paper": DefaultBoxes.paper,
+        "explicit": DefaultBoxes.explicit,
+        "octaves": functools.partial(DefaultBoxes.octaves, image_size),
+        "from_scales": functools.partial(DefaultBoxes.from_scales, image_size),
+    }
+    options = dict(table)
+    name = options.pop("type", None)
+    if name not in constructors:
+        raise ValueError(unknown_name("default_boxes.type", name, constructors))
+    try:
+        return constructors[name](**options)
+    except TypeError as error:  # an unknown or missing argument
+        raise ValueError(f"default_boxes of type {name!r}: {error}.") from error
 
 
 def _parts(kind: str, value: Any) -> Any:
