@@ -23,12 +23,17 @@ def distort_colors(image: tf.Tensor, seed: tf.Tensor, color_space: str = "matrix
         return image * 255.0
     matrix = contrast * _color_matrix(saturation, degrees * (3.14159265 / 180.0))
     # One product of a tall matrix, then brightness: this saves three passes over the pixels.
+    pixels = mix_channels(image, matrix) + brightness * tf.reduce_sum(matrix, axis=1)
+    return tf.reshape(pixels, tf.shape(image))
+
+
+def mix_channels(image: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+    """Returns the products of a matrix [3, 3] and the colour of each pixel, [1, H * W, 3]."""
     # The other operators for products are oneDNN's, which compiles and caches code for each number
     # of pixels, under one lock for all threads.
-    pixels = tf.raw_ops.BatchMatMulV3(
+    return tf.raw_ops.BatchMatMulV3(
         x=tf.reshape(image, [1, -1, 3]), y=matrix[None], Tout=tf.float32, adj_y=True
     )
-    return tf.reshape(pixels + brightness * tf.reduce_sum(matrix, axis=1), tf.shape(image))
 
 
 def _color_matrix(saturation: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:

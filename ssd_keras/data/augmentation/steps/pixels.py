@@ -100,8 +100,10 @@ class Grey(RandomStep):
     ) -> tuple["tf.Tensor", "tf.Tensor"]:
         import tensorflow as tf
 
-        luma = tf.reduce_sum(image * LUMA, axis=-1, keepdims=True)
-        return tf.broadcast_to(luma, tf.shape(image)), boxes
+        from ssd_keras.data.augmentation.colors import mix_channels
+
+        grey = tf.reshape(mix_channels(image, tf.constant([LUMA] * 3)), tf.shape(image))
+        return tf.ensure_shape(grey, image.shape), boxes
 
 
 for _step in (("blur", Blur), ("noise", Noise), ("grey", Grey)):
