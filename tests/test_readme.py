@@ -4,14 +4,17 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ssd_keras.cli.parser import build_parser
-from ssd_keras.engine.recipes import load_recipe, recipe_names
+from ssd_keras.data.augmentation.steps import Blur, Grey, QuarterTurns
+from ssd_keras.engine.recipes import load_recipe, override, recipe_names
 from ssd_keras.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRAINING = (ROOT / "training/README.md").read_text(encoding="utf-8")
 
 
 def test_notebook_example_runs_and_detects(tmp_path, monkeypatch):
@@ -34,6 +37,24 @@ def test_notebook_example_runs_and_detects(tmp_path, monkeypatch):
     assert (tmp_path / "shapes.keras").stat().st_size > 100_000
     assert len(names["found"]) == 16 and max(map(len, names["found"])) > 0
     assert names["found"][0].plot().size == (192, 192)
+
+
+def test_the_example_of_a_step_runs_and_darkens_one_side():
+    (code,) = re.findall(r"```python\n(.*?)```", TRAINING, flags=re.DOTALL)
+    names: dict = {}
+    exec(code.replace("@train", "@train[:16]"), names)
+    image = np.full([4, 50, 3], 200, np.float32)
+    darkened, boxes, labels = names["shadow"](image, "boxes", "labels", [3, 4])
+    start = int((darkened[0, :, 0].numpy() == 200).sum())
+    assert 0 < start < 50 and (darkened[:, :start] == 200).numpy().all()
+    assert (darkened[:, start:] == 100).numpy().all() and (boxes, labels) == ("boxes", "labels")
+    images, _ = next(iter(names["images"]))
+    assert images.shape == (16, 192, 192, 3) and np.ptp(images) > 200
+    assert names["recipe"].augmentation.after == (names["shadow"],)
+    settings = re.findall(r"--set '(.*?)'", TRAINING)
+    changed = override(load_recipe("own_data"), settings).augmentation
+    assert changed.before == (QuarterTurns(),)
+    assert changed.after == (Blur(max_sigma=1.0), Grey())
 
 
 def _commands(text: str) -> list[str]:

@@ -302,6 +302,8 @@ def recipe() -> TrainRecipe:
 
 
 def test_training_sheet_shows_images_with_boxes(shapes, recipe):
+    steps = [{"type": "grey", "probability": 1.0}]
+    recipe = recipe.replace({"augmentation.after": steps})
     sheet = training_sheet(recipe, shapes, count=5, seed=2)
     gap, strip = 320 // 40, sum(ImageFont.load_default(320 // 20).getmetrics())
     height = 320 + gap + strip
@@ -312,7 +314,7 @@ def test_training_sheet_shows_images_with_boxes(shapes, recipe):
         sheet[gap + row * height :, gap + column * 328 :][:320, :320]
         for row, column in ((0, 1), (0, 3), (1, 1), (1, 3), (2, 1))
     ]
-    options = Augmentation(photometric=False)
+    options = Augmentation(photometric=False, after=steps)
     examples = take(training_examples(shapes, (320, 320), augmentation=options, seed=2), 5)
     assert sum(len(example["boxes"]) for example in examples) > 4
     for cell, example in zip(cells, examples, strict=True):
