@@ -1,6 +1,7 @@
 """Code that the clients share: arguments, images, output lines, drawings.
 
-It needs Pillow alone. Boxes are left, top, right, bottom in pixels of the upright image.
+It needs Pillow, and NumPy for models in files. Boxes are left, top, right, bottom in pixels of the
+upright image.
 """
 
 import argparse
@@ -10,7 +11,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
@@ -97,6 +99,30 @@ def to_pixels(box: Sequence[float], image: Image.Image) -> tuple[float, float, f
     """Converts a relative box (top, left, bottom, right) to pixels (left, top, right, bottom)."""
     top, left, bottom, right = (float(value) for value in box)
     return left * image.width, top * image.height, right * image.width, bottom * image.height
+
+
+def resized(image: Image.Image, width: int, height: int, dtype: Any) -> Any:
+    """Resizes an image as in training, to an array [1, height, width, 3] of 0..255.
+
+    Bilinear at half-pixel centres, without keeping the shape. Pillow's `resize` would smooth too.
+    """
+    import numpy as np
+
+    scale = (image.width / width, 0, 0, 0, image.height / height, 0)
+    small = image.transform((width, height), Image.Transform.AFFINE, scale, Image.BILINEAR)
+    return np.asarray(small, dtype)[None]
+
+
+def detections_of(outputs: Mapping, image: ImageFile, labels: Sequence[str]) -> list[Detection]:
+    """Returns the detections in the used slots of a file's outputs; the other slots are zero."""
+    return [
+        Detection(
+            labels[int(outputs["detection_classes"][0, slot])],
+            outputs["detection_scores"][0, slot],
+            to_pixels(outputs["detection_boxes"][0, slot], image.image),
+        )
+        for slot in range(int(outputs["num_detections"][0]))
+    ]
 
 
 def draw(image: Image.Image, detections: Sequence[Detection], path: str) -> None:

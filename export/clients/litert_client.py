@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import common
-from PIL import Image
 
 OUTPUTS = {"detection_boxes", "detection_classes", "detection_scores", "num_detections"}
 
@@ -29,10 +28,8 @@ def connect(parsed: argparse.Namespace) -> Iterator[common.Detector]:
     run, height, width, dtype = load(parsed.model, parsed.threads)
 
     def detect(images: Sequence[common.ImageFile]) -> list[list[common.Detection]]:
-        return [
-            detections_of(run(resized(image.image, width, height, dtype)), labels, image)
-            for image in images
-        ]
+        outputs = (run(common.resized(image.image, width, height, dtype)) for image in images)
+        return [common.detections_of(*pair, labels) for pair in zip(outputs, images, strict=True)]
 
     yield detect
 
@@ -64,32 +61,6 @@ def load(path: str, num_threads: int) -> tuple[Callable, int, int, Any]:
         raise ValueError(f"{path!r} gives raw outputs; export it with --post-processing builtin")
     _, height, width, _ = details["shape"]
     return lambda pixels: runner(**{name: pixels}), int(height), int(width), details["dtype"]
-
-
-def resized(image: Image.Image, width: int, height: int, dtype: Any) -> Any:
-    """Resizes an image as in training, to [1, height, width, 3] of 0..255.
-
-    Bilinear at half-pixel centres, without keeping the shape. Pillow's `resize` would smooth too.
-    """
-    import numpy as np
-
-    scale = (image.width / width, 0, 0, 0, image.height / height, 0)
-    small = image.transform((width, height), Image.Transform.AFFINE, scale, Image.BILINEAR)
-    return np.asarray(small, dtype)[None]
-
-
-def detections_of(
-    outputs: dict, labels: list[str], image: common.ImageFile
-) -> list[common.Detection]:
-    """Returns the detections in the used slots of the outputs; the other slots are zero."""
-    return [
-        common.Detection(
-            labels[int(outputs["detection_classes"][0, slot])],
-            outputs["detection_scores"][0, slot],
-            common.to_pixels(outputs["detection_boxes"][0, slot], image.image),
-        )
-        for slot in range(int(outputs["num_detections"][0]))
-    ]
 
 
 if __name__ == "__main__":

@@ -65,11 +65,16 @@ def test_server_clients_agree_with_keras(client, server, folder):
 # differently.
 @pytest.mark.parametrize(
     ("client", "pixels", "tolerances"),
-    [("litert", 0.05, {}), ("mediapipe", 2.0, {"score": 0.1, "min_iou": 0.25, "share": 0.8})],
+    [
+        ("litert", 0.05, {}),
+        ("onnx", 0.05, {}),
+        ("mediapipe", 2.0, {"score": 0.1, "min_iou": 0.25, "share": 0.8}),
+    ],
 )
-def test_phone_clients_agree_with_keras(client, pixels, tolerances, folder):
+def test_clients_of_files_agree_with_keras(client, pixels, tolerances, folder):
     paths = [folder / name for name in ("fitting.png", "small.png", "rotated.jpg")]
-    results = results_of(client, *paths, "--model", folder / "detector.tflite")
+    suffix = "onnx" if client == "onnx" else "tflite"
+    results = results_of(client, *paths, "--model", folder / f"detector.{suffix}")
     assert_equal(results[0], keras_result(paths[0]), pixels=pixels)
     for result, path in zip(results[1:], paths[1:], strict=True):
         assert_alike(result, keras_result(path), **tolerances)
@@ -167,6 +172,8 @@ BAD_CALLS = [
         [GOOD, "--model", "{folder}/no_model.tflite"],
         r"model '.*no_model\.tflite' cannot be loaded: The model is not a valid Flatbuffer.*",
     ),
+    ("onnx", [GOOD, "--model", "gone.onnx"], r"model 'gone\.onnx' does not exist"),
+    ("onnx", [GOOD, "--model", "{folder}/no_model.tflite"], r"model '.*' cannot be loaded: .*"),
     (
         "litert",
         [GOOD, "--model", "{folder}/raw.tflite"],
