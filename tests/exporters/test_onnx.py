@@ -1,5 +1,6 @@
 """ONNX files: the detections of Keras in ONNX Runtime and OpenVINO, and what a file says."""
 
+import dataclasses
 import functools
 import json
 
@@ -57,6 +58,27 @@ def test_detections_are_those_of_keras(written):
     assert_equal(detector(input_images()), expected)
     # Resized images are floats; a file takes the nearest whole numbers.
     assert_equal(detector(input_images() + np.float32(0.4)), expected)
+
+
+VARIANTS = {
+    "one list": {
+        "candidates_per_class": False,
+        "max_detections_per_class": 4,
+        "clip_boxes": "before",
+        "score_threshold": 0.3,
+    },
+    "across classes": {"class_agnostic": True, "iou_threshold": 0.2, "clip_boxes": "after"},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_each_kind_of_post_processing(name, tmp_path):
+    post_process = dataclasses.replace(POST_PROCESS, **VARIANTS[name])
+    path = str(tmp_path / "x.onnx")
+    onnx_format.write(small_model(), path, post_process, ())
+    expected = KerasDetector(small_model(), post_process)(input_images())
+    assert expected["num_detections"].min() > 10
+    assert_equal(load_detector(path)(input_images()), expected)
 
 
 def test_a_file_names_its_classes_thresholds_and_origin(written):
