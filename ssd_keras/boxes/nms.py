@@ -95,23 +95,28 @@ def builtin(
     """
     from tensorflow import raw_ops
 
-    boxes, scores, labels = (
-        ops.reshape(value, (-1, *value.shape[3:])) for value in (boxes, scores, labels)
-    )
-    length, limit = scores.shape[0], thresholds.max_detections_per_class
-    offsets = 0.0 if thresholds.class_agnostic else ops.take(class_offsets(num_classes), labels, 0)
+    num_lists, length = scores.shape[1:]
+    offsets, is_list_of_class = class_offsets(num_classes), num_lists == num_classes
+    # Numbers of each list, not of each candidate, which would fill the file as constants.
+    offsets = offsets[:, None] if is_list_of_class else ops.take(offsets, labels, axis=0)
+    moved = boxes if thresholds.class_agnostic else boxes + offsets
+    boxes, moved = ops.reshape(boxes, (-1, 4)), ops.reshape(moved, (-1, 4))
+    scores, labels = ops.reshape(scores, (-1,)), ops.reshape(labels, (-1,))
+    limit = thresholds.max_detections_per_class
+    # A limit by class may pass over the best: all that NMS keeps are looked at.
+    num_kept = num_lists * length if limit else min(thresholds.max_detections, num_lists * length)
     kept, _, count = raw_ops.NonMaxSuppressionV5(
-        boxes=boxes + offsets,
+        boxes=moved,
         scores=scores,
-        # A limit by class may pass over the best: all that NMS keeps are looked at.
-        max_output_size=length if limit else min(thresholds.max_detections, length),
+        max_output_size=num_kept,
         iou_threshold=_just_above(thresholds.iou_threshold),
         score_threshold=thresholds.score_threshold,
         soft_nms_sigma=0.0,
         pad_to_max_output_size=True,
     )
-    is_kept = ops.arange(kept.shape[0]) < count
-    boxes, scores, labels = (ops.take(value, kept, axis=0) for value in (boxes, scores, labels))
+    is_kept = ops.arange(num_kept) < count
+    boxes, scores = ops.take(boxes, kept, axis=0), ops.take(scores, kept, axis=0)
+    labels = kept // length if is_list_of_class else ops.take(labels, kept, axis=0)
     if limit:
         of_class = ops.cast(labels[:, None] == ops.arange(num_classes), "int32")
         of_class *= ops.cast(is_kept, "int32")[:, None]

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -191,11 +192,13 @@ class PostProcess(ConfigRecord):
         Returns:
             relative yxyx boxes, float32 [B, N, 4] or [B, ..., 4].
         """
-        deltas, default_boxes = ops.cast(box_deltas, "float32"), self.coding.default_boxes
-        if index is not None:
-            deltas = nms.gather_rows(deltas, index)
-            default_boxes = ops.take(default_boxes, index, axis=0)
-        return decode_boxes(deltas, default_boxes, self.coding.variances, ops)
+        deltas, (default_boxes, variances, _) = ops.cast(box_deltas, "float32"), self.coding
+        if index is None:
+            return decode_boxes(deltas, default_boxes, variances, ops)
+        if math.prod(index.shape[1:]) > len(default_boxes) / 2:  # lists of classes share boxes
+            return nms.gather_rows(self.decode(deltas), index)
+        deltas = nms.gather_rows(deltas, index)
+        return decode_boxes(deltas, ops.take(default_boxes, index, axis=0), variances, ops)
 
 
 class DetectionModel(keras.Model):
