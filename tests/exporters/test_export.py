@@ -157,6 +157,7 @@ def test_the_command_exports_and_evaluates_alike(tmp_path, capsys):
     requests = {
         "saved_model": ("served/4", ["--precision", "bfloat16", "--weights", "variables"], 0.01),
         "tflite": ("run.tflite", ["--max-detections", "200"], 0.005),
+        "onnx": ("run.onnx", [], 0.005),
     }
     for format, (name, options, tolerance) in requests.items():
         words = ["--format", format, "--output", str(tmp_path / name), *options]

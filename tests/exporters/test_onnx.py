@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import json
+import re
+from pathlib import Path
 
 import exports
 import numpy as np
@@ -132,6 +134,16 @@ def test_files_of_others_are_refused_in_one_line(written, tmp_path):
         path = str(tmp_path / f"{name}.onnx")
         with pytest.raises(ValueError, match=f"{name}.onnx' cannot be used .*; expected a file th"):
             load_detector(path)
+
+
+def test_the_documented_example_runs(written, capsys):
+    text = (Path(__file__).parents[2] / "export" / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names: dict = {}
+    exec(code.replace("detector.onnx", written[0]), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == names["count"][0] > 0
+    assert lines[0].split()[0] in small_model().class_names
 
 
 @pytest.mark.slow
