@@ -1,8 +1,7 @@
 """Fits the shapes of default boxes to the objects of a data set.
 
-The number of boxes per cell stays, so that the model costs as much as before. All boxes of a
-feature map change in size together; a wide box and the tall one of the same sides change their
-aspect ratio together.
+The number of boxes per cell stays, so that the model costs as much as before; a wide box and the
+tall one of the same sides stay a pair.
 """
 
 import dataclasses
@@ -30,6 +29,7 @@ SEARCH_STEPS = (0.3, 0.12, 0.05, 0.02)  # in log(size or ratio): from 35 % down 
 MAX_PASSES = 6
 MIN_SIZE = 4.0
 MIN_RATIO, MAX_RATIO = 1.15, 6.0
+MAX_SPREAD = 2.0  # of a group of boxes from its map's size
 MIN_GROWTH = 1.02  # from one map's size to the next
 
 
@@ -76,27 +76,38 @@ def recipe_arguments(fitted: DefaultBoxGrid, grid: DefaultBoxGrid) -> str:
 
 
 class _ShapeParameters:
-    """Logarithms that describe shapes: the mean side of each map's boxes, then aspect ratios."""
+    """Logarithms that describe shapes: sizes of maps, sizes of groups in them, aspect ratios.
+
+    A wide box and the tall one of the same sides are a group; other boxes are groups alone.
+    """
 
     def __init__(self, default_boxes: DefaultBoxes, keep_ratios: bool) -> None:
         counts = default_boxes.boxes_per_cell
         map_index, self.ends = np.repeat(np.arange(len(counts)), counts), np.cumsum(counts)[:-1]
         self.log_shapes = np.log(np.concatenate(default_boxes.shapes))
-        # A wide box and the tall one of the same sides share an aspect ratio; a square keeps its.
-        sides = np.sort(self.log_shapes).round(6).tolist()
-        pairs: dict[tuple, list[int]] = {}
-        for box, (index, (low, high)) in enumerate(zip(map_index, sides, strict=True)):
-            if low < high and not keep_ratios:
-                pairs.setdefault((index, low, high), []).append(box)
+        sides = np.sort(self.log_shapes).round(6)
+        keys = [(index, *pair) for index, pair in zip(map_index, sides.tolist(), strict=True)]
+        groups = np.array([[key == group for key in keys] for group in dict.fromkeys(keys)])
+        log_ratios = np.diff(sides)[groups.argmax(axis=1), 0]
+        has_ratio = (log_ratios > 0) & (not keep_ratios)
+        in_map = map_index == np.arange(len(counts))[:, None]
+        self.sections = np.cumsum([len(in_map), len(groups)])
+        self.start = np.concatenate(
+            [
+                [self.log_shapes[boxes].mean() for boxes in in_map],
+                np.zeros(len(groups)),
+                log_ratios[has_ratio],
+            ]
+        )
         # What a parameter adds to each height and width, [parameters, boxes, 2].
-        self.num_maps = len(counts)
-        self.directions = np.zeros((self.num_maps + len(pairs), *self.log_shapes.shape))
-        self.directions[map_index, np.arange(len(map_index))] = 1
-        for row, boxes in enumerate(pairs.values(), start=self.num_maps):
-            half = np.sign(np.diff(self.log_shapes[boxes])) / 2
-            self.directions[row, boxes] = half * [-1, 1]
-        means = [cell.mean() for cell in np.split(self.log_shapes, self.ends)]
-        self.start = np.array([*means, *(high - low for _, low, high in pairs)])
+        stretch = np.sign(np.diff(self.log_shapes)) / 2 * [-1, 1]
+        self.directions = np.concatenate(
+            [
+                np.stack([in_map, in_map], axis=-1),
+                np.stack([groups, groups], axis=-1),
+                groups[has_ratio, :, None] * stretch,
+            ]
+        )
 
     def shapes(self, parameters: np.ndarray) -> list[np.ndarray]:
         """Returns the shapes of each map, rounded to tenths of a pixel."""
@@ -105,11 +116,14 @@ class _ShapeParameters:
 
     def bounded(self, parameters: np.ndarray, largest_size: float) -> np.ndarray:
         """Returns the nearest parameters within their bounds; sizes rise from map to map."""
-        sizes, ratios = np.split(parameters, [self.num_maps])
+        sizes, factors, ratios = np.split(parameters, self.sections)
         sizes = np.clip(sizes, math.log(MIN_SIZE), math.log(largest_size))
-        least_growth = math.log(MIN_GROWTH) * np.arange(self.num_maps)
+        least_growth = math.log(MIN_GROWTH) * np.arange(len(sizes))
         sizes = np.maximum.accumulate(sizes - least_growth) + least_growth
-        return np.concatenate([sizes, np.clip(ratios, math.log(MIN_RATIO), math.log(MAX_RATIO))])
+        spread = math.log(MAX_SPREAD)
+        factors = np.clip(factors, -spread, spread)
+        ratios = np.clip(ratios, math.log(MIN_RATIO), math.log(MAX_RATIO))
+        return np.concatenate([sizes, factors, ratios])
 
 
 class _Fit:
@@ -157,7 +171,7 @@ class _Fit:
 
     def starting_points(self) -> Iterator[np.ndarray]:
         """Yields the present parameters, and two choices of sizes that follow the objects'."""
-        start, num_maps = self.parameters.start, self.parameters.num_maps
+        start, num_maps = self.parameters.start, len(self.grid.feature_sizes)
         yield start
         sides = np.sqrt(np.prod(self.shapes * np.asarray(self.grid.image_size), axis=-1))
         order = np.argsort(sides)

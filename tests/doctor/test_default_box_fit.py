@@ -146,9 +146,10 @@ def test_the_fit_finds_the_shapes_of_the_objects():
     assert wide == tall[::-1] == pytest.approx((8.5, 17), rel=0.04)
     assert fitted.default_boxes.boxes_per_cell == GRID.default_boxes.boxes_per_cell
     assert fitted.boxes().shape == GRID.boxes().shape
-    # Boxes that gain nothing stay: no object has the size of the coarse map.
+    # Boxes that gain nothing stay, but for the finest step of the search: no object has the size of
+    # the coarse map.
     np.testing.assert_allclose(
-        fitted.default_boxes.shapes[1], GRID.default_boxes.shapes[1], atol=0.05
+        fitted.default_boxes.shapes[1], GRID.default_boxes.shapes[1], rtol=0.02
     )
 
 
@@ -157,9 +158,9 @@ def test_only_the_sizes_of_a_trained_detector_are_fitted():
     grid = GRIDS["one square"]
     fitted = fit_default_boxes(found, grid, keep_ratios=True)
     assert best_ious(found, fitted).mean() > best_ious(found, grid).mean() + 0.2
-    for new, old in zip(fitted.default_boxes.shapes, grid.default_boxes.shapes, strict=True):
-        factors = np.array(new) / old
-        np.testing.assert_allclose(factors, factors.mean(), rtol=0.02)  # rounded to tenths
+    new, old = (np.concatenate(each.default_boxes.shapes) for each in (fitted, grid))
+    # Rounded to tenths of a pixel.
+    np.testing.assert_allclose(new[:, 1] / new[:, 0], old[:, 1] / old[:, 0], rtol=0.02)
     assert recipe_arguments(fitted, grid) == (
         f"--set 'model.options.shapes={json.dumps(fitted.default_boxes.shapes)}'"
     )
