@@ -9,7 +9,7 @@ import pytest
 
 from ssd_keras.cli.parser import build_parser
 from ssd_keras.data.augmentation.steps import Blur, Grey, QuarterTurns
-from ssd_keras.engine.recipes import load_recipe, override, recipe_names
+from ssd_keras.engine.recipes import TrainRecipe, load_recipe, override, recipe_names
 from ssd_keras.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,9 @@ def test_the_example_of_a_step_runs_and_darkens_one_side():
     assert (darkened[:, start:] == 100).numpy().all() and (boxes, labels) == ("boxes", "labels")
     images, _ = next(iter(names["images"]))
     assert images.shape == (16, 192, 192, 3) and np.ptp(images) > 200
-    assert names["recipe"].augmentation.after == (names["shadow"],)
+    recipe = names["recipe"]
+    assert recipe.augmentation.after == (names["shadow"],)
+    assert TrainRecipe.from_tables(recipe.to_tables()) == recipe  # as a resumed training compares
     settings = re.findall(r"--set '(.*?)'", TRAINING)
     changed = override(load_recipe("own_data"), settings).augmentation
     assert changed.before == (QuarterTurns(),)

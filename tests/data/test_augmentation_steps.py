@@ -342,6 +342,21 @@ def test_steps_that_change_nothing_leave_our_augmentation_as_it_is():
             np.testing.assert_array_equal(one, third)
 
 
+def test_seeds_differ_by_position_and_place():
+    seen = []
+
+    def look(image, boxes, labels, seed):
+        seen.append(tuple(seed.numpy().tolist()))
+        return image, boxes, labels
+
+    data = tf.io.encode_png(tf.zeros([20, 30, 3], tf.uint8))
+    options = Augmentation(before=[look, look], after=[look, look], **STILL)
+    for position in range(4):
+        seed = tf.constant([3, -1 - position], tf.int64)
+        augment(data, 1, tf.constant([20, 30]), BOXES, LABELS, (20, 30), seed, options)
+    assert len(set(seen)) == len(seen) == 16
+
+
 def test_steps_resume_exactly_and_in_parts():
     data = load_data("synthetic:shapes@train[:5]")
     augmentation = Augmentation(before=[QuarterTurns()], after=[Blur(), Noise(0.9), Grey(0.5)])

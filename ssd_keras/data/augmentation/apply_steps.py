@@ -49,19 +49,29 @@ def _check(
     for value, (what, spec) in zip(scene, specs.items(), strict=True):
         if value.dtype != spec.dtype or not value.shape.is_compatible_with(spec.shape):
             raise ValueError(f"{found} {what} {value.dtype.name} {value.shape}; {expected}.")
-        value.set_shape([None] * spec.shape.rank)
-    if not scene[1].shape[:1].is_compatible_with(scene[2].shape[:1]):
-        counts = f"{scene[1].shape[0]} boxes and {scene[2].shape[0]} labels"
-        raise ValueError(f"{found} {counts}; {expected}.")
-    # Sizes that only the running graph knows.
-    sizes = [tf.shape(value) for value in scene]
-    is_right = sizes[1][0] == sizes[2][0]
+    image, boxes, labels = scene
+    if not boxes.shape[:1].is_compatible_with(labels.shape[:1]):
+        raise ValueError(f"{found} {len(boxes)} boxes and {len(labels)} labels; {expected}.")
+    return _check_in_graph((image, boxes, labels), found, expected, image_size)
+
+
+def _check_in_graph(
+    scene: Scene, found: str, expected: str, image_size: tuple[int, int] | None
+) -> Scene:
+    """Checks sizes that only the running graph knows."""
+    ranks = (3, 2, 1)
+    image, boxes, labels = (
+        tf.ensure_shape(value, [None] * rank) for value, rank in zip(scene, ranks, strict=True)
+    )
+    sizes = [tf.shape(image), tf.shape(boxes), tf.shape(labels)]
+    is_right = (tf.size(image) > 0) & (sizes[1][0] == sizes[2][0])
     if image_size:
         is_right &= tf.reduce_all(sizes[0][:2] == tf.constant(image_size))
     right = tf.debugging.Assert(is_right, [f"{found} shapes", *sizes, f"{expected}."])
     with tf.control_dependencies([right]):
-        image, boxes, labels = map(tf.identity, scene)
-    image.set_shape(specs["image"].shape)
+        image, boxes, labels = map(tf.identity, (image, boxes, labels))
+    image.set_shape([*(image_size or (None, None)), 3])
+    boxes.set_shape([None, 4])
     return image, boxes, labels
 
 

@@ -30,9 +30,9 @@ class Augmentation:
         random_resize: draw the resizing kernel of each image from linear, area, nearest, cubic
             and Lanczos, as the paper's implementation does. Default False: from linear and area
             alone, which are closest to what users resize with.
-        before: steps on the whole decoded image, before ours; each is a function, an object such
-            as `QuarterTurns()`, or a table {"type": name, **options}. See
-            `register_augmentation_step`. With any step here every image is decoded as a whole,
+        before: steps on the whole decoded image, before ours: functions, objects such as
+            `ssd_keras.data.augmentation.steps.QuarterTurns()`, or tables {"type": name, **options};
+            see `register_augmentation_step`. With any step here every image is decoded as a whole,
             which costs time. Default: none.
         after: steps on the model's input, after ours. Default: none.
 

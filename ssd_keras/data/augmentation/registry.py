@@ -22,8 +22,8 @@ def register_augmentation_step(name: str) -> Callable[[Registered], Registered]:
     boxes and labels. It runs inside a graph of `tf.data`: use TensorFlow operators, `tf.where` or
     `tf.cond` for `if`, and for random numbers `tf.random.stateless_*` with this seed. The seed is
     a function of the recipe's seed, the position in the stream and the step's place in its row, so
-    a resumed training draws the same.
-    Afterwards boxes are clipped to the image, and those without area are dropped.
+    a resumed training draws the same. Afterwards boxes are clipped to the image, and those without
+    area are dropped.
 
     Args:
         name: what recipes write: `augmentation.after = [{type = "salt"}]`. The fields of a
