@@ -56,9 +56,16 @@ class DefaultBoxes(ConfigRecord):
 
     def __post_init__(self) -> None:
         # Lists come back from JSON: frozen tuples keep the record hashable and comparable.
-        object.__setattr__(self, "shapes", _shapes(self.shapes))
-        if isinstance(self.offset, Sequence):
-            object.__setattr__(self, "offset", tuple(map(_pair, self.offset)))
+        try:
+            object.__setattr__(self, "shapes", _shapes(self.shapes))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"shapes is {self.shapes}; expected for each feature map a list of (height, "
+                "width), such as [[[10, 20], [20, 10]], [[40, 40]]]."
+            ) from error
+        offset: Any = self.offset
+        offset = tuple(map(_pair, offset)) if np.ndim(offset) else float(offset)
+        object.__setattr__(self, "offset", offset)
         for name in ("steps", "variances"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(map(float, value)))

@@ -55,6 +55,7 @@ def test_iou_has_a_row_for_each_box_and_a_column_for_each_default_box():
     np.testing.assert_allclose(pairwise_iou(boxes, default_boxes), expected, atol=3e-7)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("xp", [tf, ops], ids=["tensorflow", "keras.ops"])
 def test_every_library_gives_the_same_bits(xp):
     generator = np.random.default_rng(6)

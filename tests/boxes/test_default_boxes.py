@@ -232,6 +232,14 @@ def test_a_cell_without_a_box(cell):
         DefaultBoxes((((5, 6),), cell))
 
 
+@pytest.mark.parametrize("shapes", [[[10, 20], [20, 10]], [[[10]]], [[[10, "wide"]]], 7])
+def test_shapes_of_another_form(shapes):
+    with pytest.raises(
+        ValueError, match=r"^shapes is .*; expected for each feature map a list of "
+    ):
+        DefaultBoxes(shapes)
+
+
 def test_another_number_of_feature_maps():
     with pytest.raises(ValueError, match=r"^1 feature maps need as many entries of shapes; got 2"):
         DefaultBoxes.paper((30, 60, 111), ((2,), (2, 3))).boxes((300, 300), [(38, 38)])
