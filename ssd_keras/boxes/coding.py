@@ -49,7 +49,9 @@ def decode_corners(
 ) -> tuple[Array, Array]:
     """Returns the upper left and lower right corners [..., 2] of decoded boxes."""
     low, high = default_boxes[..., :2], default_boxes[..., 2:]
-    sides, factors = high - low, np.asarray(variances, "float32")
+    # torch does not multiply with NumPy arrays. TensorFlow has `constant` in place of NumPy's name.
+    array = xp.array if hasattr(xp, "array") else xp.constant
+    sides, factors = high - low, array(variances, "float32")
     center = box_deltas[..., :2] * (factors[:2] * sides) + (low + high) / 2
     half = xp.exp(box_deltas[..., 2:] * factors[2:]) * (sides / 2)
     return center - half, center + half

@@ -151,10 +151,10 @@ def greedy_nms(in_conflict: Array, is_candidate: Array) -> Array:
     #     4     x . x .   nothing changes
     # In practice there are as many rounds as boxes that suppress each other in a chain: few.
     index = ops.arange(is_candidate.shape[-1])
-    in_conflict &= index[:, None] > index
+    with_better = in_conflict & (index[:, None] > index)
 
     def staying(kept: Array) -> Array:
-        return is_candidate & ~ops.any(in_conflict & kept[..., None, :], axis=-1)
+        return is_candidate & ~ops.any(with_better & kept[..., None, :], axis=-1)
 
     kept, _ = ops.while_loop(
         lambda kept, before: ops.any(kept != before),
@@ -191,8 +191,9 @@ def gather_rows(values: Array, index: Array) -> Array:
     batch_size, length, *rest = ops.shape(values)
     # `take_along_axis` would repeat the index for each edge of a box.
     first = ops.arange(batch_size, dtype="int32") * length
-    index += ops.reshape(first, (-1, *[1] * (len(index.shape) - 1)))
-    return ops.take(ops.reshape(values, (-1, *rest)), index, axis=0)
+    # Not `+=`, which would change the caller's tensor under torch.
+    row = index + ops.reshape(first, (-1, *[1] * (len(index.shape) - 1)))
+    return ops.take(ops.reshape(values, (-1, *rest)), row, axis=0)
 
 
 def class_offsets(num_classes: int) -> np.ndarray:
