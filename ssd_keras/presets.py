@@ -4,7 +4,8 @@ The list needs no Keras; `from_preset` imports builders and importers when it bu
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, SHAPE_CLASSES, VOC_CLASSES
@@ -140,15 +141,22 @@ def is_trained(name: str) -> bool:
     return name not in PRESETS or PRESETS[name].weights is not None
 
 
-def option_meanings(name: str) -> dict[str, str]:
-    """Returns what the options of a preset, or of a trained model, are for."""
+def preset_options(name: str) -> Iterator[tuple[str, Any, str]]:
+    """Yields the options of a preset, or of a trained model: name, default, meaning."""
     if is_trained(name):
         from ssd_keras.models.transfer import with_classes
 
-        return meanings(with_classes)
+        parameters, texts = inspect.signature(with_classes).parameters, meanings(with_classes)
+        for option in TRAINED_OPTIONS:
+            yield option, parameters[option].default, texts[option]
+        return
     from ssd_keras.models.builders import BUILDERS
 
-    return meanings(BUILDERS[PRESETS[name].builder][1])
+    preset, (_, options_class) = PRESETS[name], BUILDERS[PRESETS[name].builder]
+    yield "image_size", preset.image_size, "height and width of the input in pixels."
+    texts = meanings(options_class)
+    for field in dataclasses.fields(options_class):
+        yield field.name, preset.options.get(field.name, field.default), texts[field.name]
 
 
 def from_preset(

@@ -176,7 +176,7 @@ def test_unknown_presets_and_options_are_named():
         match=r"^preset 'ssd300_vgg16_voc': option 'atrus' is unknown; did you mean 'atrous'\?",
     ):
         from_preset("ssd300_vgg16_voc", atrus=False)
-    message = r"^field of post_process 'iou' is unknown; choose one of score_threshold, iou_thr"
+    message = r"^post_process: option 'iou' is unknown; choose one of score_threshold, iou_thresh"
     with pytest.raises(ValueError, match=message):
         from_preset("ssd300_vgg16_voc", post_process={"iou": 0.4})
     with pytest.raises(ValueError, match=r"class_names is empty; pass the name of at least one"):

@@ -15,21 +15,21 @@ MAX_PROBLEMS_SHOWN = 5
 
 def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]) -> "TrainRecipe":
     """Returns the recipe of --recipe, --preset and --set."""
-    from ssd_keras.engine.recipes import load_recipe, override, paper_recipe
+    from ssd_keras.engine.recipes import check_parts, load_recipe, override, paper_recipe
 
-    if not recipe:
-        if not preset:
-            raise ValueError(
-                "neither --recipe nor --preset is given; pass --recipe NAME, such as own_data, "
-                "or --preset NAME, or both."
-            )
-        return override(paper_recipe(preset), overrides)
-    chosen = load_recipe(recipe)
+    if not recipe and not preset:
+        raise ValueError(
+            "neither --recipe nor --preset is given; pass --recipe NAME, such as own_data, or "
+            "--preset NAME, or both."
+        )
+    chosen = load_recipe(recipe) if recipe else paper_recipe(preset or "")
     if preset and preset != chosen.model.preset:
         # Options and backbone of the recipe belong to its own preset.
         model = {"model.preset": preset, "model.options": {}, "model.backbone_weights": ""}
         chosen = chosen.replace(model)
-    return override(chosen, overrides)
+    chosen = override(chosen, overrides)
+    check_parts(chosen)
+    return chosen
 
 
 def read_data(

@@ -6,10 +6,11 @@ TOML has no value for None: the text "None" stands for it.
 import dataclasses
 import inspect
 import math
+import numbers
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from ssd_keras.core.text import one_line, unknown_name
@@ -43,8 +44,8 @@ def from_table(record: Any, table: Any, name: str = "") -> Any:
     annotations = field_types(record)
     for key in table:
         if key not in annotations:
-            known = [dotted(name, field) for field in annotations]
-            raise ValueError(unknown_name("name", dotted(name, key), known))
+            kind = f"{name}: option" if name else "group"
+            raise ValueError(unknown_name(kind, key, annotations))
     values = {
         key: converted(value, annotations[key], dotted(name, key)) for key, value in table.items()
     }
@@ -74,18 +75,17 @@ def converted(value: Any, annotation: Any, name: str) -> Any:
         return value
     if annotation in SCALARS:
         return _scalar(value, annotation, name)
-    if annotation is Any:
-        return plain(value, name)
+    if annotation is Any or (origin is Callable and callable(value)):
+        return value
     if isinstance(annotation, type) and isinstance(value, annotation):
         return value
     if dataclasses.is_dataclass(annotation):
         return from_table(annotation, value, name)
     if origin in (tuple, list, Sequence):
         return _sequence(value, arguments, name)
-    value = plain(value, name)
-    if origin in (dict, Mapping) and not isinstance(value, Mapping):
+    if not isinstance(value, Mapping):
         raise unexpected(name, value, "a table")
-    return value
+    return plain(value, name)
 
 
 def as_part_table(value: Any, name: str) -> dict[str, Any]:
@@ -178,6 +178,8 @@ def _one_of(value: Any, annotations: Sequence[Any], name: str) -> Any:
     """Returns the value with the first type that takes it."""
     if types.NoneType in annotations and (value is None or value == NONE):
         return None
+    if isinstance(value, Mapping) and any(get_origin(each) is Mapping for each in annotations):
+        return plain(value, name)  # of what, the table's reader knows
     errors = []
     for annotation in annotations:
         if annotation is not types.NoneType:
@@ -189,7 +191,7 @@ def _one_of(value: Any, annotations: Sequence[Any], name: str) -> Any:
 
 
 def _scalar(value: Any, kind: type, name: str) -> Any:
-    accepted = int | float if kind is float else kind
+    accepted: Any = {int: numbers.Integral, float: numbers.Real}.get(kind, kind)  # NumPy's too
     is_right = isinstance(value, accepted) and isinstance(value, bool) is (kind is bool)
     if not is_right or (kind is float and not -math.inf < value < math.inf):
         raise unexpected(name, value, SCALARS[kind])
@@ -197,6 +199,7 @@ def _scalar(value: Any, kind: type, name: str) -> Any:
 
 
 def _sequence(value: Any, annotations: Sequence[Any], name: str) -> tuple:
+    value = value.tolist() if hasattr(value, "tolist") else value  # an array
     if not isinstance(value, list | tuple):
         raise unexpected(name, value, "a list")
     if len(annotations) == 1 or annotations[1:] == (...,):

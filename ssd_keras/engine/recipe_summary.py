@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ssd_keras.core.parts import find_part
 from ssd_keras.core.records import NONE, dotted, field_types, meanings, part_kind
 from ssd_keras.engine.recipes import TrainRecipe, load_recipe, recipe_names
-from ssd_keras.presets import option_meanings
+from ssd_keras.presets import preset_options
 
 WIDTH = 100
 
@@ -98,9 +98,10 @@ def _part_values(
 
 
 def _option_values(recipe: TrainRecipe) -> Iterator[Value]:
-    texts = option_meanings(recipe.model.preset)
-    for option, value in recipe.model.options.items():
-        yield Value(f"model.options.{option}", value, dataclasses.MISSING, texts.get(option, ""))
+    for option, default, meaning in preset_options(recipe.model.preset):
+        if option != "backbone_weights":  # a value of the model
+            value = recipe.model.options.get(option, default)
+            yield Value(f"model.options.{option}", value, default, meaning)
 
 
 def _default(record: Any, name: str) -> Any:
@@ -117,4 +118,6 @@ def value_text(value: Any) -> str:
         return f"{{{', '.join(f'{key} = {value_text(each)}' for key, each in value.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(value_text, value))}]"
-    return json.dumps(NONE if value is None else value, ensure_ascii=False)
+    if isinstance(value, str | bool | int | float | None):
+        return json.dumps(NONE if value is None else value, ensure_ascii=False)
+    return repr(value)

@@ -5,11 +5,12 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from operator import attrgetter
 from typing import Annotated, Any, Literal, get_origin
 
 import tomli_w
 
-from ssd_keras.core.parts import part_table
+from ssd_keras.core.parts import make_part, part_table
 from ssd_keras.core.records import (
     NONE,
     PartOf,
@@ -150,7 +151,7 @@ class TrainRecipe:
         groups = field_types(cls)
         for name in tables.keys() - groups.keys():
             if owners := [full for full in value_names() if full.endswith(f".{name}")]:
-                raise ValueError(f"name {name!r} is unknown; did you mean {owners[0]!r}?")
+                raise ValueError(f"group {name!r} is unknown; did you mean {owners[0]!r}?")
         return from_table(cls, tables)
 
     def to_toml(self) -> str:
@@ -234,6 +235,15 @@ def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
             )
         changes[name] = _parse_value(text, _annotation(name))
     return recipe.replace(changes)
+
+
+def check_parts(recipe: TrainRecipe) -> None:
+    """Raises a `ValueError` for an unknown type or option; default parts load no Keras."""
+    for name in value_names():
+        kind = part_kind(_annotation(name))
+        table = attrgetter(name)(recipe)
+        if kind and table != attrgetter(name)(paper_recipe(recipe.model.preset)):
+            make_part(kind, table, name)
 
 
 def value_names() -> list[str]:

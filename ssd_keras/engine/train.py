@@ -262,8 +262,7 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
     if not is_trained(preset):
         if recipe.model.backbone_weights:
             options["backbone_weights"] = recipe.model.backbone_weights
-        if activation != "softmax":
-            options["activation"] = activation
+        options.setdefault("activation", activation)
     if preset in PRESETS:
         model = from_preset(preset, class_names, **options)
     else:

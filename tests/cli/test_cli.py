@@ -113,7 +113,7 @@ BAD_INPUTS = [
     (
         "unknown name in --set",
         lambda folder: [*TRAIN, f"{folder}/run", "--set", "optimizer.lr=0.1"],
-        r"name 'optimizer\.lr' is unknown; .*choose one of optimizer\.name, optimizer\.l.*",
+        r"optimizer: option 'lr' is unknown; choose one of name, learning_rate, momentum, .*",
     ),
     (
         "--set without a value",
@@ -134,6 +134,29 @@ BAD_INPUTS = [
         "--set of an unknown model option",
         lambda folder: [*TRAIN, f"{folder}/run", "--set", "model.options.widht=4"],
         r"preset 'ssd192_small_shapes': option 'widht' is unknown; did you mean 'width'.*",
+    ),
+    (
+        "--set of an unknown loss",
+        lambda folder: [*TRAIN, f"{folder}/run", "--set", "loss.classes=focl"],
+        r"class loss 'focl' is unknown; did you mean 'focal'\? choose one of .*",
+    ),
+    (
+        "--set of an unknown option of a loss",
+        lambda folder: [*TRAIN, f"{folder}/run", "--set", "loss.classes.gamma=1"],
+        r"loss\.classes: option 'gamma' is unknown; choose one of negatives_per_positive, .*",
+    ),
+    (
+        "--set of an option of a loss with a value of another type",
+        lambda folder: (
+            [*TRAIN, f"{folder}/run", "--set", "loss.classes=focal"]
+            + ["--set", "loss.classes.gamma=high"]
+        ),
+        r"loss\.classes\.gamma is 'high'; expected a finite number\.",
+    ),
+    (
+        "--set of a model option with a value of another type",
+        lambda folder: [*TRAIN, f"{folder}/run", "--set", "model.options.width=wide"],
+        r"preset 'ssd192_small_shapes': width is 'wide'; expected a whole number\.",
     ),
     (
         "missing recipe file",
@@ -163,17 +186,17 @@ BAD_INPUTS = [
     (
         "recipe with an unknown group",
         lambda folder: recipe_file(folder, "[optimiser]\nname = 'adamw'"),
-        r"recipe '.*recipe\.toml': name 'optimiser' is unknown; did you mean 'optimizer'\? .*",
+        r"recipe '.*recipe\.toml': group 'optimiser' is unknown; did you mean 'optimizer'\? .*",
     ),
     (
         "recipe with a misspelt name",
         lambda folder: recipe_file(folder, "[run]\nbatchsize = 3"),
-        r"recipe '.*': name 'run\.batchsize' is unknown; did you mean 'run\.batch_size'\? .*",
+        r"recipe '.*': run: option 'batchsize' is unknown; did you mean 'batch_size'\? .*",
     ),
     (
         "recipe with a name in no group",
         lambda folder: recipe_file(folder, "learning_rate = 0.1"),
-        r"recipe '.*': name 'learning_rate' is unknown; did you mean 'optimizer\.learning_rate'\?",
+        r"recipe '.*': group 'learning_rate' is unknown; did you mean 'optimizer\.learning_rate'\?",
     ),
     (
         "recipe with a value of another type",

@@ -287,7 +287,8 @@ def test_names_and_steps_that_are_none_are_refused():
             register_augmentation_step("mine")(wrong)
     with pytest.raises(ValueError, match=r"'blur' is taken by ssd_keras.*pixels; choose another"):
         register_augmentation_step("blur")(unchanged)
-    for wrong in ("grey", Grey, None):
+    assert Augmentation(after=["grey"]).after == (Grey(),)
+    for wrong in (3, Grey, None):
         with pytest.raises(ValueError, match=r"is not an augmentation step; expected a function"):
             Augmentation(after=[wrong])
     with pytest.raises(ValueError, match=r"step 'gray' is unknown; did you mean 'grey'\?"):

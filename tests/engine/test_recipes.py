@@ -229,18 +229,18 @@ def test_a_new_type_takes_the_old_ones_options_away():
     [
         (
             "rate=0.1",
-            r"name 'rate' is unknown; choose one of model, data, augmentation, assigner, ",
+            r"group 'rate' is unknown; choose one of model, data, augmentation, assigner, ",
         ),
-        ("epochs=3", r"name 'epochs' is unknown; did you mean 'schedule.epochs'\?"),
-        ("run.batchsize=3", r"name 'run.batchsize' is unknown; did you mean 'run.batch_size'\? "),
+        ("epochs=3", r"group 'epochs' is unknown; did you mean 'schedule.epochs'\?"),
+        ("run.batchsize=3", r"run: option 'batchsize' is unknown; did you mean 'batch_size'\? "),
         ("run.batch_size", r"--set 'run.batch_size' has no value; write NAME=VALUE"),
         (
             "run.batch_size.x=1",
             r"name 'run.batch_size.x' is unknown; did you mean 'run.batch_size'",
         ),
-        ("run.=1", r"name 'run.' is unknown"),
+        ("run.=1", r"run: option '' is unknown; choose one of batch_size, precision, "),
         ("run=1", r"run is 1; expected a table"),
-        ("model.options=[1]", r"model.options is \(1,\); expected a table"),
+        ("model.options=[1]", r"model.options is \[1\]; expected a table"),
         ("model.options.sizes=[1", r"\[1 is not TOML \(.*\); correct it"),
         ("model.options.when=2020-01-01", r"model.options.when is .*; expected a text, a number, "),
         ("run.batch_size=8.5", r"run.batch_size is 8.5; expected a whole number"),

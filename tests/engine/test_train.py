@@ -26,6 +26,7 @@ from ssd_keras.engine import callbacks, training_time
 from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.engine.train import build_model, make_optimizer, train
+from ssd_keras.losses import GIoULoss
 
 # Between a training that was interrupted and one that was not. On one machine it is zero; threads
 # of a busy machine are allowed to add in another order.
@@ -169,6 +170,23 @@ def test_optimizer_of_a_recipe_survives_saving():
     copy.build(model.trainable_variables)
     decays = {v.name: copy._use_weight_decay(v) for v in model.trainable_variables}
     assert decays == {"kernel": True, "gamma": False, "beta": False, "bias": False}
+
+
+def test_the_loss_of_classes_decides_the_activation(tmp_path):
+    changes = {"loss.classes": "focal", "loss.classes.gamma": 1.5, "loss.box_weight": 2.0}
+    model = build_model(recipe({**changes, "loss.boxes": "giou"}), ["dog"], total_steps=20)
+    losses, weights = model.loss, model.get_compile_config()["loss_weights"]
+    assert model.activation == "sigmoid" and losses["class_logits"].gamma == 1.5
+    assert isinstance(losses["box_deltas"], GIoULoss)
+    assert weights == {"box_deltas": 2.0, "class_logits": 1.0}
+    model.save(tmp_path / "old.keras")
+    trained = recipe({"model.preset": str(tmp_path / "old.keras"), "model.options": {}})
+    message = (
+        r"^loss\.classes='softmax' is for softmax scores, but those of '.*old\.keras' are sigmoid; "
+        r"set loss\.classes to one of .*focal.*\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        build_model(trained, ["dog"], total_steps=20)
 
 
 @pytest.mark.parametrize(

@@ -175,5 +175,5 @@ def test_parts_by_name():
     assert make_part("head", {"type": "shared", "depth": 2}) == SharedHead(depth=2)
     with pytest.raises(ValueError, match=r"^neck 'fpm' is unknown; did you mean 'fpn'\?"):
         make_part("neck", {"type": "fpm"})
-    with pytest.raises(ValueError, match=r"^name 'head.dept' is unknown; did you mean 'head.d"):
+    with pytest.raises(ValueError, match=r"^head: option 'dept' is unknown; did you mean 'depth'"):
         make_part("head", {"type": "shared", "dept": 2})

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ssd_keras.core.parts import add_part, make_part, part_name, parts
+from ssd_keras.core.records import as_part_table
 
 KIND = "augmentation_step"
 Step = Callable[..., tuple[Any, Any, Any]]
@@ -71,10 +72,10 @@ def register_augmentation_step(name: str) -> Callable[[Registered], Registered]:
     return register
 
 
-def make_step(step: Step | Mapping[str, Any]) -> Step:
-    """Returns the step that a table describes, or the step itself."""
-    if isinstance(step, Mapping):
-        return make_part(KIND, step)
+def make_step(step: Step | str | Mapping[str, Any]) -> Step:
+    """Returns the step that a name or a table describes, or the step itself."""
+    if isinstance(step, str | Mapping):
+        return make_part(KIND, as_part_table(step, KIND))
     if isinstance(step, type) or not callable(step):
         raise ValueError(
             f"{step!r} is not an augmentation step; expected a function, an object such as "

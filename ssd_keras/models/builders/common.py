@@ -9,6 +9,7 @@ import keras
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.parts import make_part
+from ssd_keras.core.records import as_part_table, converted, field_types, from_table
 from ssd_keras.core.text import unknown_name
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD, Head, Neck
@@ -30,9 +31,10 @@ class BuilderOptions:
     """Options of every builder; None stands for the family's own.
 
     Args:
-        neck: `ExtraLayers`, `FPN`, another neck, or several in a row; recipes write a table with
-            its "type", such as {"type": "fpn", "filters": 96}. Default None: the family's.
-        head: `SSDHead`, `SharedHead` or another head, or its table. Default None: the family's.
+        neck: `ExtraLayers`, `FPN`, another neck, or several in a row; recipes write its type,
+            "fpn", or a table, {"type": "fpn", "filters": 96}. Default None: the family's.
+        head: `SSDHead`, `SharedHead` or another head, its type or its table. Default None: the
+            family's.
         default_boxes: `DefaultBoxes` of all feature maps, or a table whose "type" names one of its
             constructors, such as {"type": "octaves", "levels": [3, 4, 5]}. Default None: the
             family's.
@@ -44,8 +46,8 @@ class BuilderOptions:
         backbone_weights: "imagenet" or the path of a weights file. Default None, random.
     """
 
-    neck: Neck | Sequence[Neck] | Mapping[str, Any] | None = None
-    head: Head | Mapping[str, Any] | None = None
+    neck: Neck | str | Mapping[str, Any] | Sequence[Neck | str | Mapping[str, Any]] | None = None
+    head: Head | str | Mapping[str, Any] | None = None
     default_boxes: DefaultBoxes | Mapping[str, Any] | None = None
     shapes: Sequence[Sequence[Sequence[float]]] | None = None
     post_process: PostProcess | Mapping[str, Any] | None = None
@@ -54,12 +56,16 @@ class BuilderOptions:
 
     @classmethod
     def from_names(cls, owner: str, values: Mapping[str, Any]) -> Self:
-        """Builds the record; refuses names that are no fields."""
-        known = [field.name for field in dataclasses.fields(cls)]
+        """Builds the record; refuses names that are no fields, and values of other types."""
+        types = field_types(cls)
         for name in values:
-            if name not in known:
-                raise ValueError(unknown_name(f"{owner}: option", name, known))
-        return cls(**values)
+            if name not in types:
+                raise ValueError(unknown_name(f"{owner}: option", name, types))
+        options = {
+            name: converted(value, types[name], f"{owner}: {name}")
+            for name, value in values.items()
+        }
+        return cls(**options)
 
     def build(
         self,
@@ -99,11 +105,7 @@ class BuilderOptions:
         changes = self.post_process
         if not isinstance(changes, Mapping):
             return changes or own
-        known = [field.name for field in dataclasses.fields(own)]
-        for name in changes:
-            if name not in known:
-                raise ValueError(unknown_name("field of post_process", name, known))
-        return dataclasses.replace(own, **changes)
+        return from_table(PostProcess, {**own.get_config(), **changes}, "post_process")
 
 
 def _default_boxes(table: Mapping[str, Any], image_size: tuple[int, int]) -> DefaultBoxes:
@@ -128,4 +130,6 @@ def _parts(kind: str, value: Any) -> Any:
     """Turns the tables of a recipe into parts."""
     if isinstance(value, list | tuple):
         return [_parts(kind, each) for each in value]
-    return make_part(kind, value) if isinstance(value, Mapping) else value
+    if isinstance(value, str | Mapping):
+        return make_part(kind, as_part_table(value, kind))
+    return value
