@@ -21,14 +21,14 @@ class SsdKeras:
     def __init__(self, detail, batch_size, batches):
         import tensorflow as tf
 
-        from ssd_keras.assigners.max_iou import TargetEncoder
+        from ssd_keras import MaxIoUAssigner, TargetEncoder
         from ssd_keras.data.pipeline import make_lookup, training_dataset
 
         boxes, labels = generated_boxes(NUM_IMAGES, NUM_BOXES)
         corners, ends = np.split(boxes[..., [1, 0, 3, 2]] * ([WIDTH, HEIGHT] * 2), 2, axis=-1)
         truth = zip(np.concatenate([corners, ends - corners], axis=-1), labels, strict=True)
         data = peers.detection_data(generated_jpegs(NUM_IMAGES, detail), truth, num_classes=20)
-        encoder = TargetEncoder(peers.ssd300_default_boxes())
+        encoder = TargetEncoder(MaxIoUAssigner(), peers.ssd300_default_boxes())
         self.batch_size, self.batches = batch_size, batches
         self.training = training_dataset(data, encoder, IMAGE_SIZE, batch_size)
         lookup = make_lookup(data)

@@ -17,9 +17,9 @@ class SsdKeras:
     def __init__(self, count):
         import tensorflow as tf
 
-        from ssd_keras.assigners.max_iou import TargetEncoder
+        from ssd_keras import MaxIoUAssigner, TargetEncoder
 
-        self.encoder = tf.function(TargetEncoder(ssd300_default_boxes()).__call__)
+        self.encoder = tf.function(TargetEncoder(MaxIoUAssigner(), ssd300_default_boxes()).__call__)
         self.batch = [tf.constant(values) for values in generated_boxes(BATCH_SIZE, count)]
         self.truth = [tf.constant(values[0]) for values in generated_boxes(1, count)]
 

@@ -15,6 +15,7 @@ from ssd_keras.core.parts import import_all
 # of ImageNet weights. Of packages, all modules.
 REGISTERED_MODULES = (
     "ssd_keras.models.ssd",
+    "ssd_keras.assigners",
     "ssd_keras.losses",
     "ssd_keras.optimizers",
     "ssd_keras.importers.imagenet",

@@ -6,10 +6,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from ssd_keras.assigners.max_iou import match_with_index
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.iou import paired_iou
 from ssd_keras.boxes.iou_index import IoUIndex
+from ssd_keras.boxes.matching import match_with_index
 from ssd_keras.doctor.object_boxes import ObjectBoxes
 
 

@@ -9,7 +9,7 @@ from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.draw import draw_boxes, draw_training_example
 from ssd_keras.drawing.sheet import contact_sheet
 from ssd_keras.engine.recipes import TrainRecipe
-from ssd_keras.engine.train import initial_model, options_of
+from ssd_keras.engine.train import initial_model
 
 
 def training_sheet(
@@ -18,7 +18,7 @@ def training_sheet(
     """Returns a sheet of pairs: the original, and an augmented image with matched boxes."""
     with dtype_policy("float32"):
         model = initial_model(recipe.replace({"model.backbone_weights": ""}), data.class_names)
-    encoder = model.target_encoder(**options_of(recipe.assigner))
+    encoder = model.target_encoder()
     examples = training_examples(
         data,
         model.image_size,
@@ -31,7 +31,7 @@ def training_sheet(
         for position, example in enumerate(examples.take(count)):
             index = int(shuffled_index(position, len(data), seed))
             drawings.append(_draw_original(data, index))
-            _, is_matched = encoder.match(example["boxes"], example["labels"])
+            is_matched = encoder(example["boxes"], example["labels"])["class_logits"] > 0
             arrays = {name: value.numpy() for name, value in example.items()}
             drawings.append(
                 draw_training_example(

@@ -1,8 +1,7 @@
 """Trains a model by a recipe into a run directory; a killed training resumes."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -199,7 +198,7 @@ def dataset_of(
     """Returns the batches of a training from a step on."""
     return training_dataset(
         data,
-        model.target_encoder(**options_of(recipe.assigner)),
+        model.target_encoder(),
         model.image_size,
         recipe.run.batch_size,
         augmentation=recipe.augmentation,
@@ -217,11 +216,6 @@ def _check_classes(train_data: DetectionData, validation_data: DetectionData | N
             f"the training data {', '.join(train_data.class_names)}; load the validation data "
             "with class_names=train_data.class_names."
         )
-
-
-def options_of(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options of a part's table."""
-    return {name: value for name, value in part.items() if name != "type"}
 
 
 def match_threshold(recipe: TrainRecipe) -> float:
@@ -280,6 +274,7 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
             f"run.precision={precision!r} does not fit {preset!r}, which is "
             f"{model.dtype_policy.name}; set the same precision."
         )
+    model.assigner = make_part("assigner", recipe.assigner, "assigner")
     return model
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from ssd_keras.assigners.assigner import Assigner
+from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.precision import dtype_policy
@@ -22,8 +24,8 @@ from ssd_keras.models.post_process import PostProcess
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 
 if TYPE_CHECKING:
-    from ssd_keras.assigners.max_iou import TargetEncoder
     from ssd_keras.drawing.results import DetectionResult
+    from ssd_keras.models.target_encoder import TargetEncoder
 
 Neck = Callable[[FeatureMaps], FeatureMaps]
 Head = Any  # a callable record with `box_layers` and `class_layers`, such as `SSDHead`
@@ -44,6 +46,8 @@ class SSD(keras.Model):
         neck: between backbone and head: `ExtraLayers` (the paper's), `FPN`, another callable
             record, or several in a row. Default None: the head gets the backbone's maps.
         head: `SSDHead` (the paper's), `SharedHead`, or another. Default `SSDHead()`.
+        assigner: decides which default box learns which object: `MaxIoUAssigner()` (default, the
+            paper's) or another of `ssd_keras.assigners`.
         post_process: `PostProcess` that `detect` and exports use. Default `PostProcess()`.
         activation: function from class logits to scores: "softmax" (default, the paper's) or
             "sigmoid", which ignores the background's logit.
@@ -83,6 +87,7 @@ class SSD(keras.Model):
         *,
         neck: Neck | Sequence[Neck] | None = None,
         head: Head | None = None,
+        assigner: Assigner | None = None,
         post_process: PostProcess | None = None,
         activation: str = "softmax",
         preprocessor: Mapping[str, Any] | None = None,
@@ -122,6 +127,7 @@ class SSD(keras.Model):
         self.neck = necks
         self.head = head
         self.preprocessor = preprocessor
+        self.assigner = assigner or MaxIoUAssigner()
         self.activation = activation
         self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in maps)
         self.default_box_array = self.default_box_grid.boxes()
@@ -216,18 +222,18 @@ class SSD(keras.Model):
         if verbose is None or verbose:
             print(report)
 
-    def target_encoder(self, **options: Any) -> "TargetEncoder":
-        """Returns a `TargetEncoder` with this model's default boxes.
-
-        Args:
-            **options: threshold and use_boundary_boxes of `TargetEncoder`.
+    def target_encoder(self) -> "TargetEncoder":
+        """Returns what makes targets for this model, see `ssd_keras.training_dataset`.
 
         Returns:
-            `TargetEncoder`.
+            `TargetEncoder` of the model's assigner and default boxes. If a loss of classes uses
+            the quality of a match, call this after `compile`.
         """
-        from ssd_keras.assigners.max_iou import TargetEncoder  # which needs TensorFlow
+        from ssd_keras.models.target_encoder import TargetEncoder  # which needs TensorFlow
 
-        return TargetEncoder(self.default_box_array, self.default_boxes.variances, **options)
+        variances = self.default_boxes.variances
+        with_quality = self.compiled and self.loss["class_logits"].uses_quality
+        return TargetEncoder(self.assigner, self.default_box_grid, variances, with_quality)
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
@@ -242,6 +248,7 @@ class SSD(keras.Model):
             "neck": [serialize(neck) for neck in self.neck],
             "head": serialize(self.head),
             "preprocessor": self.preprocessor,
+            "assigner": serialize(self.assigner),
             "post_process": serialize(self.post_process),
             "activation": self.activation,
         }
@@ -252,7 +259,7 @@ class SSD(keras.Model):
             return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
 
         config = dict(config)
-        for key in ("backbone", "default_boxes", "head", "post_process"):
+        for key in ("backbone", "default_boxes", "head", "assigner", "post_process"):
             config[key] = deserialize(config[key])
         config["neck"] = [deserialize(neck) for neck in config["neck"]]
         # Neck and head get the precision that they were built with, like the backbone.

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from matching import all_pairs
 
-from ssd_keras.assigners.max_iou import match_pairs, match_with_index
 from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.boxes.iou_index import IoUIndex
+from ssd_keras.boxes.matching import match_pairs, match_with_index
 
 SSD300 = oracle.default_boxes(
     (300, 300),

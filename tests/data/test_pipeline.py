@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image, ImageFont, ImageOps
 from trainings import PLAIN
 
-from ssd_keras.assigners.max_iou import TargetEncoder
+from ssd_keras import MaxIoUAssigner, TargetEncoder
 from ssd_keras.data import DetectionData, Example, load_data
 from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.images import resize_image
@@ -65,7 +65,9 @@ def encoder() -> TargetEncoder:
     centers = (np.arange(6) + 0.5) / 6
     y, x = (axis.ravel() for axis in np.meshgrid(centers, centers, indexing="ij"))
     grid = np.stack([y - 0.25, x - 0.25, y + 0.25, x + 0.25], axis=-1)
-    return TargetEncoder(np.concatenate([grid, [[0.0, 0.0, 1.0, 1.0]]]).astype(np.float32))
+    return TargetEncoder(
+        MaxIoUAssigner(), np.concatenate([grid, [[0.0, 0.0, 1.0, 1.0]]]).astype(np.float32)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ import pytest
 from gold import scene
 from keras import ops
 
-from ssd_keras.assigners.max_iou import TargetEncoder
+from ssd_keras.assigners import MaxIoUAssigner
 from ssd_keras.losses import FocalLoss, GIoULoss, SigmoidLoss, SmoothL1Loss, SoftmaxLoss
 from ssd_keras.losses.box import smooth_l1
 from ssd_keras.losses.mining import mine_hard_negatives
+from ssd_keras.models.target_encoder import TargetEncoder
 
 pytestmark = pytest.mark.backends
 
@@ -208,7 +209,7 @@ def test_mining_is_not_over_the_batch():
 )
 def test_torchvision_gold(file, settings, outputs):
     gold = np.load(GOLD / file)
-    encoder = TargetEncoder(gold["default_boxes"], outputs["variances"])
+    encoder = TargetEncoder(MaxIoUAssigner(), gold["default_boxes"], outputs["variances"])
     targets = [encoder(boxes, labels) for boxes, labels in scene.scene()]
     deltas, logits = scene.raw_outputs(settings, **outputs)
     for kind, loss, key, y_pred in [
