@@ -22,6 +22,8 @@ _MODULES = {
     "PostProcess": "ssd_keras.models.post_process",
     "TargetEncoder": "ssd_keras.models.target_encoder",
     "MaxIoUAssigner": "ssd_keras.assigners",
+    "ATSSAssigner": "ssd_keras.assigners",
+    "TaskAlignedAssigner": "ssd_keras.assigners",
     "SmoothL1Loss": "ssd_keras.losses",
     "GIoULoss": "ssd_keras.losses",
     "SoftmaxLoss": "ssd_keras.losses",

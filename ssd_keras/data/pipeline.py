@@ -6,6 +6,7 @@ so that a training resumes at any step with the same data.
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -102,6 +103,7 @@ def training_dataset(
     seed: int = 0,
     start_step: int = 0,
     part: tuple[int, int] = (0, 1),
+    max_objects: int | None = None,
 ) -> tf.data.Dataset:
     """Returns an endless stream of augmented batches with their targets.
 
@@ -121,13 +123,16 @@ def training_dataset(
         start_step: number of batches to skip. Default 0.
         part: index and number of equal parts, for processes that share each batch. Default
             (0, 1): the whole batch.
+        max_objects: where the encoder passes the ground truth on to the training step, the number
+            of objects to which each image is padded; a warning names images with more. Default
+            None: the largest number in the data set.
 
     Returns:
         dataset of (images uint8 [B, H, W, 3], targets of the encoder with a batch axis), where B
         is the number of images of a part.
 
     Raises:
-        ValueError: when a batch has no such part, or no equal parts.
+        ValueError: when a batch has no such part, or no equal parts; or for `max_objects` below 1.
 
     Example:
 
@@ -153,8 +158,16 @@ def training_dataset(
         positions=stream_positions(start_step * batch_size, batch_size, part),
     )
 
+    # Each other shape of a batch would be compiled again, so ground truth has one.
+    length = None
+    if getattr(encoder, "needs_predictions", False):
+        length = objects_of_a_batch(data, use_difficult, max_objects)
+
     def encode(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        return batch["image"], encoder(batch["boxes"], batch["labels"])
+        boxes, labels = batch["boxes"], batch["labels"]
+        if length:
+            boxes, labels = pad_objects(boxes, 0.0, length), pad_objects(labels, -1, length)
+        return batch["image"], encoder(boxes, labels)
 
     # Matching is many small operators: for a whole batch they are called once.
     batches = examples.padded_batch(
@@ -163,6 +176,38 @@ def training_dataset(
         drop_remainder=True,
     )
     return _map_in_parallel(batches, encode).prefetch(2)
+
+
+def pad_objects(values: tf.Tensor, padding: float, length: int) -> tf.Tensor:
+    """Cuts or pads values [B, n, ...] of objects to [B, length, ...]."""
+    missing = tf.maximum(length - tf.shape(values)[1], 0)
+    unchanged = [[0, 0]] * (len(values.shape) - 2)
+    padded = tf.pad(values[:, :length], [[0, 0], [0, missing], *unchanged], constant_values=padding)
+    return tf.ensure_shape(padded, [values.shape[0], length, *values.shape[2:]])
+
+
+def objects_of_a_batch(
+    data: DetectionData, use_difficult: bool = True, max_objects: int | None = None
+) -> int:
+    """Returns the number of objects to which images are padded; warns of images with more."""
+    counts = [
+        int(np.sum(~x.is_crowd if use_difficult else ~(x.is_crowd | x.is_difficult)))
+        for x in data.examples
+    ]
+    if max_objects is None:
+        return max(1, *counts)
+    if max_objects < 1:
+        raise ValueError(f"max_objects={max_objects} must be 1 or more.")
+    crowded = [x.location for x, n in zip(data.examples, counts, strict=True) if n > max_objects]
+    if crowded:
+        left_out = sum(max(0, count - max_objects) for count in counts)
+        more = f" and {len(crowded) - 5} more" if len(crowded) > 5 else ""
+        warnings.warn(
+            f"{left_out} objects beyond max_objects={max_objects} are left out of training, in "
+            f"{len(crowded)} images: {', '.join(crowded[:5])}{more}; raise max_objects for them.",
+            stacklevel=3,
+        )
+    return max_objects
 
 
 def stream_positions(

@@ -21,6 +21,7 @@ from ssd_keras.models.heads import SSDHead, join_maps
 from ssd_keras.models.layers import Preprocessor
 from ssd_keras.models.necks import FeatureMaps
 from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.training_targets import loss_arguments
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 
 if TYPE_CHECKING:
@@ -162,6 +163,18 @@ class SSD(keras.Model):
         """
         losses = _losses_of(loss or {}, self.activation)
         super().compile(optimizer=optimizer or CaffeSGD(), loss=losses, **kwargs)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        # Objects that the target encoder passes on are assigned here, by the predictions.
+        y, y_pred = loss_arguments(self, y, y_pred)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compile_from_config(self, config: dict) -> None:
         # Keras does not compile loaded models that override `compile`.
