@@ -19,10 +19,10 @@ MAX_CALIBRATION_IMAGES = 200  # int8 calibration gains nothing from more
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    places = [f"file ending in {row.suffix}" for row in FORMATS.values() if row.suffix]
+    suffixes = " or ".join(row.suffix for row in FORMATS.values() if row.suffix)
     parser.add_argument("model", help=f"{MODEL_HELP}, or the name of a preset, untrained")
     parser.add_argument("--format", choices=FORMATS, required=True)
-    parser.add_argument("--output", required=True, help=f"directory, or {' or '.join(places)}")
+    parser.add_argument("--output", required=True, help=f"directory, or file ending in {suffixes}")
     for name in dict.fromkeys(name for row in FORMATS.values() for name in row.options):
         _add_option(parser, name)
     parser.add_argument(

@@ -42,7 +42,11 @@ def write(
     artefact.graph.name = model.name
     artefact.producer_name, artefact.producer_version = "ssd_keras", __version__
     artefact.doc_string = "Object detector made with ssd_keras."
-    facts = {"class_names": list(model.class_names), "post_process": post_process.get_config()}
+    facts = {
+        "class_names": list(model.class_names),
+        "post_process": post_process.get_config(),
+        "origin": {"model": model.name, "made_with": f"ssd_keras {__version__}"},
+    }
     onnx.helper.set_model_props(artefact, {k: json.dumps(v) for k, v in facts.items()})
     onnx.checker.check_model(artefact, full_check=True)
     onnx.save(artefact, path)
@@ -68,7 +72,7 @@ def check_operators(path: str) -> dict[str, int]:
     graph = onnx.load(path).graph
     counts = collections.Counter(node.op_type for node in graph.node)
     names = tuple(output.name for output in graph.output)
-    foreign = {node.domain for node in graph.node} - {""}
+    foreign = sorted({node.domain for node in graph.node} - {""})
     if names != OUTPUTS or counts[NMS_OPERATOR] != 1 or foreign:
         raise ValueError(
             f"the ONNX graph ends in {', '.join(names)} with {counts[NMS_OPERATOR]} NMS operators "
@@ -114,8 +118,9 @@ def _converted(model: SSD, post_process: PostProcess) -> onnx.ModelProto:
 
 def _simplify(model: onnx.ModelProto, path: str) -> None:
     """Writes the graph without most transposes, and with batch norm inside convolutions."""
-    # The converter leaves two transposes at most convolutions. ONNX Runtime removes them when it
-    # loads a file, other runtimes do not. Its basic level uses ONNX's own operators alone.
+    # Where a network adds a scalar, as hard swish does, tf2onnx 1.17 leaves two transposes at every
+    # convolution. ONNX Runtime removes them when it loads a file, other runtimes do not. Its basic
+    # level uses ONNX's own operators alone.
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = path

@@ -19,6 +19,7 @@ from ssd_keras.exporters import onnx as onnx_format
 from ssd_keras.exporters.export import export
 from ssd_keras.exporters.formats import FORMATS, OUTPUTS
 from ssd_keras.presets import PRESETS
+from ssd_keras.version import __version__
 
 ROW = FORMATS["onnx"]
 POST_PROCESS = PostProcess(0.8, 0.4, max_candidates=150, max_detections=60)
@@ -89,7 +90,8 @@ def test_a_file_names_its_classes_thresholds_and_origin(written):
     facts = {entry.key: json.loads(entry.value) for entry in file.metadata_props}
     assert facts["class_names"] == ["circle", "square", "triangle", "star", "cross"]
     assert PostProcess(**facts["post_process"]) == POST_PROCESS
-    assert (file.producer_name, file.graph.name) == ("ssd_keras", small_model().name)
+    origin = {"model": small_model().name, "made_with": f"ssd_keras {__version__}"}
+    assert facts["origin"] == origin and file.producer_version == __version__
     assert [(opset.domain, opset.version) for opset in file.opset_import] == [("", 13)]
     lines = model_summary(path).splitlines()
     assert lines[0].endswith(f"small.onnx: ONNX, {report.size / 1e6:.2f} MB")
