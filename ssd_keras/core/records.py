@@ -5,9 +5,9 @@ TOML has no value for None: the text "None" stands for it.
 
 import dataclasses
 import inspect
-import math
 import numbers
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -75,17 +75,20 @@ def converted(value: Any, annotation: Any, name: str) -> Any:
         return value
     if annotation in SCALARS:
         return _scalar(value, annotation, name)
-    if annotation is Any or (origin is Callable and callable(value)):
-        return value
-    if isinstance(annotation, type) and isinstance(value, annotation):
+    if annotation is Any or (isinstance(annotation, type) and isinstance(value, annotation)):
         return value
     if dataclasses.is_dataclass(annotation):
         return from_table(annotation, value, name)
-    if origin in (tuple, list, Sequence):
-        return _sequence(value, arguments, name)
-    if not isinstance(value, Mapping):
-        raise unexpected(name, value, "a table")
-    return plain(value, name)
+    kind = origin or annotation
+    if kind in (tuple, list, Sequence):
+        return _sequence(value, arguments or (Any, ...), name)
+    if kind in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            raise unexpected(name, value, "a table")
+        return plain(value, name)
+    if kind is Callable and not callable(value):
+        raise unexpected(name, value, "a function")
+    return value
 
 
 def as_part_table(value: Any, name: str) -> dict[str, Any]:
@@ -193,7 +196,7 @@ def _one_of(value: Any, annotations: Sequence[Any], name: str) -> Any:
 def _scalar(value: Any, kind: type, name: str) -> Any:
     accepted: Any = {int: numbers.Integral, float: numbers.Real}.get(kind, kind)  # NumPy's too
     is_right = isinstance(value, accepted) and isinstance(value, bool) is (kind is bool)
-    if not is_right or (kind is float and not -math.inf < value < math.inf):
+    if not is_right or (kind is float and not abs(value) <= sys.float_info.max):
         raise unexpected(name, value, SCALARS[kind])
     return kind(value)
 
