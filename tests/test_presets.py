@@ -4,8 +4,10 @@ import keras
 import pytest
 from quick_weights import use_quick_weights
 
+from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
 from ssd_keras.engine.recipes import load_recipe
+from ssd_keras.engine.train import initial_model
 from ssd_keras.models import FPN, ConvStyle, ExtraLayer, ExtraLayers, SharedHead
 from ssd_keras.models.builders.vgg import SSD_SIZES
 from ssd_keras.models.post_process import PostProcess
@@ -56,6 +58,23 @@ def test_recipe_of_a_preset_trains_its_builder(name):
     assert PRESETS[recipe.model.preset].builder.split("_")[0] == PRESETS[name].builder.split("_")[0]
     assert PRESETS[recipe.model.preset].image_size == PRESETS[name].image_size
     assert PRESETS[recipe.model.preset].class_names == PRESETS[name].class_names
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "boxes_per_cell"),
+    [
+        # Maps of strides 8, 16, 32 and two more of the input 320x320; 2 + 2 * 2 shapes
+        ("own_data", [(40, 40), (20, 20), (10, 10), (5, 5), (3, 3)], 6),
+        # The same of 288x384, but one more; 2 + 2 * 1 shapes
+        ("blood_cells", [(36, 48), (18, 24), (9, 12), (5, 6)], 4),
+    ],
+)
+def test_recipe_for_small_data_builds_its_model(name, cells, boxes_per_cell):
+    recipe = load_recipe(name).replace({"model.backbone_weights": ""})
+    model = initial_model(recipe, ["cat", "dog"])
+    assert list(model.feature_sizes) == cells
+    assert len(model.default_box_array) == sum(h * w for h, w in cells) * boxes_per_cell
+    assert model.assigner == MaxIoUAssigner(0.5)
 
 
 def test_a_model_or_a_preset_with_weights_is_trained():

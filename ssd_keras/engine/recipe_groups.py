@@ -57,9 +57,17 @@ class DataRecipe:
 
     Args:
         use_difficult: learn from objects flagged as difficult. Default True.
+        max_objects: for assigners that look at predictions, the number of objects to which each
+            image is padded; those beyond it are left out and named. Default None: the largest
+            number in the data.
     """
 
     use_difficult: bool = True
+    max_objects: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_objects is not None:
+            check_ranges(self, positive=["max_objects"])
 
 
 @dataclasses.dataclass(frozen=True)

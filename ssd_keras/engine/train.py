@@ -206,6 +206,7 @@ def dataset_of(
         seed=recipe.run.seed,
         start_step=start_step,
         part=session.part,
+        max_objects=recipe.data.max_objects,
     )
 
 
@@ -250,7 +251,7 @@ def compile_model(model: SSD, recipe: TrainRecipe, total_steps: int) -> None:
 
 def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
     """Returns the uncompiled model that a training starts from: a preset, or a trained model."""
-    preset, precision = recipe.model.preset, recipe.run.precision
+    preset = recipe.model.preset
     options = dict(recipe.model.options)
     activation = find_part("class_loss", recipe.loss.classes["type"]).activation
     if not is_trained(preset):
@@ -261,6 +262,7 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
         model = from_preset(preset, class_names, **options)
     else:
         model = with_classes(load_model(preset), class_names, **options)
+        _check_precision(model, recipe)
     if model.activation != activation:
         losses = [
             n for n, loss in parts("class_loss").items() if loss.activation == model.activation
@@ -269,13 +271,16 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
             f"loss.classes={recipe.loss.classes['type']!r} is for {activation} scores, but those "
             f"of {preset!r} are {model.activation}; set loss.classes to one of {', '.join(losses)}."
         )
-    if model.dtype_policy.name != precision:
-        raise ValueError(
-            f"run.precision={precision!r} does not fit {preset!r}, which is "
-            f"{model.dtype_policy.name}; set the same precision."
-        )
     model.assigner = make_part("assigner", recipe.assigner, "assigner")
     return model
+
+
+def _check_precision(model: SSD, recipe: TrainRecipe) -> None:
+    if model.dtype_policy.name != recipe.run.precision:
+        raise ValueError(
+            f"run.precision={recipe.run.precision!r} does not fit {recipe.model.preset!r}, which "
+            f"is {model.dtype_policy.name}; set the same precision."
+        )
 
 
 def make_optimizer(

@@ -5,6 +5,12 @@ import dataclasses
 import pytest
 import tomli_w
 
+from ssd_keras.engine.recipe_summary import (
+    expected_result,
+    recipe_list,
+    recipe_summary,
+    recipe_values,
+)
 from ssd_keras.engine.recipes import (
     TrainRecipe,
     load_recipe,
@@ -14,6 +20,8 @@ from ssd_keras.engine.recipes import (
     recipe_names,
     value_names,
 )
+from ssd_keras.models.builders import BUILDERS
+from ssd_keras.presets import PRESETS
 
 RECIPE = paper_recipe("ssd300_vgg16_voc")
 # Every value differs from its default, except two of the three lengths.
@@ -23,7 +31,7 @@ TABLES = {
         "options": {"alpha": 0.35, "sizes": (25, 50.5), "batch_norm": False, "neck": None},
         "backbone_weights": "backbone.weights.h5",
     },
-    "data": {"use_difficult": False},
+    "data": {"use_difficult": False, "max_objects": 40},
     "augmentation": {
         "photometric": False,
         "color_space": "hsv",
@@ -148,11 +156,39 @@ def test_shipped_recipe(name):
     # A step schedule without steps never lowers the rate; a cosine would ignore them.
     assert bool(recipe.schedule.decay_steps) == (recipe.schedule.name == "steps")
     assert parse_recipe(recipe.to_toml().encode(), name).record == recipe.record
+    assert recipe.record.hardware or name == "own_data"
+    assert bool(recipe.record.expected) == (name not in ("own_data", "ssd300_resnet18_coco"))
+    # The options of the model are those of its builder, with values of the right types.
+    preset = PRESETS[recipe.model.preset]
+    options = {**recipe.model.options}
+    options.pop("image_size", None)
+    BUILDERS[preset.builder][1].from_names(name, {**preset.options, **options})
 
 
 def test_a_run_is_a_recipe(tmp_path):
     (tmp_path / "recipe.toml").write_text(RECIPE.to_toml())
     assert load_recipe(str(tmp_path)) == load_recipe(str(tmp_path / "recipe.toml")) == RECIPE
+
+
+def test_the_summary_marks_what_differs_from_the_defaults():
+    changes = {"loss.classes": "focal", "loss.classes.gamma": 1.5, "optimizer.learning_rate": 0.002}
+    recipe = load_recipe("shapes").replace({**changes, "model.options.width": 16})
+    values = {value.name: value for value in recipe_values(recipe)}
+    known = {name for name in value_names() if not name.startswith(("record", "model.options"))}
+    assert known <= values.keys() and all(value.meaning for value in values.values())
+    assert str(values["optimizer.learning_rate"]) == (
+        "* optimizer.learning_rate = 0.002 (default 0.001)\n    after the warm-up. Default 1e-3."
+    )
+    assert str(values["loss.classes.gamma"]).startswith("* loss.classes.gamma = 1.5 (default 2.0)")
+    assert str(values["loss.classes.alpha"]).startswith("  loss.classes.alpha = 0.25\n")
+    assert str(values["loss.classes"]).startswith('* loss.classes = "focal" (default "softmax")')
+    assert str(values["assigner.threshold"]).startswith("  assigner.threshold = 0.5\n")
+    assert str(values["model.options.width"]).startswith("* model.options.width = 16 (default 24)")
+    assert str(values["data.max_objects"]).startswith('  data.max_objects = "None"\n')
+    summary = recipe_summary(load_recipe("shapes"))
+    assert summary.startswith("title: the small SSD on generated shapes\ncommand: ssd-keras train")
+    assert "shapes@test AP50 91 ± 1" in expected_result(load_recipe("shapes"))
+    assert any(line.startswith("own_data: SSDLite on ") for line in recipe_list())
 
 
 # Overrides
@@ -182,6 +218,8 @@ def test_a_run_is_a_recipe(tmp_path):
         ("loss.classes.gamma=1.5", "loss.classes", {"type": "softmax", "gamma": 1.5}),
         ('loss.classes={type="focal", gamma=1}', "loss.classes", {"type": "focal", "gamma": 1}),
         ("assigner=atss", "assigner", {"type": "atss"}),
+        ("data.max_objects=None", "data.max_objects", None),
+        ("data.max_objects=9", "data.max_objects", 9),
     ],
 )
 def test_override_gives_the_values_type(assignment, name, value):
@@ -263,6 +301,7 @@ def test_a_new_type_takes_the_old_ones_options_away():
         ("optimizer.momentum=9", r"optimizer.momentum=9.0 must be between 0 and 1"),
         ("schedule.decay_steps=[80000]", r"schedule.decay_steps=\(80000.0,\) must be shares"),
         ("schedule.name=linear", r"schedule.name 'linear' is unknown; choose one of steps, cosine"),
+        ("data.max_objects=0", r"data.max_objects=0 must be above 0"),
         ("loss.box_weight=0", r"loss.box_weight=0.0 must be above 0"),
         ("augmentation.color_space=lab", r"augmentation.color_space 'lab' is unknown; choose one "),
         ("augmentation.zoom_out_max=0.5", r"augmentation.zoom_out_max=0.5 must be 1 or more"),
