@@ -142,13 +142,17 @@ class PostProcess(ConfigRecord):
         Returns:
             as a call.
         """
-        num_classes = scores.shape[-1]
-        scores, index, labels = self.candidates(scores)
-        boxes = self.decode(box_deltas, index)
-        if self.clip_boxes == "before":
-            boxes = ops.clip(boxes, 0.0, 1.0)
         if kernel is None:
             kernel = nms.combined if keras.backend.backend() == "tensorflow" else nms.parallel
+        num_boxes, num_classes = scores.shape[1:]
+        scores, index, labels = self.candidates(scores)
+        # Lists of classes share boxes. A TFLite file would hold more constants to decode all.
+        if math.prod(index.shape[1:]) > num_boxes / 2 and kernel is not nms.builtin:
+            boxes = nms.gather_rows(self.decode(box_deltas), index)
+        else:
+            boxes = self.decode(box_deltas, index)
+        if self.clip_boxes == "before":
+            boxes = ops.clip(boxes, 0.0, 1.0)
         found = kernel(boxes, scores, labels, num_classes, self)
         if self.clip_boxes == "after":
             found["boxes"] = ops.clip(found["boxes"], 0.0, 1.0)
@@ -195,8 +199,6 @@ class PostProcess(ConfigRecord):
         deltas, (default_boxes, variances, _) = ops.cast(box_deltas, "float32"), self.coding
         if index is None:
             return decode_boxes(deltas, default_boxes, variances, ops)
-        if math.prod(index.shape[1:]) > len(default_boxes) / 2:  # lists of classes share boxes
-            return nms.gather_rows(self.decode(deltas), index)
         deltas = nms.gather_rows(deltas, index)
         return decode_boxes(deltas, ops.take(default_boxes, index, axis=0), variances, ops)
 
