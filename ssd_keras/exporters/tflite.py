@@ -131,15 +131,20 @@ def tflite_model(
     `calibration` holds images of the model's size, float [H, W, 3] in 0..255, for "int8".
     """
     post_process = (post_process or model.post_process).bound_to(model)
+    if post_processing == "op" and post_process.max_detections_per_class:
+        raise ValueError(
+            f"max_detections_per_class={post_process.max_detections_per_class} has no place in the "
+            "custom operator; choose post_processing='builtin', or None as the limit."
+        )
     model = in_precision(model)
-    boxes, variances = _default_boxes(model), model.default_boxes.variances
+    boxes, variances, activation = post_process.coding
     network, ends = converted_network(model, quantize, input_dtype, calibration)
     append = functools.partial(_append_function, network, ends, model)
     if post_processing == "builtin":
         indices = append(functools.partial(builtin_detections, post_process))
         outputs = dict(zip(OUTPUTS, indices, strict=True))
     elif post_processing == "op":
-        (scores,) = append(lambda _, logits: class_scores(logits, model.activation))
+        (scores,) = append(lambda _, logits: class_scores(logits, activation))
         deltas = flatbuffer.tensor_index(network, ends[0])
         options = {
             "max_detections": post_process.max_detections,
@@ -192,7 +197,7 @@ def _add_metadata(network: schema.ModelT, model: SSD, post_processing: str) -> N
             metadata.box_output("location", "Box deltas of the default boxes, yxhw."),
             metadata.label_output("score", "Probability of each class.", of_axis=True),
         ]
-        boxes, variances = _default_boxes(model), model.default_boxes.variances
+        boxes, variances = model.default_box_array, model.default_boxes.variances
         custom = [metadata.default_box_metadata(boxes, variances, len(model.class_names))]
     else:
         outputs = [
@@ -206,7 +211,3 @@ def _add_metadata(network: schema.ModelT, model: SSD, post_processing: str) -> N
         model.name, "Object detector made with ssd_keras.", __version__, outputs, custom
     )
     flatbuffer.add_metadata(network, metadata.METADATA_NAME, content)
-
-
-def _default_boxes(model: SSD) -> np.ndarray:
-    return np.asarray(model.default_box_array, "float32")

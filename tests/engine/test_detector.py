@@ -18,7 +18,7 @@ from ssd_keras.engine.detector import (
     load_detector,
     own_detector,
 )
-from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.post_process import DetectionModel, PostProcess
 from ssd_keras.presets import from_preset
 
 
@@ -198,6 +198,19 @@ def test_a_kept_detector_traces_its_graph_once_and_follows_the_settings():
     assert own_detector(model)._detect.predict_function.experimental_get_tracing_count() <= 2
     model.post_process = PostProcess(score_threshold=0.0, max_detections=7)
     assert len(model.detect(make_images(1)[0])) == 7
+
+
+def test_xla_compiles_network_and_nms_together():
+    # As Keras does on accelerators, where TensorFlow's own NMS cannot be compiled.
+    model = small_model()
+    model.post_process = PostProcess(0.2, max_candidates=20, max_detections=9)
+    compiled = DetectionModel(model)
+    compiled.jit_compile = True
+    images = make_images(2)
+    found, expected = compiled.predict_on_batch(images), KerasDetector(model)(images)
+    assert expected["num_detections"].tolist() == [9, 9]
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
 
 
 def small_model():

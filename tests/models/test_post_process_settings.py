@@ -1,11 +1,15 @@
-"""`PostProcess`: defaults, config, ranges."""
+"""`PostProcess`: defaults, config, ranges, its model."""
 
+import copy
 import json
 
 import keras
+import numpy as np
 import pytest
 
+from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.ssd import SSD
 
 
 def test_default_settings_are_the_papers():
@@ -55,3 +59,36 @@ def test_config_equals_the_arguments():
 def test_settings_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         PostProcess(**arguments)
+
+
+def test_a_model_binds_the_record_that_it_is_given():
+    model = small_model("sigmoid")
+    post_process = PostProcess(0.3, max_detections=4)
+    model.post_process = post_process
+    # Bound, it has the same thresholds, and says nothing else.
+    assert model.post_process == post_process and model.post_process is not post_process
+    assert hash(model.post_process) == hash(post_process)
+    assert model.post_process.get_config() == post_process.get_config()
+    coding = model.post_process.coding
+    assert coding.default_boxes is model.default_box_array and coding.activation == "sigmoid"
+    assert coding.variances == model.default_boxes.variances == (0.1, 0.1, 0.2, 0.2)
+    assert copy.deepcopy(model.post_process).coding.activation == "sigmoid"
+    # A record of another model may be passed on.
+    other = small_model("softmax")
+    other.post_process = model.post_process
+    assert other.post_process.coding.activation == "softmax"
+    assert model.post_process.coding.activation == "sigmoid"
+
+
+def test_a_record_without_a_model_says_so():
+    message = "^this PostProcess belongs to no model, so its default boxes are unknown; set model"
+    with pytest.raises(ValueError, match=message):
+        PostProcess()({"box_deltas": np.zeros((1, 2, 4)), "class_logits": np.zeros((1, 2, 3))})
+
+
+def small_model(activation):
+    image = keras.Input((32, 32, 3))
+    feature_map = keras.layers.Conv2D(4, 3, 16, padding="same")(image)
+    boxes = DefaultBoxes.from_scales((32, 32), 1)
+    backbone = keras.Model(image, [feature_map])
+    return SSD(backbone, boxes, ["cat"], (32, 32), activation=activation)
