@@ -73,6 +73,7 @@ def compare(parsed):
     from ssd_keras.engine.evaluate import evaluate
     from ssd_keras.exporters.check import artefact_size
     from ssd_keras.exporters.export import sample_images
+    from ssd_keras.exporters.formats import find_format
 
     progress = is_terminal()
     detectors = load_detectors(parsed.artefacts, parsed.threads)
@@ -84,6 +85,8 @@ def compare(parsed):
         model_file = os.path.join(path, "model.keras")
         size = artefact_size(model_file if os.path.isfile(model_file) else path)
         rows.append({"path": path, "AP": coco["AP"], "AP50": coco["AP50"], "bytes": size})
+    formats = filter(None, map(find_format, parsed.artefacts))
+    packages = dict.fromkeys([*PACKAGES, *(name for row in formats for name in row.packages)])
     others_share = measure(detectors, rows, images, progress)
     return {
         "data": parsed.data,
@@ -91,7 +94,7 @@ def compare(parsed):
         "times": f"{len(images)} images x {NUM_ROUNDS}, threads: {parsed.threads}, {TIMED_STEPS}",
         "others_share": others_share,
         "hardware": hardware(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {name: importlib.metadata.version(name) for name in packages},
         "date": datetime.date.today().isoformat(),
         "artefacts": rows,
     }

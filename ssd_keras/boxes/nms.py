@@ -89,7 +89,7 @@ def parallel(
 def builtin(
     boxes: Array, scores: Array, labels: Array, num_classes: int, thresholds: Thresholds
 ) -> Detections:
-    """Operators that every TFLite runtime has, for one image: B is 1.
+    """Operators that every TFLite runtime and ONNX have, for one image: B is 1.
 
     Boxes are moved apart by class, so that one NMS over all of them works class by class.
     """

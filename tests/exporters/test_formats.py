@@ -5,6 +5,7 @@ import inspect
 
 import pytest
 
+from ssd_keras import cli
 from ssd_keras.cli import export
 from ssd_keras.exporters import formats
 from ssd_keras.exporters.formats import (
@@ -134,6 +135,14 @@ def test_flags_are_those_of_the_rows(monkeypatch):
     text = " ".join(parser.format_help().split())
     assert "{none,float16,dynamic,int8,int4} tflite: none (default) is float32" in text
     assert "network; table: four bits" in text and "--input-dtype {uint8,float32}" in text
+
+
+def test_info_lists_formats_and_options(capsys):
+    assert cli.main(["info", "formats"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "saved_model (SavedModel, Keras' 'tf_saved_model'): a directory"
+    assert "onnx (ONNX, Keras' 'onnx'): a file ending in .onnx" in lines
+    assert "  input_dtype: uint8 (default) or float32" in lines
 
 
 @pytest.mark.parametrize("name", formats.FORMATS)
