@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ssd_keras.core.terminal import is_terminal
+from ssd_keras.core.parts import make_part
+from ssd_keras.core.terminal import is_terminal, start_tensorflow
 
 if TYPE_CHECKING:
     from ssd_keras.data.records import DetectionData
@@ -15,7 +16,7 @@ MAX_PROBLEMS_SHOWN = 5
 
 def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]) -> "TrainRecipe":
     """Returns the recipe of --recipe, --preset and --set."""
-    from ssd_keras.engine.recipes import check_parts, load_recipe, override, paper_recipe
+    from ssd_keras.engine.recipes import changed_parts, load_recipe, override, paper_recipe
 
     if not recipe and not preset:
         raise ValueError(
@@ -28,7 +29,9 @@ def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]
         model = {"model.preset": preset, "model.options": {}, "model.backbone_weights": ""}
         chosen = chosen.replace(model)
     chosen = override(chosen, overrides)
-    check_parts(chosen)
+    for kind, table, name in changed_parts(chosen):  # to know them needs Keras
+        start_tensorflow()
+        make_part(kind, table, name)
     return chosen
 
 

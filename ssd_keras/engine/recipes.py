@@ -3,14 +3,14 @@
 import dataclasses
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from operator import attrgetter
 from typing import Annotated, Any, Literal, get_origin
 
 import tomli_w
 
-from ssd_keras.core.parts import make_part, part_table
+from ssd_keras.core.parts import part_table
 from ssd_keras.core.records import (
     NONE,
     PartOf,
@@ -237,13 +237,13 @@ def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
     return recipe.replace(changes)
 
 
-def check_parts(recipe: TrainRecipe) -> None:
-    """Raises a `ValueError` for an unknown type or option; default parts load no Keras."""
+def changed_parts(recipe: TrainRecipe) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    """Yields kind, table and dotted name of the parts that are not the paper's."""
+    paper = paper_recipe(recipe.model.preset)
     for name in value_names():
-        kind = part_kind(_annotation(name))
-        table = attrgetter(name)(recipe)
-        if kind and table != attrgetter(name)(paper_recipe(recipe.model.preset)):
-            make_part(kind, table, name)
+        table, kind = attrgetter(name)(recipe), part_kind(_annotation(name))
+        if kind and table != attrgetter(name)(paper):
+            yield kind, table, name
 
 
 def value_names() -> list[str]:
