@@ -10,9 +10,20 @@ import sys
 
 import numpy as np
 import pytest
-from client_results import EXPORT, assert_alike, assert_equal, exported, iou, keras_result
+from client_results import (
+    EXPORT,
+    SETTINGS,
+    assert_alike,
+    assert_equal,
+    exported,
+    iou,
+    keras_result,
+    model,
+)
 from PIL import Image
 from serving import serve
+
+from ssd_keras.exporters.formats import FORMATS
 
 pytestmark = pytest.mark.consumers
 
@@ -29,10 +40,15 @@ def server(folder):
         yield served
 
 
+PACKAGES = {"mediapipe": ("mediapipe", "MediaPipe"), "onnx": ("onnxruntime", "ONNX Runtime")}
+
+
 def call(client, *words):
     """Runs a client in a new process."""
-    if client == "mediapipe" and importlib.util.find_spec("mediapipe") is None:
-        pytest.skip("NOT TESTED: MediaPipe is not installed")
+    if client in PACKAGES:
+        package, title = PACKAGES[client]
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"NOT TESTED: {title} is not installed")
     command = [sys.executable, EXPORT / "clients" / f"{client}_client.py", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
 
@@ -73,6 +89,9 @@ def test_server_clients_agree_with_keras(client, server, folder):
 )
 def test_clients_of_files_agree_with_keras(client, pixels, tolerances, folder):
     paths = [folder / name for name in ("fitting.png", "small.png", "rotated.jpg")]
+    if client == "onnx":
+        pytest.importorskip("tf2onnx", reason="NOT TESTED: tf2onnx is not installed")
+        FORMATS["onnx"].functions.write(model(), str(folder / "detector.onnx"), SETTINGS, ())
     suffix = "onnx" if client == "onnx" else "tflite"
     results = results_of(client, *paths, "--model", folder / f"detector.{suffix}")
     assert_equal(results[0], keras_result(paths[0]), pixels=pixels)

@@ -10,7 +10,6 @@ import numpy as np
 from exports import encoded, images, lively_model
 from PIL import Image, ImageOps
 
-from ssd_keras.exporters.formats import FORMATS
 from ssd_keras.exporters.saved_model import write_saved_model
 from ssd_keras.exporters.tflite import tflite_model
 from ssd_keras.models.post_process import PostProcess
@@ -37,7 +36,6 @@ def exported() -> Path:
     write_saved_model(model(), str(folder / "detector" / "1"))
     (folder / "detector.tflite").write_bytes(tflite_model(model()))
     (folder / "raw.tflite").write_bytes(tflite_model(model(), post_processing="none"))
-    FORMATS["onnx"].functions.write(model(), str(folder / "detector.onnx"), SETTINGS, ())
     fitting = Image.fromarray(images()[0]).resize(IMAGE_SIZE[::-1])
     (folder / "fitting.png").write_bytes(encoded(np.asarray(fitting)))
     (folder / "small.png").write_bytes(encoded(images()[1][:90, :70]))
