@@ -76,7 +76,8 @@ class LossRecipe:
 
     Args:
         boxes: loss of boxes. Default "smooth_l1".
-        classes: loss of classes; its activation becomes the model's. Default "softmax".
+        classes: loss of classes; its activation becomes the model's. "softmax" and "sigmoid" are
+            the paper's, and follow the activation of a trained model. Default "softmax".
         box_weight: factor of the loss of boxes. Default 1.
     """
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -23,6 +24,7 @@ from ssd_keras.engine.detector import load_model
 from ssd_keras.engine.distributed.devices import Devices, DeviceSession
 from ssd_keras.engine.recipes import TrainRecipe
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
+from ssd_keras.losses.classification import ACTIVATIONS
 from ssd_keras.models.ssd import SSD
 from ssd_keras.models.transfer import with_classes
 from ssd_keras.optimizers.adamw import AdamW
@@ -241,12 +243,18 @@ def compile_model(model: SSD, recipe: TrainRecipe, total_steps: int) -> None:
         ),
         loss={
             "box_deltas": make_part("box_loss", recipe.loss.boxes, "loss.boxes"),
-            "class_logits": make_part("class_loss", recipe.loss.classes, "loss.classes"),
+            "class_logits": make_part("class_loss", class_loss_of(recipe, model), "loss.classes"),
         },
         loss_weights={"box_deltas": recipe.loss.box_weight, "class_logits": 1.0},
         # Without it, JAX would run each operation of a step by itself.
         jit_compile=recipe.run.jit_compile or keras.backend.backend() == "jax",
     )
+
+
+def class_loss_of(recipe: TrainRecipe, model: SSD) -> dict[str, Any]:
+    """Returns the table of the class loss: the paper's follows the model's activation."""
+    table = dict(recipe.loss.classes)
+    return {**table, "type": model.activation} if table["type"] in ACTIVATIONS else table
 
 
 def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
@@ -263,7 +271,7 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
     else:
         model = with_classes(load_model(preset), class_names, **options)
         _check_precision(model, recipe)
-    if model.activation != activation:
+    if find_part("class_loss", class_loss_of(recipe, model)["type"]).activation != model.activation:
         losses = [
             n for n, loss in parts("class_loss").items() if loss.activation == model.activation
         ]

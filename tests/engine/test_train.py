@@ -26,7 +26,7 @@ from ssd_keras.engine import callbacks, training_time
 from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.engine.train import build_model, make_optimizer, train
-from ssd_keras.losses import GIoULoss
+from ssd_keras.losses import GIoULoss, SigmoidLoss
 
 # Between a training that was interrupted and one that was not. On one machine it is zero; threads
 # of a busy machine are allowed to add in another order.
@@ -180,13 +180,19 @@ def test_the_loss_of_classes_decides_the_activation(tmp_path):
     assert isinstance(losses["box_deltas"], GIoULoss)
     assert weights == {"box_deltas": 2.0, "class_logits": 1.0}
     model.save(tmp_path / "old.keras")
-    trained = recipe({"model.preset": str(tmp_path / "old.keras"), "model.options": {}})
+    # The paper's loss follows a trained model; another must have its activation.
+    table = {"model.preset": str(tmp_path / "old.keras"), "model.options": {}}
+    changes = {"loss.classes.min_negatives": 4}
+    follows = build_model(recipe({**table, **changes}), ["dog"], total_steps=20)
+    assert isinstance(follows.loss["class_logits"], SigmoidLoss)
+    assert follows.loss["class_logits"].min_negatives == 4
+    build_model(recipe({}), ["dog"], total_steps=20).save(tmp_path / "old.keras")
     message = (
-        r"^loss\.classes='softmax' is for softmax scores, but those of '.*old\.keras' are sigmoid; "
-        r"set loss\.classes to one of .*focal.*\.$"
+        r"^loss\.classes='focal' is for sigmoid scores, but those of '.*old\.keras' are softmax; "
+        r"set loss\.classes to one of softmax\.$"
     )
     with pytest.raises(ValueError, match=message):
-        build_model(trained, ["dog"], total_steps=20)
+        build_model(recipe({**table, "loss.classes": "focal"}), ["dog"], total_steps=20)
 
 
 @pytest.mark.parametrize(
