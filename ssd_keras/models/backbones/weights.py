@@ -23,8 +23,8 @@ def load_backbone(build: Callable[..., keras.Model], weights: str | None) -> ker
     except Exception as error:  # Keras raises a bare Exception where a download fails.
         raise ValueError(
             f"ImageNet weights could not be downloaded ({_one_line(error)}); pass the path of a "
-            "weights file instead of 'imagenet' (--set backbone_weights=FILE), or None for random "
-            "weights (--set backbone_weights=)."
+            "weights file instead of 'imagenet' (--set model.backbone_weights=FILE), or None for "
+            "random weights (--set model.backbone_weights=)."
         ) from error
 
 
