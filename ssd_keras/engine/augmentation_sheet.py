@@ -1,6 +1,7 @@
 """Contact sheets of augmented images."""
 
 import numpy as np
+import tensorflow as tf
 
 from ssd_keras.core.precision import dtype_policy
 from ssd_keras.data.images import decode_image
@@ -27,11 +28,14 @@ def training_sheet(
         seed=seed,
     )
     drawings, captions = [], []
+    none = tf.zeros([len(model.default_box_array)], tf.int32)
     with locate_broken_image(data):
         for position, example in enumerate(examples.take(count)):
             index = int(shuffled_index(position, len(data), seed))
             drawings.append(_draw_original(data, index))
-            is_matched = encoder(example["boxes"], example["labels"])["class_logits"] > 0
+            targets = encoder(example["boxes"], example["labels"])
+            # An assigner that needs predictions has matched nothing yet.
+            is_matched = targets.get("class_logits", none) > 0
             arrays = {name: value.numpy() for name, value in example.items()}
             drawings.append(
                 draw_training_example(

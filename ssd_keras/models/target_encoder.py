@@ -101,7 +101,9 @@ class TargetEncoder:
             rows = tf.where(is_usable)
             objects = [edge[:, None] for edge in edges(tf.gather_nd(boxes, rows))]
             best = tf.math.top_k(giou(objects, edges(self._boxes), tf), count).indices
-            return tf.tensor_scatter_nd_update(-tf.ones([len(labels), count], tf.int32), rows, best)
+            return tf.tensor_scatter_nd_update(
+                -tf.ones([tf.size(labels), count], tf.int32), rows, best
+            )
 
         # One image after the other: a matrix of objects and default boxes of a batch is large.
         found = tf.map_fn(

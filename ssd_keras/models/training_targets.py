@@ -41,6 +41,9 @@ def loss_arguments(
 
 def _assigned(model: Any, ground_truth: Mapping[str, Array], outputs: Outputs) -> Outputs:
     """Assigns the objects by the model's predictions, and encodes them as the encoder does."""
+    # Before a training on several devices, Keras tries the step with floats.
+    dtypes = {"boxes": "float32", "labels": "int32", "candidates": "int32"}
+    ground_truth = {name: ops.cast(ground_truth[name], dtypes[name]) for name in dtypes}
     outputs = {name: ops.stop_gradient(values) for name, values in outputs.items()}
     predictions = {
         "boxes": model.post_process.decode(outputs["box_deltas"]),

@@ -1,6 +1,7 @@
 """The streams of images: what comes, in which order, and that a seed and a step decide it."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -247,6 +248,40 @@ def test_targets_of_a_batch_are_those_of_its_examples(shapes, encoder):
         positives += int(targets["box_deltas"][number % 4, :, 4].sum())
         assert max(example["labels"], default=0) < len(shapes.class_names)
     assert positives > 8
+
+
+class PassingOn:
+    """An encoder of an assigner that needs predictions, without candidates."""
+
+    needs_predictions = True
+
+    def __call__(self, boxes, labels):
+        return {"boxes": boxes, "labels": labels}
+
+
+def test_ground_truth_that_goes_on_has_one_length(shapes):
+    counts = [len(example.labels) for example in shapes.examples]
+    arguments = {"image_size": (24, 24), "batch_size": 4, "augmentation": STILL}
+    dataset = training_dataset(shapes, PassingOn(), **arguments)
+    assert dataset.element_spec[1]["boxes"].shape == (4, max(counts), 4)
+    _, targets = next(iter(dataset))
+    number = (targets["labels"].numpy() >= 0).sum(axis=1)
+    assert set(number) <= set(counts) and (targets["labels"].numpy()[0, number[0] :] == -1).all()
+    assert not targets["boxes"].numpy()[0, number[0] :].any()
+    # Fewer: the first of each image are left, and what is not is counted.
+    left_out = sum(count - 2 for count in counts if count > 2)
+    crowded = [x.location for x in shapes.examples if len(x.labels) > 2]
+    message = (
+        rf"^{left_out} objects beyond max_objects=2 are left out of training, in {len(crowded)} "
+        rf"images: {re.escape(crowded[0])}.*; raise max_objects for them\.$"
+    )
+    with pytest.warns(UserWarning, match=message):
+        dataset = training_dataset(shapes, PassingOn(), max_objects=2, **arguments)
+    _, cut = next(iter(dataset))
+    np.testing.assert_array_equal(cut["labels"], targets["labels"][:, :2])
+    np.testing.assert_array_equal(cut["boxes"], targets["boxes"][:, :2])
+    with pytest.raises(ValueError, match="^max_objects=0 must be 1 or more\\.$"):
+        training_dataset(shapes, PassingOn(), max_objects=0, **arguments)
 
 
 def test_images_without_boxes_do_not_break_a_batch(encoder):

@@ -20,6 +20,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import trainings
 from trainings import RECIPE_TEXT, TRAIN_DATA, VALIDATION_DATA, difference, recipe, train_data
 
 from ssd_keras.data.pipeline import training_dataset
@@ -198,7 +199,7 @@ from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.train import train
 from ssd_keras.engine.distributed import sync
 recipe = trainings.recipe(
-    {"optimizer.name": "caffe_sgd", "schedule.epochs": 1, "run.batch_size": 16}
+    {"optimizer.name": "caffe_sgd", "schedule.epochs": 1, "run.batch_size": 16, **PARTS}
 )
 data = trainings.train_data()
 def learned(name, number):
@@ -212,9 +213,10 @@ print(trainings.difference(one, two), trainings.difference(one, apart))
 
 
 @pytest.mark.slow
-def test_two_devices_of_tensorflow_learn_what_one_does(tmp_path):
+@pytest.mark.parametrize("parts", [{}, trainings.BY_PREDICTIONS], ids=["paper", "task-aligned"])
+def test_two_devices_of_tensorflow_learn_what_one_does(tmp_path, parts):
     done = subprocess.run(
-        [sys.executable, "-c", MIRRORED],
+        [sys.executable, "-c", f"PARTS = {parts}\n{MIRRORED}"],
         env=environment("tensorflow"),
         cwd=tmp_path,
         capture_output=True,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from trainings import (
+    BY_PREDICTIONS,
     PLAIN,
     STEPS_PER_EPOCH,
     difference,
@@ -292,6 +293,20 @@ def test_a_training_by_time_is_one_of_as_many_steps(uninterrupted, tmp_path, mon
     # The length is that of the state: nothing is measured again, and nothing is left to do.
     monkeypatch.setattr(keras.Model, "fit", None)
     assert len(train(by_time, train_data(), validation_data(), output, resume=True)) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_resume_of_a_training_that_assigns_by_predictions(tmp_path, monkeypatch, precision):
+    by_predictions = recipe({**BY_PREDICTIONS, "schedule.epochs": 4, "run.precision": precision})
+    whole, stopped = str(tmp_path / "whole"), str(tmp_path / "stopped")
+    expected = train(by_predictions, train_data(), validation_data(), whole)
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        interrupt_at(context, 3 * STEPS_PER_EPOCH + 1)  # the last state is of epoch 2
+        train(by_predictions, train_data(), validation_data(), stopped)
+    history = train(by_predictions, train_data(), validation_data(), stopped, resume=True)
+    assert difference(f"{stopped}/state-4.keras", f"{whole}/state-4.keras") <= SAME
+    assert_same_history(history, expected)
 
 
 def test_resume_of_a_finished_run_returns_at_once(uninterrupted, monkeypatch):

@@ -44,6 +44,13 @@ seed = 3
 # Without augmentation a training takes two seconds less to start.
 PLAIN = {f"augmentation.{name}": False for name in ("photometric", "zoom_out", "crop", "flip")}
 
+# Assigned in the training step. Each table as a whole, because options depend on the type.
+BY_PREDICTIONS = {
+    "assigner": {"type": "task_aligned", "top_k": 7},
+    "loss.boxes": {"type": "giou"},
+    "loss.classes": {"type": "focal"},
+}
+
 
 def recipe(changes=None) -> TrainRecipe:
     """The recipe of `RECIPE_TEXT`; states and validations are due after epochs 2, 4 and 5."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import layers, ops
 from quick_weights import use_quick_weights
 
+from ssd_keras.assigners import MaxIoUAssigner
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.losses import FocalLoss, GIoULoss, SigmoidLoss, SmoothL1Loss, SoftmaxLoss
 from ssd_keras.models import (
@@ -68,6 +69,7 @@ def arguments(**changes) -> dict:
         "neck": ExtraLayers(EXTRA, STYLE, (0, 2)),
         "head": SSDHead(STYLE, prior_probability=0.2),
         "preprocessor": {"mean": (120.0, 110.0, 100.0), "scale": 0.02, "channel_order": "bgr"},
+        "assigner": MaxIoUAssigner(0.4, use_boundary_boxes=False),
         "post_process": PostProcess(0.2, 0.6, 50, 20, clip_boxes="before"),
         "name": "mine",
         **changes,
@@ -252,6 +254,7 @@ def test_saved_model_loads_without_custom_objects(tmp_path, separable):
     assert_same_outputs(outputs_of(loaded, make_images()), outputs_of(model, make_images()), atol=0)
     np.testing.assert_array_equal(loaded.default_box_array, model.default_box_array)
     assert loaded.post_process == PostProcess(0.2, 0.6, 50, 20, clip_boxes="before")
+    assert loaded.assigner == MaxIoUAssigner(0.4, use_boundary_boxes=False)
     assert loaded.class_names == ("cat", "dog", "cow")
 
 
