@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, SHAPE_CLASSES, VOC_CLASSES
-from ssd_keras.core.records import meanings
+from ssd_keras.core.records import converted, meanings
 from ssd_keras.core.text import unknown_name
 from ssd_keras.importers.published import DETECTORS, Published
 
@@ -197,6 +197,8 @@ def from_preset(
     if name not in PRESETS:
         raise ValueError(unknown_name("preset", name, PRESETS))
     preset = PRESETS[name]
+    if image_size is not None:
+        image_size = converted(image_size, tuple[int, int], f"preset {name!r}: image_size")
     if preset.weights is not None:
         if image_size is not None:
             options["image_size"] = image_size

@@ -195,6 +195,8 @@ def test_unknown_presets_and_options_are_named():
         match=r"^preset 'ssd300_vgg16_voc': option 'atrus' is unknown; did you mean 'atrous'\?",
     ):
         from_preset("ssd300_vgg16_voc", atrus=False)
+    with pytest.raises(ValueError, match=r"^preset '.*_voc': image_size is 300; expected a list"):
+        from_preset("ssd300_vgg16_voc", image_size=300)
     message = r"^post_process: option 'iou' is unknown; choose one of score_threshold, iou_thresh"
     with pytest.raises(ValueError, match=message):
         from_preset("ssd300_vgg16_voc", post_process={"iou": 0.4})

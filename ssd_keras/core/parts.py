@@ -72,7 +72,7 @@ def make_part(kind: str, table: Mapping[str, Any], name: str = "") -> Any:
     A function has no fields and is the part itself. `name` is that of the table in messages.
     """
     options = dict(table)
-    type_name = options.pop("type", None)
+    type_name = options.pop("type", "")
     part, name = find_part(kind, type_name), name or kind.replace("_", " ")
     if isinstance(part, type):
         return from_table(part, options, name)
