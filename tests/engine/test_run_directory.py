@@ -118,6 +118,12 @@ def test_a_state_comes_back_whole(tmp_path):
     assert run.load_state_model(state).get_weights()[0] == [[7.0]]
 
 
+def test_the_length_of_a_training_by_time_outlives_a_kill_in_the_first_epoch(tmp_path):
+    run = started(tmp_path)
+    run.write_state(TrainingState(length=(5, 4)))
+    assert run.open(recipe(), NAMES, resume=True) == TrainingState(length=[5, 4])
+
+
 def test_a_new_state_replaces_the_old_one(tmp_path):
     run = started(tmp_path, "run [1]")  # brackets mean something in file patterns
     run.save_state(small_model(1.0), TrainingState(1))
