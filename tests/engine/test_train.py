@@ -324,7 +324,9 @@ def test_too_little_time_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(
         training_time, "measure", lambda *arguments: training_time.Durations(60.0, 0.5, 29.5)
     )
+    monkeypatch.setattr(training_time, "clock", lambda: 0.0)
     output = tmp_path / "run"
+    # 60 s to start, 0.5 s a step, 29.5 s a validation
     message = r"schedule\.minutes=1\.4 is too short: .* validation take 1\.5 minutes; allow more"
     with pytest.raises(ValueError, match=message):
         train(recipe({"schedule.minutes": 1.4}), train_data(), None, str(output))
