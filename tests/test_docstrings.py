@@ -11,6 +11,7 @@ from enum import EnumType
 import pytest
 
 import ssd_keras
+import ssd_keras.assigners
 import ssd_keras.data
 import ssd_keras.evaluation
 import ssd_keras.losses
@@ -22,8 +23,13 @@ MODULES = sorted(
     if not module.name.endswith("__main__")
 )
 EXPORTS = (
-    ssd_keras, ssd_keras.data, ssd_keras.evaluation, ssd_keras.losses, ssd_keras.models,
-)  # fmt: skip
+    ssd_keras,
+    ssd_keras.assigners,
+    ssd_keras.data,
+    ssd_keras.evaluation,
+    ssd_keras.losses,
+    ssd_keras.models,
+)
 
 
 def is_private_or_inherited(owner, method):
