@@ -8,7 +8,7 @@ from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
 from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.engine.train import initial_model
-from ssd_keras.models import FPN, ConvStyle, ExtraLayer, ExtraLayers, SharedHead
+from ssd_keras.models import FPN, ConvStyle, ExtraLayer, ExtraLayers, SharedHead, SSDHead
 from ssd_keras.models.builders.vgg import SSD_SIZES
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.presets import PRESETS, from_preset, is_trained
@@ -167,6 +167,16 @@ def test_parts_replace_the_presets():
     assert model.default_boxes.shapes[0][0] == (32, 32)
     model = from_preset("ssd192_small_shapes", shapes=[[(9, 8)] * 4, *[[(20, 30)] * 4] * 3])
     assert model.default_boxes.shapes[0] == ((9, 8),) * 4 and model.default_boxes.steps is None
+
+
+def test_sigmoid_scores_start_low():
+    model = from_preset("ssd192_small_shapes", ["cat"], image_size=(64, 64), activation="sigmoid")
+    assert model.head.prior_probability == 0.01
+    bias = model.get_layer("class_head1").get_weights()[1]
+    assert bias[:4] == pytest.approx([0, -4.59512, 0, -4.59512], abs=1e-5)  # log(0.01 / 0.99)
+    head = SSDHead(prior_probability=None)
+    model = from_preset("ssd192_small_shapes", activation="sigmoid", head=head)
+    assert model.head.prior_probability is None
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ IMAGENET_PREPROCESSOR = {
     "mean": (123.675, 116.28, 103.53),
     "scale": (1 / 58.395, 1 / 57.12, 1 / 57.375),
 }
+# Of sigmoid scores, as in RetinaNet (arXiv 1708.02002, section 4.1): losses over all default boxes,
+# such as the focal loss, would begin with thousands of false positives.
+PRIOR_PROBABILITY = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,8 @@ class BuilderOptions:
             which replace those of `default_boxes`. Default None.
         post_process: `PostProcess`, or a table of its fields that differ from the family's.
             Default None.
-        activation: "softmax" or "sigmoid". Default None: the family's, mostly "softmax".
+        activation: "softmax" or "sigmoid", with which the family's head starts at scores of 0.01.
+            Default None: the family's, mostly "softmax".
         backbone_weights: "imagenet" or the path of a weights file. Default None, random.
     """
 
@@ -86,6 +90,9 @@ class BuilderOptions:
             default_boxes = _default_boxes(self.default_boxes, image_size)
         else:
             default_boxes = self.default_boxes or default_boxes
+        activation = self.activation or activation
+        if activation == "sigmoid":
+            head = dataclasses.replace(head, prior_probability=PRIOR_PROBABILITY)
         if self.shapes is not None:
             default_boxes = dataclasses.replace(default_boxes, shapes=self.shapes)
         return SSD(
@@ -96,7 +103,7 @@ class BuilderOptions:
             neck=_parts("neck", self.neck) or neck,
             head=_parts("head", self.head) or head,
             post_process=self._post_process(post_process or PostProcess()),
-            activation=self.activation or activation,
+            activation=activation,
             preprocessor=preprocessor,
             name=name,
         )
