@@ -108,8 +108,13 @@ def match_with_index(
     return matched, claimed
 
 
+def is_usable(boxes: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Returns which boxes [..., 4] are objects: neither padding nor without area."""
+    return (labels >= 0) & tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1)
+
+
 class Objects(NamedTuple):
-    """The usable objects of a batch, one after the other: neither padding nor without area."""
+    """The usable objects of a batch, one after the other."""
 
     boxes: tf.Tensor  # float32 [P, 4]
     labels: tf.Tensor  # int32 [P]
@@ -120,8 +125,7 @@ class Objects(NamedTuple):
     def of(cls, ground_truth: Mapping[str, tf.Tensor]) -> "Objects":
         """Returns those of boxes [B, n, 4] and labels [B, n]."""
         boxes, labels = ground_truth["boxes"], ground_truth["labels"]
-        is_usable = (labels >= 0) & tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1)
-        index = tf.where(is_usable)
+        index = tf.where(is_usable(boxes, labels))
         num_images = labels.shape[0] or tf.shape(labels, tf.int64)[0]
         return cls(tf.gather_nd(boxes, index), tf.gather_nd(labels, index), index[:, 0], num_images)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ssd_keras.cli.arguments import DATA_HELP, MODEL_HELP, add_bad_data, fraction, positive_int
 from ssd_keras.cli.inputs import read_data
 from ssd_keras.core.terminal import start_tensorflow
-from ssd_keras.exporters.formats import FORMATS
+from ssd_keras.exporters.formats import FORMATS, check_request
 
 if TYPE_CHECKING:
     from ssd_keras.models.ssd import SSD
@@ -58,8 +58,6 @@ def run(
     max_detections: int | None,
     **format_options: str | None,
 ) -> None:
-    from ssd_keras.exporters.formats import check_request
-
     options = {name: value for name, value in format_options.items() if value is not None}
     check_request(output, format, options, calibration_data)
     start_tensorflow()

@@ -269,7 +269,7 @@ def _parse_value(text: str, annotation: Any) -> Any:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
-        if text[:1] in ("[", "{", '"', "'") and text:
+        if text[:1] in ("[", "{", '"', "'"):
             raise ValueError(f"{one_line(text)} is not TOML ({error}); correct it.") from error
         return text
     takes_text = annotation is str or part_kind(annotation) or get_origin(annotation) is Literal

@@ -23,9 +23,8 @@ NUM_CHECK_IMAGES = 4
 
 Detections = Mapping[str, np.ndarray]
 """boxes [n, 4], scores [n] and labels [n] of one image."""
-
-
 ROUNDING = 1e-4
+"""How far scores and IoUs may be beyond a threshold, because runtimes round differently."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -99,10 +99,14 @@ class Format:
     across_classes: tuple[str, ...] = ()  # NMS drops boxes of other classes too
 
     def __str__(self) -> str:
-        place = f"a file ending in {self.suffix}" if self.suffix else "a directory"
-        lines = [f"{self.name} ({self.title}, Keras' {self.keras_name!r}): {place}"]
+        lines = [f"{self.name} ({self.title}, Keras' {self.keras_name!r}): {self.output}"]
         lines += [f"  {name}: {option.help}" for name, option in self.options.items()]
         return "\n".join(lines)
+
+    @property
+    def output(self) -> str:
+        """What is written, in words."""
+        return f"a file ending in {self.suffix}" if self.suffix else "a directory"
 
     @property
     def functions(self) -> FormatModule:
@@ -233,8 +237,7 @@ def _check_path(path: str, row: Format) -> None:
     suffixes = [other.suffix for other in FORMATS.values() if other.suffix]
     suffix = next((suffix for suffix in suffixes if path.endswith(suffix)), "")
     if suffix != row.suffix:
-        expected = f"a file ending in {row.suffix}" if row.suffix else "a directory"
-        raise ValueError(f"output {path!r} does not fit the format {row.name}; pass {expected}.")
+        raise ValueError(f"output {path!r} does not fit the format {row.name}; pass {row.output}.")
     if row.suffix and os.path.isdir(path):
         raise ValueError(f"output {path!r} is a directory; pass the path of a file.")
     is_taken = os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path))

@@ -10,6 +10,7 @@ from ssd_keras.boxes.coding import encode_boxes
 from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.boxes.formats import Array
 from ssd_keras.boxes.iou import edges, giou
+from ssd_keras.boxes.matching import is_usable
 
 
 class TargetEncoder:
@@ -18,7 +19,7 @@ class TargetEncoder:
     Args:
         assigner: `Assigner`, such as `MaxIoUAssigner()`.
         default_boxes: `DefaultBoxGrid`, such as `model.default_box_grid`; or relative yxyx float32
-            [N, 4] where this suffices the assigner.
+            [N, 4] where these suffice for the assigner.
         variances: divisors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
         with_quality: the targets hold the quality too, for losses with `uses_quality`. Default
             False.
@@ -32,10 +33,10 @@ class TargetEncoder:
     Returns of a call:
         with a batch axis where the arguments have one, "box_deltas" float32 [N, 5]: the deltas
         followed by 1 where the default box is positive; "class_logits" int32 [N]: 0 for
-        background, 1 + label where positive, -1 where the loss ignores the default box; where
-        asked for "quality" float32 [N], see `Assigner.assign`. For an assigner that needs
-        predictions instead "boxes" float32 [n, 4], "labels" int32 [n] and "candidates" int32
-        [n, K]: of each object the default boxes of the highest GIoU, best first.
+        background, 1 + label where positive, -1 where the loss ignores the default box; with
+        `with_quality` also "quality" float32 [N], see `Assigner.assign`. For an assigner that
+        needs predictions instead "boxes" float32 [n, 4], "labels" int32 [n] and "candidates"
+        int32 [n, K]: of each object the default boxes of the highest GIoU, best first.
 
     Example:
 
@@ -97,8 +98,7 @@ class TargetEncoder:
 
         def candidates(boxes_and_labels: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
             boxes, labels = boxes_and_labels
-            is_usable = (labels >= 0) & tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=-1)
-            rows = tf.where(is_usable)
+            rows = tf.where(is_usable(boxes, labels))
             objects = [edge[:, None] for edge in edges(tf.gather_nd(boxes, rows))]
             best = tf.math.top_k(giou(objects, edges(self._boxes), tf), count).indices
             return tf.tensor_scatter_nd_update(
