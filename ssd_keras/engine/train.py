@@ -180,7 +180,7 @@ def measured_length(
             f"schedule.minutes={recipe.schedule.minutes:g} is too short: the start, a step and a "
             f"validation take {needed:.1f} minutes; allow more."
         )
-    epochs, steps_per_epoch = training_time.divide_steps(steps, steps_per_epoch)
+    epochs, steps_per_epoch = training_time.whole_epochs(steps, steps_per_epoch)
     if progress:
         print(
             f"{recipe.schedule.minutes:g} minutes: {epochs} epochs of {steps_per_epoch} steps; a "
@@ -226,16 +226,8 @@ def match_threshold(recipe: TrainRecipe) -> float:
     return recipe.assigner.get("threshold", 0.5)
 
 
-def build_model(recipe: TrainRecipe, class_names: Sequence[str], total_steps: int) -> SSD:
-    """Builds and compiles the model of a recipe."""
-    with dtype_policy(recipe.run.precision):
-        model = initial_model(recipe, class_names)
-    compile_model(model, recipe, total_steps)
-    return model
-
-
 def compile_model(model: SSD, recipe: TrainRecipe, total_steps: int) -> None:
-    """Compiles the model of a recipe for a training of so many steps."""
+    """Compiles the model of a recipe; its learning rate falls over `total_steps`."""
     model.backbone.trainable = recipe.optimizer.backbone_learning_rate > 0
     model.compile(
         optimizer=make_optimizer(

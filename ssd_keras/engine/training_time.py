@@ -118,7 +118,7 @@ def steps_within(
     return int(full) * steps + max(0, int((rest - durations.validation) / durations.step))
 
 
-def divide_steps(steps: int, steps_per_epoch: int) -> tuple[int, int]:
+def whole_epochs(steps: int, steps_per_epoch: int) -> tuple[int, int]:
     """Returns epochs and steps of each: as many as fit, epochs at most as long as given."""
     epochs = max(1, steps // steps_per_epoch)
     more = -(-steps // steps_per_epoch)

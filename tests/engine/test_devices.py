@@ -21,11 +21,19 @@ import keras
 import numpy as np
 import pytest
 import trainings
-from trainings import RECIPE_TEXT, TRAIN_DATA, VALIDATION_DATA, difference, recipe, train_data
+from trainings import (
+    RECIPE_TEXT,
+    TRAIN_DATA,
+    VALIDATION_DATA,
+    build_model,
+    difference,
+    recipe,
+    train_data,
+)
 
 from ssd_keras.data.pipeline import training_dataset
 from ssd_keras.engine.distributed.devices import Devices, check_batch
-from ssd_keras.engine.train import build_model, train
+from ssd_keras.engine.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 # Adaptive optimizers turn the sign of a gradient near zero into a whole step: no such here.

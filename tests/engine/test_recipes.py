@@ -45,7 +45,7 @@ TABLES = {
         "before": ({"type": "quarter_turns", "probability": 0.75},),
         "after": ({"type": "grey", "probability": 0.2},),
     },
-    "assigner": {"type": "atss", "candidates": 9},
+    "assigner": {"type": "atss", "candidates_per_map": 7},
     "loss": {
         "boxes": {"type": "giou"},
         "classes": {"type": "focal", "gamma": 1.5},
@@ -212,7 +212,7 @@ def test_the_summary_marks_what_differs_from_the_defaults():
         ("model.options.sizes=[30, 60.5]", "model.options", {"sizes": (30, 60.5)}),
         ("model.options.clip=size", "model.options", {"clip": "size"}),
         ("model.options.neck=None", "model.options", {"neck": None}),
-        ("model.options.neck.channels=64", "model.options", {"neck": {"channels": 64}}),
+        ("model.options.neck.filters=64", "model.options", {"neck": {"filters": 64}}),
         ("model.options={sizes = [1, 2]}", "model.options", {"sizes": (1, 2)}),
         ("loss.classes=focal", "loss.classes", {"type": "focal"}),
         ("loss.classes.gamma=1.5", "loss.classes", {"type": "softmax", "gamma": 1.5}),
@@ -258,8 +258,8 @@ def test_a_new_type_takes_the_old_ones_options_away():
     changed = override(start, ["loss.classes.type=focal", "loss.classes.gamma=1.5"])
     assert changed.loss.classes == {"type": "focal", "gamma": 1.5}
     assert override(start, ["loss.classes=focal"]).loss.classes == {"type": "focal"}
-    neck = override(start, ["model.options.neck.channels=64"]).model.options["neck"]
-    assert neck == {"type": "fpn", "channels": 64}
+    neck = override(start, ["model.options.neck.filters=64"]).model.options["neck"]
+    assert neck == {"type": "fpn", "filters": 64}
 
 
 @pytest.mark.parametrize(

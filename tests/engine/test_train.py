@@ -13,6 +13,7 @@ from trainings import (
     BY_PREDICTIONS,
     PLAIN,
     STEPS_PER_EPOCH,
+    build_model,
     difference,
     finished_run,
     load,
@@ -26,7 +27,7 @@ from trainings import (
 from ssd_keras.engine import callbacks, training_time
 from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.recipes import load_recipe
-from ssd_keras.engine.train import build_model, make_optimizer, train
+from ssd_keras.engine.train import make_optimizer, train
 from ssd_keras.losses import GIoULoss, SigmoidLoss
 
 # Between a training that was interrupted and one that was not. On one machine it is zero; threads

@@ -3,7 +3,7 @@
 import pytest
 
 from ssd_keras.engine import training_time
-from ssd_keras.engine.training_time import Durations, StepTimes, divide_steps, steps_within
+from ssd_keras.engine.training_time import Durations, StepTimes, steps_within, whole_epochs
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_steps_that_fit_with_their_validations(seconds, every, expected):
     ],
 )
 def test_steps_are_divided_into_epochs(steps, steps_per_epoch, expected):
-    assert divide_steps(steps, steps_per_epoch) == expected
+    assert whole_epochs(steps, steps_per_epoch) == expected
 
 
 def test_a_step_is_measured_without_the_first_ones(monkeypatch):

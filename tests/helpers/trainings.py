@@ -57,6 +57,17 @@ def recipe(changes=None) -> TrainRecipe:
     return parse_recipe(RECIPE_TEXT.encode(), "the tests' recipe").replace(changes or {})
 
 
+def build_model(recipe, class_names, total_steps):
+    """The compiled model that a training by a recipe starts from."""
+    from ssd_keras.core.precision import dtype_policy
+    from ssd_keras.engine.train import compile_model, initial_model
+
+    with dtype_policy(recipe.run.precision):
+        model = initial_model(recipe, class_names)
+    compile_model(model, recipe, total_steps)
+    return model
+
+
 @functools.cache
 def train_data():
     return load_data(TRAIN_DATA)

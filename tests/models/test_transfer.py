@@ -7,10 +7,11 @@ import exports
 import keras
 import numpy as np
 import pytest
+from trainings import build_model
 
 from ssd_keras import DefaultBoxes, from_preset
 from ssd_keras.engine.recipes import paper_recipe
-from ssd_keras.engine.train import build_model, initial_model
+from ssd_keras.engine.train import initial_model
 from ssd_keras.models import SSD
 from ssd_keras.models.transfer import known_classes, with_classes
 from ssd_keras.optimizers.adamw import AdamW
