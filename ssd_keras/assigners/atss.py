@@ -20,9 +20,9 @@ class ATSSAssigner(Assigner):
     map, the boxes of the cells whose centres are closest to its own, in pixels. A candidate is
     positive if its IoU reaches the mean plus the standard deviation (with n - 1, as in the
     official code) of the candidates' IoUs, and its cell's centre is inside the object. Of several
-    objects a default box takes the one of the highest IoU. Unlike the paper, an object that gets
-    no default box so claims the best free candidate, in order of falling IoU. The quality is the
-    IoU.
+    objects a default box takes the one of the highest IoU. Unlike the paper, an object that is
+    left without a default box claims its best free candidate, in order of falling IoU. The quality
+    is the IoU.
 
     Args:
         candidates_per_map: cells of each feature map, with all their boxes. Default 9.

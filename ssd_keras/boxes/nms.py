@@ -149,7 +149,7 @@ def greedy_nms(in_conflict: Array, is_candidate: Array) -> Array:
     #     2     x . x x   A alone counts: B goes, C and D stay
     #     3     x . x .   C counts too: D goes
     #     4     x . x .   nothing changes
-    # In practice there are as many rounds as boxes that suppress each other in a chain: few.
+    # In practice there are as many rounds as boxes in the longest such chain: few.
     index = ops.arange(is_candidate.shape[-1])
     with_better = in_conflict & (index[:, None] > index)
 

@@ -29,7 +29,7 @@ def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]
         model = {"model.preset": preset, "model.options": {}, "model.backbone_weights": ""}
         chosen = chosen.replace(model)
     chosen = override(chosen, overrides)
-    for kind, table, name in changed_parts(chosen):  # to know them needs Keras
+    for kind, table, name in changed_parts(chosen):  # knowing them takes Keras
         start_tensorflow()
         make_part(kind, table, name)
     return chosen

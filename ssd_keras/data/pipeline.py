@@ -125,8 +125,8 @@ def training_dataset(
             (0, 1): the whole batch.
         max_objects: where the encoder passes the ground truth on to the training step, the number
             of objects to which each image is padded; a warning names images with more. Default
-            None: the largest number in the data set; give more where augmentation steps of your
-            own add objects.
+            None: the largest number in the data set; give more where your augmentation steps add
+            objects.
 
     Returns:
         dataset of (images uint8 [B, H, W, 3], targets of the encoder with a batch axis), where B

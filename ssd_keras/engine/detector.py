@@ -29,7 +29,7 @@ class Detector(Protocol):
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """See above."""
+        """Height and width of the input in pixels; None: images of any size."""
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         """Detects objects; arguments and results as of `KerasDetector`."""

@@ -84,7 +84,7 @@ class SSDHead(ConfigRecord):
 class SharedHead(ConfigRecord):
     """A head whose convolutions are shared by all maps (RetinaNet, arXiv 1708.02002, section 4).
 
-    Towers of convolutions precede the predictions. Each map has batch normalisation of its own,
+    Towers of convolutions precede the predictions. Each map has its own batch normalisation,
     because the statistics of the maps differ. It needs maps of equally many channels, as an `FPN`
     gives them, and equally many default boxes in every cell.
 

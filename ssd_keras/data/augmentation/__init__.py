@@ -1,1 +1,1 @@
-"""Augmentation: its options, geometry, rendering, colors, and steps of a user's own."""
+"""Augmentation: its options, geometry, rendering, colors, and steps that users add."""

@@ -4,7 +4,7 @@ The paper distorts colours, zooms out, crops, resizes and mirrors, in that order
 pixels. Here the resulting window is chosen from the boxes and the image's size alone; then only
 its visible part is decoded, resized once, and distorted in colour at the small size. Boxes,
 windows and probabilities are those of the plain sequence, windows to half a pixel.
-Steps of a user's own run before, on the decoded image, or after, on the model's input.
+Steps that users add run before, on the decoded image, or after, on the model's input.
 """
 
 from typing import NamedTuple

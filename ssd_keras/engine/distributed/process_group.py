@@ -132,7 +132,7 @@ class Team:
 
 
 def _end_at_once() -> None:
-    """The end of a process of a team that failed, whatever else wants to happen at the end."""
+    """Ends the process after its group failed, without what Python runs at an exit."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(2)
@@ -187,7 +187,7 @@ def _wait_for_all(
     except OSError as error:
         raise ValueError(
             f"process 0 cannot listen at {address} ({_reason(error)}); name an address "
-            "of its own host, and a free port."
+            "of this host, and a free port."
         ) from error
     connections: dict[int, socket.socket] = {}
     with server, contextlib.ExitStack() as unless_well:
