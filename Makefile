@@ -23,7 +23,7 @@ EVERY_CORE := --numprocesses auto --dist loadfile
 
 # Folders and files of fast tests, without the slower files in them.
 QUICK := $(addprefix tests/,core boxes losses optimizers tflite drawing evaluation doctor data helpers \
-	engine/test_recipes.py test_layers.py test_style.py)
+	engine/test_recipes.py engine/test_training_time.py test_layers.py test_style.py)
 QUICK += $(addprefix --ignore=tests/,data/test_pipeline.py data/test_augmentation.py \
 	data/test_augmentation_pixels.py data/test_fuzz.py doctor/test_default_box_fit.py \
 	evaluation/test_report.py)
