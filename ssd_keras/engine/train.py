@@ -263,13 +263,11 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
     else:
         model = with_classes(load_model(preset), class_names, **options)
         _check_precision(model, recipe)
-    if find_part("class_loss", class_loss_of(recipe, model)["type"]).activation != model.activation:
-        losses = [
-            n for n, loss in parts("class_loss").items() if loss.activation == model.activation
-        ]
+    known = [n for n, loss in parts("class_loss").items() if loss.activation == model.activation]
+    if class_loss_of(recipe, model)["type"] not in known:
         raise ValueError(
             f"loss.classes={recipe.loss.classes['type']!r} is for {activation} scores, but those "
-            f"of {preset!r} are {model.activation}; set loss.classes to one of {', '.join(losses)}."
+            f"of {preset!r} are {model.activation}; set loss.classes to one of {', '.join(known)}."
         )
     model.assigner = make_part("assigner", recipe.assigner, "assigner")
     return model

@@ -19,10 +19,10 @@ class ConvStyle(ConfigRecord):
     """Style of the convolutions of necks and heads.
 
     Args:
-        separable: use depthwise 3x3 and 1x1 convolutions (SSDLite, MobileNetV2 paper section
-            6.2) instead of full 3x3 convolutions. Default False.
+        separable: use depthwise and 1x1 convolutions (SSDLite, MobileNetV2 paper section 6.2)
+            instead of full ones. Default False.
         batch_norm: use batch normalisation instead of biases. Default False, as in VGG16.
-        activation: Keras activation after each convolution of a neck. Default "relu".
+        activation: Keras activation after each convolution that predicts nothing. Default "relu".
         initializer: Keras initializer of the kernels. Default "lecun_uniform", Caffe's "xavier".
         epsilon: epsilon of batch normalisation. Default 1e-3.
         momentum: momentum of the running statistics, 0..1. Default 0.97.

@@ -23,8 +23,8 @@ class SSDHead(ConfigRecord):
     """The paper's head: on each map one convolution for boxes and one for classes (section 2.1).
 
     Args:
-        style: `ConvStyle`, of which `separable`, `head_kernel` and the initializer count.
-            Default `ConvStyle()`.
+        style: `ConvStyle`. Where it is not separable, `head_kernel` and the initializer alone
+            count. Default `ConvStyle()`.
         prior_probability: score of every class before training, 0..1, for sigmoid losses over all
             default boxes. Default None: about even scores.
 
