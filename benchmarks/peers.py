@@ -62,9 +62,9 @@ def imported(weights):
     """Our model with weights of torchvision's."""
     from ssd_keras.core.class_names import VOC_CLASSES
     from ssd_keras.importers.pth import read_pth
-    from ssd_keras.importers.torchvision import torchvision_ssd
+    from ssd_keras.importers.torchvision import ssd_from_state_dict
 
-    return torchvision_ssd(read_pth(weights), VOC_CLASSES)
+    return ssd_from_state_dict(read_pth(weights), VOC_CLASSES)
 
 
 def ssd300_default_boxes():

@@ -1,9 +1,14 @@
 """A package imports only packages below it. See ARCHITECTURE.md."""
 
 import ast
+import json
+import re
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1] / "ssd_keras"
+import ssd_keras
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGE = REPOSITORY / "ssd_keras"
 # From the bottom to the top; packages of one line do not import each other.
 STACK = [
     {"version", "core"},
@@ -80,3 +85,39 @@ def test_no_import_circle():
     }:
         left = {name: others for name, others in left.items() if name not in free}
     assert not left, f"a circle among {sorted(left)}"
+
+
+def defined_names(path):
+    """Names that a module defines or imports at its top level."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names)
+        else:
+            yield from (x.id for x in ast.walk(node) if isinstance(x, ast.Name))
+
+
+def scripts():
+    """Name and code of benchmarks, clients and notebooks."""
+    for folder in ("benchmarks", "export", "training"):
+        for path in (REPOSITORY / folder).rglob("*"):
+            if path.suffix == ".py":
+                yield path.name, path.read_text(encoding="utf-8")
+            elif path.suffix == ".ipynb":
+                cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+                code = ["".join(x["source"]) for x in cells if x["cell_type"] == "code"]
+                yield path.name, re.sub(r"^\s*[!%].*", "", "\n".join(code), flags=re.MULTILINE)
+
+
+def test_scripts_import_names_that_exist():
+    # Most run for minutes and need other programs: no test runs them.
+    missing = []
+    for script, code in scripts():
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ssd_keras"):
+                module = node.module.partition(".")[2]
+                names = set(defined_names(MODULES[module])) if module else {*ssd_keras.__all__}
+                names |= {other.removeprefix(f"{module}.") for other in MODULES}
+                missing += [(script, x.name) for x in node.names if x.name not in names]
+    assert not missing
