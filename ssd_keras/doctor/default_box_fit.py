@@ -8,7 +8,6 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -61,18 +60,9 @@ def sample_objects(
     return objects.take(np.sort(rng.choice(len(objects.boxes), max_objects, replace=False)))
 
 
-def recipe_options(fitted: DefaultBoxGrid, grid: DefaultBoxGrid) -> dict[str, Any]:
-    """Returns changed shapes as `model.options` of a recipe."""
-    shapes = fitted.default_boxes.shapes
-    return {} if shapes == grid.default_boxes.shapes else {"shapes": shapes}
-
-
-def recipe_arguments(fitted: DefaultBoxGrid, grid: DefaultBoxGrid) -> str:
-    """Returns changed shapes as arguments of `ssd-keras train`."""
-    return " ".join(
-        f"--set 'model.options.{name}={json.dumps(value)}'"
-        for name, value in recipe_options(fitted, grid).items()
-    )
+def recipe_argument(fitted: DefaultBoxGrid) -> str:
+    """Returns the shapes as an argument of `ssd-keras train`."""
+    return f"--set 'model.options.shapes={json.dumps(fitted.default_boxes.shapes)}'"
 
 
 class _ShapeParameters:

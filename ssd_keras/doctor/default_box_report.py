@@ -7,7 +7,7 @@ import numpy as np
 
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.default_box_fit import OBJECTIVE, fit_default_boxes, recipe_arguments
+from ssd_keras.doctor.default_box_fit import OBJECTIVE, fit_default_boxes, recipe_argument
 from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
 from ssd_keras.doctor.object_boxes import ObjectBoxes
 from ssd_keras.doctor.small_objects import hard_objects_hint
@@ -64,7 +64,7 @@ class DefaultBoxReport(NamedTuple):
             lines += [
                 f"  fitted to {self.splits[0].name} alone; objective: {objective}",
                 "  to train with the fitted boxes:",
-                f"  {recipe_arguments(self.fitted, self.grid)}",
+                f"  {recipe_argument(self.fitted)}",
             ]
         else:
             lines.append("  no shapes fit better")

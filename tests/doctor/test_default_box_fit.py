@@ -17,8 +17,7 @@ from ssd_keras.data.splits import Split, load_splits
 from ssd_keras.doctor.default_box_fit import (
     best_ious,
     fit_default_boxes,
-    recipe_arguments,
-    recipe_options,
+    recipe_argument,
     sample_objects,
 )
 from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
@@ -161,7 +160,7 @@ def test_only_the_sizes_of_a_trained_detector_are_fitted():
     new, old = (np.concatenate(each.default_boxes.shapes) for each in (fitted, grid))
     # Rounded to tenths of a pixel.
     np.testing.assert_allclose(new[:, 1] / new[:, 0], old[:, 1] / old[:, 0], rtol=0.02)
-    assert recipe_arguments(fitted, grid) == (
+    assert recipe_argument(fitted) == (
         f"--set 'model.options.shapes={json.dumps(fitted.default_boxes.shapes)}'"
     )
 
@@ -251,11 +250,11 @@ SLOW_PRESETS = ("ssd300_resnet18_coco", "ssdlite320_mobilenet_v3_large_coco")
 )
 def test_every_preset_takes_the_fitted_boxes(preset):
     grid = from_preset(preset, ["cat"]).default_box_grid
-    assert recipe_options(grid, grid) == {}
     shapes = [[(0.5 * h, 0.7 * w) for h, w in cell] for cell in grid.default_boxes.shapes]
     spec = dataclasses.replace(grid.default_boxes, shapes=shapes)
-    options = json.loads(json.dumps(recipe_options(grid._replace(default_boxes=spec), grid)))
-    built = from_preset(preset, ["cat"], **options).default_box_grid
+    words = recipe_argument(grid._replace(default_boxes=spec))
+    (text,) = re.fullmatch(r"--set 'model\.options\.shapes=(.*)'", words).groups()
+    built = from_preset(preset, ["cat"], shapes=json.loads(text)).default_box_grid
     assert len(built.boxes()) == len(grid.boxes())
     np.testing.assert_array_equal(built.boxes(), grid._replace(default_boxes=spec).boxes())
 
