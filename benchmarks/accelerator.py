@@ -103,7 +103,7 @@ def generated_batch(model, batch, positives=30):
 
 
 def step_seconds(model, images, targets, loss, steps, rounds):
-    """Seconds a step of `model.fit`, one for each round of so many steps."""
+    """Seconds a step of `model.fit`, one for each round of `steps`."""
     model.compile(loss=loss)
     ends = []
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))

@@ -15,7 +15,7 @@ class SsdKeras(Pipeline):
         self.iterator = iter(self.training)
 
     def resident_after(self, batches):
-        """Bytes that the process holds in memory after so many batches more."""
+        """Bytes that the process holds in memory after `batches` more."""
         for _ in range(batches):
             next(self.iterator)
         with open("/proc/self/statm") as file:

@@ -18,7 +18,7 @@ MAX_OTHERS_SHARE = 0.05  # a busy core slows torch's threads tenfold: they spin 
 
 
 class Side(ProcessPoolExecutor):
-    """`MODULE.SIDES[NAME](**options)`, whose methods run in a process on so many cores."""
+    """`MODULE.SIDES[NAME](**options)`, whose methods run in a process on `cores` cores."""
 
     def __init__(self, module, name, cores=None, **options):
         super().__init__(1, multiprocessing.get_context("spawn"))

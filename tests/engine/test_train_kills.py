@@ -177,7 +177,7 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path):
 
 @contextlib.contextmanager
 def largest_file(size):
-    """As on a full disk, no file can grow beyond so many bytes."""
+    """As on a full disk, no file can grow beyond `size` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
