@@ -1,6 +1,5 @@
 """Docstrings of the public API describe the real arguments, and their examples are true."""
 
-import dataclasses
 import doctest
 import importlib
 import inspect
@@ -16,6 +15,7 @@ import ssd_keras.data
 import ssd_keras.evaluation
 import ssd_keras.losses
 import ssd_keras.models
+from ssd_keras.core.records import meanings
 
 MODULES = sorted(
     module.name
@@ -54,21 +54,6 @@ def public_functions():
 FUNCTIONS = dict(public_functions())
 
 
-def documented(function):
-    """Texts of the section Args by argument, or None without such a section."""
-    docstring = inspect.cleandoc(function.__doc__ or "")
-    section = re.search(r"^Args:\n((?:[ ].*\n?|\n)+)", docstring, re.MULTILINE)
-    if section is None:
-        return None
-    texts = {}
-    for entry in re.split(r"\n {4}(?=\S)", "\n" + section[1].rstrip("\n")):
-        names, colon, text = entry.partition(":")
-        if colon:
-            for name in names.split(","):
-                texts[name.strip("` *")] = " ".join(text.split())
-    return texts
-
-
 def faults(name, function):
     """What is wrong with the docstring of a public function."""
     if not (function.__doc__ or "").strip():
@@ -78,12 +63,9 @@ def faults(name, function):
         for parameter in inspect.signature(function).parameters.values()
         if parameter.name != "self" and parameter.kind is not parameter.VAR_POSITIONAL
     }
-    texts = documented(function)
-    if texts is not None and dataclasses.is_dataclass(function):  # bases document their own fields
-        for base in filter(dataclasses.is_dataclass, function.__mro__[1:]):
-            texts = {**(documented(base) or {}), **texts}
-    if texts is None:
+    if not re.search(r"^ *Args:$", function.__doc__, re.MULTILINE):
         return [f"{name} has no section Args"] if len(parameters) >= 2 else []
+    texts = meanings(function)
     optional = {"kwargs"}  # of Keras' base classes
     if texts.keys() - optional != parameters.keys() - optional:
         return [f"{name} documents {list(texts)}, takes {list(parameters)}"]

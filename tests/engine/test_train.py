@@ -157,7 +157,7 @@ def test_a_model_that_cannot_be_built_leaves_no_trace(tmp_path):
     assert not output.exists()
 
 
-def test_other_classes_of_the_validation_data_are_told(tmp_path):
+def test_other_classes_of_the_validation_data_are_refused(tmp_path):
     from ssd_keras.data.sources import load_data
 
     other = load_data("synthetic:shapes@val[:2]", class_names=["star", "cross"])
