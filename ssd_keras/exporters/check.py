@@ -21,7 +21,7 @@ from ssd_keras.models.ssd import SSD
 
 NUM_CHECK_IMAGES = 4
 
-Detections = Mapping[str, np.ndarray]
+ImageDetections = Mapping[str, np.ndarray]
 """boxes [n, 4], scores [n] and labels [n] of one image."""
 ROUNDING = 1e-4
 """How far scores and IoUs may be beyond a threshold, because runtimes round differently."""
@@ -123,9 +123,9 @@ def artefact_size(path: str) -> int:
 
 
 def agreement(
-    candidates: Detections,
-    reference: Detections,
-    detections: Detections,
+    candidates: ImageDetections,
+    reference: ImageDetections,
+    detections: ImageDetections,
     tolerance: Tolerance,
     class_agnostic: bool = False,
 ) -> np.ndarray:
@@ -156,7 +156,7 @@ def agreement(
 
 def _keras_detections(
     model: SSD, image: np.ndarray, post_process: PostProcess
-) -> tuple[Detections, Detections]:
+) -> tuple[ImageDetections, ImageDetections]:
     """Returns boxes [N, 4] and scores [N, classes] before NMS, and what NMS leaves of them."""
     resized = resize_image(image, model.image_size).numpy()
     outputs = model.predict_on_batch(resized[None])
@@ -170,7 +170,7 @@ def _clipped(boxes: np.ndarray, post_process: PostProcess) -> np.ndarray:
     return boxes if post_process.clip_boxes == "none" else boxes.clip(0, 1)
 
 
-def _used(batch: Mapping[str, Any]) -> Detections:
+def _used(batch: Mapping[str, Any]) -> ImageDetections:
     """Returns the detections of the first image without unused slots."""
     count = int(batch["num_detections"][0])
     return {name: np.asarray(batch[name][0])[:count] for name in ("boxes", "scores", "labels")}
@@ -178,7 +178,7 @@ def _used(batch: Mapping[str, Any]) -> Detections:
 
 def _exported_detections(
     outputs: Mapping[str, np.ndarray], post_process: PostProcess
-) -> Detections:
+) -> ImageDetections:
     """Returns an artefact's detections of one image; raw outputs get Keras' post-processing."""
     if set(outputs) == set(RAW_OUTPUTS):
         deltas, scores = (outputs[name][None] for name in RAW_OUTPUTS)
@@ -201,7 +201,7 @@ def _exported_detections(
     }
 
 
-def _check_values(detections: Detections, num_classes: int) -> None:
+def _check_values(detections: ImageDetections, num_classes: int) -> None:
     for name, values in detections.items():
         if not np.isfinite(values).all():
             raise ValueError(f"the export gives {name} that are not finite.")
@@ -209,7 +209,7 @@ def _check_values(detections: Detections, num_classes: int) -> None:
         raise ValueError(f"the export gives classes outside 0..{num_classes - 1}.")
 
 
-def _check_nms(detections: Detections, post_process: PostProcess) -> None:
+def _check_nms(detections: ImageDetections, post_process: PostProcess) -> None:
     """Checks score order and the IoU of kept boxes of one class."""
     scores = detections["scores"]
     lowest = post_process.score_threshold

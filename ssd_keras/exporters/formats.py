@@ -23,6 +23,8 @@ NUM_THREADS = 2
 OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 RAW_OUTPUTS = ("box_deltas", "class_scores")
 """Outputs of an artefact with NMS inside, and of one without."""
+KEYS = ("boxes", "labels", "scores", "num_detections")
+"""Keys of a `PostProcess` in the order of `OUTPUTS`."""
 
 
 @dataclasses.dataclass(frozen=True)

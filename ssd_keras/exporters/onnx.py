@@ -14,7 +14,7 @@ from ssd_keras.boxes import nms
 from ssd_keras.core.class_names import class_line
 from ssd_keras.core.terminal import silence_stderr
 from ssd_keras.exporters.exported_detector import ExportedDetector, one_by_one
-from ssd_keras.exporters.formats import NUM_THREADS, OUTPUTS
+from ssd_keras.exporters.formats import KEYS, NUM_THREADS, OUTPUTS
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.version import __version__
@@ -108,8 +108,7 @@ def _converted(model: SSD, post_process: PostProcess) -> onnx.ModelProto:
     @tf.function(input_signature=[signature], autograph=False)
     def detect(images: tf.Tensor) -> dict[str, tf.Tensor]:
         found = post_process(model(tf.cast(images, tf.float32), training=False), nms.builtin)
-        keys = ("boxes", "labels", "scores", "num_detections")
-        return {name: found[key] for name, key in zip(OUTPUTS, keys, strict=True)}
+        return {name: found[key] for name, key in zip(OUTPUTS, KEYS, strict=True)}
 
     with silence_stderr():
         converted, _ = tf2onnx.convert.from_function(detect, [signature], opset=OPSET)

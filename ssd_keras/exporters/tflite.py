@@ -16,7 +16,7 @@ from ssd_keras.boxes import nms
 from ssd_keras.core.class_names import class_line
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters.exported_detector import ExportedDetector, one_by_one
-from ssd_keras.exporters.formats import NUM_THREADS, OUTPUTS, RAW_OUTPUTS
+from ssd_keras.exporters.formats import KEYS, NUM_THREADS, OUTPUTS, RAW_OUTPUTS
 from ssd_keras.exporters.network import in_precision
 from ssd_keras.exporters.tflite_quantize import convert, converted_network, output_names
 from ssd_keras.models.post_process import PostProcess, class_scores
@@ -170,8 +170,7 @@ def builtin_detections(
     """Returns boxes [1, K, 4], classes [1, K], scores [1, K] and their number [1], all float32."""
     outputs = {"box_deltas": box_deltas, "class_logits": class_logits}
     found = post_process(outputs, nms.builtin)
-    keys = ("boxes", "labels", "scores", "num_detections")
-    return [tf.cast(found[key], tf.float32) for key in keys]
+    return [tf.cast(found[key], tf.float32) for key in KEYS]
 
 
 def _append_function(
