@@ -35,13 +35,13 @@ class Thresholds(Protocol):
     def class_agnostic(self) -> bool: ...
 
 
-Detections: TypeAlias = dict[str, Array]
-Kernel: TypeAlias = Callable[[Array, Array, Array, int, Thresholds], Detections]
+DetectionBatch: TypeAlias = dict[str, Array]
+Kernel: TypeAlias = Callable[[Array, Array, Array, int, Thresholds], DetectionBatch]
 
 
 def combined(
     boxes: Array, scores: Array, labels: Array, num_classes: int, thresholds: Thresholds
-) -> Detections:
+) -> DetectionBatch:
     """TensorFlow's own operator, the fastest on its CPUs."""
     if thresholds.class_agnostic:  # the operator would not return the classes
         return parallel(boxes, scores, labels, num_classes, thresholds)
@@ -72,8 +72,8 @@ def combined(
 
 def parallel(
     boxes: Array, scores: Array, labels: Array, num_classes: int, thresholds: Thresholds
-) -> Detections:
-    """All lists at once in `keras.ops`, so that an accelerator waits for none of them."""
+) -> DetectionBatch:
+    """Treats all lists at once in `keras.ops`, so that an accelerator waits for none of them."""
     in_conflict = exceeds_iou(boxes, thresholds.iou_threshold)
     is_same_class = labels[..., :, None] == labels[..., None, :]
     if scores.shape[1] != num_classes and not thresholds.class_agnostic:
@@ -88,7 +88,7 @@ def parallel(
 
 def builtin(
     boxes: Array, scores: Array, labels: Array, num_classes: int, thresholds: Thresholds
-) -> Detections:
+) -> DetectionBatch:
     """Operators that every TFLite runtime and ONNX have, for one image: B is 1.
 
     Boxes are moved apart by class, so that one NMS over all of them works class by class.
@@ -166,7 +166,7 @@ def greedy_nms(in_conflict: Array, is_candidate: Array) -> Array:
 
 def top_detections(
     boxes: Array, scores: Array, labels: Array, is_kept: Array, max_detections: int
-) -> Detections:
+) -> DetectionBatch:
     """Returns the best of the kept boxes of all lists [B, lists, k]; unused slots are zero."""
     num_boxes = is_kept.shape[1] * is_kept.shape[2]
     scores = ops.reshape(ops.where(is_kept, scores, 0.0), (-1, num_boxes))

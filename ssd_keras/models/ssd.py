@@ -65,7 +65,8 @@ class SSD(keras.Model):
         first, for N default boxes.
 
     Raises:
-        ValueError: when feature maps and default boxes disagree, or there is no class.
+        ValueError: when feature maps and default boxes disagree, there is no class, or the
+            activation is unknown.
 
     Example:
 

@@ -1,7 +1,10 @@
 """Requests for exports: the paths and options that are refused, and how."""
 
 import argparse
+import configparser
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +124,16 @@ def test_missing_packages_are_named_at_once(monkeypatch):
         check_request("x", "table", {}, images=())
     with pytest.raises(ValueError, match=message):
         print(row.functions)
+
+
+def test_packages_of_a_format_are_an_extra():
+    config = configparser.ConfigParser()
+    config.read(Path(__file__).parents[2] / "setup.cfg")
+    extras = config["options.extras_require"]
+    rows = [row for row in formats.FORMATS.values() if row.packages]
+    assert rows
+    for row in rows:
+        assert re.findall(r"^[\w-]+", extras[row.name], re.MULTILINE) == list(row.packages)
 
 
 def test_flags_are_those_of_the_rows(monkeypatch):
