@@ -39,8 +39,8 @@ class BoxLoss(MatchNormalizedLoss):
         """Returns the loss of each default box.
 
         Args:
-            target: float32 [B, N, 4], deltas or boxes; at default boxes without an object a
-                stand-in that the prediction equals.
+            target: float32 [B, N, 4], deltas or boxes; at default boxes without an object deltas
+                of 0, or a box that the prediction equals.
             prediction: float32 [B, N, 4].
 
         Returns:
@@ -49,14 +49,15 @@ class BoxLoss(MatchNormalizedLoss):
         raise NotImplementedError(f"{type(self).__name__} must define per_box.")
 
     def call(self, y_true: Array, y_pred: Array) -> Array:
-        is_positive = y_true[..., 4]
-        # Both sides of other default boxes are one box of area 1: no division by an area of 0,
-        # no gradient, and no infinity that a factor of 0 would turn into NaN.
-        stand_in = ops.array([0.0, 0.0, 1.0, 1.0])
-        target, prediction = (
-            ops.where(is_positive[..., None] > 0, side, stand_in)
-            for side in (y_true[..., :4], y_pred)
-        )
+        target, prediction, is_positive = y_true[..., :4], y_pred, y_true[..., 4]
+        if self.space == "boxes":
+            # Both sides of other default boxes are one box of area 1: no division by an area of
+            # 0, no gradient, and no infinity that a factor of 0 would turn into NaN.
+            stand_in = ops.array([0.0, 0.0, 1.0, 1.0])
+            target, prediction = (
+                ops.where(is_positive[..., None] > 0, side, stand_in)
+                for side in (target, prediction)
+            )
         per_box = self.per_box(target, prediction) * is_positive
         return self.normalize(ops.sum(per_box, axis=-1), ops.sum(is_positive))
 
