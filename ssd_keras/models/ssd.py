@@ -56,6 +56,7 @@ class SSD(keras.Model):
             from red, green and blue, in 0..255), "scale" (factor after that, one number or three)
             and "channel_order" ("rgb" or "bgr"). Default: images stay as they are.
         name: name of the model. Default "ssd".
+        trainable: the weights are trained, but for those of frozen layers. Default True.
 
     Call arguments:
         images: RGB in 0..255, uint8 or float, [B, H, W, 3].
@@ -94,7 +95,7 @@ class SSD(keras.Model):
         activation: str = "softmax",
         preprocessor: Mapping[str, Any] | None = None,
         name: str = "ssd",
-        **kwargs: Any,
+        trainable: bool = True,
     ) -> None:
         if isinstance(class_names, str):
             raise ValueError(f"class_names={class_names!r} is a string; pass a list of names.")
@@ -119,7 +120,7 @@ class SSD(keras.Model):
             "box_deltas": join_maps(deltas, 4, "box_deltas"),
             "class_logits": join_maps(logits, num_outputs, "class_logits"),
         }
-        super().__init__(inputs=image, outputs=outputs, name=name, **kwargs)
+        super().__init__(inputs=image, outputs=outputs, name=name, trainable=trainable)
 
         # 3. Config
         self.backbone = backbone

@@ -351,7 +351,7 @@ def test_mixed_precision_gives_float32_and_survives_saving(tmp_path):
 def test_fit_learns_and_logs_both_losses(policy):
     keras.config.set_dtype_policy(policy)
     try:
-        model = SSD(**arguments(style=ConvStyle()))
+        model = SSD(**arguments(neck=ExtraLayers(EXTRA, feature_maps=(0, 2)), head=None))
     finally:
         keras.config.set_dtype_policy("float32")
     x, y = targets(model)
@@ -489,6 +489,12 @@ def test_detect_names_what_is_no_image(colour_detector, images, message):
 def test_parts_that_do_not_fit_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         SSD(**arguments(**changes))
+
+
+def test_unknown_arguments_are_refused():
+    # Keras' own constructor would ignore them.
+    with pytest.raises(TypeError, match="unexpected keyword argument 'style'"):
+        SSD(**arguments(style=STYLE))
 
 
 def test_too_small_images_are_refused(monkeypatch):
