@@ -19,11 +19,6 @@ class DefaultBoxGrid(NamedTuple):
         """Returns all default boxes, relative yxyx float32 [N, 4]."""
         return self.default_boxes.boxes(self.image_size, self.feature_sizes)
 
-    def boxes_per_map(self) -> tuple[int, ...]:
-        """Returns the number of default boxes of each feature map."""
-        counts = zip(self.feature_sizes, self.default_boxes.boxes_per_cell, strict=True)
-        return tuple(rows * columns * boxes for (rows, columns), boxes in counts)
-
     def cell_shapes(self) -> list[np.ndarray]:
         """Returns for each map the relative heights and widths of one cell's boxes, [boxes, 2].
 
