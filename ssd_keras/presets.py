@@ -159,6 +159,16 @@ def preset_options(name: str) -> Iterator[tuple[str, Any, str]]:
         yield field.name, preset.options.get(field.name, field.default), texts[field.name]
 
 
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raises a `ValueError` for options that the builder of a preset does not take."""
+    if is_trained(name):
+        return
+    from ssd_keras.models.builders import BUILDERS
+
+    known = {option: value for option, value in options.items() if option != "image_size"}
+    BUILDERS[PRESETS[name].builder][1].from_names(f"preset {name!r}", known)
+
+
 def from_preset(
     name: str,
     class_names: Sequence[str] | None = None,

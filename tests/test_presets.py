@@ -186,6 +186,13 @@ def test_sigmoid_scores_start_low():
         ({"head": {"type": "shared"}}, r"^SharedHead needs equally many boxes per cell and chan"),
         ({"default_boxes": {"type": "octave"}}, r"^default_boxes.type 'octave' is unknown; did"),
         ({"default_boxes": {"type": "octaves", "level": 3}}, r"'octaves': .*'level'"),
+        ({"default_boxes": {"type": "octaves", "levels": [3, 2000]}}, r"'octaves': levels=.*16"),
+        (
+            {"default_boxes": {"type": "octaves", "aspect_ratios": [-1]}},
+            r"'octaves': aspect_ratios=\(-1,\) must be above 0",
+        ),
+        ({"default_boxes": "paper"}, r"^default_boxes of type 'paper': .*'sizes'"),
+        ({"neck": []}, r"describes 4 feature maps but the model has 2"),
         ({"default_boxes": {"type": "octaves"}}, r"describes 5 feature maps but the model has 4"),
     ],
 )

@@ -11,6 +11,7 @@ import numpy as np
 from ssd_keras.core.config_record import ConfigRecord
 
 CLIP_MODES = ("none", "size", "corners")
+MAX_LEVEL = 16  # of a feature map with cells of 65,536 pixels
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 """Factors of the box deltas yxhw: the paper's implementation divides by them in encoding."""
 
@@ -230,6 +231,13 @@ class DefaultBoxes(ConfigRecord):
         >>> boxes.shapes[0][:2], boxes.steps[-1], boxes.offset[-1]
         (((32.0, 32.0), (45.254833995939045, 45.254833995939045)), 128.0, (0.0, 0.0))
         """
+        if not all(isinstance(level, int) and 0 <= level <= MAX_LEVEL for level in levels):
+            raise ValueError(
+                f"levels={levels!r} must be whole numbers between 0 and {MAX_LEVEL}, such as "
+                "(3, 4, 5)."
+            )
+        if not min(aspect_ratios) > 0:
+            raise ValueError(f"aspect_ratios={aspect_ratios} must be above 0.")
         scales = [base_scale * 2 ** (k / scales_per_octave) for k in range(scales_per_octave)]
         cell = [
             (scale / math.sqrt(ratio), scale * math.sqrt(ratio))

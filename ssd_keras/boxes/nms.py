@@ -1,4 +1,4 @@
-"""NMS: three kernels with one contract and, on the same candidates, one result.
+"""NMS: three kernels with one contract and, but for the order of equal scores, one result.
 
 A kernel takes candidates as lists: boxes [B, lists, k, 4], scores [B, lists, k] falling in each
 list, labels [B, lists, k]. There is a list for each class, or one list. It returns boxes

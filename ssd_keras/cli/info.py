@@ -3,6 +3,7 @@
 import argparse
 
 from ssd_keras.cli.arguments import DETECTOR_HELP, RECIPE_HELP
+from ssd_keras.cli.inputs import check_parts
 from ssd_keras.core.terminal import start_tensorflow
 
 HELP = "describe a model or a recipe, or list presets, recipes or export formats"
@@ -55,6 +56,10 @@ def _print_recipe(name: str | None) -> None:
             "file or a RUN directory."
         )
     recipe = load_recipe(name)
+    try:
+        check_parts(recipe)
+    except ValueError as error:
+        raise ValueError(f"recipe {name!r}: {error}") from error
     start_tensorflow()
     from ssd_keras.engine.recipe_summary import recipe_summary
 

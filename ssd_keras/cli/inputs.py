@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ssd_keras.core.parts import make_part
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
+from ssd_keras.presets import check_options
 
 if TYPE_CHECKING:
     from ssd_keras.data.records import DetectionData
@@ -16,7 +17,7 @@ MAX_PROBLEMS_SHOWN = 5
 
 def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]) -> "TrainRecipe":
     """Returns the recipe of --recipe, --preset and --set."""
-    from ssd_keras.engine.recipes import changed_parts, load_recipe, override, paper_recipe
+    from ssd_keras.engine.recipes import load_recipe, override, paper_recipe
 
     if not recipe and not preset:
         raise ValueError(
@@ -29,10 +30,20 @@ def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]
         model = {"model.preset": preset, "model.options": {}, "model.backbone_weights": ""}
         chosen = chosen.replace(model)
     chosen = override(chosen, overrides)
-    for kind, table, name in changed_parts(chosen):  # knowing them takes Keras
+    check_parts(chosen)
+    return chosen
+
+
+def check_parts(recipe: "TrainRecipe") -> None:
+    """Raises a `ValueError` for parts or options of the model that cannot be built."""
+    from ssd_keras.engine.recipes import changed_parts
+
+    for kind, table, name in changed_parts(recipe):  # knowing them takes Keras
         start_tensorflow()
         make_part(kind, table, name)
-    return chosen
+    if recipe.model.options:
+        start_tensorflow()
+        check_options(recipe.model.preset, recipe.model.options)
 
 
 def read_data(

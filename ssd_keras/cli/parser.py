@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from ssd_keras.cli import data, evaluate, export, import_weights, info, predict, score, train
@@ -22,6 +23,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `ssd-keras`; returns 0, or 2 after printing one line that says what is wrong."""
+    warnings.formatwarning = lambda message, *_, **__: f"ssd-keras: warning: {message}\n"
     parsed = vars(build_parser().parse_args(arguments))
     run = parsed.pop("run")
     try:

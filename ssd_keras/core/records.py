@@ -161,6 +161,14 @@ def check_ranges(
             raise ValueError(f"{name}={getattr(record, name)} must be between 0 and 1.")
 
 
+def check_whole_numbers(record: Any, names: Iterable[str], least: int = 1) -> None:
+    """Raises a `ValueError` for a field that is no whole number, or is below the least one."""
+    for name in names:
+        value = getattr(record, name)
+        if not isinstance(value, numbers.Integral) or value < least:
+            raise ValueError(f"{name}={value!r} must be a whole number of {least} or more.")
+
+
 def meanings(record: Any) -> dict[str, str]:
     """Returns the texts of the section Args of a docstring by argument.
 

@@ -181,6 +181,8 @@ class RunRecipe:
 
     def __post_init__(self) -> None:
         check_ranges(self, positive=["batch_size", "validate_every"])
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed={self.seed} must be between 0 and {2**32 - 1}.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ssd_keras.core.parts import find_part
 from ssd_keras.core.records import NONE, dotted, field_types, meanings, part_kind
+from ssd_keras.core.text import one_line
 from ssd_keras.engine.recipes import TrainRecipe, load_recipe, recipe_names
 from ssd_keras.presets import preset_options
 
@@ -55,7 +56,8 @@ def expected_result(recipe: TrainRecipe) -> str:
 def recipe_summary(recipe: TrainRecipe) -> str:
     """Returns every value of a recipe with its default and its meaning."""
     facts = dataclasses.asdict(recipe.record)
-    known = [f"{name}: {value}".rstrip() for name, value in facts.items() if value]
+    texts = [f"{name}: {value}".rstrip() for name, value in facts.items() if value]
+    known = [one_line(line, len(line)) for text in texts for line in text.splitlines()]
     values = map(str, recipe_values(recipe))
     return "\n".join([*known, "", "* differs from the default", "", *values])
 

@@ -182,7 +182,8 @@ _ROWS = (
             "post_processing": Option(
                 ("builtin", "op", "none"),
                 "builtin (default) is exact per-class NMS in built-in operators, op one custom "
-                "operator with NMS across classes, none raw outputs for GPU delegates",
+                "operator with NMS across classes and without clipping, none raw outputs for GPU "
+                "delegates",
             ),
             "input_dtype": Option(("uint8", "float32"), "uint8 (default) or float32"),
         },

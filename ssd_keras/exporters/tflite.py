@@ -131,11 +131,8 @@ def tflite_model(
     `calibration` holds images of the model's size, float [H, W, 3] in 0..255, for "int8".
     """
     post_process = (post_process or model.post_process).bound_to(model)
-    if post_processing == "op" and post_process.max_detections_per_class:
-        raise ValueError(
-            f"max_detections_per_class={post_process.max_detections_per_class} has no place in the "
-            "custom operator; choose post_processing='builtin', or None as the limit."
-        )
+    if post_processing == "op":
+        _check_operator(post_process)
     model = in_precision(model)
     boxes, variances, activation = post_process.coding
     network, ends = converted_network(model, quantize, input_dtype, calibration)
@@ -162,6 +159,20 @@ def tflite_model(
     flatbuffer.set_interface(network, INPUT, outputs)
     _add_metadata(network, model, post_processing)
     return with_labels(flatbuffer.write_model(network), model.class_names)
+
+
+def _check_operator(post_process: PostProcess) -> None:
+    """Refuses what the custom operator cannot do. It never clips boxes, which is documented."""
+    faults = {
+        "max_detections_per_class": post_process.max_detections_per_class is not None,
+        "iou_threshold": post_process.iou_threshold == 0,
+    }
+    for name, is_fault in faults.items():
+        if is_fault:
+            raise ValueError(
+                f"{name}={getattr(post_process, name)} has no place in the custom operator; choose "
+                "post_processing='builtin', or another value."
+            )
 
 
 def builtin_detections(

@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from ssd_keras.core.config_record import ConfigRecord
 from ssd_keras.core.parts import register_part
+from ssd_keras.core.records import check_whole_numbers
 from ssd_keras.models.blocks import ConvStyle, depthwise_conv, finish
 from ssd_keras.models.necks import FeatureMaps
 
@@ -122,6 +123,11 @@ class SharedHead(ConfigRecord):
     is_tower_shared: bool = False
     style: ConvStyle = ConvStyle(separable=True, batch_norm=True)
     prior_probability: float | None = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole_numbers(self, ("filters", "kernel_size"))
+        check_whole_numbers(self, ("depth",), least=0)
 
     def __call__(
         self, maps: FeatureMaps, boxes_per_cell: Sequence[int], num_outputs: int

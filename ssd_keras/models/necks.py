@@ -12,6 +12,7 @@ from keras import layers
 
 from ssd_keras.core.config_record import ConfigRecord
 from ssd_keras.core.parts import register_part
+from ssd_keras.core.records import check_whole_numbers
 from ssd_keras.models.blocks import SAME, ConvStyle, conv, styled_conv
 
 FeatureMaps = Sequence[keras.KerasTensor]
@@ -40,6 +41,9 @@ class ExtraLayer(ConfigRecord):
     kernel_size: int = 3
     strides: int = 2
     padding: int | str = 1
+
+    def __post_init__(self) -> None:
+        check_whole_numbers(self, ("bottleneck", "filters", "kernel_size", "strides"))
 
 
 @register_part("neck", "extra_layers")
@@ -75,8 +79,7 @@ class ExtraLayers(ConfigRecord):
     feature_maps: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        specs = (x if isinstance(x, ExtraLayer) else ExtraLayer(*x) for x in self.layers)
-        object.__setattr__(self, "layers", tuple(specs))
+        object.__setattr__(self, "layers", tuple(map(_as_extra_layer, self.layers)))
         super().__post_init__()
 
     def __call__(self, maps: FeatureMaps) -> FeatureMaps:
@@ -91,6 +94,18 @@ class ExtraLayers(ConfigRecord):
                 f"there are {len(maps)} feature maps."
             )
         return [maps[index] for index in self.feature_maps]
+
+
+def _as_extra_layer(spec: Any) -> ExtraLayer:
+    if isinstance(spec, ExtraLayer):
+        return spec
+    try:
+        return ExtraLayer(*spec)
+    except TypeError as error:
+        raise ValueError(
+            f"{spec!r} is not an extra layer; expected bottleneck, filters and, where they differ "
+            "from the defaults, kernel_size, strides and padding."
+        ) from error
 
 
 def _extra_layer(
@@ -139,6 +154,11 @@ class FPN(ConfigRecord):
     extra_levels: int = 0
     kernel_size: int = 3
     style: ConvStyle = ConvStyle(separable=True, batch_norm=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole_numbers(self, ("filters", "kernel_size"))
+        check_whole_numbers(self, ("extra_levels",), least=0)
 
     def __call__(self, maps: FeatureMaps) -> FeatureMaps:
         sums: list[keras.KerasTensor] = []

@@ -14,6 +14,7 @@ from ssd_keras.boxes import nms
 from ssd_keras.boxes.coding import decode_boxes
 from ssd_keras.boxes.formats import Array
 from ssd_keras.core.config_record import ConfigRecord
+from ssd_keras.core.records import check_whole_numbers
 
 CLIP_CHOICES = ("none", "before", "after")
 
@@ -90,10 +91,9 @@ class PostProcess(ConfigRecord):
         for name in ("score_threshold", "iou_threshold"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1.")
-        for name in ("max_candidates", "max_detections", "max_detections_per_class"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value} must be 1 or more.")
+        check_whole_numbers(self, ("max_candidates", "max_detections"))
+        if self.max_detections_per_class is not None:
+            check_whole_numbers(self, ("max_detections_per_class",))
         if self.clip_boxes not in CLIP_CHOICES:
             raise ValueError(
                 f"clip_boxes={self.clip_boxes!r} is unknown; choose one of "

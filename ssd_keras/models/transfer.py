@@ -65,12 +65,13 @@ def with_classes(
         if layer is copy.backbone:
             layer.set_weights(model.backbone.get_weights())
             continue
+        if not layer.weights:  # such as one that cuts a map, which the old size may not need
+            continue
         weights = model.get_layer(layer.name).get_weights()
         if layer.name in class_layers:
             pairs = zip(weights, layer.get_weights(), strict=True)
             weights = [_rows_by_class(old, new, old_labels, new_rows) for old, new in pairs]
-        if weights:
-            layer.set_weights(weights)
+        layer.set_weights(weights)
     return copy
 
 

@@ -302,6 +302,7 @@ def test_a_new_type_takes_the_old_ones_options_away():
         ("schedule.decay_steps=[80000]", r"schedule.decay_steps=\(80000.0,\) must be shares"),
         ("schedule.name=linear", r"schedule.name 'linear' is unknown; choose one of steps, cosine"),
         ("data.max_objects=0", r"data.max_objects=0 must be above 0"),
+        ("run.seed=-1", r"run.seed=-1 must be between 0 and 4294967295"),
         ("loss.box_weight=0", r"loss.box_weight=0.0 must be above 0"),
         ("augmentation.color_space=lab", r"augmentation.color_space 'lab' is unknown; choose one "),
         ("augmentation.zoom_out_max=0.5", r"augmentation.zoom_out_max=0.5 must be 1 or more"),

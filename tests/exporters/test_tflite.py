@@ -192,9 +192,11 @@ def test_operator_form_has_the_operator_with_these_options():
         "y_scale": 10.0, "x_scale": 10.0, "h_scale": 5.0, "w_scale": 5.0,
     }  # fmt: skip
     assert options == pytest.approx(expected, rel=1e-6)
-    limited = PostProcess(max_detections_per_class=3)
-    with pytest.raises(ValueError, match="^max_detections_per_class=3 has no place in the custom"):
-        tflite_model(small_model(), post_processing="op", post_process=limited)
+    for name, value in {"max_detections_per_class": 3, "iou_threshold": 0.0}.items():
+        with pytest.raises(ValueError, match=f"^{name}={value} has no place in the custom"):
+            tflite_model(
+                small_model(), post_processing="op", post_process=PostProcess(**{name: value})
+            )
 
 
 def test_raw_form_gives_deltas_and_probabilities():

@@ -168,6 +168,35 @@ def test_other_classes_of_a_shared_head():
     np.testing.assert_allclose(after["class_logits"][..., 2], mean, rtol=1e-4)
 
 
+def test_another_size_that_needs_another_cut():
+    # Maps of 4x6, 2x3 and 1x2: the third, enlarged to 2x3, is cut; at 64x64 maps of 8, 4 and 2
+    # cells need no cut.
+    new = with_classes(pyramid_model(), ["cat"], image_size=(64, 64))
+    assert new.feature_sizes == ((8, 8), (4, 4), (2, 2))
+    old_kernel = pyramid_model().get_layer("fpn1").get_weights()[0]
+    assert new.get_layer("fpn1").get_weights()[0].shape == old_kernel.shape
+    again = with_classes(new, ["cat"], image_size=(32, 48))  # and back
+    found = run(again, np.ones((1, 32, 48, 3), "uint8"))["box_deltas"]
+    assert found.shape == (1, 64, 4) and np.ptp(found) > 0
+    for one, other in zip(again.get_weights(), new.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ExtraLayers([[1]]), r"^\[1\] is not an extra layer; expected bottleneck, filters"),
+        (lambda: ExtraLayers([["a", 2]]), r"^bottleneck='a' must be a whole number of 1 or more"),
+        (lambda: FPN(0), r"^filters=0 must be a whole number of 1 or more"),
+        (lambda: FPN(extra_levels=-1), r"^extra_levels=-1 must be a whole number of 0 or more"),
+        (lambda: SharedHead(depth=-1), r"^depth=-1 must be a whole number of 0 or more"),
+    ],
+)
+def test_impossible_parts_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_parts_by_name():
     table = {"type": "extra_layers", "layers": [[6, 10], [5, 7, 2]], "feature_maps": [0, 2]}
     expected = ExtraLayers((ExtraLayer(6, 10), ExtraLayer(5, 7, 2)), feature_maps=(0, 2))

@@ -50,9 +50,13 @@ def test_config_equals_the_arguments():
         ({"score_threshold": 1.1}, r"score_threshold=1\.1 must be between 0 and 1\."),
         ({"score_threshold": -0.1}, r"score_threshold=-0\.1 must be between 0 and 1\."),
         ({"iou_threshold": 45}, r"iou_threshold=45 must be between 0 and 1\."),
-        ({"max_candidates": 0}, r"max_candidates=0 must be 1 or more\."),
-        ({"max_detections": -1}, r"max_detections=-1 must be 1 or more\."),
-        ({"max_detections_per_class": 0}, r"max_detections_per_class=0 must be 1 or more\."),
+        ({"max_candidates": 1.5}, r"max_candidates=1\.5 must be a whole number of 1 or more\."),
+        ({"max_candidates": 0}, r"max_candidates=0 must be a whole number of 1 or more\."),
+        ({"max_detections": -1}, r"max_detections=-1 must be a whole number of 1 or more\."),
+        (
+            {"max_detections_per_class": 0},
+            r"max_detections_per_class=0 must be a whole number of 1 or more\.",
+        ),
         ({"clip_boxes": True}, r"clip_boxes=True is unknown; choose one of none, before, after\."),
     ],
 )

@@ -52,7 +52,7 @@ class BuilderOptions:
 
     neck: Neck | str | Mapping[str, Any] | Sequence[Neck | str | Mapping[str, Any]] | None = None
     head: Head | str | Mapping[str, Any] | None = None
-    default_boxes: DefaultBoxes | Mapping[str, Any] | None = None
+    default_boxes: DefaultBoxes | Mapping[str, Any] | str | None = None
     shapes: Sequence[Sequence[Sequence[float]]] | None = None
     post_process: PostProcess | Mapping[str, Any] | None = None
     activation: str | None = None
@@ -86,7 +86,7 @@ class BuilderOptions:
         activation: str = "softmax",
     ) -> SSD:
         """Builds the `SSD`: these options before the family's parts."""
-        if isinstance(self.default_boxes, Mapping):
+        if isinstance(self.default_boxes, Mapping | str):
             default_boxes = _default_boxes(self.default_boxes, image_size)
         else:
             default_boxes = self.default_boxes or default_boxes
@@ -100,7 +100,7 @@ class BuilderOptions:
             default_boxes,
             class_names,
             image_size,
-            neck=_parts("neck", self.neck) or neck,
+            neck=neck if self.neck is None else _parts("neck", self.neck),
             head=_parts("head", self.head) or head,
             post_process=self._post_process(post_process or PostProcess()),
             activation=activation,
@@ -115,22 +115,22 @@ class BuilderOptions:
         return from_table(PostProcess, {**own.get_config(), **changes}, "post_process")
 
 
-def _default_boxes(table: Mapping[str, Any], image_size: tuple[int, int]) -> DefaultBoxes:
-    """Builds the default boxes of a recipe's table."""
+def _default_boxes(table: Mapping[str, Any] | str, image_size: tuple[int, int]) -> DefaultBoxes:
+    """Builds the default boxes of a recipe's table, or of a type alone."""
     constructors: dict[str, Callable[..., DefaultBoxes]] = {
         "paper": DefaultBoxes.paper,
         "explicit": DefaultBoxes.explicit,
         "octaves": functools.partial(DefaultBoxes.octaves, image_size),
         "from_scales": functools.partial(DefaultBoxes.from_scales, image_size),
     }
-    options = dict(table)
+    options = {"type": table} if isinstance(table, str) else dict(table)
     name = options.pop("type", None)
     if name not in constructors:
         raise ValueError(unknown_name("default_boxes.type", name, constructors))
     try:
         return constructors[name](**options)
-    except TypeError as error:  # an unknown or missing argument
-        raise ValueError(f"default_boxes of type {name!r}: {error}.") from error
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise ValueError(f"default_boxes of type {name!r}: {error}") from error
 
 
 def _parts(kind: str, value: Any) -> Any:
