@@ -271,8 +271,8 @@ def state_epoch(run) -> int:
     return 0
 
 
-KILLED_TEXT = SGD_TEXT.replace("epochs=2", "epochs=4").replace(
-    "validate_every=2", "validate_every=1"
+KILLED_TEXT = SGD_TEXT.replace("epochs = 2", "epochs = 4").replace(
+    "validate_every = 2", "validate_every = 1"
 )
 
 
