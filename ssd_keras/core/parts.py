@@ -76,8 +76,11 @@ def make_part(kind: str, table: Mapping[str, Any], name: str = "") -> Any:
     part, name = find_part(kind, type_name), name or kind.replace("_", " ")
     if isinstance(part, type):
         return from_table(part, options, name)
-    for option in options:
-        raise ValueError(unknown_name(f"option of {name} {type_name!r}", option, []))
+    if options:
+        raise ValueError(
+            f"{name} {type_name!r} is a function, which takes no options; remove "
+            f"{', '.join(map(repr, options))}."
+        )
     return part
 
 

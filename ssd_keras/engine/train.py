@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.core.parts import find_part, make_part, parts
 from ssd_keras.core.precision import dtype_policy
 from ssd_keras.data.pipeline import locate_broken_image, training_dataset
@@ -223,7 +224,7 @@ def _check_classes(train_data: DetectionData, validation_data: DetectionData | N
 
 def match_threshold(recipe: TrainRecipe) -> float:
     """Returns the IoU from which default boxes match."""
-    return recipe.assigner.get("threshold", 0.5)
+    return recipe.assigner.get("threshold", MaxIoUAssigner.threshold)
 
 
 def compile_model(model: SSD, recipe: TrainRecipe, total_steps: int) -> None:
