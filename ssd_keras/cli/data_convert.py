@@ -28,10 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(data: Sequence[str], format: str, output: str, shards: int, bad_data: str) -> None:
+    from ssd_keras.data.problems import problem_lines
     from ssd_keras.data.splits import load_splits
 
     splits = load_splits(data, is_terminal(), bad_data)
-    print_problems([str(problem) for split in splits for problem in split.data.problems])
+    print_problems(problem_lines([x for split in splits for x in split.data.problems]))
     print(*write_copies(splits, output, format, data, shards), sep="\n")
 
 

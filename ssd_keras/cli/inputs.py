@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ssd_keras.data.records import DetectionData
     from ssd_keras.engine.recipes import TrainRecipe
 
-MAX_PROBLEMS_SHOWN = 5
+MAX_PROBLEMS_SHOWN = 12
 
 
 def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]) -> "TrainRecipe":
@@ -53,7 +53,8 @@ def read_data(
     check_images: bool = True,
     part: str = "train",
 ) -> "DetectionData":
-    """Loads data with a progress bar and prints their first problems."""
+    """Loads data with a progress bar and prints a line for each kind of problem."""
+    from ssd_keras.data.problems import problem_lines
     from ssd_keras.data.sources import load_data
 
     data = load_data(
@@ -64,7 +65,7 @@ def read_data(
         progress=is_terminal(),
         part=part,
     )
-    print_problems([str(problem) for problem in data.problems])
+    print_problems(problem_lines(data.problems))
     return data
 
 

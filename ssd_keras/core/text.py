@@ -14,6 +14,11 @@ def is_plain_text(text: str) -> bool:
     return bool(text) and not any(unicodedata.category(c) in UNUSABLE_CATEGORIES for c in text)
 
 
+def clean_name(text: str) -> str:
+    """Returns a name as names are compared: composed letters (NFC), no blanks at the ends."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
 def one_line(text: str, max_length: int = MAX_LENGTH) -> str:
     """Returns any text as one printable line, escaped and shortened in the middle."""
     if len(text) > max_length:

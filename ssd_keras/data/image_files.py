@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ssd_keras.core.files import lies_within
 from ssd_keras.core.images import ImageHeader, open_image_file, read_header
+from ssd_keras.data.image_sources import ImageSource, read_bytes
 from ssd_keras.data.problems import BadDataError, ProblemKind
-from ssd_keras.data.records import ImageSource, read_bytes
 
 
 def read_image_header(image: ImageSource) -> ImageHeader:

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.augmentation.geometry import augment
+from ssd_keras.data.image_sources import FileSlice, ImageSource
 from ssd_keras.data.images import decode_image, resize_image
-from ssd_keras.data.records import DetectionData, FileSlice, ImageSource
+from ssd_keras.data.records import DetectionData
 
 Encoder = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 """Turns boxes [B, n, 4] and labels [B, n], padded with -1, into targets."""
@@ -118,7 +119,7 @@ def training_dataset(
         batch_size: images per batch, over all parts.
         augmentation: `Augmentation`. Default: the paper's.
         use_difficult: False leaves out objects flagged as difficult, which the paper trains on.
-            Crowds are always left out. Default True.
+            Crowds are always dropped. Default True.
         seed: seed of every random choice. Default 0.
         start_step: number of batches to skip. Default 0.
         part: index and number of equal parts, for processes that share each batch. Default
@@ -201,10 +202,10 @@ def objects_of_a_batch(
         raise ValueError(f"max_objects={max_objects} must be 1 or more.")
     crowded = [x.location for x, n in zip(data.examples, counts, strict=True) if n > max_objects]
     if crowded:
-        left_out = sum(max(0, count - max_objects) for count in counts)
+        dropped = sum(max(0, count - max_objects) for count in counts)
         more = f" and {len(crowded) - 5} more" if len(crowded) > 5 else ""
         warnings.warn(
-            f"{left_out} objects beyond max_objects={max_objects} are left out of training, in "
+            f"{dropped} objects beyond max_objects={max_objects} are dropped of training, in "
             f"{len(crowded)} images: {', '.join(crowded[:5])}{more}; raise max_objects for them.",
             stacklevel=3,
         )

@@ -1,11 +1,15 @@
 """What can be wrong with data, by kind."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
 from ssd_keras.core.text import one_line
+from ssd_keras.data.image_sources import ImageSource
 
-LEFT_OUT, CLIPPED, REST_LEFT_OUT = "left out", "clipped", "the rest left out"
+DROPPED, CLIPPED, REST_DROPPED = "dropped", "clipped", "the rest dropped"
+LOSSES = (DROPPED, CLIPPED, REST_DROPPED)  # any other action is a note: nothing is lost
+MAX_LOCATIONS = 2  # beside the first of a kind
 
 
 class Scope(StrEnum):
@@ -73,10 +77,10 @@ class ProblemKind(Enum):
     DUPLICATE_CATEGORY = (FILE, "category ids that occur twice",
                           "category id {}; expected each id once")
     DAMAGED_FILE = (FILE, "damaged record files", "the file is {}; expected TFRecords",
-                    REST_LEFT_OUT)
+                    REST_DROPPED)
     # fmt: on
 
-    def __init__(self, scope: Scope, title: str, sentence: str, action: str = LEFT_OUT) -> None:
+    def __init__(self, scope: Scope, title: str, sentence: str, action: str = DROPPED) -> None:
         self.scope, self.title, self.sentence, self.action = scope, title, sentence, action
 
 
@@ -90,19 +94,26 @@ class BadDataError(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong in a data set; `str(problem)` says it in one line.
+    """Something that a data set has and a reader changed; `str(problem)` says it in one line.
 
     Args:
         kind: what is wrong; `kind.title`, `kind.scope` ("file", "image" or "object").
         location: the file, and the image, object or line in it, such as "a.xml: object 3 (RBC)".
         detail: what the data have there, default none; quoted by the sentence.
-        action: what was done about it; default `kind.action`, mostly "left out".
+        action: what was done about it; default `kind.action`, mostly "dropped".
+        group: what problems of one kind that belong in one line share, such as the name of an
+            unknown class; default none: all problems of the kind.
+        image: the image in question, default None: none or not known.
+        box: x, y, width, height in pixels of the object in question, default None.
     """
 
     kind: ProblemKind
     location: str
     detail: str = ""
     action: str = ""
+    group: str = ""
+    image: ImageSource | None = field(default=None, compare=False, repr=False)
+    box: Sequence[float] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         # Both quote files, which may hold line breaks and anything else.
@@ -117,6 +128,35 @@ class Problem:
     def sentence(self) -> str:
         """What is wrong and what was expected."""
         return self.kind.sentence.format(self.detail)
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether something of the data is lost or changed; else the problem is a note."""
+        return self.action in LOSSES
+
+
+def problem_lines(problems: Sequence[Problem]) -> list[str]:
+    """Returns one line for each kind of problem: how many, the first of them, others' locations."""
+    groups: dict[tuple[ProblemKind, str, str], list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault((problem.kind, problem.group, problem.action), []).append(problem)
+    return [_line(group) for group in groups.values()]
+
+
+def _line(group: Sequence[Problem]) -> str:
+    first, *others = group
+    if not others:
+        return str(first)
+    count = f"{len(group)} {first.kind.scope}s"
+    num_images = len({str(problem.image) for problem in group if problem.image is not None})
+    if first.kind.scope is OBJECT and num_images > 1:
+        count += f" of {num_images} images"
+    also = ", ".join(problem.location for problem in others[:MAX_LOCATIONS])
+    more = f" and {len(others) - MAX_LOCATIONS} more" if len(others) > MAX_LOCATIONS else ""
+    return (
+        f"{first.kind.title}: {count} {first.action}; first {first.location}: {first.sentence}; "
+        f"also {also}{more}"
+    )
 
 
 def problem_of(error: Exception, location: str) -> Problem:

@@ -61,7 +61,7 @@ def load_data(
             first 120 images: "synthetic:shapes@train[:120]"), or a data file "data.toml" (see
             `ssd_keras.data.data_file`), whose validation data are "data.toml@validation".
         class_names: names in label order; default None, those of the data or the data file.
-        bad_data: "drop" (default) leaves out what cannot be used and lists it in `problems`;
+        bad_data: "drop" (default) drops what cannot be used and lists it in `problems`;
             "refuse" raises an error.
         check_images: whether to read both ends of each image file, default True. False opens only
             images whose size is not annotated: enough for scoring.
@@ -177,14 +177,15 @@ def _errors_in_one_line(prefix: str = "") -> Iterator[None]:
 
 
 def _refuse_problems(data: DetectionData) -> None:
-    if not data.problems:
+    losses = [problem for problem in data.problems if problem.is_loss]
+    if not losses:
         return
-    first, *others = data.problems
+    first, *others = losses
     more = f" ... and {len(others)} more" if others else ""
     them = "them" if others else "it"
     raise ValueError(
         f"{first.location}: {first.sentence}{more}; correct the data, or pass bad_data='drop' "
-        f"(--bad-data drop) to leave {them} out"
+        f"(--bad-data drop) to drop {them}"
     )
 
 

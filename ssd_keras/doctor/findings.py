@@ -54,7 +54,7 @@ class Finding:
 
 
 def reader_findings(data: DetectionData) -> list[Finding]:
-    """Returns what the readers have left out or clipped."""
+    """Returns what the readers have dropped or clipped."""
     return [
         Finding(problem.kind, problem.location, f"{problem.sentence}; {problem.action}")
         for problem in data.problems

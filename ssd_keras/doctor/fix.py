@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ssd_keras.boxes.formats import convert_boxes
-from ssd_keras.data.problems import LEFT_OUT, Scope
+from ssd_keras.data.problems import DROPPED, Scope
 from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.data_report import DataReport
@@ -35,14 +35,14 @@ def fixed_copy(report: DataReport) -> tuple[list[Split], list[str]]:
     # From the last split to the first: of copies in two splits, the one in the later split stays,
     # so that validation data, which are named last, keep their images.
     for split, fingerprints in reversed(list(zip(report.splits, report.fingerprints, strict=True))):
-        counts["boxes and images left out or clipped by the reader"] += len(split.data.problems)
+        counts["boxes and images dropped or clipped by the reader"] += len(split.data.problems)
         shift = find_shift(split.data)
         examples = []
         for example, fingerprint in zip(split.data.examples, fingerprints, strict=True):
             if fingerprint.error:
-                counts["broken images left out"] += 1
+                counts["broken images dropped"] += 1
             elif fingerprint.checksum in seen:
-                counts["copies of images left out"] += 1
+                counts["copies of images dropped"] += 1
             else:
                 seen.add(fingerprint.checksum)
                 examples.append(_fix_boxes(example, shift, counts))
@@ -54,7 +54,7 @@ def fixed_copy(report: DataReport) -> tuple[list[Split], list[str]]:
 def remaining_issues(report: DataReport, copies: Sequence[Split]) -> list[str]:
     """Returns what the user should know about a fixed copy."""
     unlabelled = sum(
-        problem.action == LEFT_OUT and problem.kind.scope == Scope.OBJECT
+        problem.action == DROPPED and problem.kind.scope == Scope.OBJECT
         for split in report.splits
         for problem in split.data.problems
     )
@@ -62,7 +62,7 @@ def remaining_issues(report: DataReport, copies: Sequence[Split]) -> list[str]:
     lines = []
     if unlabelled:
         lines.append(
-            f"boxes left out: {unlabelled}; their objects are still in the images, without a "
+            f"boxes dropped: {unlabelled}; their objects are still in the images, without a "
             "label: annotate them again where it matters"
         )
     if empty:
@@ -77,7 +77,7 @@ def remaining_issues(report: DataReport, copies: Sequence[Split]) -> list[str]:
 def _fix_boxes(example: Example, shift: BoxShift, counts: Counter[str]) -> Example:
     kept = np.ones(len(example.labels), bool)
     kept[list(repeated_boxes(example))] = False
-    counts["repeated objects left out"] += int((~kept).sum())
+    counts["repeated objects dropped"] += int((~kept).sum())
     edges = convert_boxes(example.boxes, "xywh", "xyxy")
     if shift.is_certain and (shift.begin or shift.end):
         counts["boxes moved by a pixel"] += int(kept.sum())

@@ -97,7 +97,7 @@ def _batches(
             images.append(read_image(path))
             names.append(name)
         except ValueError as error:
-            problems.append(f"{error}; left out")
+            problems.append(f"{error}; dropped")
         bar.update()
         if len(images) == batch_size:
             yield names, images

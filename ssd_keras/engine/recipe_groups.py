@@ -58,7 +58,7 @@ class DataRecipe:
     Args:
         use_difficult: learn from objects flagged as difficult. Default True.
         max_objects: for assigners that look at predictions, the number of objects to which each
-            image is padded; those beyond it are left out and named. Default None: the largest
+            image is padded; those beyond it are dropped and named. Default None: the largest
             number in the data.
     """
 

@@ -82,7 +82,7 @@ def predict_videos(
         try:
             video = Video(cv2, source)
         except ValueError as error:
-            problems.append(f"{error}; left out")
+            problems.append(f"{error}; dropped")
             continue
         os.makedirs(output, exist_ok=True)
         size = 1 if video.is_camera else batch_size

@@ -439,7 +439,7 @@ def test_train_evaluate_and_score_in_one_process(tmp_path, capsys):
         printed.out,
     )
     # Once for the training data and once for the validation data.
-    note = "p4.jpg: the file is empty; expected an image; left out"
+    note = "p4.jpg: the file is empty; expected an image; dropped"
     assert [line.endswith(note) for line in printed.err.splitlines()] == [True, True]
 
     numbers = tmp_path / "numbers.json"
@@ -465,7 +465,7 @@ def test_score_needs_no_images(tmp_path, capsys):
 
 def test_predict_writes_images_and_tells_what_it_left_out(tmp_path, capsys):
     words = predict(tmp_path, encoded())
-    for number in range(7):
+    for number in range(14):
         (tmp_path / "images" / f"bad{number}.jpg").write_bytes(b"")
     assert cli.main([*words, "--display-threshold", "0.99"]) == 0
     printed = capsys.readouterr()
@@ -476,8 +476,8 @@ def test_predict_writes_images_and_tells_what_it_left_out(tmp_path, capsys):
         f"wrote 1 images and {len(detections)} detections (0 drawn) to {tmp_path}/output\n"
     )
     lines = printed.err.splitlines()
-    assert len(lines) == 6 and lines[-1] == "note: and 2 more like these"
-    assert all(line.startswith("note: ") and "left out" in line for line in lines[:5])
+    assert len(lines) == 13 and lines[-1] == "note: and 2 more like these"
+    assert all(line.startswith("note: ") and "dropped" in line for line in lines[:12])
 
 
 def test_data_show_draws_the_asked_number_of_images(tmp_path, capsys):

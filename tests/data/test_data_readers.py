@@ -101,7 +101,7 @@ def test_given_class_names_set_the_labels(tmp_path):
     assert data.class_names == ("zebra", "ant")
     assert data.examples[0].labels.tolist() == [0, 1]
     assert re.fullmatch(
-        r".*a\.xml: object 2 \(dog\): unknown class 'dog'; expected one of zebra, ant; left out",
+        r".*a\.xml: object 2 \(dog\): unknown class 'dog'; expected one of zebra, ant; dropped",
         only_problem(data),
     )
 
@@ -193,7 +193,7 @@ def test_scoring_needs_no_image(tmp_path):
 # --- images that are not ---
 
 BROKEN_IMAGES = {
-    "empty": (b"", r"the file is empty; expected an image; left out"),
+    "empty": (b"", r"the file is empty; expected an image; dropped"),
     "text": (b"<html>not found", r"not an image \(it starts with b'<html>no'\); expected JPEG, "),
     "cut JPEG": (image_bytes()[:-300], r"the JPEG file is cut off; expected its end mark"),
     "cut PNG": (image_bytes("PNG")[:-9], r"the PNG file is cut off; expected its end mark"),
@@ -210,7 +210,7 @@ def test_a_broken_image_is_left_out(tmp_path, content, words):
     data = load_data(spec)
     assert [example.image_id for example in data.examples] == ["good"]
     assert re.search(r"bad\.jpg: .*" + words, only_problem(data))
-    with pytest.raises(ValueError, match=words.removesuffix("; left out")):
+    with pytest.raises(ValueError, match=words.removesuffix("; dropped")):
         load_data(spec, bad_data="refuse")
 
 
@@ -235,7 +235,7 @@ def test_missing_files_are_problems(tmp_path):
     first, second, third = map(str, data.problems)
     assert re.search(r"no_annotation\.xml: the annotation file is missing; expected", first)
     assert re.search(r"outside\.xml: the annotation file is missing; expected", second)
-    assert re.search(r"no_image\.jpg: the image is missing; expected .*; left out$", third)
+    assert re.search(r"no_image\.jpg: the image is missing; expected .*; dropped$", third)
 
 
 def test_filename_in_the_annotation_is_not_trusted(tmp_path):
@@ -260,7 +260,7 @@ BAD_XML = {
 def test_bad_xml_is_left_out(tmp_path, text, words):
     data = load_data(write_voc(tmp_path, {"good": [], "bad": text}))
     assert [example.image_id for example in data.examples] == ["good"]
-    assert re.search(r"bad\.xml: " + words + ".*; left out$", only_problem(data))
+    assert re.search(r"bad\.xml: " + words + ".*; dropped$", only_problem(data))
 
 
 BAD_VOC_OBJECTS = {
@@ -281,7 +281,7 @@ def test_a_bad_object_is_left_out_and_its_neighbours_stay(tmp_path, corners, wor
     data = load_data(write_voc(tmp_path, {"a": objects}))
     assert [data.class_names[label] for label in data.examples[0].labels] == ["cat", "cow"]
     assert re.search(r"a\.xml: object 2 \(dog\): .*" + words, only_problem(data))
-    assert data.problems[0].action == "left out"
+    assert data.problems[0].action == "dropped"
 
 
 def test_an_object_without_a_name_is_left_out(tmp_path):
@@ -339,7 +339,7 @@ def test_a_bad_coco_annotation_is_left_out(tmp_path, changes, words):
     good = coco_object(2, category_id=3)
     data = load_data(write_coco(tmp_path, annotations=[coco_object(**changes), good]))
     assert data.examples[0].labels.tolist() == [0]
-    assert re.search(r"instances\.json: " + words + r".*; left out$", only_problem(data))
+    assert re.search(r"instances\.json: " + words + r".*; dropped$", only_problem(data))
 
 
 BAD_COCO_IMAGES = {
@@ -384,21 +384,21 @@ def test_refuse_names_the_first_problem_and_counts_the_others(tmp_path):
     with pytest.raises(
         ValueError,
         match=r"a\.xml: object 2 \(dog\): box .* has no area; expected .* \.\.\. and 3 more; "
-        r"correct the data, or pass bad_data='drop' \(--bad-data drop\) to leave them out$",
+        r"correct the data, or pass bad_data='drop' \(--bad-data drop\) to drop them$",
     ):
         load_data(spec, bad_data="refuse")
 
 
 def test_refuse_of_a_single_problem(tmp_path):
     spec = write_voc(tmp_path, {"a": [voc_object(corners=(9, 9, 9, 9))]})
-    with pytest.raises(ValueError, match=r"above 0; correct .*--bad-data drop\) to leave it out$"):
+    with pytest.raises(ValueError, match=r"above 0; correct .*--bad-data drop\) to drop it$"):
         load_data(spec, bad_data="refuse")
 
 
 def test_a_problem_is_one_line():
     problem = Problem(ProblemKind.NO_CLASS_NAME, "a.xml: object 3")
     assert str(problem) == (
-        "a.xml: object 3: the object has no class name; expected one line of text; left out"
+        "a.xml: object 3: the object has no class name; expected one line of text; dropped"
     )
     problem = Problem(ProblemKind.BROKEN_IMAGE, "two\nlines.jpg", "{} it is\nbad", "kept")
     assert str(problem) == r"two\nlines.jpg: {} it is\nbad; kept"

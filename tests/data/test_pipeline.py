@@ -272,7 +272,7 @@ def test_ground_truth_that_goes_on_has_one_length(shapes):
     left_out = sum(count - 2 for count in counts if count > 2)
     crowded = [x.location for x in shapes.examples if len(x.labels) > 2]
     message = (
-        rf"^{left_out} objects beyond max_objects=2 are left out of training, in {len(crowded)} "
+        rf"^{left_out} objects beyond max_objects=2 are dropped of training, in {len(crowded)} "
         rf"images: {re.escape(crowded[0])}.*; raise max_objects for them\.$"
     )
     with pytest.warns(UserWarning, match=message):

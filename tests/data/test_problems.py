@@ -15,7 +15,7 @@ from datasets import (
 )
 
 from ssd_keras.data import DetectionData, Problem, ProblemKind, load_data
-from ssd_keras.data.problems import CLIPPED, LEFT_OUT, REST_LEFT_OUT, Scope
+from ssd_keras.data.problems import CLIPPED, DROPPED, REST_DROPPED, Scope, problem_lines
 from ssd_keras.doctor.findings import reader_findings
 
 
@@ -124,10 +124,10 @@ def test_an_unreadable_image_is_a_problem(tmp_path, monkeypatch):
 def test_kinds_have_titles_scopes_and_actions():
     assert len({kind.title for kind in ProblemKind}) == len(ProblemKind)
     assert all(kind.sentence.count("{}") <= 1 for kind in ProblemKind)
-    actions = {kind: kind.action for kind in ProblemKind if kind.action != LEFT_OUT}
+    actions = {kind: kind.action for kind in ProblemKind if kind.action != DROPPED}
     assert actions == {
         ProblemKind.REACHES_OUTSIDE: CLIPPED,
-        ProblemKind.DAMAGED_FILE: REST_LEFT_OUT,
+        ProblemKind.DAMAGED_FILE: REST_DROPPED,
     }
     assert {kind for kind in ProblemKind if kind.scope is Scope.FILE} == {
         ProblemKind.BAD_CATEGORY,
@@ -160,5 +160,28 @@ def test_problems_are_records(tmp_path):
         "box xmin=9 ymin=9 xmax=9 ymax=9",
     )
     assert data.problems == (expected,)
-    assert (expected.kind.scope, expected.action) == ("object", "left out")
+    assert (expected.kind.scope, expected.action) == ("object", "dropped")
     assert np.array_equal(data.examples[0].boxes, np.zeros((0, 4)))
+
+
+def test_lines_count_a_kind_and_keep_groups_apart():
+    def unknown(name, file):
+        detail = f"'{name}'; expected one of cat"
+        location = f"{file}.xml: object 1 ({name})"
+        return Problem(ProblemKind.UNKNOWN_CLASS, location, detail, group=name, image=f"{file}.jpg")
+
+    problems = [unknown("sun", file) for file in "abcd"]
+    problems.insert(1, Problem(ProblemKind.NO_AREA, "e.xml: object 2 (cat)", "box"))
+    problems.append(unknown("moon", "a"))
+    assert problem_lines(problems) == [
+        "objects of unknown classes: 4 objects of 4 images dropped; first a.xml: object 1 (sun): "
+        "unknown class 'sun'; expected one of cat; also b.xml: object 1 (sun), "
+        "c.xml: object 1 (sun) and 1 more",
+        "e.xml: object 2 (cat): box has no area; expected a width and a height above 0; dropped",
+        "a.xml: object 1 (moon): unknown class 'moon'; expected one of cat; dropped",
+    ]
+
+
+def test_a_note_loses_nothing_and_is_never_refused():
+    note = Problem(ProblemKind.BROKEN_IMAGE, "a.webp", "WebP", action="converted to PNG")
+    assert not note.is_loss and Problem(ProblemKind.BROKEN_IMAGE, "a.webp", "WebP").is_loss

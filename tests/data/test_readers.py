@@ -16,10 +16,10 @@ from datasets import (
 )
 
 from ssd_keras.data import load_data
+from ssd_keras.data.image_sources import FileSlice
 from ssd_keras.data.pipeline import make_lookup
 from ssd_keras.data.readers.assemble import to_pixels
 from ssd_keras.data.readers.label_map import read_label_map, read_names
-from ssd_keras.data.records import FileSlice
 
 WIDTH, HEIGHT = SIZE  # 100, 80
 
@@ -70,7 +70,7 @@ BAD_YOLO = {
 def test_a_bad_yolo_line_is_left_out_and_its_neighbours_stay(tmp_path, line, words):
     data = load_data(write_yolo(tmp_path, {"a": f"0 0.5 0.5 0.2 0.2\n{line}\n1 0.5 0.5 0.4 0.4"}))
     assert data.examples[0].labels.tolist() == [0, 1]
-    assert re.search(r"a\.txt: " + words + r".*; left out$", only_problem(data))
+    assert re.search(r"a\.txt: " + words + r".*; dropped$", only_problem(data))
 
 
 def test_a_broken_yolo_image_is_left_out(tmp_path):
@@ -197,7 +197,7 @@ def test_a_bad_csv_line_is_left_out_and_its_neighbours_stay(tmp_path, line, word
     spec = write_csv(tmp_path, f"filename,class,xmin,ymin,xmax,ymax\n{good}{line}\n{good}")
     data = load_data(spec)
     assert [len(example.labels) for example in data.examples] == [2]
-    assert re.search(words + r".*; left out$", only_problem(data))
+    assert re.search(words + r".*; dropped$", only_problem(data))
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_a_damaged_file_gives_the_records_before_the_damage(tmp_path):
     assert [example.image_id for example in data.examples] == ["000012"]
     assert re.search(
         rf"of-00001: the file is damaged after record 1 \(byte {start}\); expected TFRecords; the "
-        r"rest left out$",
+        r"rest dropped$",
         only_problem(data),
     )
 

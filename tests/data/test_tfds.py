@@ -9,8 +9,8 @@ from datasets import SIZE, image_bytes, only_problem
 
 from ssd_keras.core.class_names import VOC_CLASSES
 from ssd_keras.data import load_data
+from ssd_keras.data.image_sources import FileSlice
 from ssd_keras.data.pipeline import make_lookup
-from ssd_keras.data.records import FileSlice
 
 WIDTH, HEIGHT = SIZE  # 100, 80
 IMAGES = [image_bytes(), image_bytes("PNG"), image_bytes(quality=50)]

@@ -64,7 +64,7 @@ def test_relabel_knows_aliases_and_reports_the_others(tmp_path):
     np.testing.assert_array_equal(found.examples[0].boxes, [[10, 20, 30, 40]] * 2)
     (problem,) = found.problems
     assert str(problem) == (
-        "a: object 2 (dog): unknown class 'dog'; expected one of tv, couch; left out"
+        "a: object 2 (dog): unknown class 'dog'; expected one of tv, couch; dropped"
     )
 
 

@@ -107,7 +107,7 @@ def test_a_bad_line_is_a_problem_and_left_out(tmp_path, line, words):
     (tmp_path / "x" / "secret.jpg").write_bytes(image_bytes())
     data = load_data(listed(root, f"images/train/b.jpg\n{line}\nimages/train/a.jpg"))
     assert ids(data) == ["b", "a"]
-    assert re.search(words + r".*; left out$", only_problem(data))
+    assert re.search(words + r".*; dropped$", only_problem(data))
 
 
 def test_what_a_list_names_is_no_link_out(tmp_path):

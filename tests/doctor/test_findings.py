@@ -70,7 +70,7 @@ def test_problems_of_the_readers_are_grouped_by_kind(tmp_path):
         "objects without a class name": 1,
     }
     (area,) = (finding for finding in findings if finding.kind is ProblemKind.NO_AREA)
-    assert re.search(r"a\.xml: object 1 \(dog\): box xmin=9 .*; left out$", str(area))
+    assert re.search(r"a\.xml: object 1 \(dog\): box xmin=9 .*; dropped$", str(area))
 
 
 def test_unknown_classes_have_their_own_kind(tmp_path):

@@ -17,10 +17,10 @@ def test_the_copy_has_no_certain_problem_and_the_source_stays(tmp_path):
     before = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
     splits, changes = fixed_copy(check_data(load_splits(specs)))
     assert changes == [
-        "boxes and images left out or clipped by the reader: 2",
-        "repeated objects left out: 1",
-        "copies of images left out: 1",
-        "broken images left out: 1",
+        "boxes and images dropped or clipped by the reader: 2",
+        "repeated objects dropped: 1",
+        "copies of images dropped: 1",
+        "broken images dropped: 1",
     ]
     assert [[x.image_id for x in split.data.examples] for split in splits] == [["a", "c"], ["e"]]
     assert splits[0].data.examples[0].labels.tolist() == [11, 7]
@@ -39,14 +39,14 @@ def test_boxes_a_little_outside_are_clipped():
 
 
 def test_remaining_issues(tmp_path):
-    """A box of no area is left out: its dog stays in the image. And an empty image stays."""
+    """A box of no area is dropped: its dog stays in the image. And an empty image stays."""
     write_faulty_voc(tmp_path)
     write_voc(tmp_path, {"x": []}, "test", size=(0, 0))
     specs = [f"voc:{tmp_path}@{name}" for name in ("train", "val", "test")]
     report = check_data(load_splits(specs))
     copies, _ = fixed_copy(report)
     assert remaining_issues(report, copies) == [
-        "boxes left out: 1; their objects are still in the images, without a label: annotate them "
+        "boxes dropped: 1; their objects are still in the images, without a label: annotate them "
         "again where it matters",
         "images without objects: 1, kept as background",
     ]

@@ -125,7 +125,7 @@ def test_broken_images_are_left_out_and_reported():
     broken = example("b", encoded(textured(9))[:200] + b"\xff\xd9")
     parts, notes = split_data(DetectionData(data.class_names, (*data.examples, broken)), HALVES)
     assert sorted(ids(parts[0]) + ids(parts[1])) == ["p0", "p1", "p2", "p3"]
-    assert len(notes) == 1 and notes[0].startswith("b: ") and notes[0].endswith("; left out")
+    assert len(notes) == 1 and notes[0].startswith("b: ") and notes[0].endswith("; dropped")
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_broken_images_are_left_out_and_told(tmp_path):
     ]
     assert len(problems) == len(expected)
     for problem, start in zip(problems, expected, strict=True):
-        assert problem.startswith(f"{folder}/{start}") and problem.endswith("; left out")
+        assert problem.startswith(f"{folder}/{start}") and problem.endswith("; dropped")
         assert "\n" not in problem
 
 

@@ -116,7 +116,7 @@ def test_broken_videos_are_left_out_and_told_in_a_line(cv2, tmp_path, capfd):
     assert [one.name for one in reports] == ["whole"] and len(detections) == len(GREY)
     expected = [f"{one}: no frame of this video can be read; check that it plays" for one in broken]
     expected += [f"{gone}: the video does not exist; pass a file or a camera's number"]
-    assert problems == [f"{one}; left out" for one in expected]
+    assert problems == [f"{one}; dropped" for one in expected]
     assert sorted(os.listdir(tmp_path / "out")) == ["detections.json", "whole.mp4"]
     # Nor is a camera there; its driver and FFmpeg have much to say, which nobody sees.
     message = r"^none of 2 videos could be read; first: 99: no frame of this camera can be read; ch"

@@ -10,15 +10,14 @@ from tqdm.contrib.concurrent import thread_map
 
 from ssd_keras.core.class_names import labels_by_name, united_names
 from ssd_keras.data.image_files import check_links, find_orientation, read_image_header
+from ssd_keras.data.image_sources import ImageSource, image_location
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.records import (
     CORNERS,
     Box,
     DetectionData,
     Example,
-    ImageSource,
     fit_box,
-    image_location,
 )
 
 Item = TypeVar("Item")
@@ -144,7 +143,7 @@ def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -
 
 
 def relabel(data: DetectionData, class_names: Sequence[str]) -> DetectionData:
-    """Returns the same images under other class names; objects of other classes are left out."""
+    """Returns the same images under other class names; objects of other classes are dropped."""
     label_of = labels_by_name(class_names)
     new_labels = np.array([label_of.get(name, -1) for name in data.class_names], np.int32)
     examples, problems = [], list(data.problems)
@@ -153,7 +152,8 @@ def relabel(data: DetectionData, class_names: Sequence[str]) -> DetectionData:
         for index in np.flatnonzero(labels < 0):
             name = data.class_names[example.labels[index]]
             location = f"{example.image_id}: object {index + 1} ({name})"
-            problems.append(_unknown_class(location, name, class_names))
+            box = example.boxes[index]
+            problems.append(_unknown_class(location, name, class_names, example.image, box))
         kept = labels >= 0
         fields = ("boxes", "is_difficult", "is_crowd", "areas")
         changes = {field: getattr(example, field)[kept] for field in fields}
@@ -184,11 +184,12 @@ def _make_example(
     for item in annotated.objects:
         location = f"{annotated.annotation_file}: {item.position} ({item.class_name})"
         if item.class_name not in label_of:
-            problems.append(_unknown_class(location, item.class_name, class_names))
+            problem = _unknown_class(location, item.class_name, class_names, image, item.box)
+            problems.append(problem)
             continue
         box, kind, detail = fit_box(item.box, height, width)
         if kind is not None:
-            problems.append(Problem(kind, location, detail))
+            problems.append(Problem(kind, location, detail, image=image, box=item.box))
         if box is not None:
             area = box[2] * box[3] if item.area is None else item.area
             objects.append(item._replace(box=box, area=area))
@@ -217,8 +218,13 @@ def _category_ids(class_names: Sequence[str], name_of: dict[int, str]) -> tuple[
     )
 
 
-def _unknown_class(location: str, name: str, class_names: Sequence[str]) -> Problem:
+def _unknown_class(
+    location: str, name: str, class_names: Sequence[str], image: ImageSource, box: Sequence[float]
+) -> Problem:
     hidden = len(class_names) - MAX_NAMES
     more = f" and {hidden} more" if hidden > 0 else ""
     expected = f"expected one of {', '.join(class_names[:MAX_NAMES])}{more}"
-    return Problem(ProblemKind.UNKNOWN_CLASS, location, f"'{name}'; {expected}")
+    detail = f"'{name}'; {expected}"
+    return Problem(
+        ProblemKind.UNKNOWN_CLASS, location, detail, group=name, image=image, box=tuple(box)
+    )

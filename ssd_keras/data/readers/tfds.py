@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.data.image_files import read_image_header
+from ssd_keras.data.image_sources import FileSlice, ImageSource
 from ssd_keras.data.problems import BadDataError, Problem, problem_of
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
@@ -18,7 +19,7 @@ from ssd_keras.data.readers.assemble import (
     to_pixels,
 )
 from ssd_keras.data.readers.tfrecord import RECORD_HEADER, record_offsets
-from ssd_keras.data.records import Box, DetectionData, FileSlice, ImageSource
+from ssd_keras.data.records import Box, DetectionData
 
 
 def read_tfds(name: str, split: str, options: ReadOptions) -> DetectionData:

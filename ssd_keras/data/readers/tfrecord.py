@@ -10,6 +10,7 @@ from typing import Any
 from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import read_image_header
+from ssd_keras.data.image_sources import FileSlice
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
@@ -19,7 +20,7 @@ from ssd_keras.data.readers.assemble import (
     to_pixels,
 )
 from ssd_keras.data.readers.label_map import read_label_map
-from ssd_keras.data.records import DetectionData, FileSlice
+from ssd_keras.data.records import DetectionData
 
 NamePair = tuple[str, int]  # class name and number, 0 where a record has none
 BOX_KEYS = tuple(f"image/object/bbox/{name}" for name in ("ymin", "xmin", "ymax", "xmax"))
