@@ -1,0 +1,99 @@
+"""The files below a folder, found by the names that annotations have for them."""
+
+import functools
+import os
+import unicodedata
+
+from ssd_keras.core.files import lies_within
+from ssd_keras.data.image_files import leaves_folder
+
+# Folders of thumbnails, of copies and of file attributes that systems put beside images.
+SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")
+HIDDEN, FILE_ATTRIBUTES = ".", "._"  # what names of such folders, and of such files, begin with
+
+
+class FileIndex:
+    """The files below a folder: each folder is listed once, and none that a link leads out to."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._entries: dict[str, dict[str, list[str]]] = {}
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """The names of all files, relative to the folder, sorted; links to files are among them."""
+        return self._walked[0]
+
+    @functools.cached_property
+    def linked_folders(self) -> list[str]:
+        """The paths of links to folders outside, whose files are not listed."""
+        return self._walked[1]
+
+    @functools.cached_property
+    def _walked(self) -> tuple[list[str], list[str]]:
+        names: list[str] = []
+        links: list[str] = []
+        folders = [""] if os.path.isdir(self.root) else []
+        while folders:
+            folder = folders.pop()
+            with os.scandir(os.path.join(self.root, folder) or ".") as entries:
+                for entry in entries:
+                    name = os.path.join(folder, entry.name)
+                    if not entry.is_dir():
+                        if not entry.name.startswith(FILE_ATTRIBUTES):
+                            names.append(name)
+                    elif entry.name.startswith(HIDDEN) or entry.name in SYSTEM_FOLDERS:
+                        continue
+                    elif not entry.is_symlink():
+                        folders.append(name)
+                    # A linked folder inside is listed where it lies.
+                    elif not lies_within(entry.path, self.root):
+                        links.append(entry.path)
+        return sorted(names), sorted(links)
+
+    def find(self, name: str) -> str | None:
+        """Returns the path of a file by its relative name, or None where there is none below.
+
+        A name that no file has exactly stands for the file of the same composed letters (NFC),
+        else for the only one that differs in capitals; "\\\\" divides folders too. The path may be
+        a link.
+        """
+        path = self._path(name)
+        return self._path(name.replace("\\", "/")) if path is None and "\\" in name else path
+
+    def _path(self, name: str) -> str | None:
+        if leaves_folder(name):
+            return None
+        name = os.path.normpath(name)
+        path = os.path.join(self.root, name)
+        if not os.path.lexists(path):
+            path = self.root
+            for part in name.split(os.sep):
+                known = self._entry(path, part)
+                if known is None:
+                    return None
+                path = os.path.join(path, known)
+        return None if os.path.isdir(path) else path
+
+    def _entry(self, folder: str, name: str) -> str | None:
+        """Returns the entry of a folder that a name stands for."""
+        if folder not in self._entries:
+            self._entries[folder] = self._list(folder)
+        known = self._entries[folder].get(_key(name), [])
+        equal = [x for x in known if _composed(x) == _composed(name)]
+        return equal[0] if equal else known[0] if len(known) == 1 else None
+
+    def _list(self, folder: str) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = {}
+        if os.path.isdir(folder or ".") and lies_within(folder, self.root):
+            for name in sorted(os.listdir(folder or ".")):
+                names.setdefault(_key(name), []).append(name)
+        return names
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _key(name: str) -> str:
+    return _composed(_composed(name).casefold())
