@@ -41,9 +41,9 @@ def run(
         plots=plots,
         title=f"{model} on {' '.join(data)}",
     )
+    if json_path:  # before what is printed, which may fail
+        write_json(metrics, json_path)
     print(metrics_table(metrics))
     print(f"{metrics['images_per_second']} images a second, reading included")
-    if json_path:
-        write_json(metrics, json_path)
     if plots:
         print(f"wrote {os.path.join(plots, 'report.html')}")

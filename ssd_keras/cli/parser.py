@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 
 from ssd_keras.cli import data, evaluate, export, import_weights, info, predict, score, train
+from ssd_keras.core.terminal import lasting_output
 
 # Each module has HELP, `add_arguments(parser)` and `run` with the arguments by name.
 COMMANDS = {
@@ -24,12 +25,16 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `ssd-keras`; returns 0, or 2 after printing one line that says what is wrong."""
     warnings.formatwarning = lambda message, *_, **__: f"ssd-keras: warning: {message}\n"
+    with lasting_output():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parsed = vars(build_parser().parse_args(arguments))
     run = parsed.pop("run")
     try:
         run(**parsed)
-    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _fail("interrupted; a training continues with `ssd-keras train ... --resume`")
     except Exception as error:

@@ -29,8 +29,8 @@ def run(
 
     truth = read_data(data, bad_data, check_images=False, part="validation")
     metrics = score(detections, truth, plots=plots, title=f"{detections} on {' '.join(data)}")
-    print(metrics_table(metrics))
-    if json_path:
+    if json_path:  # before what is printed, which may fail
         write_json(metrics, json_path)
+    print(metrics_table(metrics))
     if plots:
         print(f"wrote {os.path.join(plots, 'report.html')}")

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any, TextIO
 
 
 @contextlib.contextmanager
@@ -19,6 +20,47 @@ def silence_stderr() -> Iterator[None]:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+
+
+class Output:
+    """A text stream that drops what is written after its reader, such as `head`, has left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._without_reader():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._without_reader():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _without_reader(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+
+
+@contextlib.contextmanager
+def lasting_output() -> Iterator[None]:
+    """Lets the block run to its end though the reader of its output leaves before."""
+    streams = Output(sys.stdout), Output(sys.stderr)
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        try:
+            yield
+        finally:
+            for stream in streams:
+                with contextlib.suppress(OSError):  # a full disk: the command has said so
+                    stream.flush()
 
 
 def import_tensorflow() -> ModuleType:

@@ -25,7 +25,13 @@ MAX_CLASSES = 40
 MAX_LEGEND_CLASSES = 20
 MAX_POINTS = 4000
 MIN_OBJECTS_PER_BIN = 5
-STYLE: Any = {"axes.titlelocation": "left", "axes.grid": True, "grid.alpha": 0.3}
+# Names of classes and splits are texts, also where a dollar sign would begin a formula.
+STYLE: Any = {
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "text.parse_math": False,
+}
 
 Figure = Any  # of matplotlib, which is imported where it is used
 Axes = Any
@@ -79,7 +85,7 @@ def _plot_classes(figure: Figure, splits: Sequence[Split]) -> None:
     height = 0.8 / len(splits)
     for number, split in enumerate(splits):
         y = np.arange(len(order)) + (number - (len(splits) - 1) / 2) * height
-        bars = axes.barh(y, counts[number, order], height, label=split.name)
+        bars = axes.barh(y, counts[number, order], height, label=_in_legend(split.name))
         axes.bar_label(bars, padding=3, fontsize=8)
     axes.set_yticks(np.arange(len(order)), [names[label] for label in order])
     axes.invert_yaxis()
@@ -101,7 +107,7 @@ def _plot_sizes(figure: Figure, splits: Sequence[Split]) -> None:
         bins = np.geomspace(every_value.min() * 0.98, every_value.max() * 1.02, 31)
         for split, of_split in zip(splits, values, strict=True):
             weights = np.full(len(of_split), 100 / max(len(of_split), 1))
-            options = {"histtype": "step", "linewidth": 1.5, "label": split.name}
+            options = {"histtype": "step", "linewidth": 1.5, "label": _in_legend(split.name)}
             axes.hist(of_split, bins, weights=weights, **options)
         axes.set(xscale="log", title=title, ylabel="% of the objects")
         _plain_ticks(axes.xaxis)
@@ -126,7 +132,7 @@ def _plot_default_boxes(figure: Figure, report: DefaultBoxReport) -> None:
         cell_shapes = np.concatenate(grid.cell_shapes()) * np.array(grid.image_size)
         axes.scatter(*cell_shapes[:, ::-1].T, s=45, **style)
     for label in np.unique(objects.labels)[:MAX_LEGEND_CLASSES]:
-        axes.scatter([], [], s=20, color=colors[label], label=names[label])
+        axes.scatter([], [], s=20, color=colors[label], label=_in_legend(names[label]))
     axes.set(
         title=f"{report.splits[0].name}: objects and shapes of default boxes",
         xlabel="width in pixels of the model's input",
@@ -152,7 +158,11 @@ def _plot_recall(figure: Figure, report: DefaultBoxReport) -> None:
         full_bins = [b for b in np.unique(bins) if np.sum(bins == b) >= MIN_OBJECTS_PER_BIN]
         for name, ious, line in series:
             reachable = ious[number].claimed >= report.threshold
-            style = {"linestyle": line, "color": f"C{number}", "label": f"{split.name}, {name}"}
+            style = {
+                "linestyle": line,
+                "color": f"C{number}",
+                "label": _in_legend(f"{split.name}, {name}"),
+            }
             x = [np.median(sides[bins == b]) for b in full_bins]
             left.plot(x, [reachable[bins == b].mean() for b in full_bins], marker=".", **style)
             thresholds = np.linspace(0, 1, 101)
@@ -169,6 +179,11 @@ def _plot_recall(figure: Figure, report: DefaultBoxReport) -> None:
     for axes in (left, right):
         axes.set_ylim(-0.02, 1.02)
         axes.legend(fontsize=8)
+
+
+def _in_legend(name: str) -> str:
+    """Returns the label of a name: Matplotlib leaves labels that begin with "_" out of legends."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def _plain_ticks(axis: Any) -> None:

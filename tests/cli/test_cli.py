@@ -463,6 +463,18 @@ def test_score_needs_no_images(tmp_path, capsys):
     assert metrics["voc12"]["mAP"] == pytest.approx(0.5)
 
 
+def test_results_are_written_though_the_reader_of_the_output_has_left(tmp_path, monkeypatch):
+    words = [*score(tmp_path, [detection()]), "--json", str(tmp_path / "numbers.json")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert cli.main([*words, "--plots", str(tmp_path / "plots")]) == 0
+        monkeypatch.undo()
+    assert json.loads((tmp_path / "numbers.json").read_text())["num_images"] == 2
+    assert (tmp_path / "plots" / "report.html").exists()
+
+
 def test_predict_writes_images_and_tells_what_it_left_out(tmp_path, capsys):
     words = predict(tmp_path, encoded())
     for number in range(14):
