@@ -2,37 +2,66 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 
 import numpy as np
 
 from ssd_keras.boxes.formats import convert_boxes
 from ssd_keras.boxes.iou import pairwise_iou
-from ssd_keras.data.problems import ProblemKind
+from ssd_keras.data.problems import LOSSES, ProblemKind, Scope
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.statistics import label_counts
 
 SAME_OBJECT_IOU = 0.9  # of boxes of one class: one object, annotated twice
 DISPUTED_IOU = 0.98  # of boxes of two classes
+MAX_NAMES = 5  # of classes that a line lists
+
+
+class Harm(IntEnum):
+    """What a finding leads to, the worst first: the order of reports."""
+
+    NO_TRAINING = 0
+    FALSE_SCORES = 1
+    LOST_DATA = 2
+    WRONG_DATA = 3
+    WEAK_RESULTS = 4
+    OTHER_TOOLS = 5  # this library copes, others may not
+    NOTE = 6
 
 
 class FindingKind(Enum):
-    """Kinds of findings beside `ProblemKind`, with their titles; "{}" stands for a split."""
+    """Kinds of findings beside `ProblemKind`: title, harm, remedy; "{}" stands for a split."""
 
-    REPEATED = "objects annotated twice"
-    DISPUTED = "disputed objects"
-    EMPTY_CLASS = "classes without objects"
-    SHIFTED = "boxes shifted by one"
-    PERHAPS_SHIFTED = "boxes perhaps shifted by one"
-    DUPLICATE = "duplicate images"
-    NEAR_DUPLICATE = "near-duplicate images"
-    LEAK = "images of {} that are in {} too"
-    NEAR_LEAK = "images of {} with near-duplicates in {}"
+    title: str
+    harm: Harm
+    remedy: str
 
-    @property
-    def title(self) -> str:
-        return self.value
+    NO_OBJECT = (
+        "splits without any object",
+        Harm.NO_TRAINING,
+        "nothing can be learned or measured there; check where the annotations lie",
+    )
+    LEAK = (
+        "images of {} that are in {} too",
+        Harm.FALSE_SCORES,
+        "--fix drops them from the split named first",
+    )
+    NEAR_LEAK = (
+        "images of {} with near-duplicates in {}",
+        Harm.FALSE_SCORES,
+        "`ssd-keras data split` keeps them in one split",
+    )
+    SHIFTED = ("boxes shifted by one", Harm.WRONG_DATA, "")
+    PERHAPS_SHIFTED = ("boxes perhaps shifted by one", Harm.WRONG_DATA, "")
+    DISPUTED = ("disputed objects", Harm.WRONG_DATA, "one of the two classes is wrong")
+    REPEATED = ("objects annotated twice", Harm.WRONG_DATA, "--fix drops the second")
+    DUPLICATE = ("duplicate images", Harm.WEAK_RESULTS, "--fix drops the second")
+    NEAR_DUPLICATE = ("near-duplicate images", Harm.WEAK_RESULTS, "")
+    EMPTY_CLASS = ("classes without objects", Harm.WEAK_RESULTS, "")
+
+    def __init__(self, title: str, harm: Harm, remedy: str) -> None:
+        self.title, self.harm, self.remedy = title, harm, remedy
 
 
 @dataclass(frozen=True)
@@ -43,6 +72,8 @@ class Finding:
     location: str  # the file, image or split, and the object in it
     detail: str
     splits: tuple[str, ...] = ()  # names in the title of the kind
+    action: str = ""  # what a reader did about it
+    group: str = ""  # what findings of one kind that belong in one line share
 
     def __str__(self) -> str:
         return f"{self.location}: {self.detail}"
@@ -52,11 +83,25 @@ class Finding:
         """Heading under which reports group findings, such as "boxes of no area"."""
         return self.kind.title.format(*self.splits)
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """The place of the kind in reports: what harms most comes first."""
+        if isinstance(self.kind, FindingKind):
+            return self.kind.harm, list(FindingKind).index(self.kind)
+        is_note = self.action and self.action not in LOSSES
+        return Harm.NOTE if is_note else Harm.LOST_DATA, list(Scope).index(self.kind.scope)
+
 
 def reader_findings(data: DetectionData) -> list[Finding]:
-    """Returns what the readers have dropped or clipped."""
+    """Returns what the readers have dropped, clipped or changed."""
     return [
-        Finding(problem.kind, problem.location, f"{problem.sentence}; {problem.action}")
+        Finding(
+            problem.kind,
+            problem.location,
+            problem.sentence,
+            action=problem.action,
+            group=problem.group,
+        )
         for problem in data.problems
     ]
 
@@ -93,20 +138,36 @@ def _overlapping_pairs(example: Example, min_iou: float, same_class: bool) -> di
     return {int(row): int(np.argmax(overlaps[row])) for row in np.flatnonzero(overlaps.any(axis=1))}
 
 
+def no_object_findings(splits: Sequence[Split]) -> list[Finding]:
+    """Returns the splits in which no image has an object."""
+    return [
+        Finding(
+            FindingKind.NO_OBJECT, split.name, f"none of {len(split.data)} images has an object"
+        )
+        for split in splits
+        if not label_counts(split.data).any()
+    ]
+
+
 def class_findings(splits: Sequence[Split]) -> list[Finding]:
-    """Returns the classes without objects, by split."""
-    counts = [label_counts(split.data) for split in splits]
+    """Returns the splits that lack objects of some classes, and who has them."""
+    names = splits[0].data.class_names
+    counts = np.array([label_counts(split.data) for split in splits])
     found = []
-    for label, name in enumerate(splits[0].data.class_names):
-        others = [
-            f"{split.name} {split_counts[label]}"
-            for split, split_counts in zip(splits, counts, strict=True)
-            if split_counts[label]
-        ]
-        detail = f"no object of class '{name}'" + (f" ({', '.join(others)})" if others else "")
-        found += [
-            Finding(FindingKind.EMPTY_CLASS, split.name, detail)
-            for split, split_counts in zip(splits, counts, strict=True)
-            if not split_counts[label]
-        ]
+    for split, is_empty in zip(splits, counts == 0, strict=True):
+        if not is_empty.any() or is_empty.all():  # a split of no object at all is another kind
+            continue
+        detail = f"{is_empty.sum()} of {len(names)} classes have no object"
+        if len(splits) == 1:
+            detail += f": {_listed([names[label] for label in np.flatnonzero(is_empty)])}"
+        for other, other_counts in zip(splits, counts, strict=True):
+            if (is_elsewhere := is_empty & (other_counts > 0)).any():
+                listed = _listed([names[label] for label in np.flatnonzero(is_elsewhere)])
+                detail += f", {is_elsewhere.sum()} of them are in {other.name} ({listed})"
+        found.append(Finding(FindingKind.EMPTY_CLASS, split.name, detail))
     return found
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - MAX_NAMES} more" if len(words) > MAX_NAMES else ""
+    return ", ".join(words[:MAX_NAMES]) + more

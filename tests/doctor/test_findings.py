@@ -11,6 +11,7 @@ from ssd_keras.doctor.findings import (
     box_findings,
     class_findings,
     disputed_boxes,
+    no_object_findings,
     reader_findings,
     repeated_boxes,
 )
@@ -70,7 +71,8 @@ def test_problems_of_the_readers_are_grouped_by_kind(tmp_path):
         "objects without a class name": 1,
     }
     (area,) = (finding for finding in findings if finding.kind is ProblemKind.NO_AREA)
-    assert re.search(r"a\.xml: object 1 \(dog\): box xmin=9 .*; dropped$", str(area))
+    assert re.search(r"a\.xml: object 1 \(dog\): box xmin=9 .* has no area; ", str(area))
+    assert area.action == "dropped"
 
 
 def test_unknown_classes_have_their_own_kind(tmp_path):
@@ -78,14 +80,24 @@ def test_unknown_classes_have_their_own_kind(tmp_path):
     assert titles(reader_findings(data)) == {"objects of unknown classes": 1}
 
 
-def test_classes_without_objects_are_found_by_split():
-    train = split_of(example(boxes=[[1, 1, 9, 9]] * 2), names=("dog", "cat", "cow"))
-    val = split_of(
-        example(boxes=[[1, 1, 9, 9]], labels=[1]), name="val", names=("dog", "cat", "cow")
-    )
+def test_classes_without_objects_are_one_finding_for_each_split():
+    names = ("dog", "cat", "cow")
+    train = split_of(example(boxes=[[1, 1, 9, 9]] * 2), names=names)
+    val = split_of(example(boxes=[[1, 1, 9, 9]], labels=[1]), name="val", names=names)
     assert [str(finding) for finding in class_findings([train, val])] == [
-        "val: no object of class 'dog' (train 2)",
-        "train: no object of class 'cat' (val 1)",
-        "train: no object of class 'cow'",
-        "val: no object of class 'cow'",
+        "train: 2 of 3 classes have no object, 1 of them are in val (cat)",
+        "val: 2 of 3 classes have no object, 1 of them are in train (dog)",
     ]
+    assert [str(finding) for finding in class_findings([val])] == [
+        "val: 2 of 3 classes have no object: dog, cow"
+    ]
+    both = split_of(example(boxes=[[1, 1, 9, 9]] * 2, labels=[0, 1]))
+    assert class_findings([both]) == []
+
+
+def test_a_split_without_any_object_is_found():
+    full, empty = split_of(example(boxes=[[1, 1, 9, 9]])), split_of(example("b"), name="val")
+    (finding,) = no_object_findings([full, empty])
+    assert str(finding) == "val: none of 1 images has an object"
+    assert [f.location for f in class_findings([full, empty])] == ["train"]
+    assert no_object_findings([full]) == []
