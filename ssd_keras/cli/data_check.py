@@ -9,6 +9,7 @@ from ssd_keras.cli.arguments import RECIPE_HELP, SPLITS_HELP, add_bad_data, add_
 from ssd_keras.cli.data_convert import FORMAT_HELP, write_copies
 from ssd_keras.cli.inputs import read_recipe
 from ssd_keras.core.data_formats import DATA_FORMATS
+from ssd_keras.core.files import check_writable
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def run(
     if overrides and not (preset or recipe):
         raise ValueError(f"--set {overrides[0]!r} changes a recipe; pass --preset or --recipe too")
     chosen = read_recipe(recipe, preset, overrides) if preset or recipe else None
+    for folder in filter(None, (plots, fix)):
+        check_writable(folder, is_folder=True)
     splits = load_splits(data, is_terminal(), bad_data)
     report = check_data(splits, is_terminal())
     print(report)

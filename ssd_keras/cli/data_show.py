@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ssd_keras.cli.arguments import DATA_HELP, RECIPE_HELP, add_bad_data, positive_int
 from ssd_keras.cli.inputs import read_data
+from ssd_keras.core.files import check_writable
 from ssd_keras.core.terminal import start_tensorflow
 
 HELP = "draw images as training sees them"
@@ -37,6 +38,7 @@ def run(
     from ssd_keras.drawing.draw import save_image
     from ssd_keras.engine.recipes import load_recipe, paper_recipe
 
+    check_writable(output)
     chosen = load_recipe(recipe) if recipe else paper_recipe(preset)
     loaded = read_data(data, bad_data)
     start_tensorflow()

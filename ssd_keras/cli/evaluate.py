@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ssd_keras.cli.arguments import DETECTOR_HELP, add_data, add_results, positive_int
 from ssd_keras.cli.inputs import read_data
+from ssd_keras.core.files import check_writable
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
 
 HELP = "measure a model as the papers do"
@@ -27,6 +28,8 @@ def run(
     plots: str | None,
     batch_size: int,
 ) -> None:
+    if json_path:
+        check_writable(json_path)
     start_tensorflow()
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.evaluate import evaluate, write_json

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ssd_keras.cli.arguments import add_data, add_results
 from ssd_keras.cli.inputs import read_data
+from ssd_keras.core.files import check_writable
 
 HELP = "measure detections of another program"
 
@@ -27,6 +28,8 @@ def run(
     from ssd_keras.engine.evaluate import score, write_json
     from ssd_keras.evaluation.metrics import metrics_table
 
+    if json_path:
+        check_writable(json_path)
     truth = read_data(data, bad_data, check_images=False, part="validation")
     metrics = score(detections, truth, plots=plots, title=f"{detections} on {' '.join(data)}")
     if json_path:  # before what is printed, which may fail

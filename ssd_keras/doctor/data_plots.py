@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ssd_keras.core.files import replacing
+from ssd_keras.core.files import make_folder, replacing
 from ssd_keras.data.images import decode_image
 from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
@@ -42,7 +42,7 @@ def write_plots(
     report: DataReport, default_boxes: DefaultBoxReport | None, directory: str
 ) -> list[str]:
     """Writes all diagrams and contact sheets that have content, and returns their paths."""
-    os.makedirs(directory, exist_ok=True)
+    make_folder(directory)
     splits = report.splits
     plots: dict[str, Callable[[Figure], None]] = {
         "classes": partial(_plot_classes, splits=splits),

@@ -140,7 +140,6 @@ def save_image(image: np.ndarray, path: str | Path) -> None:
 
 def write_whole(path: str | Path, write: Callable[[Any], Any]) -> None:
     """Writes a file with `write(file)`, under a temporary name until it is whole."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(str(path)) as beside, open(beside, "wb") as file:
         write(file)
 

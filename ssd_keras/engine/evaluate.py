@@ -1,14 +1,13 @@
 """Metrics of a model on a data set, or of a file of detections."""
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
-from ssd_keras.core.files import replacing
+from ssd_keras.core.files import check_writable, replacing
 from ssd_keras.data.records import DetectionData
 from ssd_keras.evaluation.detection_table import read_detections
 from ssd_keras.evaluation.metrics import detection_metrics
-from ssd_keras.evaluation.report import check_folder, write_report
+from ssd_keras.evaluation.report import write_report
 
 if TYPE_CHECKING:
     from ssd_keras.engine.detector import Detector
@@ -52,7 +51,7 @@ def evaluate(
     from ssd_keras.engine.detector import detect_data
 
     if plots is not None:
-        check_folder(plots)
+        check_writable(plots, is_folder=True)
     detections, seconds = detect_data(detector, data, batch_size, progress)
     metrics = detection_metrics(data, detections)
     if plots is not None:
@@ -67,6 +66,8 @@ def score(
     title: str = "Evaluation",
 ) -> dict[str, Any]:
     """Returns the metrics of a file of detections in COCO's results form; opens no image."""
+    if plots is not None:
+        check_writable(plots, is_folder=True)
     detections = read_detections(detections_path, data)
     if plots is not None:
         write_report(plots, data, detections, title=title)
@@ -75,6 +76,5 @@ def score(
 
 def write_json(value: Any, path: str) -> None:
     """Writes JSON under a temporary name and moves it to the path when it is whole."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
         json.dump(value, file, indent=1)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm.auto import tqdm
 
+from ssd_keras.core.files import check_writable
 from ssd_keras.core.images import IMAGE_EXTENSIONS, read_image
 from ssd_keras.drawing.draw import save_image
 from ssd_keras.engine.detector import Detector, detect_several
@@ -54,7 +55,7 @@ def predict(
                 f"output {output!r} holds the image {os.path.basename(path)!r}, which a drawing "
                 "might overwrite; choose another directory."
             )
-    os.makedirs(output, exist_ok=True)
+    check_writable(output, is_folder=True)
     image_ids = unique_stems(files)
     detections: list[dict] = []
     problems: list[str] = []

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import keras
 
-from ssd_keras.core.files import PARTIAL_PREFIX, cannot_write, replacing
+from ssd_keras.core.files import PARTIAL_PREFIX, check_writable, make_folder, replacing
 from ssd_keras.engine.recipes import RUN_FILE, TrainRecipe, load_recipe
 
 
@@ -51,6 +51,7 @@ class RunDirectory:
                     f"output {self.path!r} is not an empty directory; choose another, or pass "
                     "--resume to continue the training in it."
                 )
+            check_writable(self.path, is_folder=True)
             return TrainingState()
         if not os.path.isfile(self.file(RUN_FILE)):
             raise ValueError(
@@ -70,15 +71,13 @@ class RunDirectory:
         state = TrainingState()
         if os.path.isfile(self.file("state.json")):
             state = TrainingState(**json.loads(self.read_text("state.json")))
+        check_writable(self.path, is_folder=True)
         self._remove_leftovers(state)
         return state
 
     def start(self, recipe: TrainRecipe, class_names: Sequence[str]) -> None:
         """Makes the directory and writes recipe and class names."""
-        try:
-            os.makedirs(self.path, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"output {cannot_write(self.path, error)}") from error
+        make_folder(self.path)
         self.write_text(RUN_FILE, recipe.to_toml())
         self.write_text("class_names.txt", _lines(class_names))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from ssd_keras.core.files import replacing
+from ssd_keras.core.files import check_writable, replacing
 from ssd_keras.core.terminal import silence_stderr
 from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.engine.detector import Detector, detect_several
@@ -68,6 +68,7 @@ def predict_videos(
     that cannot be read. A camera runs until `max_frames` or Ctrl-C.
     """
     cv2 = import_opencv()
+    check_writable(output, is_folder=True)
     detections: list[dict] = []
     reports: list[VideoReport] = []
     problems: list[str] = []
@@ -84,7 +85,6 @@ def predict_videos(
         except ValueError as error:
             problems.append(f"{error}; dropped")
             continue
-        os.makedirs(output, exist_ok=True)
         size = 1 if video.is_camera else batch_size
         start = time.perf_counter()
         total = max_frames or video.num_frames or None

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ssd_keras.core.files import replacing
+from ssd_keras.core.files import check_writable, replacing
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.evaluation.detection_table import Detections
 from ssd_keras.evaluation.errors import ERROR_TYPES
@@ -65,19 +65,6 @@ class Figure:
         return base64.b64encode(self.image).decode("ascii")
 
 
-def check_folder(folder: str) -> None:
-    """Makes the folder of a report, before any work is done for it."""
-    try:
-        os.makedirs(folder, exist_ok=True)
-        is_writable = os.access(folder, os.W_OK)
-    except OSError:
-        is_writable = False
-    if not is_writable:
-        raise ValueError(
-            f"{folder!r} cannot be written to; expected a folder for report.html; name another one."
-        )
-
-
 def write_report(
     folder: str,
     data: DetectionData,
@@ -92,7 +79,7 @@ def write_report(
 
     `read` gives the pixels of an image; without it the page shows no mistakes.
     """
-    check_folder(folder)
+    check_writable(folder, is_folder=True)
     matches = match(data, detections)
     numbers = summarize(matches, score_threshold)
     steps: list[Callable[[Matches, dict[str, Any]], dict[str, Any]]]

@@ -1,7 +1,6 @@
 """Writes one artefact: convert, check in a fresh process, move into place."""
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,7 +25,6 @@ def write_artefact(
     options = row.all_options(options)
     # The check compares with float32: a mixed precision would round the reference.
     model = in_precision(model)
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with row.replacing(path) as temporary_path:
         row.functions.write(model, temporary_path, post_process, images, **options)
         images_to_check = images[:NUM_CHECK_IMAGES]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from ssd_keras.core.files import replacing, replacing_directory
+from ssd_keras.core.files import check_writable, replacing, replacing_directory
 from ssd_keras.core.text import unknown_name
 
 if TYPE_CHECKING:
@@ -248,3 +248,4 @@ def _check_path(path: str, row: Format) -> None:
         raise ValueError(
             f"output {path!r} already exists and is not a {row.title}; choose another directory."
         )
+    check_writable(path, is_folder=not row.suffix)

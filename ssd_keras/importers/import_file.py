@@ -4,7 +4,7 @@ import os
 
 import keras
 
-from ssd_keras.core.files import replacing
+from ssd_keras.core.files import check_writable, replacing
 from ssd_keras.data.readers.label_map import read_names
 from ssd_keras.importers import SOURCES
 from ssd_keras.importers.caffe import import_caffe, import_caffe_backbone
@@ -60,6 +60,7 @@ def import_file(source: str, path: str, output: str, labels: str | None = None) 
     directory = os.path.dirname(output) or "."
     if not os.path.isdir(directory):
         raise FileNotFoundError(f"the directory {directory!r} does not exist; create it first.")
+    check_writable(output)
     if output.endswith(BACKBONE_SUFFIX):
         backbone = import_backbone(source, path)
         with replacing(output) as temporary:

@@ -12,6 +12,7 @@ import types
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from ssd_keras.core import files
 from ssd_keras.core.files import replacing, replacing_directory
@@ -90,7 +91,82 @@ def test_a_disk_that_refuses_is_told_and_the_old_file_stays(tmp_path, number, wo
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["state.json"]
     with pytest.raises(FileNotFoundError), replacing(str(path)):  # no matter of the disk
         os.stat(tmp_path / "not there")
+    with pytest.raises(PermissionError), replacing(str(path)):  # a file that is read
+        raise OSError(errno.EACCES, "Permission denied", "/elsewhere/image.jpg")
     assert path.read_text() == "old"
+
+
+ERRORS_OF_LIBRARIES = {
+    "TensorFlow": tf.errors.ResourceExhaustedError(
+        None, None, "m/.writing-1/saved_model.pb.tmp36; No space left on device"
+    ),
+    "HDF5": OSError(
+        "Can't synchronously write data (file write failed: time = Mon, filename = 'a', "
+        "file descriptor = 3, errno = 28, error message = 'No space left on device')"
+    ),
+    "HDF5 when it closes": RuntimeError(
+        "Can't decrement id ref count (unable to close file, errno = 28, error message = 'No "
+        "space left on device')"
+    ),
+    "the system": OSError(errno.ENOSPC, "No space left on device"),
+    "the system, in another folder": OSError(errno.ENOSPC, "No space left on device", "/tmp/a"),
+}
+
+
+@pytest.mark.parametrize("error", ERRORS_OF_LIBRARIES.values(), ids=ERRORS_OF_LIBRARIES)
+@pytest.mark.parametrize("replace", [replacing, replacing_directory])
+def test_a_full_disk_gives_one_line_whichever_library_meets_it(tmp_path, replace, error):
+    path = tmp_path / "artefact"
+    message = r"^'.*/artefact' cannot be written \(No space left on device\); make room there, or"
+    with pytest.raises(ValueError, match=message), replace(str(path)):
+        raise error
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_path_that_cannot_be_written_is_known_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    files.check_writable(str(tmp_path / "new" / "folder" / "file"))
+    files.check_writable(str(tmp_path / "new" / "folder"), is_folder=True)
+    files.check_writable(str(tmp_path / "file"))
+    for path, is_folder, words in (
+        ("file/below", False, "Not a directory"),
+        ("file", True, "Not a directory"),
+        (".", False, "Is a directory"),
+        ("/proc/nowhere/x", False, ".*"),
+    ):
+        with pytest.raises(ValueError, match=rf" cannot be written \({words}\); make room there, "):
+            files.check_writable(str(tmp_path / path), is_folder)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="NOT TESTED: /proc names open files")
+@pytest.mark.parametrize("replace", [replacing, replacing_directory])
+def test_everything_is_flushed_before_it_takes_its_place(tmp_path, monkeypatch, replace):
+    """After a power cut the names of a directory may be there without what was not flushed."""
+    steps = []
+    fsync, move = os.fsync, os.replace
+
+    def flush(descriptor):
+        steps.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path))
+        fsync(descriptor)
+
+    def moved(first, second):
+        steps.append("moved")
+        move(first, second)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(os, "replace", moved)
+    monkeypatch.setattr(os, "rename", moved)
+    with replace(str(tmp_path / "new")) as beside:
+        if replace is replacing_directory:
+            write(os.path.join(beside, "deep"), "file")
+        else:
+            Path(beside).write_text("new")
+    *before, after = "".join(f"{step}\n" for step in steps).split("moved\n")
+    beside = [".writing-new"]
+    if replace is replacing_directory:
+        beside += [".writing-new/deep", ".writing-new/deep/file"]
+    assert sorted(before[0].split()) == beside and after == ".\n"
 
 
 # Systems that can and cannot let two directories change places.

@@ -245,7 +245,7 @@ def test_an_output_that_cannot_be_made_is_told_before_the_training(tmp_path, mon
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(keras.Model, "fit", None)  # a call would fail
     message = (
-        r"^output '.*file/run' cannot be written \(Not a directory\); make room there, or choose "
+        r"^'.*file/run' cannot be written \(Not a directory\); make room there, or choose "
         r"another path\.$"
     )
     with pytest.raises(ValueError, match=message):

@@ -143,7 +143,9 @@ def test_many_classes_are_cut(tmp_path):
 
 def test_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
     (tmp_path / "taken").write_text("mine")
-    message = r"^'.*taken' cannot be written to; expected a folder for report\.html; name another"
+    message = (
+        r"^'.*taken' cannot be written \(Not a directory\); make room there, or choose another"
+    )
     detector = StubDetector([([], [], [])], validation_data().class_names)
     with pytest.raises(ValueError, match=message):
         evaluate(detector, validation_data(), plots=str(tmp_path / "taken"))

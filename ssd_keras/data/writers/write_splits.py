@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tqdm.auto import tqdm
 
-from ssd_keras.core.files import replacing_directory
+from ssd_keras.core.files import check_writable, replacing_directory
 from ssd_keras.data.sources import formats_of
 from ssd_keras.data.splits import Split
 from ssd_keras.data.writers.coco import write_coco
@@ -43,10 +43,10 @@ def write_splits(
         raise ValueError(f"the split {empty[0]!r} has no image; nothing was written")
     if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
         raise ValueError(f"output {folder!r} is not an empty folder; choose another")
+    check_writable(folder, is_folder=True)
     # A class has the same id in all splits, also where their sources differ.
     ids = splits[0].data.category_ids
     splits = [Split(safe_name(each.name), replace(each.data, category_ids=ids)) for each in splits]
-    os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
     options = {"shards": shards} if format == "tfrecord" else {}
     with replacing_directory(folder) as beside:
         os.makedirs(beside)
