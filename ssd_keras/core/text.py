@@ -1,5 +1,6 @@
 """Checks and escapes text that comes out of files."""
 
+import codecs
 import difflib
 import unicodedata
 from collections.abc import Iterable
@@ -7,6 +8,13 @@ from collections.abc import Iterable
 # Control characters, surrogates, line and paragraph separators.
 UNUSABLE_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 MAX_LENGTH = 500  # characters of a file's text in a message
+MIN_PREFIX = 3  # letters of a name that stand for a longer one
+BYTE_ORDER_MARKS = (  # that of UTF-32 begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def is_plain_text(text: str) -> bool:
@@ -28,9 +36,37 @@ def one_line(text: str, max_length: int = MAX_LENGTH) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def name_key(name: str) -> str:
+    """Returns what two names share that differ in case, blanks, "_" and "-" alone."""
+    return "".join(c for c in clean_name(name).casefold() if c not in "_-" and not c.isspace())
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Returns the known name that was probably meant: of equal key, longer, or nearly equal."""
+    names = {name_key(each): each for each in reversed(list(known))}
+    key = name_key(name)
+    longer = [each for each in names if len(key) >= MIN_PREFIX and each.startswith(key)]
+    near = difflib.get_close_matches(key, names, n=1)
+    return next((names[each] for each in ([key] if key in names else [*longer[:1], *near])), None)
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     """Returns the message for an unknown name, with the nearest known one."""
     names = list(known)
-    nearest = difflib.get_close_matches(str(name), names, n=1)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    nearest = nearest_name(str(name), names)
+    hint = f"did you mean {nearest!r}? " if nearest else ""
     return f"{kind} {name!r} is unknown; {hint}choose one of {', '.join(names) or 'none'}."
+
+
+def decode_text(content: bytes, path: str) -> str:
+    """Returns the text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark."""
+    marks = [encoding for mark, encoding in BYTE_ORDER_MARKS if content.startswith(mark)]
+    encoding = marks[0] if marks else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}: line {line} is not {encoding.removesuffix('-sig').upper()}; save the file "
+            "as UTF-8"
+        ) from None

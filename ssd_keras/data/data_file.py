@@ -4,6 +4,8 @@
 train = ["voc:VOC2007@trainval", "voc:VOC2012@trainval"]
 validation = "voc:VOC2007@test"
 classes = "voc"      # or "coco", or a list of names in label order, or left out
+rename = {van = "vehicle", bus = "vehicle"}  # optional: two of one new name become one class
+drop = ["person"]    # optional: classes whose objects are not used
 format = "voc"       # optional prefix of all data sets, which then need none
 """
 
@@ -13,19 +15,22 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
+from ssd_keras.core.text import clean_name, unknown_name
+from ssd_keras.data.unions import ClassChanges, make_changes
 
 PARTS = ("train", "validation")
-KEYS = (*PARTS, "classes", "format")
+KEYS = (*PARTS, "classes", "format", "rename", "drop")
 CLASS_LISTS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}
 EXTENSION = ".toml"
 
 
 class DataFile(NamedTuple):
-    """Specs of the data sets of each part, and class names (None: those of the data)."""
+    """Specs of the data sets of each part, class names (None: those of the data), changes."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     class_names: tuple[str, ...] | None
+    changes: ClassChanges
 
 
 def is_data_file(spec: str) -> bool:
@@ -43,9 +48,8 @@ def read_data_file(path: str, resolve: Callable[[str, str], str]) -> DataFile:
             content = tomllib.load(file)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not TOML ({error}); correct it") from error
-    unknown = sorted(content.keys() - set(KEYS))
-    if unknown:
-        raise ValueError(f"{path}: unknown name '{unknown[0]}'; expected {', '.join(KEYS)}")
+    for name in sorted(content.keys() - set(KEYS)):
+        raise ValueError(f"{path}: {unknown_name('name', name, KEYS)}")
     folder, prefix = os.path.dirname(path), content.get("format", "")
     if not isinstance(prefix, str):
         raise ValueError(f"{path}: format is {prefix!r}; expected a word such as 'voc'")
@@ -56,7 +60,10 @@ def read_data_file(path: str, resolve: Callable[[str, str], str]) -> DataFile:
         part: tuple(resolve(f"{prefix}:{spec}" if prefix else spec, folder) for spec in specs)
         for part, specs in parts.items()
     }
-    return DataFile(**resolved, class_names=_class_names(path, content.get("classes")))
+    changes = make_changes(content.get("rename", {}), content.get("drop", []), path)
+    return DataFile(
+        **resolved, class_names=_class_names(path, content.get("classes")), changes=changes
+    )
 
 
 def _specs(path: str, part: str, value: Any) -> Sequence[str]:
@@ -79,4 +86,4 @@ def _class_names(path: str, value: Any) -> tuple[str, ...] | None:
             f"{path}: classes is {value!r}; expected a list of names, or one of "
             f"{', '.join(repr(name) for name in CLASS_LISTS)}"
         )
-    return tuple(value)
+    return tuple(map(clean_name, value))

@@ -76,6 +76,17 @@ class ProblemKind(Enum):
                     "number as id and one line of text as name")
     DUPLICATE_CATEGORY = (FILE, "category ids that occur twice",
                           "category id {}; expected each id once")
+    BELOW_ONE_PIXEL = (OBJECT, "objects below one pixel",
+                       "{} pixels is smaller than a pixel; expected pixels", "kept")
+    RELATIVE_BOXES = (FILE, "files of relative boxes", "all corners lie within 0 and 1; expected "
+                      "pixels", "read as shares of the image's sides")
+    DROPPED_CLASS = (OBJECT, "objects of classes to drop", "class '{}' is to be dropped",
+                     "not used")
+    UNKNOWN_CHANGE = (FILE, "classes to rename or drop that the data lack",
+                      "the data have no class {}", "ignored")
+    SIMILAR_NAMES = (FILE, "class names that differ in case or blanks alone",
+                     "{} differ in case or blanks alone; rename one in data.toml if they are one",
+                     "kept as two classes")
     DAMAGED_FILE = (FILE, "damaged record files", "the file is {}; expected TFRecords",
                     REST_DROPPED)
     # fmt: on

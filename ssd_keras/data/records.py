@@ -1,8 +1,8 @@
 """Records of an annotated image and of a data set."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class Example:
         orientation: EXIF orientation, 1 to 8, that turns the stored pixels into the annotated
             image; default 1 (none). It differs from 1 only where the annotated height and width
             are those of the turned image.
+        annotated: the same image with the objects as the file has them, which metrics count;
+            default None: `boxes` are these. It is set where objects were clipped or dropped.
     """
 
     image_id: str | int
@@ -47,6 +49,7 @@ class Example:
     is_crowd: np.ndarray
     areas: np.ndarray
     orientation: int = 1
+    annotated: "Example | None" = None
 
     @property
     def location(self) -> str:
@@ -84,16 +87,21 @@ class DetectionData:
         problems: what was wrong, in the order it was found; default none.
         category_ids: the annotation file's id of each class, aligned with `class_names`; default
             1..C, which VOC and generated data have too.
+        label_of_id: the label of every category id of the file; default those of `category_ids`.
+            It has more where several categories have one name.
     """
 
     class_names: tuple[str, ...]
     examples: tuple[Example, ...]
     problems: tuple[Problem, ...] = ()
     category_ids: tuple[int, ...] = ()
+    label_of_id: Mapping[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.category_ids:
             object.__setattr__(self, "category_ids", tuple(range(1, len(self.class_names) + 1)))
+        labels = {category_id: label for label, category_id in enumerate(self.category_ids)}
+        object.__setattr__(self, "label_of_id", {**self.label_of_id, **labels})
 
     def __len__(self) -> int:
         return len(self.examples)

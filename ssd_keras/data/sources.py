@@ -2,12 +2,15 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import ModuleType
 from typing import NamedTuple
 
-from ssd_keras.core.text import is_plain_text, one_line
+from ssd_keras.core.text import is_plain_text, nearest_name, one_line, unknown_name
 from ssd_keras.data.data_file import EXTENSION, PARTS, is_data_file, read_data_file
-from ssd_keras.data.readers.assemble import ReadOptions, unite
+from ssd_keras.data.problems import Problem
+from ssd_keras.data.readers.assemble import ReadOptions
 from ssd_keras.data.readers.coco import read_coco
 from ssd_keras.data.readers.csv_table import read_csv
 from ssd_keras.data.readers.synthetic import read_synthetic
@@ -16,29 +19,51 @@ from ssd_keras.data.readers.tfrecord import read_tfrecord
 from ssd_keras.data.readers.voc import read_voc
 from ssd_keras.data.readers.yolo import read_yolo
 from ssd_keras.data.records import DetectionData
+from ssd_keras.data.specs import (
+    SpecForm,
+    has_matches,
+    is_any,
+    is_file,
+    is_folder,
+    join_parts,
+    split_parts,
+)
+from ssd_keras.data.unions import (
+    ClassChanges,
+    change_classes,
+    make_changes,
+    relabel,
+    similar_names,
+    unite,
+    unknown_changes,
+)
 
 
 class ReaderSpec(NamedTuple):
-    """A data format: prefix and form of its specs, its reader of what surrounds the last '@'."""
+    """A data format: prefix and form of its specs, its reader of what surrounds the "@"."""
 
     prefix: str
-    form: str
+    form: SpecForm
     read: Callable[[str, str, ReadOptions], DetectionData]
-    paths: tuple[bool, bool] = (True, False)  # which of the two parts are paths
-    needs_second: bool = True
 
 
 _SPECS = (
-    ReaderSpec("voc", "voc:ROOT@SPLIT", read_voc),
-    ReaderSpec("coco", "coco:ANNOTATIONS.json@IMAGES_DIR", read_coco, (True, True)),
-    ReaderSpec("yolo", "yolo:ROOT@SPLIT", read_yolo),
-    ReaderSpec("csv", "csv:TABLE.csv@IMAGES_DIR", read_csv, (True, True)),
-    ReaderSpec("tfrecord", "tfrecord:PATTERN[@LABEL_MAP]", read_tfrecord, (True, True), False),
-    ReaderSpec("tfds", "tfds:voc/2007@train", read_tfds, (False, False)),
-    ReaderSpec("synthetic", "synthetic:shapes@train|val|test", read_synthetic, (False, False)),
+    ReaderSpec("voc", SpecForm("voc:ROOT@SPLIT", is_folder), read_voc),
+    ReaderSpec(
+        "coco", SpecForm("coco:ANNOTATIONS.json@IMAGES_DIR", is_file, is_folder, ".json"), read_coco
+    ),
+    ReaderSpec("yolo", SpecForm("yolo:ROOT@SPLIT", is_any), read_yolo),
+    ReaderSpec("csv", SpecForm("csv:TABLE.csv@IMAGES_DIR", is_file, is_folder, ".csv"), read_csv),
+    ReaderSpec(
+        "tfrecord",
+        SpecForm("tfrecord:PATTERN[@LABEL_MAP]", has_matches, is_file, needs_second=False),
+        read_tfrecord,
+    ),
+    ReaderSpec("tfds", SpecForm("tfds:voc/2007@train"), read_tfds),
+    ReaderSpec("synthetic", SpecForm("synthetic:shapes@train|val|test"), read_synthetic),
 )
 READERS = {spec.prefix: spec for spec in _SPECS}
-FORMS = ", ".join([*(spec.form for spec in _SPECS), "data.toml"])
+FORMS = ", ".join([*(spec.form.text for spec in _SPECS), "data.toml"])
 BAD_DATA_CHOICES = ("drop", "refuse")
 MAX_ERROR_LENGTH = 2000
 
@@ -51,6 +76,8 @@ def load_data(
     check_images: bool = True,
     progress: bool = False,
     part: str = "train",
+    rename: Mapping[str, str] | None = None,
+    drop: Sequence[str] = (),
 ) -> DetectionData:
     """Loads the annotations of one or several data sets; no image is decoded.
 
@@ -67,6 +94,9 @@ def load_data(
             images whose size is not annotated: enough for scoring.
         progress: whether to show progress bars, default False.
         part: "train" (default) or "validation", of data files whose spec names no part.
+        rename: new names of classes, as {"van": "vehicle", "bus": "vehicle"}, which makes two
+            classes one; default None. Data files have their own.
+        drop: classes whose objects are not used; default none.
 
     Returns:
         The data set.
@@ -86,15 +116,19 @@ def load_data(
     if not specs:
         raise ValueError(f"no data given; expected at least one of {FORMS}")
     with _errors_in_one_line():
-        specs, file_class_names = expand_data_files(specs, part)
-        class_names = file_class_names if class_names is None else class_names
+        expanded, file_class_names = expand_data_files(specs, part)
+        changes = make_changes(rename or {}, drop, "data")
+        if class_names is None:
+            class_names = file_class_names
         _check_class_names(class_names)
     options = ReadOptions(class_names, check_images, progress)
-    sources = [_read(spec, options) for spec in specs]
+    sources, notes = _read_all(expanded, changes, options)
     data = unite(sources, class_names)
+    notes += similar_names(data.class_names, ", ".join(specs))
+    data = replace(data, problems=(*data.problems, *notes))
     if bad_data == "refuse":
         _refuse_problems(data)
-    for spec, source in zip(specs, sources, strict=True):
+    for (spec, _), source in zip(expanded, sources, strict=True):
         if not source.examples:
             first = f"; the first problem: {source.problems[0]}" if source.problems else ""
             raise ValueError(
@@ -104,23 +138,46 @@ def load_data(
     return data
 
 
+def _read_all(
+    specs: Sequence[tuple[str, ClassChanges]], changes: ClassChanges, options: ReadOptions
+) -> tuple[list[DetectionData], list[Problem]]:
+    """Returns the data sets, with the changes of their data file and then those of all made.
+
+    The notes name what is to be changed and is in none of them.
+    """
+    if not changes and not any(of_file for _, of_file in specs):
+        return [_read(spec, options) for spec, _ in specs], []
+    sources = [_read(spec, options._replace(class_names=None)) for spec, _ in specs]
+    notes: list[Problem] = []
+    for of_file in {id(each): each for _, each in specs}.values():
+        own = [index for index, (_, each) in enumerate(specs) if each is of_file]
+        notes += unknown_changes(of_file, [sources[index] for index in own], specs[own[0]][0])
+        for index in own:
+            sources[index] = change_classes(sources[index], of_file)
+    notes += unknown_changes(changes, sources, ", ".join(spec for spec, _ in specs))
+    sources = [change_classes(source, changes) for source in sources]
+    if options.class_names is not None:
+        sources = [relabel(source, options.class_names) for source in sources]
+    return sources, notes
+
+
 def expand_data_files(
     specs: Sequence[str], part: str = "train"
-) -> tuple[list[str], tuple[str, ...] | None]:
-    """Returns the specs with data files replaced by what they name, and the files' class names."""
-    expanded: list[str] = []
+) -> tuple[list[tuple[str, ClassChanges]], tuple[str, ...] | None]:
+    """Returns the specs that data files stand for with their changes, and the class names."""
+    expanded: list[tuple[str, ClassChanges]] = []
     class_names = None
     for spec in specs:
         if not is_data_file(spec):
-            expanded.append(spec)
+            expanded.append((spec, ClassChanges()))
             continue
         path, _, name = (spec, "", part) if spec.endswith(EXTENSION) else spec.rpartition("@")
-        data_file = read_data_file(os.path.expanduser(path), _join_folder)
+        data_file = read_data_file(os.path.expanduser(path), join_folder)
         part_specs = getattr(data_file, name) if name in PARTS else ()
         if not part_specs:
-            choices = ", ".join(choice for choice in PARTS if getattr(data_file, choice))
-            raise ValueError(f"data file {path} has no part '{name}'; expected {choices}")
-        expanded += part_specs
+            choices = [choice for choice in PARTS if getattr(data_file, choice)]
+            raise ValueError(f"data file {path}: {unknown_name('part', name, choices)}")
+        expanded += [(part_spec, data_file.changes) for part_spec in part_specs]
         class_names = class_names or data_file.class_names
     return expanded, class_names
 
@@ -129,40 +186,40 @@ def parts_of(spec: str) -> list[str]:
     """Returns the parts of a data file, such as "data.toml@train", and any other spec as it is."""
     if not spec.endswith(EXTENSION):
         return [spec]
-    data_file = read_data_file(os.path.expanduser(spec), _join_folder)
+    data_file = read_data_file(os.path.expanduser(spec), join_folder)
     return [f"{spec}@{part}" for part in PARTS if getattr(data_file, part)]
 
 
 def formats_of(specs: Sequence[str]) -> set[str]:
     """Returns the formats of data sets, such as "voc", those in data files included."""
     expanded, _ = expand_data_files([part for spec in specs for part in parts_of(spec)])
-    return {spec.partition(":")[0] for spec in expanded}
+    return {spec.partition(":")[0] for spec, _ in expanded}
 
 
-def _join_folder(spec: str, folder: str) -> str:
+def join_folder(spec: str, folder: str, paths: ModuleType = os.path) -> str:
     """Returns a spec with its paths relative to a folder."""
     prefix, colon, rest = spec.partition(":")
     if not colon or prefix not in READERS:
         return spec  # an error that `load_data` raises
-    first, at, second = rest.rpartition("@") if "@" in rest else (rest, "", "")
-    first, second = (
-        os.path.join(folder, os.path.expanduser(text)) if is_path and text else text
-        for text, is_path in zip((first, second), READERS[prefix].paths, strict=True)
-    )
-    return f"{prefix}:{first}{at}{second}"
+    form = READERS[prefix].form
+    first, second = join_parts(split_parts(rest, form, folder), form, folder, paths)
+    return f"{prefix}:{first}@{second}" if second else f"{prefix}:{first}"
+
+
+def parse_spec(spec: str) -> tuple[ReaderSpec, str, str]:
+    """Returns the format of a spec and what surrounds its "@"."""
+    prefix, colon, rest = spec.partition(":")
+    if not colon or prefix not in READERS:
+        nearest = nearest_name(prefix, READERS)
+        hint = f"did you mean '{nearest}'? " if nearest else ""
+        raise ValueError(f"unknown format '{one_line(prefix)}'; {hint}expected one of {FORMS}")
+    first, second = split_parts(rest, READERS[prefix].form)
+    return READERS[prefix], first, second
 
 
 def _read(spec: str, options: ReadOptions) -> DetectionData:
-    prefix, colon, rest = spec.partition(":")
     with _errors_in_one_line(f"data '{one_line(spec)}': "):
-        if not colon or prefix not in READERS:
-            raise ValueError(f"unknown format '{one_line(prefix)}'; expected one of {FORMS}")
-        reader = READERS[prefix]
-        first, at, second = rest.rpartition("@")
-        if not reader.needs_second and not at:
-            first, second = rest, ""
-        if not first or (reader.needs_second and not second):
-            raise ValueError(f"a part is missing around '@'; expected {reader.form}")
+        reader, first, second = parse_spec(spec)
         return reader.read(os.path.expanduser(first), os.path.expanduser(second), options)
 
 

@@ -1,12 +1,15 @@
 """Loads several data sets as splits with the same class names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ssd_keras.core.class_names import united_names
-from ssd_keras.data.readers.assemble import relabel
+from ssd_keras.data.data_file import is_data_file
 from ssd_keras.data.records import DetectionData
-from ssd_keras.data.sources import load_data, parts_of
+from ssd_keras.data.sources import load_data, parse_spec, parts_of
+from ssd_keras.data.specs import distinct_names, name_candidates
+from ssd_keras.data.unions import relabel, similar_names
 
 
 class Split(NamedTuple):
@@ -17,21 +20,41 @@ class Split(NamedTuple):
 
 
 def load_splits(
-    specs: Sequence[str], progress: bool = False, bad_data: str = "drop"
+    specs: Sequence[str],
+    progress: bool = False,
+    bad_data: str = "drop",
+    rename: Mapping[str, str] | None = None,
+    drop: Sequence[str] = (),
 ) -> list[Split]:
     """Loads each data set as a split; all get the class names of all."""
     specs = [part for spec in specs for part in parts_of(spec)]
-    loaded = [load_data(spec, progress=progress, bad_data=bad_data) for spec in specs]
-    class_names = united_names([data.class_names for data in loaded])
-    return [
-        Split(name, data if data.class_names == class_names else relabel(data, class_names))
-        for name, data in zip(split_names(specs), loaded, strict=True)
+    loaded = [
+        load_data(spec, progress=progress, bad_data=bad_data, rename=rename, drop=drop)
+        for spec in specs
     ]
+    class_names = united_names([data.class_names for data in loaded])
+    notes = similar_names(class_names, ", ".join(specs))
+    loaded = [_with_names(data, class_names) for data in loaded]
+    known = {problem.detail for data in loaded for problem in data.problems}
+    more = [note for note in notes if note.detail not in known]
+    loaded[0] = replace(loaded[0], problems=(*loaded[0].problems, *more))
+    return [Split(name, data) for name, data in zip(split_names(specs), loaded, strict=True)]
+
+
+def _with_names(data: DetectionData, class_names: tuple[str, ...]) -> DetectionData:
+    """Returns data with these class names, whose category ids are then 1..C."""
+    if data.class_names == class_names:
+        return data
+    return replace(relabel(data, class_names), category_ids=(), label_of_id={})
 
 
 def split_names(specs: Sequence[str]) -> list[str]:
-    """Returns what follows the '@' of each spec, numbered where two are equal."""
-    names = [spec.rpartition("@")[2] for spec in specs]
-    if len(set(names)) == len(names):
-        return names
-    return [f"{name}_{number}" for number, name in enumerate(names, start=1)]
+    """Returns a name for each spec: its split, the name of its table, or of its folder."""
+    return distinct_names([_candidates(spec) for spec in specs])
+
+
+def _candidates(spec: str) -> list[str]:
+    if is_data_file(spec):
+        return [spec.rpartition("@")[2]]
+    reader, first, second = parse_spec(spec)
+    return name_candidates(reader.prefix, first, second)

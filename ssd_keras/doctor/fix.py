@@ -98,4 +98,5 @@ def _fix_boxes(example: Example, shift: BoxShift, counts: Counter[str]) -> Examp
         labels=example.labels[kept],
         is_difficult=example.is_difficult[kept],
         is_crowd=example.is_crowd[kept],
+        annotated=None,
     )

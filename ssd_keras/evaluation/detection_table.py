@@ -48,13 +48,14 @@ class ObjectTable(BoxTable):
 
     @classmethod
     def from_data(cls, data: DetectionData) -> "ObjectTable":
-        """Returns the objects of all images."""
+        """Returns the objects of all images as their files have them, unusable ones included."""
 
         def column(name: str, dtype: type) -> np.ndarray:
-            values = [np.ravel(getattr(example, name)) for example in data.examples]
+            values = [np.ravel(getattr(example, name)) for example in examples]
             return np.concatenate([np.zeros(0, dtype), *values]).astype(dtype)
 
-        counts = [len(example.labels) for example in data.examples]
+        examples = [example.annotated or example for example in data.examples]
+        counts = [len(example.labels) for example in examples]
         return cls(
             np.repeat(np.arange(len(counts)), counts),
             column("labels", int),
@@ -215,7 +216,11 @@ class _Lookup:
             self.by_text[str(example.image_id)].add(index)
             if isinstance(example.image, str):
                 self.by_text[Path(example.image).stem].add(index)
-        self.classes = {"category_id": data.category_ids, "category_name": data.class_names}
+        names = {name: label for label, name in enumerate(data.class_names)}
+        self.classes: dict[str, Mapping[Any, int]] = {
+            "category_id": data.label_of_id,
+            "category_name": names,
+        }
 
     def image(self, image_id: Any) -> int:
         if isinstance(image_id, (int, str)) and image_id in self.images:
@@ -235,12 +240,13 @@ class _Lookup:
         labels = set()
         for key in self.classes.keys() & entry.keys():
             value, known = entry[key], self.classes[key]
-            if value not in known:
+            label = known.get(value) if isinstance(value, (int, float, str)) else None
+            if label is None:
                 raise ValueError(
-                    f"{key} {value!r:.80} is unknown; expected one of {str(known):.300}; "
+                    f"{key} {value!r:.80} is unknown; expected one of {str(tuple(known)):.300}; "
                     "score against data that have it"
                 )
-            labels.add(known.index(value))
+            labels.add(label)
         if len(labels) != 1:
             raise ValueError("category_id and category_name are different classes; drop one")
         return labels.pop()

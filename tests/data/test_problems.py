@@ -15,7 +15,7 @@ from datasets import (
 )
 
 from ssd_keras.data import DetectionData, Problem, ProblemKind, load_data
-from ssd_keras.data.problems import CLIPPED, DROPPED, REST_DROPPED, Scope, problem_lines
+from ssd_keras.data.problems import CLIPPED, DROPPED, LOSSES, REST_DROPPED, Scope, problem_lines
 from ssd_keras.doctor.findings import reader_findings
 
 
@@ -53,6 +53,18 @@ def coco(root):
     return write_coco(root, images, annotations, categories)
 
 
+def coco_notes(root):
+    annotations = [coco_object(1, bbox=[0.1, 0.2, 0.4, 0.009]), coco_object(2, category_id=3)]
+    annotations[1]["bbox"] = [0, 0, 1, 0.5]
+    categories = [{"id": 3, "name": "Dog"}, {"id": 18, "name": "dog"}, {"id": 4, "name": "car"}]
+    categories.append({"id": 5, "name": "Car"})
+    annotations.append(coco_object(3, category_id=4, bbox=[0, 0, 0.5, 1]))
+    write_coco(root, annotations=annotations, categories=categories)
+    text = 'train = "coco:instances.json@images"\nrename = {cra = "car"}\ndrop = ["car"]'
+    (root / "data.toml").write_text(text)
+    return f"{root}/data.toml"
+
+
 def damaged_records(root):
     spec = write_records(root, record(), record(encoded=None))
     path = root / "train-00000-of-00001"
@@ -84,6 +96,13 @@ SOURCES = {
         ProblemKind.PATH_OUTSIDE: 1,
         ProblemKind.UNKNOWN_IMAGE: 1,
         ProblemKind.UNKNOWN_CLASS: 1,
+    },
+    coco_notes: {
+        ProblemKind.RELATIVE_BOXES: 1,
+        ProblemKind.BELOW_ONE_PIXEL: 1,
+        ProblemKind.SIMILAR_NAMES: 1,
+        ProblemKind.DROPPED_CLASS: 1,
+        ProblemKind.UNKNOWN_CHANGE: 1,
     },
     damaged_records: {ProblemKind.BAD_RECORD: 1, ProblemKind.DAMAGED_FILE: 1},
     lambda root: write_yolo(root, {"a": "dog 0.5 0.5 0.2 0.2"}): {ProblemKind.BAD_LINE: 1},
@@ -124,12 +143,13 @@ def test_an_unreadable_image_is_a_problem(tmp_path, monkeypatch):
 def test_kinds_have_titles_scopes_and_actions():
     assert len({kind.title for kind in ProblemKind}) == len(ProblemKind)
     assert all(kind.sentence.count("{}") <= 1 for kind in ProblemKind)
-    actions = {kind: kind.action for kind in ProblemKind if kind.action != DROPPED}
+    losses = [kind for kind in ProblemKind if kind.action in LOSSES]
+    actions = {kind: kind.action for kind in losses if kind.action != DROPPED}
     assert actions == {
         ProblemKind.REACHES_OUTSIDE: CLIPPED,
         ProblemKind.DAMAGED_FILE: REST_DROPPED,
     }
-    assert {kind for kind in ProblemKind if kind.scope is Scope.FILE} == {
+    assert {kind for kind in losses if kind.scope is Scope.FILE} == {
         ProblemKind.BAD_CATEGORY,
         ProblemKind.DUPLICATE_CATEGORY,
         ProblemKind.DAMAGED_FILE,

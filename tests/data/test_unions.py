@@ -15,9 +15,9 @@ from ssd_keras.core.class_names import (
 )
 from ssd_keras.data import load_data
 from ssd_keras.data.data_file import is_data_file
-from ssd_keras.data.readers.assemble import relabel
 from ssd_keras.data.sources import expand_data_files, formats_of, parts_of
 from ssd_keras.data.splits import load_splits, split_names
+from ssd_keras.data.unions import relabel
 
 
 def names_of(data, index):
@@ -220,7 +220,7 @@ def test_paths_of_a_data_file_start_at_the_file(tmp_path):
         'train = ["coco:a.json@b", "voc:/c@d", "tfds:voc/2007@train", "synthetic:shapes@val", '
         '"tfrecord:e-*", "tfrecord:e-*@f.pbtxt", "csv:g.csv@h", "yolo:i@j"]'
     )
-    assert expand_data_files([str(path)])[0] == [
+    assert [spec for spec, _ in expand_data_files([str(path)])[0]] == [
         f"coco:{tmp_path}/a.json@{tmp_path}/b",
         "voc:/c@d",
         "tfds:voc/2007@train",
@@ -238,7 +238,8 @@ def test_paths_of_a_data_file_start_at_the_file(tmp_path):
 
 BAD_DATA_FILES = {
     "not TOML": ("train = voc:", r"data\.toml is not TOML \("),
-    "name": ('trian = "voc:07@test"', r"data\.toml: unknown name 'trian'; expected train, valid"),
+    "name": ('trian = "voc:07@test"', r"data\.toml: name 'trian' is unknown; did you mean 'train'"),
+    "part of a name": ('val = "voc:07@test"', r"name 'val' is unknown; did you mean 'validation'"),
     "no data": ('classes = "voc"', r'data\.toml names no data; expected such as train = "voc:ROOT'),
     "number": ("train = 3", r"data\.toml: train is 3; expected a data set or a list of them"),
     "nested": ('train = "a.toml"', r"train names the data file 'a\.toml'; expected data sets"),
@@ -257,7 +258,7 @@ BAD_DATA_FILES = {
     ),
     "part": (
         'validation = "voc:07@test"',
-        r"data file .*data\.toml has no part 'train'; expected v",
+        r"data file .*data\.toml: part 'train' is unknown; choose one of validation",
     ),
 }
 
@@ -288,4 +289,21 @@ def test_splits_have_the_same_classes(tmp_path):
 
 
 def test_splits_of_one_name_are_numbered():
-    assert split_names(["voc:a@val", "voc:b@val"]) == ["val_1", "val_2"]
+    assert split_names(["voc:a@val", "voc:b@val"]) == ["a_val", "b_val"]
+    assert split_names(["voc:a@val", "voc:a@val"]) == ["val_1", "val_2"]
+
+
+@pytest.mark.parametrize(
+    ("specs", "names"),
+    [
+        (["voc:x/images/train@all", "voc:x/images/test@all"], ["train", "test"]),
+        (["tfrecord:x/train.record@m.pbtxt", "tfrecord:x/test.record@m.pbtxt"], ["train", "test"]),
+        (["tfrecord:x/val-*", "tfrecord:x/val-00000-of-00002"], ["val_1", "val_2"]),
+        (["csv:x/train_labels.csv@x/train", "csv:x/val.csv@x/val"], ["train_labels", "val"]),
+        (["coco:x/train/_a.coco.json@x", "coco:x/val/_a.coco.json@x"], ["train__a", "val__a"]),
+        (["yolo:x@images/train", "yolo:x@images/val"], ["images/train", "images/val"]),
+        (["data.toml@train", "data.toml@validation"], ["train", "validation"]),
+    ],
+)
+def test_splits_are_named_after_what_differs(specs, names):
+    assert split_names(specs) == names

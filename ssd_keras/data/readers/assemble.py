@@ -1,14 +1,14 @@
 """Makes examples from what annotation files say: checks images, fits boxes, finds labels."""
 
-import itertools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from tqdm.contrib.concurrent import thread_map
 
-from ssd_keras.core.class_names import labels_by_name, united_names
+from ssd_keras.core.class_names import labels_by_name
 from ssd_keras.data.image_files import check_links, find_orientation, read_image_header
 from ssd_keras.data.image_sources import ImageSource, image_location
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
@@ -19,11 +19,12 @@ from ssd_keras.data.records import (
     Example,
     fit_box,
 )
+from ssd_keras.data.unions import category_ids_of, unknown_class, with_unique_ids
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 NUM_THREADS = 8
-MAX_NAMES = 10  # class names that a message lists
+LARGEST_SHARE = 1.1  # corners that are shares of the image may reach over its edge a little
 
 
 class ReadOptions(NamedTuple):
@@ -68,6 +69,7 @@ class AnnotatedImage:
     annotation_file: str
     objects: list[AnnotatedObject]
     folders: Sequence[str] = ()  # where given, symbolic links may not lead out of all of them
+    is_relative: bool = False  # boxes are shares of the image's sides, not pixels
 
 
 def read_corners(texts: Sequence[str | None]) -> Box:
@@ -83,6 +85,27 @@ def read_corners(texts: Sequence[str | None]) -> Box:
     if right == left or bottom == top:
         raise BadDataError(ProblemKind.NO_AREA, detail)
     return left, top, right, bottom
+
+
+def are_relative(corners: Sequence[Sequence[float]]) -> bool:
+    """Whether all corners of a file's boxes are shares of the image's sides, not pixels.
+
+    At least one is a fraction: accidental clicks leave boxes such as 0, 0, 1, 1 in pixels.
+    """
+    values = np.array(corners, float).ravel()
+    is_share = (values >= 1 - LARGEST_SHARE) & (values <= LARGEST_SHARE)
+    return bool(len(values) and is_share.all() and (values % 1).any())
+
+
+def read_relative_boxes(
+    images: Sequence[AnnotatedImage], file: str
+) -> tuple[list[AnnotatedImage], list[Problem]]:
+    """Returns the images of a file, marked where its boxes are shares, and a note of that."""
+    boxes = [item.box for image in images for item in image.objects]
+    if not are_relative([(x, y, x + width, y + height) for x, y, width, height in boxes]):
+        return list(images), []
+    marked = [replace(image, is_relative=True) for image in images]
+    return marked, [Problem(ProblemKind.RELATIVE_BOXES, file)]
 
 
 def to_pixels(corners: Sequence[float], height: int, width: int) -> Box:
@@ -109,7 +132,9 @@ def assemble(
     which `options.class_names` stand in; `name_of` has the file's ids of classes.
     """
     if file_names is None:
-        file_names = sorted({item.class_name for image in images for item in image.objects})
+        names = {item.class_name for image in images for item in image.objects}
+        # 2 before 10, where all names are numbers.
+        file_names = sorted(names, key=int if all(map(str.isdecimal, names)) else str)
     class_names = tuple(file_names if options.class_names is None else options.class_names)
     label_of = labels_by_name(class_names)
 
@@ -117,48 +142,10 @@ def assemble(
         return _make_example(image, class_names, label_of, options.check_images)
 
     examples, more = options.read_all(make, images, "checking images")
-    category_ids = () if name_of is None else _category_ids(class_names, name_of)
-    return DetectionData(class_names, tuple(examples), (*problems, *more), category_ids)
-
-
-def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -> DetectionData:
-    """Returns one data set with the images of several, joined by class name."""
-    if len(sources) == 1:
-        return sources[0]
-    if class_names is None:
-        class_names = united_names([data.class_names for data in sources])
-    examples: list[Example] = []
-    problems: list[Problem] = []
-    taken_ids: set[str] = set()
-    for number, source in enumerate(sources):
-        data = relabel(source, class_names)
-        problems += data.problems
-        for example in data.examples:
-            image_id = example.image_id
-            if str(image_id) in taken_ids:
-                image_id = f"{number}:{image_id}"
-            taken_ids.add(str(image_id))
-            examples.append(replace(example, image_id=image_id))
-    return DetectionData(tuple(class_names), tuple(examples), tuple(problems))
-
-
-def relabel(data: DetectionData, class_names: Sequence[str]) -> DetectionData:
-    """Returns the same images under other class names; objects of other classes are dropped."""
-    label_of = labels_by_name(class_names)
-    new_labels = np.array([label_of.get(name, -1) for name in data.class_names], np.int32)
-    examples, problems = [], list(data.problems)
-    for example in data.examples:
-        labels = new_labels[example.labels]
-        for index in np.flatnonzero(labels < 0):
-            name = data.class_names[example.labels[index]]
-            location = f"{example.image_id}: object {index + 1} ({name})"
-            box = example.boxes[index]
-            problems.append(_unknown_class(location, name, class_names, example.image, box))
-        kept = labels >= 0
-        fields = ("boxes", "is_difficult", "is_crowd", "areas")
-        changes = {field: getattr(example, field)[kept] for field in fields}
-        examples.append(replace(example, labels=labels[kept], **changes))
-    return DetectionData(tuple(class_names), tuple(examples), tuple(problems))
+    known = {number: label_of[name] for number, name in (name_of or {}).items() if name in label_of}
+    category_ids = () if name_of is None else category_ids_of(class_names, known)
+    examples = with_unique_ids(examples, list(map(_id_with_extension, examples)))
+    return DetectionData(class_names, tuple(examples), (*problems, *more), category_ids, known)
 
 
 def _make_example(
@@ -179,52 +166,70 @@ def _make_example(
             orientation = find_orientation(header, height, width)
     except (OSError, ValueError) as error:
         return None, [problem_of(error, image_location(image, annotated.image_id))]
-    objects: list[AnnotatedObject] = []
-    problems: list[Problem] = []
-    for item in annotated.objects:
-        location = f"{annotated.annotation_file}: {item.position} ({item.class_name})"
-        if item.class_name not in label_of:
-            problem = _unknown_class(location, item.class_name, class_names, image, item.box)
-            problems.append(problem)
-            continue
-        box, kind, detail = fit_box(item.box, height, width)
-        if kind is not None:
-            problems.append(Problem(kind, location, detail, image=image, box=item.box))
-        if box is not None:
-            area = box[2] * box[3] if item.area is None else item.area
-            objects.append(item._replace(box=box, area=area))
+    objects, originals, problems = _fit_objects(annotated, height, width, class_names, label_of)
     example = Example(
         image_id=annotated.image_id,
         image=image,
         height=height,
         width=width,
-        boxes=np.array([item.box for item in objects], np.float64).reshape(-1, 4),
-        labels=np.array([label_of[item.class_name] for item in objects], np.int32),
-        is_difficult=np.array([item.is_difficult for item in objects], bool),
-        is_crowd=np.array([item.is_crowd for item in objects], bool),
-        areas=np.array([item.area for item in objects], np.float64),
         orientation=orientation,
+        **_columns(objects, label_of),
     )
+    if objects != originals:
+        example = replace(example, annotated=replace(example, **_columns(originals, label_of)))
     return example, problems
 
 
-def _category_ids(class_names: Sequence[str], name_of: dict[int, str]) -> tuple[int, ...]:
-    """Returns the file's id of each class; classes that the file lacks get the next free ids."""
-    label_of = labels_by_name(class_names)
-    id_of = {label_of.get(name): category_id for category_id, name in reversed(name_of.items())}
-    free_ids = itertools.count(max(name_of, default=0) + 1)
-    return tuple(
-        id_of[label] if label in id_of else next(free_ids) for label in range(len(class_names))
-    )
+def _fit_objects(
+    annotated: AnnotatedImage,
+    height: int,
+    width: int,
+    class_names: Sequence[str],
+    label_of: dict[str, int],
+) -> tuple[list[AnnotatedObject], list[AnnotatedObject], list[Problem]]:
+    """Returns the usable objects, all that the file has of known classes, and the problems."""
+    objects: list[AnnotatedObject] = []
+    originals: list[AnnotatedObject] = []
+    problems: list[Problem] = []
+    image = annotated.image
+    for item in annotated.objects:
+        if annotated.is_relative:
+            left, top, box_width, box_height = item.box
+            corners = (top, left, top + box_height, left + box_width)
+            item = item._replace(box=to_pixels(corners, height, width), area=None)
+        location = f"{annotated.annotation_file}: {item.position} ({item.class_name})"
+        if item.class_name not in label_of:
+            problem = unknown_class(location, item.class_name, class_names, image, item.box)
+            problems.append(problem)
+            continue
+        box, kind, detail = fit_box(item.box, height, width)
+        if kind is not None:
+            problems.append(Problem(kind, location, detail, image=image, box=item.box))
+        if kind is not ProblemKind.NOT_FOUR_NUMBERS:
+            originals.append(_with_area(item))
+        if box is not None:
+            objects.append(_with_area(item._replace(box=box)))
+            if min(box[2:]) < 1:
+                detail = f"box of {box[2]:g} by {box[3]:g}"
+                small = ProblemKind.BELOW_ONE_PIXEL
+                problems.append(Problem(small, location, detail, image=image, box=box))
+    return objects, originals, problems
 
 
-def _unknown_class(
-    location: str, name: str, class_names: Sequence[str], image: ImageSource, box: Sequence[float]
-) -> Problem:
-    hidden = len(class_names) - MAX_NAMES
-    more = f" and {hidden} more" if hidden > 0 else ""
-    expected = f"expected one of {', '.join(class_names[:MAX_NAMES])}{more}"
-    detail = f"'{name}'; {expected}"
-    return Problem(
-        ProblemKind.UNKNOWN_CLASS, location, detail, group=name, image=image, box=tuple(box)
-    )
+def _with_area(item: AnnotatedObject) -> AnnotatedObject:
+    return item if item.area is not None else item._replace(area=item.box[2] * item.box[3])
+
+
+def _columns(items: Sequence[AnnotatedObject], label_of: dict[str, int]) -> dict[str, Any]:
+    return {
+        "boxes": np.array([item.box for item in items], np.float64).reshape(-1, 4),
+        "labels": np.array([label_of[item.class_name] for item in items], np.int32),
+        "is_difficult": np.array([item.is_difficult for item in items], bool),
+        "is_crowd": np.array([item.is_crowd for item in items], bool),
+        "areas": np.array([item.area for item in items], np.float64),
+    }
+
+
+def _id_with_extension(example: Example) -> str:
+    extension = os.path.splitext(example.image)[1] if isinstance(example.image, str) else ""
+    return f"{example.image_id}{extension}"

@@ -8,7 +8,13 @@ from typing import Any, TypeGuard
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import leaves_folder
 from ssd_keras.data.problems import Problem, ProblemKind
-from ssd_keras.data.readers.assemble import AnnotatedImage, AnnotatedObject, ReadOptions, assemble
+from ssd_keras.data.readers.assemble import (
+    AnnotatedImage,
+    AnnotatedObject,
+    ReadOptions,
+    assemble,
+    read_relative_boxes,
+)
 from ssd_keras.data.records import DetectionData
 
 Record = dict[str, Any]
@@ -23,8 +29,9 @@ def read_coco(annotation_file: str, image_folder: str, options: ReadOptions) -> 
     name_of, problems = _read_categories(content["categories"], annotation_file)
     images, more = _read_images(content["images"], annotation_file, image_folder)
     problems += more + _add_objects(content["annotations"], images, name_of, annotation_file)
+    annotated, more = read_relative_boxes(list(images.values()), annotation_file)
     names = list(dict.fromkeys(name_of.values()))
-    return assemble(list(images.values()), names, problems, options, name_of)
+    return assemble(annotated, names, problems + more, options, name_of)
 
 
 def _load_json(path: str) -> dict[str, list[Record]]:

@@ -14,8 +14,9 @@ from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from ssd_keras.core.class_names import SHAPE_CLASSES
-from ssd_keras.data.readers.assemble import ReadOptions, relabel
+from ssd_keras.data.readers.assemble import ReadOptions
 from ssd_keras.data.records import Box, DetectionData, Example
+from ssd_keras.data.unions import relabel
 
 SPLIT_SIZES = {"train": 800, "val": 200, "test": 200}
 

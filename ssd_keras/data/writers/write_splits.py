@@ -46,7 +46,10 @@ def write_splits(
     check_writable(folder, is_folder=True)
     # A class has the same id in all splits, also where their sources differ.
     ids = splits[0].data.category_ids
-    splits = [Split(safe_name(each.name), replace(each.data, category_ids=ids)) for each in splits]
+    splits = [
+        Split(safe_name(each.name), replace(each.data, category_ids=ids, label_of_id={}))
+        for each in splits
+    ]
     options = {"shards": shards} if format == "tfrecord" else {}
     with replacing_directory(folder) as beside:
         os.makedirs(beside)
