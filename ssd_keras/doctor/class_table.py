@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.object_boxes import ObjectBoxes
+from ssd_keras.doctor.object_sizes import small_objects_text
 from ssd_keras.doctor.statistics import (
     ASPECT_EDGES,
     ASPECT_NAMES,
@@ -21,8 +21,6 @@ MAX_CLASSES = 30
 MAX_SPLITS = 3  # side by side
 MAX_NAMES = 10
 MAX_NAME_LENGTH = 32
-INPUT_SIDES = (320, 512, 640)  # of usual models
-SMALL_SIDE = 8  # pixels of the input: smaller objects cover one cell of the finest map, or none
 SIDE_NAMES = (
     f"<{SIDE_EDGES[0]}",
     *(f"{low}-{high}" for low, high in zip(SIDE_EDGES, SIDE_EDGES[1:], strict=False)),
@@ -44,13 +42,6 @@ def split_tables(splits: Sequence[Split]) -> str:
         if len(pixel_boxes(split.data)):
             lines += ["", *_size_lines(split)]
     return "\n".join(lines)
-
-
-def small_shares(split: Split) -> list[float]:
-    """Returns the share of objects below `SMALL_SIDE` pixels at each of `INPUT_SIDES`."""
-    objects = ObjectBoxes.from_data(split.data)
-    count = max(len(objects.boxes), 1)
-    return [float(np.sum(objects.sides((side, side)) < SMALL_SIDE)) / count for side in INPUT_SIDES]
 
 
 def _title(split: Split, rows: Sequence[ClassStatistics]) -> str:
@@ -117,14 +108,10 @@ def _hidden_classes(statistics: Sequence[Sequence[ClassStatistics]], num_shown: 
 
 def _size_lines(split: Split) -> list[str]:
     sides, aspects = sides_and_aspects(pixel_boxes(split.data))
-    small = ", ".join(
-        f"{share:.0%} at {side}x{side}"
-        for side, share in zip(INPUT_SIDES, small_shares(split), strict=True)
-    )
     return [
         f"{split.name}: sides in pixels: {_shares(SIDE_NAMES, histogram(sides, SIDE_EDGES))}",
         f"{INDENT}width to height: {_shares(ASPECT_NAMES, histogram(aspects, ASPECT_EDGES))}",
-        f"{INDENT}smaller than {SMALL_SIDE} pixels of a model's input: {small}",
+        f"{INDENT}{small_objects_text(split)}",
     ]
 
 

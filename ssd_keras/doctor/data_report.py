@@ -19,10 +19,24 @@ from ssd_keras.doctor.findings import (
     box_findings,
     class_findings,
     no_object_findings,
+    one_object_findings,
     reader_findings,
 )
 from ssd_keras.doctor.findings_text import common_folder, findings_text
+from ssd_keras.doctor.object_sizes import small_object_findings
 from ssd_keras.doctor.shift import shift_findings
+from ssd_keras.doctor.similar_names import similar_name_findings
+from ssd_keras.doctor.split_differences import difference_findings, few_object_findings
+
+SPLIT_FINDINGS = (
+    no_object_findings,
+    few_object_findings,
+    difference_findings,
+    similar_name_findings,
+    small_object_findings,
+    class_findings,
+    one_object_findings,
+)
 
 
 @dataclass(frozen=True)
@@ -53,9 +67,11 @@ def check_data(splits: Sequence[Split], progress: bool = False) -> DataReport:
     """Counts the objects, decodes all images and compares them with each other."""
     fingerprints = fingerprint_images(splits, progress)
     duplicates = find_duplicates(fingerprints, progress)
-    findings = no_object_findings(splits)
+    findings: list[Finding] = []
     for split, of_split in zip(splits, fingerprints, strict=True):
         findings += reader_findings(split.data) + broken_image_findings(split, of_split)
         findings += box_findings(split.data) + shift_findings(split)
-    findings += class_findings(splits) + duplicate_findings(splits, duplicates)
+    findings += duplicate_findings(splits, duplicates)
+    for find in SPLIT_FINDINGS:
+        findings += find(splits)
     return DataReport(splits, fingerprints, duplicates, findings)

@@ -15,6 +15,7 @@ from ssd_keras.doctor.statistics import label_counts
 
 SAME_OBJECT_IOU = 0.9  # of boxes of one class: one object, annotated twice
 DISPUTED_IOU = 0.98  # of boxes of two classes
+MIN_IMAGES = 20  # fewer images of one object each say little
 MAX_NAMES = 5  # of classes that a line lists
 
 
@@ -56,9 +57,26 @@ class FindingKind(Enum):
     PERHAPS_SHIFTED = ("boxes perhaps shifted by one", Harm.WRONG_DATA, "")
     DISPUTED = ("disputed objects", Harm.WRONG_DATA, "one of the two classes is wrong")
     REPEATED = ("objects annotated twice", Harm.WRONG_DATA, "--fix drops the second")
+    SMALL_OBJECTS = (
+        "splits of many small objects",
+        Harm.WEAK_RESULTS,
+        "choose a model of a larger input; --recipe or --preset measures its default boxes",
+    )
     DUPLICATE = ("duplicate images", Harm.WEAK_RESULTS, "--fix drops the second")
+    FEW_OBJECTS = (
+        "splits to measure on with fewer than 10 objects of a class",
+        Harm.WEAK_RESULTS,
+        "an AP on so few is noise",
+    )
+    DIFFERENT = ("differences between splits", Harm.WEAK_RESULTS, "divide images of one kind")
+    SIMILAR_NAMES = (
+        "class names that may be two spellings of one",
+        Harm.WEAK_RESULTS,
+        "unite them with `rename` in data.toml",
+    )
     NEAR_DUPLICATE = ("near-duplicate images", Harm.WEAK_RESULTS, "")
     EMPTY_CLASS = ("classes without objects", Harm.WEAK_RESULTS, "")
+    ONE_OBJECT = ("splits of one object in each image", Harm.NOTE, "")
 
     def __init__(self, title: str, harm: Harm, remedy: str) -> None:
         self.title, self.harm, self.remedy = title, harm, remedy
@@ -146,6 +164,16 @@ def no_object_findings(splits: Sequence[Split]) -> list[Finding]:
         )
         for split in splits
         if not label_counts(split.data).any()
+    ]
+
+
+def one_object_findings(splits: Sequence[Split]) -> list[Finding]:
+    """Returns the splits whose images all have exactly one object."""
+    return [
+        Finding(FindingKind.ONE_OBJECT, split.name, f"all of its {len(split.data)} images")
+        for split in splits
+        if len(split.data) >= MIN_IMAGES
+        and all(len(example.labels) == 1 for example in split.data.examples)
     ]
 
 

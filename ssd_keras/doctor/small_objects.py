@@ -7,12 +7,10 @@ import numpy as np
 from ssd_keras.data.records import DetectionData
 from ssd_keras.doctor.default_box_fit import best_ious, sample_objects
 from ssd_keras.doctor.object_boxes import ObjectBoxes
+from ssd_keras.doctor.object_sizes import MAX_HARD_SHARE, MIN_SIDE
 
 if TYPE_CHECKING:
     from ssd_keras.models.ssd import SSD
-
-MIN_SIDE = 8.0  # pixels of the input: smaller objects cover one cell of the finest map, or none
-MAX_HARD_SHARE = 0.1
 
 
 def small_objects_hint(data: DetectionData, model: "SSD", threshold: float = 0.5) -> str:

@@ -12,6 +12,7 @@ from ssd_keras.doctor.findings import (
     class_findings,
     disputed_boxes,
     no_object_findings,
+    one_object_findings,
     reader_findings,
     repeated_boxes,
 )
@@ -101,3 +102,11 @@ def test_a_split_without_any_object_is_found():
     assert str(finding) == "val: none of 1 images has an object"
     assert [f.location for f in class_findings([full, empty])] == ["train"]
     assert no_object_findings([full]) == []
+
+
+def test_a_split_of_one_object_in_each_image_is_noted():
+    one = [example(n, b"", boxes=[[1, 1, 9, 9]]) for n in range(20)]
+    (finding,) = one_object_findings([split_of(*one)])
+    assert str(finding) == "train: all of its 20 images"
+    assert one_object_findings([split_of(*one[:19])]) == []
+    assert one_object_findings([split_of(*one, example("x", b""))]) == []
