@@ -32,6 +32,8 @@ SHARED_FOLDER = "SSD_KERAS_TEST_FOLDER"
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ[SHARED_FOLDER] = tempfile.mkdtemp()
+        # Images that readers convert do not stay in the user's cache.
+        os.environ["SSD_KERAS_CACHE"] = os.path.join(os.environ[SHARED_FOLDER], "cache")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -2,6 +2,8 @@
 
 import argparse
 
+from ssd_keras.core.images import MAX_PIXELS
+
 DATA_HELP = (
     "voc:ROOT@SPLIT (ROOT@all: every image), coco:ANNOTATIONS.json@IMAGES_DIR, "
     "yolo:ROOT@SPLIT, csv:TABLE.csv@IMAGES_DIR, tfrecord:PATTERN[@LABEL_MAP], "
@@ -23,9 +25,20 @@ def add_bad_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-pixels",
+        type=positive_int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="largest number of pixels of an image that is read; default %(default)s",
+    )
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", nargs="+", action="extend", required=True, help=DATA_HELP)
     add_bad_data(parser)
+    add_max_pixels(parser)
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ssd_keras.cli.arguments import RECIPE_HELP, SPLITS_HELP, add_bad_data, add_overrides
+from ssd_keras.cli.arguments import (
+    RECIPE_HELP,
+    SPLITS_HELP,
+    add_bad_data,
+    add_max_pixels,
+    add_overrides,
+)
 from ssd_keras.cli.data_convert import FORMAT_HELP, write_copies
 from ssd_keras.cli.inputs import read_recipe
 from ssd_keras.core.data_formats import DATA_FORMATS
@@ -34,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=DATA_FORMATS, help=f"format of that copy; {FORMAT_HELP}"
     )
     add_bad_data(parser)
+    add_max_pixels(parser)
     parser.set_defaults(run=run)
 
 
@@ -46,6 +53,7 @@ def run(
     fix: str | None,
     format: str | None,
     bad_data: str,
+    max_pixels: int,
 ) -> None:
     from ssd_keras.data.splits import load_splits
     from ssd_keras.doctor.data_report import check_data
@@ -55,7 +63,7 @@ def run(
     chosen = read_recipe(recipe, preset, overrides) if preset or recipe else None
     for folder in filter(None, (plots, fix)):
         check_writable(folder, is_folder=True)
-    splits = load_splits(data, is_terminal(), bad_data)
+    splits = load_splits(data, is_terminal(), bad_data, max_pixels=max_pixels)
     report = check_data(splits, is_terminal())
     print(report)
     default_boxes = None

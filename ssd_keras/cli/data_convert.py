@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ssd_keras.cli.arguments import SPLITS_HELP, add_bad_data, positive_int
+from ssd_keras.cli.arguments import SPLITS_HELP, add_bad_data, add_max_pixels, positive_int
 from ssd_keras.cli.inputs import print_problems
 from ssd_keras.core.data_formats import DATA_FORMATS
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
@@ -24,14 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shards", type=positive_int, default=1, help="tfrecord: files of each split; default 1"
     )
     add_bad_data(parser)
+    add_max_pixels(parser)
     parser.set_defaults(run=run)
 
 
-def run(data: Sequence[str], format: str, output: str, shards: int, bad_data: str) -> None:
+def run(
+    data: Sequence[str], format: str, output: str, shards: int, bad_data: str, max_pixels: int
+) -> None:
     from ssd_keras.data.problems import problem_lines
     from ssd_keras.data.splits import load_splits
 
-    splits = load_splits(data, is_terminal(), bad_data)
+    splits = load_splits(data, is_terminal(), bad_data, max_pixels=max_pixels)
     print_problems(problem_lines([x for split in splits for x in split.data.problems]))
     print(*write_copies(splits, output, format, data, shards), sep="\n")
 

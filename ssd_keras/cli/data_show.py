@@ -3,7 +3,13 @@
 import argparse
 from collections.abc import Sequence
 
-from ssd_keras.cli.arguments import DATA_HELP, RECIPE_HELP, add_bad_data, positive_int
+from ssd_keras.cli.arguments import (
+    DATA_HELP,
+    RECIPE_HELP,
+    add_bad_data,
+    add_max_pixels,
+    positive_int,
+)
 from ssd_keras.cli.inputs import read_data
 from ssd_keras.core.files import check_writable
 from ssd_keras.core.terminal import start_tensorflow
@@ -23,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=positive_int, default=12, help="number of images")
     parser.add_argument("--seed", type=int, default=0)
     add_bad_data(parser)
+    add_max_pixels(parser)
     parser.set_defaults(run=run)
 
 
@@ -34,13 +41,14 @@ def run(
     count: int,
     seed: int,
     bad_data: str,
+    max_pixels: int,
 ) -> None:
     from ssd_keras.drawing.draw import save_image
     from ssd_keras.engine.recipes import load_recipe, paper_recipe
 
     check_writable(output)
     chosen = load_recipe(recipe) if recipe else paper_recipe(preset)
-    loaded = read_data(data, bad_data)
+    loaded = read_data(data, bad_data, max_pixels=max_pixels)
     start_tensorflow()
     from ssd_keras.engine.augmentation_sheet import training_sheet
 

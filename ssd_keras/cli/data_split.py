@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from ssd_keras.cli.arguments import DATA_HELP, add_bad_data
+from ssd_keras.cli.arguments import DATA_HELP, add_bad_data, add_max_pixels
 from ssd_keras.cli.data_convert import FORMAT_HELP, write_copies
 from ssd_keras.cli.inputs import print_problems, read_data
 from ssd_keras.core.data_formats import DATA_FORMATS
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other parts")
     parser.add_argument("--format", choices=DATA_FORMATS, help=FORMAT_HELP)
     add_bad_data(parser)
+    add_max_pixels(parser)
     parser.set_defaults(run=run)
 
 
@@ -41,13 +42,15 @@ def run(
     seed: int,
     format: str | None,
     bad_data: str,
+    max_pixels: int,
 ) -> None:
     from ssd_keras.doctor.split import split_data
 
     shares = dict(parts)
     if len(shares) < len(parts):
         raise ValueError("--parts names a part twice; expected such as train=0.8 val=0.2")
-    splits, notes = split_data(read_data(data, bad_data), shares, seed, is_terminal())
+    loaded = read_data(data, bad_data, max_pixels=max_pixels)
+    splits, notes = split_data(loaded, shares, seed, is_terminal())
     print_problems(notes)
     print(*write_copies(splits, output, format, data), sep="\n")
 

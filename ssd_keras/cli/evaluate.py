@@ -24,6 +24,7 @@ def run(
     model: str,
     data: Sequence[str],
     bad_data: str,
+    max_pixels: int,
     json_path: str | None,
     plots: str | None,
     batch_size: int,
@@ -36,9 +37,10 @@ def run(
     from ssd_keras.evaluation.metrics import metrics_table
 
     detector = load_detector(model)
+    names = detector.class_names
     metrics = evaluate(
         detector,
-        read_data(data, bad_data, detector.class_names, part="validation"),
+        read_data(data, bad_data, names, part="validation", max_pixels=max_pixels),
         batch_size,
         progress=is_terminal(),
         plots=plots,

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ssd_keras.core.images import MAX_PIXELS
 from ssd_keras.core.parts import make_part
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
 from ssd_keras.presets import check_options
@@ -52,6 +53,7 @@ def read_data(
     class_names: Sequence[str] | None = None,
     check_images: bool = True,
     part: str = "train",
+    max_pixels: int = MAX_PIXELS,
 ) -> "DetectionData":
     """Loads data with a progress bar and prints a line for each kind of problem."""
     from ssd_keras.data.problems import problem_lines
@@ -64,6 +66,7 @@ def read_data(
         check_images=check_images,
         progress=is_terminal(),
         part=part,
+        max_pixels=max_pixels,
     )
     print_problems(problem_lines(data.problems))
     return data

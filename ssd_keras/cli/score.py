@@ -22,6 +22,7 @@ def run(
     detections: str,
     data: Sequence[str],
     bad_data: str,
+    max_pixels: int,
     json_path: str | None,
     plots: str | None,
 ) -> None:
@@ -30,7 +31,7 @@ def run(
 
     if json_path:
         check_writable(json_path)
-    truth = read_data(data, bad_data, check_images=False, part="validation")
+    truth = read_data(data, bad_data, check_images=False, part="validation", max_pixels=max_pixels)
     metrics = score(detections, truth, plots=plots, title=f"{detections} on {' '.join(data)}")
     if json_path:  # before what is printed, which may fail
         write_json(metrics, json_path)

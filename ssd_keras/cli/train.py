@@ -9,6 +9,7 @@ from ssd_keras.cli.arguments import (
     DATA_HELP,
     RECIPE_HELP,
     add_bad_data,
+    add_max_pixels,
     add_overrides,
     positive_int,
 )
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="index of this process, from 0; process 0 writes",
     )
     add_bad_data(parser)
+    add_max_pixels(parser)
     parser.set_defaults(run=run)
 
 
@@ -76,15 +78,17 @@ def run(
     num_processes: int,
     process_index: int,
     bad_data: str,
+    max_pixels: int,
 ) -> None:
     from ssd_keras.engine.distributed.devices import Devices
 
     chosen = read_recipe(recipe, preset, overrides)
     device_set = Devices(devices, coordinator, num_processes, process_index)
-    data = read_data(train_data, bad_data)
+    data = read_data(train_data, bad_data, max_pixels=max_pixels)
     validation = None
     if specs := validation_data or _validation_parts(train_data):
-        validation = read_data(specs, bad_data, data.class_names, part="validation")
+        names = data.class_names
+        validation = read_data(specs, bad_data, names, part="validation", max_pixels=max_pixels)
     print(f"{len(data)} images, {len(data.class_names)} classes, preset {chosen.model.preset}")
     _print_length(chosen, len(data), output)
     start_tensorflow()

@@ -1,30 +1,73 @@
-"""Image files: their headers, their ends and their pixels."""
+"""Image files: their headers and their pixels."""
 
 import io
 import os
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
-SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "BMP": b"BM", "GIF": b"GIF8"}
-JPEG_START_OF_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
-# Cameras and tools pad files after the end mark: where a short tail fails, a long one is read.
-TAIL_SIZES = (4096, 65536)
+from ssd_keras.core.image_ends import has_jpeg_end, has_png_end
+from ssd_keras.core.image_formats import (
+    HEAD_SIZE,
+    JPEG,
+    PNG,
+    ImageFormat,
+    UnreadFormatError,
+    find_formats,
+    has_signature,
+    unknown_format,
+)
+
+MAX_PIXELS = 178_956_970  # above twice that, Pillow refuses images at the latest
+MEGA = 1_000_000
 EXIF_ORIENTATION = 0x0112
 TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+INVERSE_ORIENTATIONS = {6: 8, 8: 6}  # the others are their own
+# Where Pillow keeps what an orientation can be read from.
+EXIF_KEYS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
+BIT_DEPTH_OFFSET = 24  # of a PNG
+FIRST_SEGMENT = 2  # of a JPEG
+TIFF_BITS_PER_SAMPLE, TIFF_ORIENTATION = 258, 274
+HALF_OPAQUE = 128
+DEEP = 16  # bits; of such levels the upper byte is what training and detection see
+# A 16-bit image that uses no more bits than that has no grey level above 63 of 255.
+MAX_DARK_BITS = 14
+
+
+class TooManyPixelsError(ValueError):
+    """An image with more pixels than are read."""
+
+    def __init__(self, width: int, height: int, max_pixels: int) -> None:
+        super().__init__(
+            f"has {width * height / MEGA:.0f} megapixels; more than {max_pixels / MEGA:.0f} are "
+            "not read: cut it into tiles, or raise max_pixels (--max-pixels)"
+        )
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Format, height and width of the stored pixels, and their EXIF orientation, 1 to 8."""
+    """What the head of an image file says; height and width are those of the stored pixels."""
 
-    format: str
+    format: str  # name of a row of `image_formats.FORMATS`
     height: int
     width: int
-    orientation: int
+    orientation: int  # by EXIF, 1 to 8
+    bit_depth: int = 8
+    is_animated: bool = False  # the first of its images is read
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -33,28 +76,36 @@ class ImageHeader:
             return self.width, self.height
         return self.height, self.width
 
+    @property
+    def is_handed_on(self) -> bool:
+        """Whether the pipeline decodes the format; readers convert other formats to PNG."""
+        return self.format in (JPEG.name, PNG.name)
 
-def read_image(path: str) -> np.ndarray:
-    """Returns the upright RGB pixels of an image file, uint8 [H, W, 3], as TensorFlow's decoders.
 
-    TensorFlow would take twice the time for a single image.
-    """
+class DecodedImage(NamedTuple):
+    """Upright RGB pixels uint8 [H, W, 3] of a file, and how many bits its grey levels use."""
+
+    pixels: np.ndarray
+    used_bits: int
+
+
+def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Returns the upright RGB pixels of an image file, uint8 [H, W, 3], as the pipeline's."""
     try:
-        with open_image_file(path) as file:
-            header = read_header(file)
-            image: Image.Image = Image.open(file, formats=[header.format])
-            if image.mode.startswith("I"):  # grey levels of 16 bits; `convert` would clip them
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            if header.orientation != 1:
-                image = ImageOps.exif_transpose(image)
-            pixels = np.array(image.convert("RGB"))
-            if header.format == "GIF":  # TensorFlow makes transparent pixels black
-                pixels[np.asarray(image.convert("RGBA"))[..., 3] == 0] = 0
-            return pixels
-    # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken files.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ValueError(f"{path}: cannot be read as an image ({reason})") from error
+        return decode_image_file(path, max_pixels).pixels
+    except (TooManyPixelsError, UnreadFormatError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def decode_image_file(path: str, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Decodes an image file; raises `ValueError`, or `FileNotFoundError` where there is none."""
+    with open_image_file(path) as file:
+        image, header = open_image(file, max_pixels)
+        image = load_stored(image, header)
+        bits = used_bits(image, header)
+        return DecodedImage(np.array(turned(to_rgb(image), header.orientation)), bits)
 
 
 def open_image_file(path: str) -> BinaryIO:
@@ -64,47 +115,160 @@ def open_image_file(path: str) -> BinaryIO:
     return open(path, "rb")
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
+def read_header(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """Reads both ends of an image file; raises `ValueError` where one is damaged."""
-    head = file.read(8)
-    if not head:
-        raise ValueError("the file is empty; expected an image")
-    kind = next((kind for kind, mark in SIGNATURES.items() if head.startswith(mark)), "")
-    if not kind:
-        names = ", ".join(SIGNATURES)
-        raise ValueError(f"not an image (it starts with {head!r}); expected {names}")
-    if not _has_end(file, kind):
-        raise ValueError(f"the {kind} file is cut off; expected its end mark, copy it again")
+    return open_image(file, max_pixels)[1]
+
+
+def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, ImageHeader]:
+    """Returns an image whose pixels are not decoded yet, and its header.
+
+    Of EXIF data in a PNG, only what stands before the pixels counts.
+    """
     file.seek(0)
+    head = file.read(HEAD_SIZE)
+    error = unknown_format(head)
+    for row in find_formats(head):
+        try:
+            image = _open_as(row, file)
+            position = file.tell()  # of a JPEG: where its first scan begins
+            header = _header_of(row, image, file)
+        # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
+        except Exception as cause:
+            if not _is_whole(row, file, position=FIRST_SEGMENT):
+                raise _cut_off(row) from cause
+            if has_signature(row) and not isinstance(error, UnreadFormatError):
+                error = ValueError(f"the {row.name} header cannot be read ({_reason(cause)})")
+            continue
+        if header.height * header.width > max_pixels:
+            raise TooManyPixelsError(header.width, header.height, max_pixels)
+        if not _is_whole(row, file, position):
+            raise _cut_off(row)
+        file.seek(position)
+        return image, header
+    raise error
+
+
+def load_stored(image: Image.Image, header: ImageHeader) -> Image.Image:
+    """Decodes the pixels of an opened image as they are stored; raises `ValueError`."""
     try:
-        image = Image.open(file, formats=[kind])
-        width, height = image.size
-        # Only JPEG: Pillow decodes a whole PNG to look for EXIF data behind its pixels.
-        exif = image.getexif() if kind == "JPEG" else {}
-        orientation = exif.get(EXIF_ORIENTATION, 1)
-        # TensorFlow takes the colour indices of such a BMP for grey levels.
-        if kind == "BMP" and image.mode in ("1", "P"):
-            raise ValueError("a BMP with a palette; save it as PNG")
-        # TensorFlow returns the first frame of a GIF alone, without its offset in the canvas.
-        if kind == "GIF" and image.tile[0][1] != (0, 0, width, height):
-            raise ValueError("its first image does not fill it; save it as PNG")
-    # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
+        if header.format == "TIFF":
+            # Pillow would check the size once more, by its own limit.
+            image.im = Image.core.new(image.mode, (header.width, header.height))
+        image.load()
+        if header.format == "TIFF":  # Pillow has turned it
+            inverse = INVERSE_ORIENTATIONS.get(header.orientation, header.orientation)
+            image = turned(image, inverse)
+        if image.size != (header.width, header.height):
+            raise ValueError(f"it has {image.width}x{image.height} pixels, not as its header says")
+    # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken files.
     except Exception as error:
-        raise ValueError(f"the {kind} header cannot be read ({error})") from error
-    return ImageHeader(kind, height, width, orientation if orientation in range(1, 9) else 1)
+        raise ValueError(_reason(error)) from error
+    if header.format == "PPM" and image.mode == "I":  # levels scaled to 16 bits
+        image = Image.fromarray(np.asarray(image).astype(np.uint16))
+    return image
 
 
-def _has_end(file: BinaryIO, kind: str) -> bool:
-    """Whether a JPEG or PNG ends with its end mark; other formats have none."""
-    if kind not in ("JPEG", "PNG"):
-        return True
-    size = file.seek(0, io.SEEK_END)
-    for tail_size in TAIL_SIZES:
-        file.seek(max(size - tail_size, 0))
-        tail = file.read(tail_size)
-        if kind == "PNG" and b"IEND" in tail:
-            return True
-        # An embedded thumbnail has an end mark too, but the image's own scan starts after it.
-        if kind == "JPEG" and tail.rfind(JPEG_END) > tail.rfind(JPEG_START_OF_SCAN):
-            return True
-    return False
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Returns an image of any mode in RGB with 8 bits, without what lets the ground shine through.
+
+    Of 16-bit grey levels the upper byte is kept; raises `ValueError` for levels of 32 bits.
+    """
+    if image.mode in ("I", "F"):
+        kind = "whole numbers" if image.mode == "I" else "floats"
+        raise ValueError(
+            f"its grey levels are {kind} of 32 bits, whose black and white are unknown; scale them "
+            "to 8 bits by the sensor's range, the same for all images"
+        )
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "P":  # without the detour Pillow warns of palettes with transparent colours
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Turns stored pixels as their EXIF orientation, 1 to 8, says."""
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+
+
+def to_png(image: Image.Image, orientation: int) -> bytes:
+    """Encodes stored pixels without loss: 16-bit grey levels, transparency and EXIF turn stay."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray(np.asarray(image).astype(np.uint16))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode not in ("1", "L"):
+        image = to_rgb(image)
+    exif = Image.Exif()
+    if orientation != 1:
+        exif[EXIF_ORIENTATION] = orientation
+    encoded = io.BytesIO()
+    image.save(encoded, "PNG", exif=exif, compress_level=1)
+    return encoded.getvalue()
+
+
+def used_bits(image: Image.Image, header: ImageHeader) -> int:
+    """Returns the bits that the grey levels of a decoded image use; 8 where it has no more."""
+    if header.bit_depth < DEEP:
+        return header.bit_depth
+    if image.mode.startswith("I;16"):
+        return int(np.asarray(image).max()).bit_length()
+    brightest = int(np.asarray(image.convert("RGB")).max())
+    return 8 + brightest.bit_length()  # Pillow has kept the upper bytes
+
+
+def see_through_share(image: Image.Image) -> float:
+    """Returns the share of pixels that are more than half transparent, 0..1."""
+    if not image.has_transparency_data:
+        return 0.0
+    counts = image.convert("RGBA").getchannel("A").histogram()
+    return sum(counts[:HALF_OPAQUE]) / (image.width * image.height)
+
+
+def _open_as(row: ImageFormat, file: BinaryIO) -> Image.Image:
+    """Opens a file as one format, without the warnings of `Image.open` about sizes and MPO."""
+    file.seek(0)
+    if row is JPEG:
+        return JpegImageFile(file)
+    if row is PNG:
+        return PngImageFile(file)
+    return Image.OPEN[row.pillow_name][0](file, "")
+
+
+def _header_of(row: ImageFormat, image: Image.Image, file: BinaryIO) -> ImageHeader:
+    width, height = image.size
+    bit_depth = DEEP if image.mode.startswith("I;16") else 8
+    if isinstance(image, TiffImageFile):  # Pillow gives the size after the turn
+        orientation = image.tag_v2.get(TIFF_ORIENTATION, 1)
+        if orientation in TRANSPOSED_ORIENTATIONS:
+            width, height = height, width
+        bit_depth = max(image.tag_v2.get(TIFF_BITS_PER_SAMPLE, (bit_depth,)))
+    else:
+        # A PNG's own `getexif` decodes its pixels to look for EXIF data behind them.
+        has_exif = EXIF_KEYS & image.info.keys()
+        orientation = Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) if has_exif else 1
+    if row is PNG:
+        file.seek(BIT_DEPTH_OFFSET)
+        bit_depth = max(8, *file.read(1))
+    if row.name == "PPM" and image.mode == "I":
+        bit_depth = DEEP
+    is_animated = row not in (JPEG, PNG) and getattr(image, "is_animated", False)
+    if orientation not in range(1, 9):
+        orientation = 1
+    return ImageHeader(row.name, height, width, orientation, bit_depth, is_animated)
+
+
+def _is_whole(row: ImageFormat, file: BinaryIO, position: int) -> bool:
+    """Whether a JPEG or PNG has its end mark; decoders of other formats look for theirs."""
+    if row is JPEG:
+        return has_jpeg_end(file, position)
+    return has_png_end(file) if row is PNG else True
+
+
+def _cut_off(row: ImageFormat) -> ValueError:
+    return ValueError(f"the {row.name} file is cut off; expected its end mark, copy it again")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

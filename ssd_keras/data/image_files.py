@@ -1,23 +1,82 @@
-"""Reads size and orientation of annotated images, without decoding pixels."""
+"""Reads size and orientation of annotated images; converts other formats than JPEG and PNG."""
 
+import hashlib
 import io
 import os
+import threading
 from collections.abc import Sequence
+from typing import BinaryIO
 
-from ssd_keras.core.files import lies_within
-from ssd_keras.core.images import ImageHeader, open_image_file, read_header
-from ssd_keras.data.image_sources import ImageSource, read_bytes
+from ssd_keras.core.downloads import cache_directory
+from ssd_keras.core.files import lies_within, replacing
+from ssd_keras.core.image_formats import UnreadFormatError
+from ssd_keras.core.images import (
+    MAX_PIXELS,
+    ImageHeader,
+    TooManyPixelsError,
+    load_stored,
+    open_image,
+    open_image_file,
+    read_header,
+    to_png,
+)
+from ssd_keras.data.image_sources import ConvertedImage, ImageSource, StoredImage, read_bytes
 from ssd_keras.data.problems import BadDataError, ProblemKind
 
+CACHE_FOLDER = "images"
+WRITE_LOCK = threading.Lock()  # the same image may lie in a data set twice
 
-def read_image_header(image: ImageSource) -> ImageHeader:
+
+def read_image_header(image: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """Returns the header of an image; raises `BadDataError` where either end is damaged."""
-    content = open_image_file(image) if isinstance(image, str) else io.BytesIO(read_bytes(image))
     try:
-        with content as file:
-            return read_header(file)
+        with _open(image) as file:
+            return read_header(file, max_pixels)
     except ValueError as error:
-        raise BadDataError(ProblemKind.BROKEN_IMAGE, str(error)) from error
+        raise image_error(error) from error
+
+
+def convert_image(image: StoredImage, max_pixels: int = MAX_PIXELS) -> ConvertedImage:
+    """Returns an image as PNG in the cache; raises `BadDataError` where it cannot be decoded.
+
+    Another `ValueError` says that the cache cannot be written.
+    """
+    encoded = read_bytes(image)
+    name = f"{hashlib.sha256(encoded).hexdigest()}.png"
+    path = os.path.join(cache_directory(), CACHE_FOLDER, name)
+    if not os.path.isfile(path):
+        try:
+            opened, header = open_image(io.BytesIO(encoded), max_pixels)
+            content = to_png(load_stored(opened, header), header.orientation)
+        except ValueError as error:
+            raise image_error(error) from error
+        with WRITE_LOCK:
+            _write_once(path, content)
+    return ConvertedImage(image, path)
+
+
+def image_error(error: Exception) -> BadDataError:
+    """Returns what is wrong with an image, from the error of opening or decoding it."""
+    if isinstance(error, UnreadFormatError):
+        return BadDataError(ProblemKind.UNREAD_FORMAT, error.format_name, error.format_name)
+    is_large = isinstance(error, TooManyPixelsError)
+    return BadDataError(ProblemKind.TOO_LARGE if is_large else ProblemKind.BROKEN_IMAGE, str(error))
+
+
+def _open(image: ImageSource) -> BinaryIO:
+    return open_image_file(image) if isinstance(image, str) else io.BytesIO(read_bytes(image))
+
+
+def _write_once(path: str, content: bytes) -> None:
+    """Writes a file unless another thread or process has just written it."""
+    if os.path.isfile(path):
+        return
+    try:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            file.write(content)
+    except FileNotFoundError:  # another process has just moved the same file
+        if not os.path.isfile(path):
+            raise
 
 
 def leaves_folder(name: str) -> bool:
@@ -32,10 +91,13 @@ def check_links(path: str, folders: Sequence[str]) -> None:
 
 
 def find_orientation(header: ImageHeader, height: int, width: int) -> int:
-    """Returns the EXIF orientation that turns the stored pixels into the annotated image."""
-    if (header.height, header.width) == (height, width):
-        return 1
+    """Returns the EXIF orientation that turns the stored pixels into the annotated image.
+
+    Where both have its size, viewers and most annotation tools show it upright.
+    """
     if header.upright_size == (height, width):
         return header.orientation
+    if (header.height, header.width) == (height, width):
+        return 1
     sizes = f"{header.width}x{header.height} pixels; expected {width}x{height}"
     raise BadDataError(ProblemKind.OTHER_SIZE, sizes)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.augmentation.geometry import augment
-from ssd_keras.data.image_sources import FileSlice, ImageSource
+from ssd_keras.data.image_sources import ConvertedImage, FileSlice, ImageSource
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.data.records import DetectionData
 
@@ -54,6 +54,7 @@ def make_lookup(data: DetectionData) -> Callable[[int | tf.Tensor], dict[str, tf
 
 def _make_reader(images: Sequence[ImageSource]) -> Callable[[int | tf.Tensor], tf.Tensor]:
     """Returns a graph function from an image's index to its encoded bytes."""
+    images = [x.path if isinstance(x, ConvertedImage) else x for x in images]
     source_types = [(str, bytes, FileSlice).index(type(image)) for image in images]
     source_type = tf.constant(source_types, tf.int32)
     paths = tf.constant([_path(image) for image in images])

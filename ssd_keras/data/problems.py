@@ -57,6 +57,14 @@ class ProblemKind(Enum):
     BAD_ANNOTATION = (IMAGE, "annotation files that cannot be read", "the annotation file cannot "
                       "be read ({}); expected a plain file in the data's format")
     BROKEN_IMAGE = (IMAGE, "broken images", "{}")
+    UNREAD_FORMAT = (IMAGE, "images in formats that are not read",
+                     "{} is not read; convert it to JPEG or PNG")
+    TOO_LARGE = (IMAGE, "images that are too large", "{}")
+    OTHER_FORMAT = (IMAGE, "images in other formats than JPEG and PNG", "it is {}",
+                    "converted to PNG")
+    TURNED = (IMAGE, "images that EXIF data turn", "EXIF orientation {} turns it, and no annotated "
+              "size says whether the boxes are turned too; expected boxes of the upright image",
+              "turned upright")
     OTHER_SIZE = (IMAGE, "images of another size than annotated",
                   "the image has {} as annotated (width x height)")
     DUPLICATE_IMAGE = (IMAGE, "images that are listed twice",
@@ -96,11 +104,11 @@ class ProblemKind(Enum):
 
 
 class BadDataError(ValueError):
-    """Data that cannot be used, with the kind and the detail of the problem."""
+    """Data that cannot be used, with the kind, the detail and the group of the problem."""
 
-    def __init__(self, kind: ProblemKind, detail: str = "") -> None:
+    def __init__(self, kind: ProblemKind, detail: str = "", group: str = "") -> None:
         super().__init__(kind.sentence.format(detail))
-        self.kind, self.detail = kind, detail
+        self.kind, self.detail, self.group = kind, detail, group
 
 
 @dataclass(frozen=True)
@@ -173,7 +181,7 @@ def _line(group: Sequence[Problem]) -> str:
 def problem_of(error: Exception, location: str) -> Problem:
     """Returns the problem that an error of reading an image or its annotation stands for."""
     if isinstance(error, BadDataError):
-        return Problem(error.kind, location, error.detail)
+        return Problem(error.kind, location, error.detail, group=error.group)
     if isinstance(error, FileNotFoundError):
         return Problem(ProblemKind.MISSING_IMAGE, location)
     return Problem(ProblemKind.UNREADABLE, location, str(error))

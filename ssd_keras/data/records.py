@@ -22,8 +22,8 @@ class Example:
 
     Args:
         image_id: the file's stem (VOC), or the image's id in the annotation file (COCO).
-        image: path of the encoded image, the encoded bytes (generated images), or a `FileSlice`
-            (images in TFRecords).
+        image: path of the encoded image, the encoded bytes (generated images), a `FileSlice`
+            (images in TFRecords), or a `ConvertedImage` (formats other than JPEG and PNG).
         height: rows in pixels, as annotated.
         width: columns in pixels, as annotated.
         boxes: float64 [n, 4], x, y, width, height in pixels, 0-based and continuous. The numbers
@@ -33,8 +33,8 @@ class Example:
         is_crowd: bool [n], COCO's `iscrowd` flag.
         areas: float64 [n], square pixels; COCO's `area` where there is one, else width * height.
         orientation: EXIF orientation, 1 to 8, that turns the stored pixels into the annotated
-            image; default 1 (none). It differs from 1 only where the annotated height and width
-            are those of the turned image.
+            image; default 1 (none), also where the annotated height and width are those of the
+            stored pixels and not of the turned ones.
         annotated: the same image with the objects as the file has them, which metrics count;
             default None: `boxes` are these. It is set where objects were clipped or dropped.
     """
@@ -60,7 +60,7 @@ class Example:
         """Reads the encoded image.
 
         Returns:
-            JPEG, PNG, BMP or GIF bytes, as the file has them.
+            JPEG or PNG bytes, as the file has them; PNG bytes of images in other formats.
 
         Raises:
             FileNotFoundError: the image has been moved since the data were loaded.

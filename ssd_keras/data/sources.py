@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import ModuleType
 from typing import NamedTuple
 
+from ssd_keras.core.images import MAX_PIXELS
 from ssd_keras.core.text import is_plain_text, nearest_name, one_line, unknown_name
 from ssd_keras.data.data_file import EXTENSION, PARTS, is_data_file, read_data_file
 from ssd_keras.data.problems import Problem
@@ -78,6 +79,7 @@ def load_data(
     part: str = "train",
     rename: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
+    max_pixels: int = MAX_PIXELS,
 ) -> DetectionData:
     """Loads the annotations of one or several data sets; no image is decoded.
 
@@ -97,6 +99,7 @@ def load_data(
         rename: new names of classes, as {"van": "vehicle", "bus": "vehicle"}, which makes two
             classes one; default None. Data files have their own.
         drop: classes whose objects are not used; default none.
+        max_pixels: images with more pixels are dropped as too large; default 178_956_970.
 
     Returns:
         The data set.
@@ -121,7 +124,7 @@ def load_data(
         if class_names is None:
             class_names = file_class_names
         _check_class_names(class_names)
-    options = ReadOptions(class_names, check_images, progress)
+    options = ReadOptions(class_names, check_images, progress, max_pixels)
     sources, notes = _read_all(expanded, changes, options)
     data = unite(sources, class_names)
     notes += similar_names(data.class_names, ", ".join(specs))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ssd_keras.core.class_names import united_names
+from ssd_keras.core.images import MAX_PIXELS
 from ssd_keras.data.data_file import is_data_file
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.sources import load_data, parse_spec, parts_of
@@ -25,11 +26,19 @@ def load_splits(
     bad_data: str = "drop",
     rename: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
+    max_pixels: int = MAX_PIXELS,
 ) -> list[Split]:
     """Loads each data set as a split; all get the class names of all."""
     specs = [part for spec in specs for part in parts_of(spec)]
     loaded = [
-        load_data(spec, progress=progress, bad_data=bad_data, rename=rename, drop=drop)
+        load_data(
+            spec,
+            progress=progress,
+            bad_data=bad_data,
+            rename=rename,
+            drop=drop,
+            max_pixels=max_pixels,
+        )
         for spec in specs
     ]
     class_names = united_names([data.class_names for data in loaded])

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from tqdm.contrib.concurrent import thread_map
 
-from ssd_keras.core.images import SIGNATURES
+from ssd_keras.core.image_formats import JPEG_SIGNATURE
 from ssd_keras.data.problems import ProblemKind
 from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
@@ -47,7 +47,7 @@ def fingerprint_image(example: Example) -> Fingerprint:
         checksum = hashlib.blake2b(data, digest_size=16).digest()
         with Image.open(io.BytesIO(data)) as image:
             image_hash = difference_hash(image)
-            missing = missing_row_share(data, image) if data.startswith(SIGNATURES["JPEG"]) else 0.0
+            missing = missing_row_share(data, image) if data.startswith(JPEG_SIGNATURE) else 0.0
     # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken files.
     except Exception as error:
         reason = str(error) or type(error).__name__

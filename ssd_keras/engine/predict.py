@@ -8,7 +8,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ssd_keras.core.files import check_writable
-from ssd_keras.core.images import IMAGE_EXTENSIONS, read_image
+from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
+from ssd_keras.core.images import read_image
 from ssd_keras.drawing.draw import save_image
 from ssd_keras.engine.detector import Detector, detect_several
 from ssd_keras.engine.evaluate import write_json

@@ -17,7 +17,9 @@ from datasets import (
 )
 
 from ssd_keras.core.class_names import VOC_CLASSES
+from ssd_keras.core.images import read_image
 from ssd_keras.data import Example, Problem, ProblemKind, load_data
+from ssd_keras.data.images import decode_example
 from ssd_keras.data.records import fit_box
 
 # --- numbers ---
@@ -142,9 +144,8 @@ def test_sources_are_united_by_class_name(tmp_path):
         ("a.JPG", image_bytes(progressive=True)),
         ("a.png", image_bytes("PNG", mode="RGBA")),
         ("a.PNG", image_bytes("PNG", mode="L")),
-        ("a.bmp", image_bytes("BMP")),
+        ("a.jfif", image_bytes()),
         ("a.jpg", image_bytes("PNG")),  # the extension lies
-        ("a.jpg", image_bytes("GIF")),
         ("a.jpg", image_bytes() + b"\0" * 9000),  # padded by a camera
     ],
 )
@@ -155,6 +156,21 @@ def test_every_kind_of_image_is_accepted(tmp_path, name, content):
     data = load_data(spec, bad_data="refuse")
     assert data.examples[0].read() == content
     assert data.examples[0].orientation == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.webp", "WebP"), ("a.TIF", "TIFF"), ("a.bmp", "BMP"), ("a.jpg", "GIF")]
+)
+def test_other_formats_become_png(tmp_path, name, kind):
+    spec = write_voc(tmp_path, {"a": [voc_object()]})
+    (tmp_path / "JPEGImages" / "a.jpg").unlink()
+    path = tmp_path / "JPEGImages" / name
+    path.write_bytes(image_bytes(kind.upper()))
+    data = load_data(spec, bad_data="refuse")
+    assert data.examples[0].read().startswith(b"\x89PNG") and data.examples[0].location == str(path)
+    np.testing.assert_array_equal(decode_example(data.examples[0]), read_image(str(path)))
+    assert only_problem(data) == f"{path}: it is {kind}; converted to PNG"
+    assert not data.problems[0].is_loss
 
 
 def test_an_image_that_exif_turns_has_its_orientation(tmp_path):

@@ -7,6 +7,7 @@ from datasets import (
     coco_object,
     image_bytes,
     record,
+    turned_image,
     voc_object,
     write_coco,
     write_records,
@@ -32,6 +33,9 @@ def voc(root):
         "broken": [],
         "size": [],
         "link": [],
+        "heic": [],
+        "large": [],
+        "webp": [],
         "good": [],
     }
     spec = write_voc(root / "voc", bad, listed=[*bad, "good", "unannotated"])
@@ -39,6 +43,9 @@ def voc(root):
     (folder / "missing.jpg").unlink()
     (folder / "broken.jpg").write_bytes(b"")
     (folder / "size.jpg").write_bytes(image_bytes(size=(90, 80)))
+    (folder / "heic.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    (folder / "large.jpg").write_bytes(image_bytes("PNG", size=(201, 100)))
+    (folder / "webp.jpg").write_bytes(image_bytes("WEBP"))
     (folder / "link.jpg").unlink()
     (root / "secret.jpg").write_bytes(image_bytes())
     (folder / "link.jpg").symlink_to(root / "secret.jpg")
@@ -65,6 +72,12 @@ def coco_notes(root):
     return f"{root}/data.toml"
 
 
+def turned(root):
+    spec = write_yolo(root, {"a": "0 0.5 0.5 0.2 0.2"})
+    (root / "images/train/a.jpg").write_bytes(turned_image((100, 80)))
+    return spec
+
+
 def damaged_records(root):
     spec = write_records(root, record(), record(encoded=None))
     path = root / "train-00000-of-00001"
@@ -84,6 +97,9 @@ SOURCES = {
         ProblemKind.MISSING_IMAGE: 1,
         ProblemKind.BROKEN_IMAGE: 1,
         ProblemKind.OTHER_SIZE: 1,
+        ProblemKind.UNREAD_FORMAT: 1,
+        ProblemKind.TOO_LARGE: 1,
+        ProblemKind.OTHER_FORMAT: 1,
         ProblemKind.SYMBOLIC_LINK: 1,
         ProblemKind.DUPLICATE_IMAGE: 1,
         ProblemKind.MISSING_ANNOTATION: 1,
@@ -104,6 +120,7 @@ SOURCES = {
         ProblemKind.DROPPED_CLASS: 1,
         ProblemKind.UNKNOWN_CHANGE: 1,
     },
+    turned: {ProblemKind.TURNED: 1},
     damaged_records: {ProblemKind.BAD_RECORD: 1, ProblemKind.DAMAGED_FILE: 1},
     lambda root: write_yolo(root, {"a": "dog 0.5 0.5 0.2 0.2"}): {ProblemKind.BAD_LINE: 1},
 }
@@ -113,7 +130,7 @@ UNTESTED = {ProblemKind.UNREADABLE}
 
 @pytest.mark.parametrize("write", SOURCES)
 def test_each_kind_of_problem_is_found_and_counted(tmp_path, write):
-    data = load_data(write(tmp_path))
+    data = load_data(write(tmp_path), max_pixels=20_000)
     expected = SOURCES[write]
     kinds = [problem.kind for problem in data.problems]
     assert {kind: kinds.count(kind) for kind in kinds} == expected
@@ -131,7 +148,7 @@ def test_every_kind_is_among_them():
 def test_an_unreadable_image_is_a_problem(tmp_path, monkeypatch):
     from ssd_keras.data.readers import assemble
 
-    def refuse(image):
+    def refuse(image, max_pixels):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(assemble, "read_image_header", refuse)

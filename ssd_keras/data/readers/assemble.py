@@ -9,8 +9,14 @@ import numpy as np
 from tqdm.contrib.concurrent import thread_map
 
 from ssd_keras.core.class_names import labels_by_name
-from ssd_keras.data.image_files import check_links, find_orientation, read_image_header
-from ssd_keras.data.image_sources import ImageSource, image_location
+from ssd_keras.core.images import MAX_PIXELS, ImageHeader
+from ssd_keras.data.image_files import (
+    check_links,
+    convert_image,
+    find_orientation,
+    read_image_header,
+)
+from ssd_keras.data.image_sources import ImageSource, StoredImage, image_location
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.records import (
     CORNERS,
@@ -33,6 +39,7 @@ class ReadOptions(NamedTuple):
     class_names: Sequence[str] | None = None
     check_images: bool = True
     progress: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def read_all(
         self,
@@ -48,7 +55,10 @@ class ReadOptions(NamedTuple):
 
 
 class AnnotatedObject(NamedTuple):
-    """One object as a file has it; `position` says where in the file, such as "object 3"."""
+    """One object as a file has it; `position` says where in the file, such as "object 3".
+
+    The box is x, y, width, height in pixels, or what the image's `to_box` makes such a box of.
+    """
 
     position: str
     class_name: str
@@ -60,16 +70,16 @@ class AnnotatedObject(NamedTuple):
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image as a file has it; a height or width of 0 is taken from the image."""
+    """One image as a file has it; a height or width of 0 is taken from the upright image."""
 
     image_id: str | int
-    image: ImageSource
+    image: StoredImage
     height: int
     width: int
     annotation_file: str
     objects: list[AnnotatedObject]
     folders: Sequence[str] = ()  # where given, symbolic links may not lead out of all of them
-    is_relative: bool = False  # boxes are shares of the image's sides, not pixels
+    to_box: Callable[[Sequence[float], int, int], Box] | None = None  # of box, height and width
 
 
 def read_corners(texts: Sequence[str | None]) -> Box:
@@ -104,7 +114,10 @@ def read_relative_boxes(
     boxes = [item.box for image in images for item in image.objects]
     if not are_relative([(x, y, x + width, y + height) for x, y, width, height in boxes]):
         return list(images), []
-    marked = [replace(image, is_relative=True) for image in images]
+    marked = [
+        replace(image, objects=[x._replace(area=None) for x in image.objects], to_box=scaled_box)
+        for image in images
+    ]
     return marked, [Problem(ProblemKind.RELATIVE_BOXES, file)]
 
 
@@ -117,6 +130,12 @@ def to_pixels(corners: Sequence[float], height: int, width: int) -> Box:
     top, bottom = (round(float(y) * height, 3) for y in corners[::2])
     left, right = (round(float(x) * width, 3) for x in corners[1::2])
     return left, top, round(right - left, 3), round(bottom - top, 3)
+
+
+def scaled_box(box: Sequence[float], height: int, width: int) -> Box:
+    """Returns x, y, width, height in pixels of such a box in shares of the image's sides."""
+    left, top, box_width, box_height = box
+    return to_pixels((top, left, top + box_height, left + box_width), height, width)
 
 
 def assemble(
@@ -139,7 +158,7 @@ def assemble(
     label_of = labels_by_name(class_names)
 
     def make(image: AnnotatedImage) -> tuple[Example | None, list[Problem]]:
-        return _make_example(image, class_names, label_of, options.check_images)
+        return _make_example(image, class_names, label_of, options)
 
     examples, more = options.read_all(make, images, "checking images")
     known = {number: label_of[name] for number, name in (name_of or {}).items() if name in label_of}
@@ -148,25 +167,55 @@ def assemble(
     return DetectionData(class_names, tuple(examples), (*problems, *more), category_ids, known)
 
 
+class _Located(NamedTuple):
+    """An image that can be used: where its JPEG or PNG lies, its size and its EXIF turn."""
+
+    image: ImageSource
+    height: int
+    width: int
+    orientation: int
+
+
+def _locate(annotated: AnnotatedImage, options: ReadOptions) -> tuple[_Located, list[Problem]]:
+    """Returns an image, and notes on its conversion and turn; raises where it cannot be used."""
+    image, height, width = annotated.image, annotated.height, annotated.width
+    has_size = height > 0 and width > 0
+    if has_size and not options.check_images:
+        return _Located(image, height, width, 1), []
+    if annotated.folders and isinstance(image, str):
+        check_links(image, annotated.folders)
+    header = read_image_header(image, options.max_pixels)
+    if not has_size:
+        height, width = header.upright_size
+    orientation = find_orientation(header, height, width)
+    location = image_location(image, annotated.image_id)
+    notes = []
+    if orientation != 1 and (not has_size or header.upright_size == (header.height, header.width)):
+        notes.append(Problem(ProblemKind.TURNED, location, str(orientation), image=image))
+    if header.is_handed_on:
+        return _Located(image, height, width, orientation), notes
+    notes.append(_conversion(header, location, image))
+    converted = convert_image(image, options.max_pixels)
+    return _Located(converted, height, width, orientation), notes
+
+
+def _conversion(header: ImageHeader, location: str, image: StoredImage) -> Problem:
+    detail = header.format + (", of which the first frame is read" if header.is_animated else "")
+    return Problem(ProblemKind.OTHER_FORMAT, location, detail, group=detail, image=image)
+
+
 def _make_example(
     annotated: AnnotatedImage,
     class_names: Sequence[str],
     label_of: dict[str, int],
-    check_images: bool,
+    options: ReadOptions,
 ) -> tuple[Example | None, list[Problem]]:
-    image, height, width, orientation = annotated.image, annotated.height, annotated.width, 1
-    has_size = height > 0 and width > 0
     try:
-        if check_images or not has_size:
-            if annotated.folders and isinstance(image, str):
-                check_links(image, annotated.folders)
-            header = read_image_header(image)
-            if not has_size:
-                height, width = header.height, header.width
-            orientation = find_orientation(header, height, width)
-    except (OSError, ValueError) as error:
-        return None, [problem_of(error, image_location(image, annotated.image_id))]
-    objects, originals, problems = _fit_objects(annotated, height, width, class_names, label_of)
+        (image, height, width, orientation), problems = _locate(annotated, options)
+    except (OSError, BadDataError) as error:
+        return None, [problem_of(error, image_location(annotated.image, annotated.image_id))]
+    objects, originals, more = _fit_objects(annotated, height, width, class_names, label_of)
+    problems += more
     example = Example(
         image_id=annotated.image_id,
         image=image,
@@ -192,11 +241,7 @@ def _fit_objects(
     originals: list[AnnotatedObject] = []
     problems: list[Problem] = []
     image = annotated.image
-    for item in annotated.objects:
-        if annotated.is_relative:
-            left, top, box_width, box_height = item.box
-            corners = (top, left, top + box_height, left + box_width)
-            item = item._replace(box=to_pixels(corners, height, width), area=None)
+    for item in _in_pixels(annotated, height, width):
         location = f"{annotated.annotation_file}: {item.position} ({item.class_name})"
         if item.class_name not in label_of:
             problem = unknown_class(location, item.class_name, class_names, image, item.box)
@@ -214,6 +259,13 @@ def _fit_objects(
                 small = ProblemKind.BELOW_ONE_PIXEL
                 problems.append(Problem(small, location, detail, image=image, box=box))
     return objects, originals, problems
+
+
+def _in_pixels(annotated: AnnotatedImage, height: int, width: int) -> list[AnnotatedObject]:
+    to_box = annotated.to_box
+    if to_box is None:
+        return annotated.objects
+    return [item._replace(box=to_box(item.box, height, width)) for item in annotated.objects]
 
 
 def _with_area(item: AnnotatedObject) -> AnnotatedObject:

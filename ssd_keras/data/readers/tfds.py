@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 from tqdm.auto import tqdm
 
 from ssd_keras.core.terminal import import_tensorflow
-from ssd_keras.data.image_files import read_image_header
-from ssd_keras.data.image_sources import FileSlice, ImageSource
-from ssd_keras.data.problems import BadDataError, Problem, problem_of
+from ssd_keras.data.image_sources import FileSlice, StoredImage
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
     AnnotatedObject,
@@ -33,22 +31,15 @@ def read_tfds(name: str, split: str, options: ReadOptions) -> DetectionData:
     label_names = builder.info.features[keys.sequence].feature[keys.label].names
     to_box = _voc_pixels if builder.name == "voc" else to_pixels
     annotated: list[AnnotatedImage] = []
-    problems: list[Problem] = []
     elements = _elements(tfds, builder, split, keys, options.progress)
     for number, (element, image) in enumerate(elements):
         image_id = _image_id(element, number)
         location = f"tfds:{name}@{split}: image {image_id}"
-        try:
-            header = read_image_header(element[keys.image])
-        except BadDataError as error:
-            problems.append(problem_of(error, location))
-            continue
         objects = element[keys.sequence]
-        height, width = header.height, header.width
-        boxes = [to_box(box, height, width) for box in objects[keys.box]]
-        items = _objects(objects, boxes, [label_names[label] for label in objects[keys.label]])
-        annotated.append(AnnotatedImage(image_id, image, height, width, location, items))
-    return assemble(annotated, label_names, problems, options)
+        names = [label_names[label] for label in objects[keys.label]]
+        items = _objects(objects, objects[keys.box], names)
+        annotated.append(AnnotatedImage(image_id, image, 0, 0, location, items, to_box=to_box))
+    return assemble(annotated, label_names, [], options)
 
 
 class _Keys(NamedTuple):
@@ -108,7 +99,7 @@ def _find_keys(tfds: Any, builder: Any) -> _Keys:
 
 def _elements(
     tfds: Any, builder: Any, split: str, keys: _Keys, progress: bool
-) -> Iterator[tuple[dict[str, Any], ImageSource]]:
+) -> Iterator[tuple[dict[str, Any], StoredImage]]:
     """Yields the elements with encoded images, and where each image is."""
     in_records = builder.info.file_format is tfds.core.FileFormat.TFRECORD
     options = {"split": split, "decoders": {keys.image: tfds.decode.SkipDecoding()}}
@@ -127,7 +118,7 @@ def _elements(
     count = len(dataset)
     for element in tqdm(elements, "reading records", count, leave=False, disable=not progress):
         encoded = bytes(element[keys.image])
-        image: ImageSource = encoded
+        image: StoredImage = encoded
         file, _, index = element.get("tfds_id", b"").decode().rpartition("__")
         path = os.path.join(builder.data_dir, file)
         if in_records and os.path.isfile(path):
@@ -137,7 +128,7 @@ def _elements(
         yield element, image
 
 
-def _slice(path: str, offset: int, encoded: bytes) -> ImageSource:
+def _slice(path: str, offset: int, encoded: bytes) -> StoredImage:
     """Returns the slice of a record that holds the image, or the bytes where none does."""
     with open(path, "rb") as file:
         file.seek(offset)

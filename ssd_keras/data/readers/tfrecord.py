@@ -9,7 +9,6 @@ from typing import Any
 
 from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.core.text import is_plain_text
-from ssd_keras.data.image_files import read_image_header
 from ssd_keras.data.image_sources import FileSlice
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
@@ -136,8 +135,7 @@ def _read_record(
     if all(side and 0 < side[0] < math.inf for side in sides):
         height, width = (int(side[0]) for side in sides)
     else:
-        header = read_image_header(encoded)
-        height, width = header.height, header.width
+        height = width = 0
     ids = _bytes(features, "image/source_id") + _bytes(features, "image/filename")
     image = AnnotatedImage(
         image_id=next(
@@ -148,6 +146,7 @@ def _read_record(
         width=width,
         annotation_file=path,
         objects=[],
+        to_box=to_pixels,
     )
     return image, _add_objects(features, image, position, name_of, pairs)
 
@@ -188,7 +187,7 @@ def _add_objects(
             AnnotatedObject(
                 position,
                 name,
-                to_pixels(corners, image.height, image.width),
+                corners,
                 area=None if areas[index] is None else float(areas[index]),
                 is_difficult=bool(difficult[index]),
                 is_crowd=bool(crowd[index]),

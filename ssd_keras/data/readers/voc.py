@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
 from ssd_keras.core.class_names import VOC_CLASSES
-from ssd_keras.core.images import IMAGE_EXTENSIONS
+from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import check_links
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of

@@ -5,9 +5,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ssd_keras.core.images import IMAGE_EXTENSIONS
+from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
 from ssd_keras.core.text import is_plain_text
-from ssd_keras.data.image_files import check_links, leaves_folder, read_image_header
+from ssd_keras.data.image_files import check_links, leaves_folder
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
@@ -172,7 +172,6 @@ def _read_image(
         for file in (path, labels):
             # Folders of a data set may be links themselves; files that a list names may not.
             check_links(file, (root,) if is_listed else (root, os.path.dirname(file)))
-        height, width = read_image_header(path).upright_size
         lines = _read_lines(labels) if os.path.lexists(labels) else []
     except (OSError, ValueError) as error:
         return None, [problem_of(error, path)]
@@ -182,10 +181,10 @@ def _read_image(
         if not line.strip():
             continue
         try:
-            objects.append(_read_object(line, f"line {number}", names, height, width))
+            objects.append(_read_object(line, f"line {number}", names))
         except BadDataError as error:
             problems.append(problem_of(error, f"{labels}: line {number}"))
-    return AnnotatedImage(image_id, path, height, width, labels, objects), problems
+    return AnnotatedImage(image_id, path, 0, 0, labels, objects, to_box=to_pixels), problems
 
 
 def _label_file(path: str) -> str:
@@ -205,9 +204,7 @@ def _read_lines(path: str) -> list[str]:
         return file.read().splitlines()
 
 
-def _read_object(
-    line: str, position: str, names: Sequence[str], height: int, width: int
-) -> AnnotatedObject:
+def _read_object(line: str, position: str, names: Sequence[str]) -> AnnotatedObject:
     words = line.split()
     try:
         label, (x, y, box_width, box_height) = int(words[0]), map(float, words[1:])
@@ -217,4 +214,4 @@ def _read_object(
         expected = f"expected a number from 0 to {len(names) - 1}"
         raise BadDataError(ProblemKind.UNKNOWN_CLASS, f"{label}; {expected}")
     corners = (y - box_height / 2, x - box_width / 2, y + box_height / 2, x + box_width / 2)
-    return AnnotatedObject(position, names[label], to_pixels(corners, height, width))
+    return AnnotatedObject(position, names[label], corners)

@@ -3,10 +3,8 @@
 import os
 import re
 
-from ssd_keras.core.images import SIGNATURES
+from ssd_keras.core.image_formats import PNG_SIGNATURE
 from ssd_keras.data.records import Example
-
-EXTENSIONS = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "GIF": ".gif"}
 
 
 class UniqueStems:
@@ -31,9 +29,8 @@ def safe_name(name: str) -> str:
 
 
 def extension_of(encoded: bytes) -> str:
-    """Returns the file extension for an encoded image."""
-    formats = (name for name, mark in SIGNATURES.items() if encoded.startswith(mark))
-    return EXTENSIONS[next(formats, "JPEG")]
+    """Returns the file extension for an encoded image: examples are JPEG or PNG."""
+    return ".png" if encoded.startswith(PNG_SIGNATURE) else ".jpg"
 
 
 def refuse_crowds(example: Example, format_name: str) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ssd_keras.core.images import SIGNATURES
+from ssd_keras.core.image_formats import PNG_SIGNATURE
 from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.data.splits import Split
@@ -48,7 +48,7 @@ def _record(tf: Any, example: Example, data: DetectionData) -> bytes:
     sides = {"x": example.width, "y": example.height}
     values: dict[str, Any] = {
         "image/encoded": [encoded],
-        "image/format": [b"png" if encoded.startswith(SIGNATURES["PNG"]) else b"jpeg"],
+        "image/format": [b"png" if encoded.startswith(PNG_SIGNATURE) else b"jpeg"],
         "image/filename": [image_id],
         "image/source_id": [image_id],
         "image/key/sha256": [hashlib.sha256(encoded).hexdigest().encode()],
