@@ -1,5 +1,6 @@
 """Loads several data sets as splits with the same class names."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -12,12 +13,15 @@ from ssd_keras.data.sources import load_data, parse_spec, parts_of
 from ssd_keras.data.specs import distinct_names, name_candidates
 from ssd_keras.data.unions import relabel, similar_names
 
+SPLIT_FOLDERS = ("train", "training", "trainval", "val", "valid", "validation", "test", "testing")
+
 
 class Split(NamedTuple):
     """A named part of the data, such as the training images."""
 
     name: str
     data: DetectionData
+    source: str = ""  # what one tool wrote: the format and the folder of all its splits
 
 
 def load_splits(
@@ -47,7 +51,9 @@ def load_splits(
     known = {problem.detail for data in loaded for problem in data.problems}
     more = [note for note in notes if note.detail not in known]
     loaded[0] = replace(loaded[0], problems=(*loaded[0].problems, *more))
-    return [Split(name, data) for name, data in zip(split_names(specs), loaded, strict=True)]
+    return [
+        Split(*row) for row in zip(split_names(specs), loaded, map(source_of, specs), strict=True)
+    ]
 
 
 def _with_names(data: DetectionData, class_names: tuple[str, ...]) -> DetectionData:
@@ -60,6 +66,23 @@ def _with_names(data: DetectionData, class_names: tuple[str, ...]) -> DetectionD
 def split_names(specs: Sequence[str]) -> list[str]:
     """Returns a name for each spec: its split, the name of its table, or of its folder."""
     return distinct_names([_candidates(spec) for spec in specs])
+
+
+def source_of(spec: str) -> str:
+    """Returns the format and the folder of a spec, without folders that are named as splits are.
+
+    The parts of a data file are one source.
+    """
+    if is_data_file(spec):
+        return os.path.abspath(spec.rpartition("@")[0])
+    reader, first, _ = parse_spec(spec)
+    if reader.form.first_exists is None:  # not a path
+        return f"{reader.prefix}:{first}"
+    folder = os.path.abspath(os.path.expanduser(first))
+    folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
+    while os.path.basename(folder).lower() in SPLIT_FOLDERS:
+        folder = os.path.dirname(folder)
+    return f"{reader.prefix}:{folder}"
 
 
 def _candidates(spec: str) -> list[str]:

@@ -30,6 +30,7 @@ from ssd_keras.doctor.split_differences import difference_findings, few_object_f
 
 SPLIT_FINDINGS = (
     no_object_findings,
+    shift_findings,
     few_object_findings,
     difference_findings,
     similar_name_findings,
@@ -70,7 +71,7 @@ def check_data(splits: Sequence[Split], progress: bool = False) -> DataReport:
     findings: list[Finding] = []
     for split, of_split in zip(splits, fingerprints, strict=True):
         findings += reader_findings(split.data) + broken_image_findings(split, of_split)
-        findings += box_findings(split.data) + shift_findings(split)
+        findings += box_findings(split.data)
     findings += duplicate_findings(splits, duplicates)
     for find in SPLIT_FINDINGS:
         findings += find(splits)

@@ -31,6 +31,12 @@ class Harm(IntEnum):
     NOTE = 6
 
 
+NOTED_HARM = {
+    ProblemKind.BELOW_ONE_PIXEL: Harm.WRONG_DATA,
+    ProblemKind.SIMILAR_NAMES: Harm.WEAK_RESULTS,
+}
+
+
 class FindingKind(Enum):
     """Kinds of findings beside `ProblemKind`: title, harm, remedy; "{}" stands for a split."""
 
@@ -53,8 +59,18 @@ class FindingKind(Enum):
         Harm.FALSE_SCORES,
         "`ssd-keras data split` keeps them in one split",
     )
-    SHIFTED = ("boxes shifted by one", Harm.WRONG_DATA, "")
-    PERHAPS_SHIFTED = ("boxes perhaps shifted by one", Harm.WRONG_DATA, "")
+    SHIFTED = (
+        "boxes shifted by one",
+        Harm.WRONG_DATA,
+        "the files count pixels from another number than their format does; --fix moves these "
+        "edges of all boxes, or convert the data again",
+    )
+    PERHAPS_SHIFTED = (
+        "boxes perhaps shifted by one",
+        Harm.WRONG_DATA,
+        "some files may count pixels from another number than the format does; find them and "
+        "convert them again (--fix moves no box, because the others are right)",
+    )
     DISPUTED = ("disputed objects", Harm.WRONG_DATA, "one of the two classes is wrong")
     REPEATED = ("objects annotated twice", Harm.WRONG_DATA, "--fix drops the second")
     SMALL_OBJECTS = (
@@ -70,7 +86,7 @@ class FindingKind(Enum):
     )
     DIFFERENT = ("differences between splits", Harm.WEAK_RESULTS, "divide images of one kind")
     SIMILAR_NAMES = (
-        "class names that may be two spellings of one",
+        "class names that may be misspelt",
         Harm.WEAK_RESULTS,
         "unite them with `rename` in data.toml",
     )
@@ -107,7 +123,8 @@ class Finding:
         if isinstance(self.kind, FindingKind):
             return self.kind.harm, list(FindingKind).index(self.kind)
         is_note = self.action and self.action not in LOSSES
-        return Harm.NOTE if is_note else Harm.LOST_DATA, list(Scope).index(self.kind.scope)
+        harm = NOTED_HARM.get(self.kind, Harm.NOTE) if is_note else Harm.LOST_DATA
+        return harm, list(Scope).index(self.kind.scope)
 
 
 def reader_findings(data: DetectionData) -> list[Finding]:

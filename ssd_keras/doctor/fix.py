@@ -12,7 +12,7 @@ from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.data_report import DataReport
 from ssd_keras.doctor.findings import FindingKind, repeated_boxes
-from ssd_keras.doctor.shift import BoxShift, find_shift
+from ssd_keras.doctor.shift import BoxShift, find_shifts
 
 JUDGED_BY_A_PERSON = (
     FindingKind.DISPUTED,
@@ -34,9 +34,11 @@ def fixed_copy(report: DataReport) -> tuple[list[Split], list[str]]:
     splits: list[Split] = []
     # From the last split to the first: of copies in two splits, the one in the later split stays,
     # so that validation data, which are named last, keep their images.
-    for split, fingerprints in reversed(list(zip(report.splits, report.fingerprints, strict=True))):
+    shifts = find_shifts(report.splits)
+    for split, fingerprints, shift in reversed(
+        list(zip(report.splits, report.fingerprints, shifts, strict=True))
+    ):
         counts["boxes and images dropped or clipped by the reader"] += len(split.data.problems)
-        shift = find_shift(split.data)
         examples = []
         for example, fingerprint in zip(split.data.examples, fingerprints, strict=True):
             if fingerprint.error:
@@ -47,7 +49,7 @@ def fixed_copy(report: DataReport) -> tuple[list[Split], list[str]]:
                 seen.add(fingerprint.checksum)
                 examples.append(_fix_boxes(example, shift, counts))
         data = replace(split.data, examples=tuple(examples), problems=())
-        splits.append(Split(split.name, data))
+        splits.append(split._replace(data=data))
     return splits[::-1], [f"{change}: {count}" for change, count in counts.items() if count]
 
 

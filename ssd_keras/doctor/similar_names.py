@@ -1,4 +1,4 @@
-"""Finds class names that may be two spellings of one."""
+"""Finds class names that may be misspelt."""
 
 import re
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
+from ssd_keras.core.text import name_key
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.findings import Finding, FindingKind
 from ssd_keras.doctor.statistics import label_counts
@@ -16,18 +17,18 @@ MAX_CLASSES = 1000  # more would take seconds
 
 
 def similar_name_findings(splits: Sequence[Split]) -> list[Finding]:
-    """Returns names that differ in case and separators, or in one letter from a frequent one.
+    """Returns rare names that differ in one letter from a frequent one.
 
-    Names that differ in digits, such as Raspberry_Pi_3 and Raspberry_Pi_4, are two.
+    Names that differ in digits, such as Raspberry_Pi_3 and Raspberry_Pi_4, are two classes. Readers
+    find those that differ in case and blanks alone.
     """
     counts = np.sum([label_counts(split.data) for split in splits], axis=0).tolist()
     rows = zip(splits[0].data.class_names, counts, strict=True)
-    used = [(name, _letters(name), count) for name, count in rows if count][:MAX_CLASSES]
+    used = [(name, name_key(name), count) for name, count in rows if count][:MAX_CLASSES]
     found = []
     for pair in combinations(used, 2):
         (rare, rare_letters, few), (name, letters, many) = sorted(pair, key=lambda row: row[2])
-        is_rare = few <= MAX_RARE_SHARE * many
-        if letters == rare_letters or (is_rare and differ_in_one_letter(letters, rare_letters)):
+        if few <= MAX_RARE_SHARE * many and differ_in_one_letter(letters, rare_letters):
             detail = f"{few} objects; '{name}': {many} objects"
             found.append(Finding(FindingKind.SIMILAR_NAMES, f"'{rare}'", detail))
     return found
@@ -51,8 +52,3 @@ def differ_in_one_letter(first: str, second: str) -> bool:
         return a == b[1:]
     is_swapped = len(a) > 1 and a[:2] == b[1::-1] and a[2:] == b[2:]
     return len(short) == len(long) and a != b and (a[1:] == b[1:] or is_swapped)
-
-
-def _letters(name: str) -> str:
-    """Returns a name without case and separators, which stay between digits."""
-    return re.sub(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)", "", name).casefold()

@@ -1,4 +1,4 @@
-"""Class names that may be two spellings of one."""
+"""Class names that may be misspelt."""
 
 import pytest
 from example_records import example, split_of
@@ -25,13 +25,13 @@ PAIRS = {
     "letters swapped": ({"person": 40, "perosn": 1}, True),
     "a wrong letter": ({"traffic_light": 40, "trafficxlight": 1}, True),
     "the rare one first": ({"motobike": 2, "motorbike": 40}, True),
-    "case and separators, both frequent": ({"traffic light": 40, "Traffic_Light": 40}, True),
+    "case and separators too": ({"Traffic Light": 40, "traffic-ligth": 1}, True),
+    "case and separators alone": ({"traffic light": 40, "Traffic_Light": 1}, False),
     "both frequent": ({"motorbike": 40, "motobike": 20}, False),
     "short words": ({"cat": 400, "car": 1}, False),
     "another first letter": ({"boat": 400, "goat": 1}, False),
     "numbers": ({"Raspberry_Pi_3": 400, "Raspberry_Pi_4": 1}, False),
     "a number more": ({"class_1": 400, "class_11": 1}, False),
-    "separators between digits": ({"size 1-5": 40, "size 15": 40}, False),
     "without objects": ({"motorbike": 40, "motobike": 0}, False),
     "a compound": ({"bike": 400, "motobike": 1}, False),
 }
