@@ -14,9 +14,11 @@ import tensorflow as tf
 
 from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.augmentation.geometry import augment
+from ssd_keras.data.endless import Epoch, mark_epoch
 from ssd_keras.data.image_sources import ConvertedImage, FileSlice, ImageSource
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.data.records import DetectionData
+from ssd_keras.data.training_checks import check_objects, usable_objects, with_classes_of
 
 Encoder = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 """Turns boxes [B, n, 4] and labels [B, n], padded with -1, into targets."""
@@ -109,13 +111,15 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Returns an endless stream of augmented batches with their targets.
 
+    `fit` of an `SSD` takes one look at the data as an epoch where it gets no `steps_per_epoch`.
     Each epoch is a new permutation. The stream that starts at step k equals the stream from
     step 0 after k batches. The parts of a batch, one after the other, equal the batch, except for
     the last digit of a box delta.
 
     Args:
         data: the data set.
-        encoder: makes the targets, such as `model.target_encoder()`.
+        encoder: makes the targets, such as `model.target_encoder()`. Where it has class names in
+            another order than the data, objects get its labels by name, with a warning.
         image_size: height and width of the model's input in pixels.
         batch_size: images per batch, over all parts.
         augmentation: `Augmentation`. Default: the paper's.
@@ -135,7 +139,8 @@ def training_dataset(
         is the number of images of a part.
 
     Raises:
-        ValueError: when a batch has no such part, or no equal parts; or for `max_objects` below 1.
+        ValueError: when a batch has no such part, or no equal parts; for `max_objects` below 1;
+            when the data have no object, or objects of classes that the encoder lacks.
 
     Example:
 
@@ -152,6 +157,8 @@ def training_dataset(
             f"part={part} of batch_size={batch_size}: expected an index below the number of "
             "parts, and a batch size that they divide; choose others."
         )
+    check_objects(data, "training data", use_difficult)
+    data = with_classes_of(data, getattr(encoder, "class_names", ()))
     examples = training_examples(
         data,
         image_size,
@@ -178,7 +185,8 @@ def training_dataset(
         padding_values={"image": np.uint8(0), "boxes": 0.0, "labels": -1},
         drop_remainder=True,
     )
-    return _map_in_parallel(batches, encode).prefetch(2)
+    epoch = Epoch(len(data), max(1, len(data) // batch_size))
+    return mark_epoch(_map_in_parallel(batches, encode).prefetch(2), epoch)
 
 
 def pad_objects(values: tf.Tensor, padding: float, length: int) -> tf.Tensor:
@@ -193,10 +201,7 @@ def objects_of_a_batch(
     data: DetectionData, use_difficult: bool = True, max_objects: int | None = None
 ) -> int:
     """Returns the number of objects to which images are padded; warns of images with more."""
-    counts = [
-        int(np.sum(~x.is_crowd if use_difficult else ~(x.is_crowd | x.is_difficult)))
-        for x in data.examples
-    ]
+    counts = [int(np.sum(usable_objects(x, use_difficult))) for x in data.examples]
     if max_objects is None:
         return max(1, *counts)
     if max_objects < 1:

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from ssd_keras.data.records import DetectionData
+from ssd_keras.data.training_checks import check_images, check_objects, class_differences
 from ssd_keras.drawing.curves import plot_history
 from ssd_keras.engine.detector import KerasDetector, detect_data
 from ssd_keras.engine.distributed.sync import LocalModel, single_process
@@ -17,30 +19,41 @@ from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.evaluation.coco import coco_metrics
 
 Logs = dict[str, Any] | None
+TITLE = "validation data"
 
 
 class ValidationAP(keras.callbacks.Callback):
     """Adds val_AP and val_AP50 (COCO's) to the logs every few epochs and after the last.
 
-    Works with any `fit` of an `SSD`, not only with `ssd_keras.engine.train`.
+    Works with any `fit` of an `SSD`, not only with `ssd_keras.engine.train`. AP is the mean over
+    the classes of the objects in the data; classes are compared with the model's by name, and a
+    warning says where they differ.
 
     Args:
-        data: validation images with the model's classes.
+        data: validation images.
         every: epochs between validations. Default 1.
         last_epoch: an epoch after which to validate in addition. Default 0: none.
         batch_size: images of one forward pass. Default 16.
+
+    Raises:
+        ValueError: data without objects, or with images that cannot be read; at the start of `fit`
+            data that have no class in common with the model.
     """
 
     def __init__(
         self, data: DetectionData, every: int = 1, last_epoch: int = 0, batch_size: int = 16
     ) -> None:
         super().__init__()
+        check_objects(data, TITLE)
+        check_images(data, TITLE)
         self.data = data
         self.every = every
         self.last_epoch = last_epoch
         self.batch_size = batch_size
 
     def on_train_begin(self, logs: Logs = None) -> None:
+        if difference := class_differences(self.data, self.model.class_names, TITLE):
+            warnings.warn(difference, stacklevel=2)
         self.local = LocalModel(self.model)
         self.detector = KerasDetector(self.local.model)
 

@@ -1,10 +1,12 @@
 """Metrics of a model on a data set, or of a file of detections."""
 
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from ssd_keras.core.files import check_writable, replacing
 from ssd_keras.data.records import DetectionData
+from ssd_keras.data.training_checks import class_differences
 from ssd_keras.evaluation.detection_table import read_detections
 from ssd_keras.evaluation.metrics import detection_metrics
 from ssd_keras.evaluation.report import write_report
@@ -25,7 +27,8 @@ def evaluate(
 
     Args:
         detector: what `load_detector` returns.
-        data: the annotated images, loaded with the detector's class names.
+        data: the annotated images. Classes are compared with the detector's by name, and a warning
+            says where they differ.
         batch_size: images in a forward pass. Default 8.
         progress: whether to show a progress bar. Default False.
         plots: folder for `report.html`, which shows the mistakes. Default None: no report.
@@ -36,8 +39,8 @@ def evaluate(
         reading included.
 
     Raises:
-        ValueError: the folder cannot be written to, an image is broken, or the detector found a
-            class that is not in the data.
+        ValueError: the folder cannot be written to, an image is broken, or the data have no class
+            in common with the detector.
 
     Example:
         >>> from ssd_keras import from_preset, load_data
@@ -52,6 +55,8 @@ def evaluate(
 
     if plots is not None:
         check_writable(plots, is_folder=True)
+    if difference := class_differences(data, detector.class_names, "data"):
+        warnings.warn(difference, stacklevel=2)
     detections, seconds = detect_data(detector, data, batch_size, progress)
     metrics = detection_metrics(data, detections)
     if plots is not None:

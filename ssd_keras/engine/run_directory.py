@@ -20,6 +20,7 @@ import keras
 
 from ssd_keras.core.files import PARTIAL_PREFIX, check_writable, make_folder, replacing
 from ssd_keras.engine.recipes import RUN_FILE, TrainRecipe, load_recipe
+from ssd_keras.engine.run_lock import LOCK_FILE
 
 
 @dataclasses.dataclass
@@ -82,10 +83,12 @@ class RunDirectory:
         self.write_text("class_names.txt", _lines(class_names))
 
     def _is_taken(self) -> bool:
-        """Whether the directory holds more than partial files of a killed start."""
+        """Whether the directory holds more than the lock and partial files of a killed start."""
         if not os.path.isdir(self.path):
             return os.path.exists(self.path)
-        return not all(name.startswith(PARTIAL_PREFIX) for name in os.listdir(self.path))
+        return not all(
+            name.startswith((PARTIAL_PREFIX, LOCK_FILE)) for name in os.listdir(self.path)
+        )
 
     def _remove_leftovers(self, state: TrainingState) -> None:
         """Removes partial files of killed runs, and states before this one."""

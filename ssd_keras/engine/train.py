@@ -1,5 +1,6 @@
 """Trains a model by a recipe into a run directory; a killed training resumes."""
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +13,11 @@ from ssd_keras.core.parts import find_part, make_part, parts
 from ssd_keras.core.precision import dtype_policy
 from ssd_keras.data.pipeline import locate_broken_image, training_dataset
 from ssd_keras.data.records import DetectionData
+from ssd_keras.data.training_checks import check_objects, class_differences
 from ssd_keras.doctor.small_objects import small_objects_hint
 from ssd_keras.engine import training_time
 from ssd_keras.engine.callbacks import (
+    TITLE,
     Progress,
     SaveRun,
     StopOnNaN,
@@ -25,6 +28,7 @@ from ssd_keras.engine.detector import load_model
 from ssd_keras.engine.distributed.devices import Devices, DeviceSession
 from ssd_keras.engine.recipes import TrainRecipe
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
+from ssd_keras.engine.run_lock import run_lock
 from ssd_keras.losses.classification import ACTIVATIONS
 from ssd_keras.models.ssd import SSD
 from ssd_keras.models.transfer import with_classes
@@ -52,7 +56,7 @@ def train(
     Args:
         recipe: model, data, augmentation, loss, optimizer and schedule of the training.
         train_data: images to learn from; their class names become the model's.
-        validation_data: images for AP, with the same class names. None keeps the last model
+        validation_data: images for AP; classes are compared by name. None keeps the last model
             instead of the best.
         output: the RUN directory to write. It must be new or empty unless `resume` is True.
         resume: continue what `output` holds. Default False.
@@ -64,8 +68,8 @@ def train(
         the history, one dictionary for each epoch; empty in processes other than 0.
 
     Raises:
-        ValueError: `output` is not empty, or holds another training than the one to resume, or
-            the two data sets have different classes.
+        ValueError: `output` is not empty, is in use, or holds another training than the one to
+            resume; a data set has no object, or the two have no class in common.
 
     Example:
 
@@ -74,34 +78,38 @@ def train(
         train(recipe, data, load_data("voc:blood_cells@val"), "runs/cells")
     """
     began = training_time.clock()
-    _check_classes(train_data, validation_data)
+    check_objects(train_data, "training data", recipe.data.use_difficult)
     devices = devices or Devices()
     if recipe.schedule.minutes and devices.num_processes > 1:
         raise ValueError(
             f"schedule.minutes={recipe.schedule.minutes:g} is measured on one host; set "
             "schedule.steps for several."
         )
-    run = RunDirectory(output)
-    state = TrainingState()
-    if devices.writes:
-        state = run.open(recipe, train_data.class_names, resume)
-    card = {
-        "recipe": hashlib.sha256(recipe.to_toml().encode()).hexdigest()[:8],
-        "classes": ", ".join(train_data.class_names),
-        "number of images": len(train_data),
-    }
-    welcome = {"epoch": state.epoch, "model_file": state.model_file}
-    with devices.open(recipe.run.batch_size, card, welcome) as session:
+    run, state, validation = RunDirectory(output), TrainingState(), None
+    with contextlib.ExitStack() as stack:
+        if devices.writes:
+            if validation_data is not None:
+                validation = ValidationAP(validation_data, recipe.run.validate_every)
+                class_differences(validation_data, train_data.class_names, TITLE)
+            stack.enter_context(run_lock(output))
+            state = run.open(recipe, train_data.class_names, resume)
+        card = {
+            "recipe": hashlib.sha256(recipe.to_toml().encode()).hexdigest()[:8],
+            "classes": ", ".join(train_data.class_names),
+            "number of images": len(train_data),
+        }
+        welcome = {"epoch": state.epoch, "model_file": state.model_file}
+        session = stack.enter_context(devices.open(recipe.run.batch_size, card, welcome))
         if not devices.writes:
             state = TrainingState(**session.welcome)
-        _train(recipe, train_data, validation_data, run, state, progress, session, began)
+        _train(recipe, train_data, validation, run, state, progress, session, began)
     return state.history
 
 
 def _train(
     recipe: TrainRecipe,
     train_data: DetectionData,
-    validation_data: DetectionData | None,
+    validation: ValidationAP | None,
     run: RunDirectory,
     state: TrainingState,
     progress: bool | str,
@@ -122,7 +130,13 @@ def _train(
             print(hint, flush=True)
         if not epochs:
             epochs, steps_per_epoch = measured_length(
-                recipe, model, train_data, validation_data, began, session, progress
+                recipe,
+                model,
+                train_data,
+                validation and validation.data,
+                began,
+                session,
+                progress,
             )
             state.length = (epochs, steps_per_epoch)
             run.start(recipe, train_data.class_names)
@@ -133,8 +147,9 @@ def _train(
     callbacks: list[keras.callbacks.Callback] = [StopOnNaN()]
     if session.devices.writes:
         run.start(recipe, train_data.class_names)
-        if validation_data is not None:
-            callbacks.append(ValidationAP(validation_data, recipe.run.validate_every, epochs))
+        if validation is not None:
+            validation.last_epoch = epochs
+            callbacks.append(validation)
         callbacks += [
             SaveRun(run, state, recipe.run.validate_every, epochs),
             TensorBoardLog(run.file("tensorboard")),
@@ -211,15 +226,6 @@ def dataset_of(
         part=session.part,
         max_objects=recipe.data.max_objects,
     )
-
-
-def _check_classes(train_data: DetectionData, validation_data: DetectionData | None) -> None:
-    if validation_data is not None and validation_data.class_names != train_data.class_names:
-        raise ValueError(
-            f"the validation data have the classes {', '.join(validation_data.class_names)} but "
-            f"the training data {', '.join(train_data.class_names)}; load the validation data "
-            "with class_names=train_data.class_names."
-        )
 
 
 def match_threshold(recipe: TrainRecipe) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from ssd_keras.boxes.formats import convert_boxes
+from ssd_keras.core.class_names import labels_by_name
 from ssd_keras.data.records import DetectionData
 
 LARGEST_NUMBER = 1e100  # refuses infinities, and integers too large for a double
@@ -91,9 +92,10 @@ class DetectionTable(BoxTable):
         """Returns a detector's outputs for all images of the data, batch by batch in their order.
 
         A batch holds "boxes" relative yxyx [B, K, 4], "scores" [B, K], "labels" [B, K], which are
-        indices into the detector's `class_names`, and "num_detections" [B].
+        indices into the detector's `class_names`, and "num_detections" [B]. Detections of classes
+        that the data lack are no part of the table.
         """
-        positions = {name: label for label, name in enumerate(data.class_names)}
+        positions = labels_by_name(data.class_names)
         data_labels = np.array([positions.get(name, -1) for name in class_names], int)
         sides = np.array([(e.height, e.width) * 2 for e in data.examples], float).reshape(-1, 4)
         parts, first = [_columns([], [], [], [])], 0
@@ -101,13 +103,9 @@ class DetectionTable(BoxTable):
             counts = np.asarray(batch["num_detections"])
             boxes, scores, labels = (np.asarray(batch[k]) for k in ("boxes", "scores", "labels"))
             row, slot = np.nonzero(np.arange(scores.shape[1]) < counts[:, None])
+            is_known = data_labels[labels[row, slot]] >= 0
+            row, slot = row[is_known], slot[is_known]
             labels = labels[row, slot]
-            for label in labels[data_labels[labels] < 0]:
-                raise ValueError(
-                    f"the detector found {class_names[label]!r:.80}, which is not a class of the "
-                    f"data; expected one of {str(data.class_names):.300}; evaluate on data that "
-                    "have it"
-                )
             pixels = boxes[row, slot].astype(float) * sides[first + row]
             boxes = convert_boxes(pixels, "yxyx", "xywh")
             parts.append(_columns(first + row, data_labels[labels], boxes, scores[row, slot]))

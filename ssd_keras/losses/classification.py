@@ -33,6 +33,9 @@ class ClassLoss(MatchNormalizedLoss):
             this, then the quality, 0..1.
         y_pred: float [B, N, 1 + classes], background first; "sigmoid" ignores the background.
 
+    Returns of a call:
+        the loss; NaN for a class that has no logit, which would else be learned as none.
+
     Example:
 
     >>> class PlainLoss(ClassLoss):
@@ -46,6 +49,12 @@ class ClassLoss(MatchNormalizedLoss):
 
     activation: ClassVar[str] = "softmax"
     uses_quality: ClassVar[bool] = False
+
+    def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
+        loss = super().__call__(y_true, y_pred, sample_weight)
+        classes = y_true[..., 0] if self.uses_quality else y_true
+        has_logits = ops.max(classes) < y_pred.shape[-1]
+        return ops.where(has_logits, loss, float("nan"))
 
 
 @dataclasses.dataclass(eq=False)

@@ -10,6 +10,7 @@ from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.precision import dtype_policy
+from ssd_keras.data.endless import call_with_steps
 from ssd_keras.losses.box import BoxLoss, SmoothL1Loss
 from ssd_keras.losses.classification import (
     ClassLoss,
@@ -183,6 +184,36 @@ class SSD(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains as any Keras model does.
+
+        Of the endless stream of `ssd_keras.training_dataset`, an epoch without `steps_per_epoch`
+        is one look at the data, and so is a validation without `validation_steps`.
+
+        Args:
+            **kwargs: arguments of `keras.Model.fit`.
+
+        Returns:
+            `keras.callbacks.History`.
+
+        Raises:
+            ValueError: for another endless data set without its number of steps.
+        """
+        steps = {"x": "steps_per_epoch", "validation_data": "validation_steps"}
+        return call_with_steps(keras.Model.fit, steps, (self, *args), kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns the losses as any Keras model does.
+
+        Args:
+            **kwargs: arguments of `keras.Model.evaluate`. Without `steps`, the endless stream of
+                `ssd_keras.training_dataset` is looked at once.
+
+        Raises:
+            ValueError: for another endless data set without its number of steps.
+        """
+        return call_with_steps(keras.Model.evaluate, {"x": "steps"}, (self, *args), kwargs)
+
     def detect(self, images: Any, batch_size: int = 8) -> "DetectionResult | list[DetectionResult]":
         """Detects objects in images of any sizes, which are resized to the model's input.
 
@@ -248,7 +279,9 @@ class SSD(keras.Model):
 
         variances = self.default_boxes.variances
         with_quality = self.compiled and self.loss["class_logits"].uses_quality
-        return TargetEncoder(self.assigner, self.default_box_grid, variances, with_quality)
+        return TargetEncoder(
+            self.assigner, self.default_box_grid, variances, with_quality, self.class_names
+        )
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

@@ -11,6 +11,7 @@ from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.boxes.formats import Array
 from ssd_keras.boxes.iou import edges, giou
 from ssd_keras.boxes.matching import is_usable
+from ssd_keras.data.unions import short_list
 
 
 class TargetEncoder:
@@ -23,6 +24,8 @@ class TargetEncoder:
         variances: divisors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
         with_quality: the targets hold the quality too, for losses with `uses_quality`. Default
             False.
+        class_names: names of the labels, which `training_dataset` compares with those of its data.
+            Default none: labels are not checked here.
 
     Call arguments:
         boxes: relative yxyx float32, [n, 4] of an image or [B, n, 4] of several; n may be 0.
@@ -37,6 +40,9 @@ class TargetEncoder:
         `with_quality` also "quality" float32 [N], see `Assigner.assign`. For an assigner that
         needs predictions instead "boxes" float32 [n, 4], "labels" int32 [n] and "candidates"
         int32 [n, K]: of each object the default boxes of the highest GIoU, best first.
+
+    Raises:
+        ValueError: for a label beyond the classes; inside a graph the error is TensorFlow's.
 
     Example:
 
@@ -53,11 +59,13 @@ class TargetEncoder:
         default_boxes: DefaultBoxArray,
         variances: Sequence[float] = VARIANCES,
         with_quality: bool = False,
+        class_names: Sequence[str] = (),
     ) -> None:
         self.assigner: Any = assigner
         self.default_boxes = default_boxes
         self.variances = tuple(variances)
         self.with_quality = with_quality
+        self.class_names = tuple(class_names)
         self._boxes = box_array(default_boxes)
 
     @property
@@ -66,13 +74,30 @@ class TargetEncoder:
         return self.assigner.needs_predictions
 
     def __call__(self, boxes: Array, labels: Array) -> dict[str, tf.Tensor]:
-        labels = tf.cast(labels, tf.int32)
+        labels = self._checked(tf.cast(labels, tf.int32))
         is_batch = len(labels.shape) > 1
         labels = labels if is_batch else labels[None]
         boxes = tf.reshape(tf.cast(boxes, tf.float32), tf.concat([tf.shape(labels), [4]], 0))
         truth = {"boxes": boxes, "labels": labels}
         targets = self._with_candidates(truth) if self.needs_predictions else self._encode(truth)
         return targets if is_batch else {name: value[0] for name, value in targets.items()}
+
+    def _checked(self, labels: tf.Tensor) -> tf.Tensor:
+        """Refuses labels beyond the classes, such as those that count from 1."""
+        if not self.class_names:
+            return labels
+        message = (
+            f"a label is {len(self.class_names)} or more, but the model has "
+            f"{len(self.class_names)} classes ({short_list(self.class_names)}): labels count from "
+            "0, without background."
+        )
+        is_known = tf.reduce_all(labels < len(self.class_names))
+        if tf.executing_eagerly():
+            if not is_known:
+                raise ValueError(message)
+            return labels
+        with tf.control_dependencies([tf.debugging.Assert(is_known, [message])]):
+            return tf.identity(labels)
 
     def _encode(self, ground_truth: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         targets = self.assigner.assign(ground_truth, self.default_boxes)

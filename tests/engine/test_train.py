@@ -24,9 +24,11 @@ from trainings import (
     validation_data,
 )
 
+from ssd_keras.data.unions import relabel
 from ssd_keras.engine import callbacks, training_time
 from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.recipes import load_recipe
+from ssd_keras.engine.run_lock import run_lock
 from ssd_keras.engine.train import make_optimizer, train
 from ssd_keras.losses import GIoULoss, SigmoidLoss
 
@@ -157,12 +159,28 @@ def test_a_model_that_cannot_be_built_leaves_no_trace(tmp_path):
     assert not output.exists()
 
 
-def test_other_classes_of_the_validation_data_are_refused(tmp_path):
-    from ssd_keras.data.sources import load_data
+@pytest.mark.parametrize(
+    ("train_names", "validation_names", "message"),
+    [
+        (["owl"], ["star"], r"^the training data have no object in 32 images; the first problem: "),
+        (["star"], ["owl"], r"^the validation data have no object in 8 images; the first problem"),
+        (["star"], ["cross"], r"^the validation data have objects of cross alone, the model dete"),
+    ],
+)
+def test_data_that_cannot_be_used_are_refused_before_anything_is_written(
+    tmp_path, train_names, validation_names, message
+):
+    datasets = relabel(train_data(), train_names), relabel(validation_data(), validation_names)
+    with pytest.raises(ValueError, match=message):
+        train(recipe(), *datasets, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
-    other = load_data("synthetic:shapes@val[:2]", class_names=["star", "cross"])
-    with pytest.raises(ValueError, match=r"validation data have the classes star, cross but .*"):
-        train(recipe(), train_data(), other, str(tmp_path / "run"))
+
+def test_a_directory_in_which_another_training_runs_is_refused(tmp_path):
+    with run_lock(str(tmp_path / "run")):
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=r"^output '.*run' is in use: process \d+ on"):
+                train(recipe(), train_data(), None, str(tmp_path / "run"), resume=resume)
 
 
 def test_optimizer_of_a_recipe_survives_saving():

@@ -89,18 +89,14 @@ def test_objects_are_in_the_order_of_the_images():
     assert objects[objects.labels == 1].boxes.tolist() == [[0, 0, 9, 9], [5, 5, 4, 4]]
 
 
-def test_a_class_that_the_data_lack_is_refused():
+def test_detections_of_classes_that_the_data_lack_are_no_part_of_the_table():
     outputs = batch(0, 1) | {"num_detections": np.array([6])}
-    outputs["labels"][:] = [[0, 0, 2, 0, 0, 0]]
-    message = (
-        r"^the detector found 'owl', which is not a class of the data; expected one of .*'dog'"
-    )
-    with pytest.raises(ValueError, match=message):
-        DetectionTable.from_batches(data_of(1, ("cat", "dog")), [outputs], CLASS_NAMES)
-    # A class that is not found does not matter.
-    outputs["labels"][:] = 1
-    table = DetectionTable.from_batches(data_of(1, ("cat", "dog")), [outputs], CLASS_NAMES)
-    assert table.labels.tolist() == [1] * 6
+    outputs["labels"][:] = [[0, 0, 2, 1, 0, 0]]
+    outputs["scores"][:] = np.arange(6) / 10
+    detector_names = ("sofa", "dog", "owl")
+    table = DetectionTable.from_batches(data_of(1, ("dog", "couch")), [outputs], detector_names)
+    assert table.labels.tolist() == [1, 1, 0, 1, 1]
+    np.testing.assert_allclose(table.scores, [0, 0.1, 0.3, 0.4, 0.5])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from gold import scene
 from keras import ops
 
 from ssd_keras.assigners import MaxIoUAssigner
-from ssd_keras.losses import FocalLoss, GIoULoss, SigmoidLoss, SmoothL1Loss, SoftmaxLoss
+from ssd_keras.losses import ClassLoss, FocalLoss, GIoULoss, SigmoidLoss, SmoothL1Loss, SoftmaxLoss
 from ssd_keras.losses.box import smooth_l1
 from ssd_keras.losses.mining import mine_hard_negatives
 from ssd_keras.models.target_encoder import TargetEncoder
@@ -349,6 +349,29 @@ def test_bfloat16_outputs_are_computed_in_float32():
         value = loss(y_true, rounded)
         assert keras.backend.standardize_dtype(value.dtype) == "float32"
         assert float(value) == float(loss(y_true, ops.cast(rounded, "float32")))
+
+
+class QualityLoss(ClassLoss):
+    """A loss of a user, which knows nothing of labels that are wrong."""
+
+    uses_quality = True
+
+    def call(self, y_true, y_pred):
+        one_hot = ops.one_hot(ops.cast(y_true[..., 0], "int32"), y_pred.shape[-1])
+        return self.normalize(ops.sum(one_hot * y_pred, axis=(1, 2)), 1)
+
+
+@pytest.mark.parametrize("loss", [SoftmaxLoss(), SigmoidLoss(), FocalLoss(), QualityLoss()])
+def test_a_class_without_a_logit_gives_nan_and_no_gradient(loss):
+    """It would else count as none: logsumexp alone, which falls below 0 with all logits."""
+    logits = np.full((1, 3, 3), -5, "float32")
+    for last, is_known in ((2, True), (3, False), (40, False)):
+        labels = np.array([[0, -1, last]])
+        if loss.uses_quality:
+            labels = np.stack([labels, np.ones_like(labels)], axis=-1).astype("float32")
+        value, gradient = value_and_gradient(loss, labels, logits)
+        assert np.isfinite(value) == is_known and np.isfinite(gradient).all()
+        assert gradient.any() == is_known
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""How many batches of an endless `tf.data` stream are one look at the data."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+ENDLESS = 2**40  # batches: a longer data set has no end in practice
+MARK = "_ssd_keras_epoch"
+
+
+class Epoch(NamedTuple):
+    """One look at the data of a stream."""
+
+    num_images: int
+    num_batches: int
+
+
+def mark_epoch(dataset: Any, epoch: Epoch) -> Any:
+    """Returns the stream, which from now on knows the length of an epoch."""
+    setattr(dataset, MARK, epoch)
+    return dataset
+
+
+def call_with_steps(
+    function: Callable, steps: Mapping[str, str], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """Calls a method of Keras with the steps of endless streams.
+
+    `steps` has, for the name of each argument that may be a stream, that of its number of steps.
+    """
+    bound = inspect.signature(function).bind(*args, **kwargs)
+    for name, steps_name in steps.items():
+        if bound.arguments.get(steps_name) is None:
+            bound.arguments[steps_name] = steps_of(bound.arguments.get(name), name, steps_name)
+    return function(**bound.arguments.pop("kwargs", {}), **bound.arguments)
+
+
+def steps_of(dataset: Any, name: str, steps_name: str) -> int | None:
+    """Returns the batches of one look at the data of a stream; None for what has an end."""
+    if not hasattr(dataset, "cardinality"):
+        return None
+    cardinality = int(dataset.cardinality())
+    stream = _marked(dataset)
+    is_unknown = cardinality == -2  # as after `filter`
+    if cardinality == -1 or cardinality >= ENDLESS or (is_unknown and stream is not None):
+        return _batches(dataset, stream, name, steps_name)
+    return None
+
+
+def _batches(dataset: Any, stream: Any, name: str, steps_name: str) -> int:
+    if stream is None:
+        raise ValueError(
+            f"{name} has no end; pass {steps_name}, the number of batches of an epoch."
+        )
+    epoch = getattr(stream, MARK)
+    if _batch_size(dataset) != _batch_size(stream):
+        raise ValueError(
+            f"{name} has no end, and other batches than training_dataset made; pass {steps_name}: "
+            f"an epoch is {epoch.num_images} images."
+        )
+    return epoch.num_batches
+
+
+def _marked(dataset: Any) -> Any:
+    """Returns the stream that a data set comes from by mapping, prefetching and the like."""
+    while getattr(dataset, MARK, None) is None:
+        inputs = dataset._inputs()
+        if len(inputs) != 1:
+            return None
+        (dataset,) = inputs
+    return dataset
+
+
+def _batch_size(dataset: Any) -> tuple[int, int | None]:
+    """Returns rank and first side of the first tensor of an element."""
+    spec = dataset.element_spec
+    while not hasattr(spec, "shape"):
+        spec = next(iter(spec.values() if isinstance(spec, Mapping) else spec))
+    return spec.shape.rank, (spec.shape or [None])[0]
