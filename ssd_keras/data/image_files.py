@@ -30,7 +30,7 @@ WRITE_LOCK = threading.Lock()  # the same image may lie in a data set twice
 def read_image_header(image: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """Returns the header of an image; raises `BadDataError` where either end is damaged."""
     try:
-        with _open(image) as file:
+        with open_source(image) as file:
             return read_header(file, max_pixels)
     except ValueError as error:
         raise image_error(error) from error
@@ -63,7 +63,8 @@ def image_error(error: Exception) -> BadDataError:
     return BadDataError(ProblemKind.TOO_LARGE if is_large else ProblemKind.BROKEN_IMAGE, str(error))
 
 
-def _open(image: ImageSource) -> BinaryIO:
+def open_source(image: ImageSource) -> BinaryIO:
+    """Opens the encoded bytes of an image; raises `FileNotFoundError` where the file is gone."""
     return open_image_file(image) if isinstance(image, str) else io.BytesIO(read_bytes(image))
 
 

@@ -23,6 +23,7 @@ from ssd_keras.doctor.findings import (
     reader_findings,
 )
 from ssd_keras.doctor.findings_text import common_folder, findings_text
+from ssd_keras.doctor.image_findings import image_findings
 from ssd_keras.doctor.object_sizes import small_object_findings
 from ssd_keras.doctor.shift import shift_findings
 from ssd_keras.doctor.similar_names import similar_name_findings
@@ -72,7 +73,7 @@ def check_data(splits: Sequence[Split], progress: bool = False) -> DataReport:
     for split, of_split in zip(splits, fingerprints, strict=True):
         findings += reader_findings(split.data) + broken_image_findings(split, of_split)
         findings += box_findings(split.data)
-    findings += duplicate_findings(splits, duplicates)
+    findings += duplicate_findings(splits, duplicates) + image_findings(splits, progress)
     for find in SPLIT_FINDINGS:
         findings += find(splits)
     return DataReport(splits, fingerprints, duplicates, findings)

@@ -71,6 +71,16 @@ class FindingKind(Enum):
         "some files may count pixels from another number than the format does; find them and "
         "convert them again (--fix moves no box, because the others are right)",
     )
+    DARK = (
+        "images of 16 bits that are nearly black",
+        Harm.WRONG_DATA,
+        "multiply the levels of all images by one factor, that of the sensor's range",
+    )
+    SEE_THROUGH = (
+        "images with see-through pixels",
+        Harm.WRONG_DATA,
+        "viewers show the ground, training sees the colour beneath; save them without transparency",
+    )
     DISPUTED = ("disputed objects", Harm.WRONG_DATA, "one of the two classes is wrong")
     REPEATED = ("objects annotated twice", Harm.WRONG_DATA, "--fix drops the second")
     SMALL_OBJECTS = (
@@ -92,6 +102,11 @@ class FindingKind(Enum):
     )
     NEAR_DUPLICATE = ("near-duplicate images", Harm.WEAK_RESULTS, "")
     EMPTY_CLASS = ("classes without objects", Harm.WEAK_RESULTS, "")
+    MISNAMED = (
+        "images with the extension of another format",
+        Harm.OTHER_TOOLS,
+        "they are read right here; --fix corrects the names",
+    )
     ONE_OBJECT = ("splits of one object in each image", Harm.NOTE, "")
 
     def __init__(self, title: str, harm: Harm, remedy: str) -> None:
