@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from ssd_keras.core.text import is_plain_text, one_line
+
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
@@ -44,6 +46,23 @@ ALIASES = (
     ("pottedplant", "potted plant"),
     ("tvmonitor", "tv"),
 )
+
+
+def check_class_names(class_names: Sequence[str]) -> None:
+    """Raises a `ValueError` for class names that are no list of different texts in one line."""
+    if isinstance(class_names, str):
+        raise ValueError(f"class_names={class_names!r} is a string; pass a list of names.")
+    if not class_names:
+        raise ValueError("class_names is empty; pass the name of at least one class.")
+    for name in class_names:
+        if not isinstance(name, str) or not is_plain_text(name):
+            raise ValueError(
+                f"class_names holds {one_line(repr(name))}; expected names of one line without "
+                "control characters."
+            )
+    if len(set(class_names)) < len(class_names):
+        repeated = next(name for name in class_names if list(class_names).count(name) > 1)
+        raise ValueError(f"class_names holds {repeated!r} twice; name each class once.")
 
 
 def labels_by_name(class_names: Sequence[str]) -> dict[str, int]:

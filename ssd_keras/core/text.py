@@ -2,11 +2,14 @@
 
 import codecs
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable
 
 # Control characters, surrogates, line and paragraph separators.
 UNUSABLE_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
+# What turns the direction of text, Unicode's Bidi_Control: a name would be shown as another.
+TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 MAX_LENGTH = 500  # characters of a file's text in a message
 MIN_PREFIX = 3  # letters of a name that stand for a longer one
 BYTE_ORDER_MARKS = (  # that of UTF-32 begins with that of UTF-16
@@ -15,11 +18,15 @@ BYTE_ORDER_MARKS = (  # that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+MAX_CAUSE = 300  # characters of another library's
+ADVICE = re.compile(r"(?<=[.!?]) (If|Make sure|Please|You can)\b.*")  # of other libraries
 
 
 def is_plain_text(text: str) -> bool:
     """Whether a text is one non-empty line without control characters, as a name must be."""
-    return bool(text) and not any(unicodedata.category(c) in UNUSABLE_CATEGORIES for c in text)
+    return bool(text) and not any(
+        c in TURNING or unicodedata.category(c) in UNUSABLE_CATEGORIES for c in text
+    )
 
 
 def clean_name(text: str) -> str:
@@ -48,6 +55,17 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
     longer = [each for each in names if len(key) >= MIN_PREFIX and each.startswith(key)]
     near = difflib.get_close_matches(key, names, n=1)
     return next((names[each] for each in ([key] if key in names else [*longer[:1], *near])), None)
+
+
+def first_cause(error: BaseException) -> str:
+    """Returns the words of an error's first cause in one line, without advice.
+
+    What a library says last may repeat a whole file, or tell how to be less careful.
+    """
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    words = ADVICE.sub("", " ".join(str(error).split())).rstrip(".")
+    return one_line(words or type(error).__name__, MAX_CAUSE)
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:

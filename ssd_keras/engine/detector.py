@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -17,6 +16,7 @@ from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.evaluation.detection_table import DetectionTable
 from ssd_keras.exporters.formats import find_format
+from ssd_keras.models.model_file import load_ssd
 from ssd_keras.models.post_process import DetectionModel, PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
@@ -92,20 +92,7 @@ def load_model(path: str) -> SSD:
             f"{file!r} is not a Keras model; pass a .keras file that `ssd-keras train` or "
             "`model.save` wrote."
         )
-    try:
-        model = keras.models.load_model(file, compile=False)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"{file!r} cannot be read as a Keras model ({reason}); pass a file that "
-            "`ssd-keras train` or `model.save` wrote."
-        ) from error
-    if not isinstance(model, SSD):
-        raise ValueError(
-            f"{file!r} holds a {type(model).__name__}, not an SSD; pass a file that "
-            "`ssd-keras train` wrote."
-        )
-    return model
+    return load_ssd(file)
 
 
 def detect_images(detector: Detector, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

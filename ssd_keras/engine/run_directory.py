@@ -14,24 +14,16 @@ import dataclasses
 import glob
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
-from ssd_keras.core.files import PARTIAL_PREFIX, check_writable, make_folder, replacing
+from ssd_keras.core.files import PARTIAL_PREFIX, check_writable, lies_within, make_folder, replacing
 from ssd_keras.engine.recipes import RUN_FILE, TrainRecipe, load_recipe
 from ssd_keras.engine.run_lock import LOCK_FILE
-
-
-@dataclasses.dataclass
-class TrainingState:
-    """The progress of a training."""
-
-    epoch: int = 0  # finished epochs of the saved model
-    best: float | None = None  # best validation AP so far
-    history: list[dict] = dataclasses.field(default_factory=list)  # one entry for each epoch
-    model_file: str = ""  # holds weights and optimizer
-    length: Sequence[int] = ()  # of a training by time: epochs, and steps of each
+from ssd_keras.engine.training_state import TrainingState
+from ssd_keras.models.model_file import load_ssd
 
 
 class RunDirectory:
@@ -64,14 +56,16 @@ class RunDirectory:
                 f"{RUN_FILE}); resume with the same one, or choose another output."
             )
         names_file = self.file("class_names.txt")
-        if os.path.isfile(names_file) and self.read_text("class_names.txt") != _lines(class_names):
+        if os.path.isfile(names_file) and self._read("class_names.txt") != _lines(class_names):
             raise ValueError(
                 f"the training in {self.path!r} has other classes (see its class_names.txt) "
                 "than the training data; resume with the same data."
             )
         state = TrainingState()
         if os.path.isfile(self.file("state.json")):
-            state = TrainingState(**json.loads(self.read_text("state.json")))
+            state = self._read("state.json", TrainingState.from_json)
+        if state.epoch:
+            self._state_model(state)
         check_writable(self.path, is_folder=True)
         self._remove_leftovers(state)
         return state
@@ -99,13 +93,21 @@ class RunDirectory:
 
     def load_state_model(self, state: TrainingState) -> keras.Model:
         """Loads the compiled model of a state, optimizer included."""
+        return load_ssd(self._state_model(state), compile=True)
+
+    def _state_model(self, state: TrainingState) -> str:
+        """Returns the path of the model of a state, which must lie in the run."""
         path = self.file(state.model_file)
         if not os.path.isfile(path):
             raise ValueError(
-                f"{path!r}, from which the training resumes, does not exist; --output must be a "
-                "directory that all hosts see."
+                f"{path!r}, from which the training resumes, does not exist; put it back, or start "
+                "again in another output. Several hosts need an output that all see."
             )
-        return keras.models.load_model(path)
+        if not lies_within(path, self.path):
+            raise ValueError(
+                f"{path!r} is a symbolic link that leads out of the run; copy the file there."
+            )
+        return path
 
     def save_state(self, model: keras.Model, state: TrainingState) -> None:
         """Saves the state from which a killed training resumes."""
@@ -135,6 +137,16 @@ class RunDirectory:
         """Writes a text file, whole or not at all."""
         with replacing(self.file(name)) as path, open(path, "w", encoding="utf-8") as file:
             file.write(text)
+
+    def _read(self, name: str, parse: Callable[[str], Any] = str) -> Any:
+        """Reads a file that a resumed training needs."""
+        try:
+            return parse(self.read_text(name))
+        except ValueError as error:
+            raise ValueError(
+                f"{self.file(name)!r} is damaged ({error}); the training cannot go on from it: "
+                "start again in another output, or put back a copy of the file."
+            ) from error
 
     def read_text(self, name: str) -> str:
         with open(self.file(name), encoding="utf-8") as file:

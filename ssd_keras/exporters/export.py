@@ -12,6 +12,7 @@ from ssd_keras.exporters.artefact import write_artefact
 from ssd_keras.exporters.check import NUM_CHECK_IMAGES, ExportReport
 from ssd_keras.exporters.formats import check_request
 from ssd_keras.exporters.tensorflow_worker import write_in_tensorflow_process
+from ssd_keras.models.model_file import check_finite
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
@@ -31,6 +32,7 @@ def export(
     the first `images`, uint8 [H, W, 3], or on generated ones; "int8" is calibrated on all.
     """
     check_request(path, format, options, images)
+    check_finite(model, "the model")
     if not len(images):
         images = sample_images(load_data(["synthetic:shapes@val[:4]"]), NUM_CHECK_IMAGES)
     is_tensorflow = keras.backend.backend() == "tensorflow"

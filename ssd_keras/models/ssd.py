@@ -1,5 +1,6 @@
 """The SSD model: backbone, neck, head."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from ssd_keras.assigners.assigner import Assigner
 from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.core.class_names import check_class_names
 from ssd_keras.core.precision import dtype_policy
 from ssd_keras.data.endless import call_with_steps
 from ssd_keras.losses.box import BoxLoss, SmoothL1Loss
@@ -22,6 +24,7 @@ from ssd_keras.models.heads import SSDHead, join_maps
 from ssd_keras.models.layers import Preprocessor
 from ssd_keras.models.necks import FeatureMaps
 from ssd_keras.models.post_process import PostProcess
+from ssd_keras.models.save_format import check_checkpoints, check_model_path, refuse_hdf5
 from ssd_keras.models.training_targets import loss_arguments
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from ssd_keras.models.target_encoder import TargetEncoder
 
 Neck = Callable[[FeatureMaps], FeatureMaps]
+MAX_DEFAULT_BOXES = 10_000_000  # a file may describe an input of any size
 Head = Any  # a callable record with `box_layers` and `class_layers`, such as `SSDHead`
 
 
@@ -67,8 +71,8 @@ class SSD(keras.Model):
         first, for N default boxes.
 
     Raises:
-        ValueError: when feature maps and default boxes disagree, there is no class, or the
-            activation is unknown.
+        ValueError: when feature maps and default boxes disagree, class names are missing,
+            repeated or no plain text, or the activation is unknown.
 
     Example:
 
@@ -98,10 +102,7 @@ class SSD(keras.Model):
         name: str = "ssd",
         trainable: bool = True,
     ) -> None:
-        if isinstance(class_names, str):
-            raise ValueError(f"class_names={class_names!r} is a string; pass a list of names.")
-        if not class_names:
-            raise ValueError("class_names is empty; pass the name of at least one class.")
+        check_class_names(class_names)
         check_activation(activation)
         necks = _as_tuple(neck)
         head = head or SSDHead()
@@ -234,6 +235,32 @@ class SSD(keras.Model):
 
         return detect(own_detector(self), images, batch_size)
 
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        check_checkpoints(kwargs.get("callbacks"))  # before anything is trained
+        return super().fit(*args, **kwargs)
+
+    def save(
+        self,
+        filepath: Any,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Saves the model like any Keras model, as a `.keras` file.
+
+        Args:
+            filepath: path that ends in ".keras".
+            overwrite: replace a file without asking. Default True.
+            zipped: False writes a directory. Default None: a file.
+            **kwargs: other arguments of `keras.Model.save`.
+
+        Raises:
+            ValueError: for another ending, such as that of HDF5, which cannot hold an SSD.
+        """
+        if zipped is not False:
+            check_model_path(filepath)
+        super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+
     def export(
         self,
         filepath: Any,
@@ -285,6 +312,7 @@ class SSD(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
+        refuse_hdf5(self.backbone)
         return {
             "name": self.name,
             "trainable": self.trainable,
@@ -368,4 +396,11 @@ def _check_feature_maps(maps: FeatureMaps, default_boxes: DefaultBoxes) -> None:
         raise ValueError(
             f"default_boxes describes {expected} feature maps but the model has {len(maps)} "
             f"({sizes}); give default boxes for each."
+        )
+    cells = (x.shape[1] * x.shape[2] for x in maps)
+    count = sum(map(operator.mul, cells, default_boxes.boxes_per_cell))
+    if count > MAX_DEFAULT_BOXES:
+        raise ValueError(
+            f"the feature maps have {count} default boxes; expected at most {MAX_DEFAULT_BOXES}: "
+            "choose a smaller input or coarser maps."
         )

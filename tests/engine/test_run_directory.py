@@ -1,6 +1,7 @@
 """The RUN directory: when it may be written, what resumes, and what a kill leaves behind."""
 
 import dataclasses
+import json
 import os
 import re
 
@@ -9,18 +10,26 @@ import numpy as np
 import pytest
 from trainings import recipe
 
+from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.files import replacing
 from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
+from ssd_keras.models.ssd import SSD
 
 NAMES = ("dog", "traffic light")
 
 
 def small_model(value=0.0):
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(), loss="mse")
-    model.set_weights([np.full((1, 1), value), np.zeros(1)])
+    image = keras.Input((8, 8, 3))
+    backbone = keras.Model(image, keras.layers.Conv2D(1, 1, 8)(image))
+    model = SSD(backbone, DefaultBoxes.from_scales((8, 8), 1), NAMES, (8, 8))
+    model.compile(keras.optimizers.SGD())
+    model.set_weights([np.full(weight.shape, value) for weight in model.weights])
     return model
+
+
+def history_of(epochs):
+    return [{"epoch": epoch, "loss": 2.5} for epoch in range(1, epochs + 1)]
 
 
 def started(tmp_path, name="run"):
@@ -114,20 +123,20 @@ def test_a_state_comes_back_whole(tmp_path):
     history = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25, "val_AP": 0.1}]
     run.save_state(small_model(7.0), TrainingState(2, 0.1, history, length=(5, 4)))
     state = run.open(recipe(), NAMES, resume=True)
-    assert dataclasses.astuple(state) == (2, 0.1, history, "state-2.keras", [5, 4])
-    assert run.load_state_model(state).get_weights()[0] == [[7.0]]
+    assert dataclasses.astuple(state) == (2, 0.1, history, "state-2.keras", (5, 4))
+    assert (run.load_state_model(state).get_weights()[0] == 7.0).all()
 
 
 def test_the_length_of_a_training_by_time_outlives_a_kill_in_the_first_epoch(tmp_path):
     run = started(tmp_path)
     run.write_state(TrainingState(length=(5, 4)))
-    assert run.open(recipe(), NAMES, resume=True) == TrainingState(length=[5, 4])
+    assert run.open(recipe(), NAMES, resume=True) == TrainingState(length=(5, 4))
 
 
 def test_a_new_state_replaces_the_old_one(tmp_path):
     run = started(tmp_path, "run [1]")  # brackets mean something in file patterns
-    run.save_state(small_model(1.0), TrainingState(1))
-    run.save_state(small_model(2.0), TrainingState(2))
+    run.save_state(small_model(1.0), TrainingState(1, history=history_of(1)))
+    run.save_state(small_model(2.0), TrainingState(2, history=history_of(2)))
     assert [n for n in sorted(os.listdir(run.path)) if "state" in n] == [
         "state-2.keras",
         "state.json",
@@ -136,7 +145,7 @@ def test_a_new_state_replaces_the_old_one(tmp_path):
 
 def test_resume_removes_what_kills_left(tmp_path):
     run = started(tmp_path)
-    run.save_state(small_model(), TrainingState(2))
+    run.save_state(small_model(), TrainingState(2, history=history_of(2)))
     for name in (".writing-state-4.keras", "state-4.keras", ".writing-curves.png", "notes.txt"):
         run.write_text(name, "")
     run.open(recipe(), NAMES, resume=True)
@@ -147,6 +156,67 @@ def test_resume_removes_what_kills_left(tmp_path):
         "state-2.keras",
         "state.json",
     ]
+
+
+STATE = {
+    "epoch": 2,
+    "best": 0.5,
+    "history": history_of(2),
+    "model_file": "state-2.keras",
+    "length": [],
+}
+DAMAGES = {
+    "cut off": ('{"epoch": 2, "his', r"Unterminated string"),
+    "empty": ("", r"Expecting value"),
+    "another table": ("[]", r"it is not a table"),
+    "deep": ("[" * 100_000, r"it is nested too deeply"),
+    "an unknown name": ({"epochs": 3}, r"state: option 'epochs' is unknown; did you mean 'epoch'"),
+    "a text": ({"epoch": "2"}, r"state\.epoch is '2'; expected a whole number\."),
+    "too few entries": ({"epoch": 3}, r"epoch 3 has 2 entries of history"),
+    "no entry": ({"history": [1, 2]}, r"history holds 1, expected numbers by name"),
+    "a name of escapes": ({"history": [{"\x1b[2J": 1}] * 2}, r"history holds \{'\\x1b\[2J': 1\}"),
+    "outside": ({"model_file": "../outside.keras"}, r"model_file is '../outside\.keras', expected"),
+    "absolute": ({"model_file": "/tmp/outside.keras"}, r"model_file is '/tmp/outside\.keras', exp"),
+    "an older model": ({"model_file": "state-1.keras"}, r"model_file is 'state-1\.keras', expect"),
+    "no length": ({"length": [0, 10**30]}, r"length is \(0, 1000.*, expected epochs and steps"),
+    "no text": (b"\xff{}", r"'utf-8' codec"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_state_is_named(tmp_path, change, words):
+    run = started(tmp_path)
+    (tmp_path / "run" / "state-2.keras").write_bytes(b"the last model")
+    text = json.dumps(STATE | change) if isinstance(change, dict) else change
+    (tmp_path / "run" / "state.json").write_bytes(
+        text if isinstance(text, bytes) else text.encode()
+    )
+    message = (
+        rf"^'.*run/state\.json' is damaged \({words}.*\); the training cannot go on from it: start "
+        r"again in another output, or put back a copy of the file\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        run.open(recipe(), NAMES, resume=True)
+    assert (tmp_path / "run" / "state-2.keras").read_bytes() == b"the last model"
+
+
+def test_damaged_class_names_and_models_are_named(tmp_path):
+    run = started(tmp_path)
+    state = TrainingState(2, history=history_of(2))
+    run.save_state(small_model(), state)
+    (tmp_path / "run" / "class_names.txt").write_bytes(b"\xff\n")
+    with pytest.raises(ValueError, match=r"^'.*class_names\.txt' is damaged \('utf-8' codec"):
+        run.open(recipe(), NAMES, resume=True)
+    run.start(recipe(), NAMES)
+    (tmp_path / "run" / "state-2.keras").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"^'.*state-2\.keras' cannot be read as a Keras model \("):
+        run.load_state_model(run.open(recipe(), NAMES, resume=True))
+    (tmp_path / "run" / "state-2.keras").rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"^'.*state-2\.keras', from which the training resumes"):
+        run.open(recipe(), NAMES, resume=True)
+    (tmp_path / "run" / "state-2.keras").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"^'.*state-2\.keras' is a symbolic link that leads out"):
+        run.open(recipe(), NAMES, resume=True)
 
 
 def test_a_failure_while_writing_keeps_the_old_file(tmp_path):

@@ -1,0 +1,108 @@
+"""Reads `.keras` files, which may come from strangers.
+
+Keras runs no code of a file, since its safe mode stays on. Bounded here are the sizes of the
+description and of the weights that it describes; checked is that the weights are finite.
+"""
+
+import contextlib
+import math
+import threading
+import zipfile
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from ssd_keras.core.text import first_cause, one_line
+from ssd_keras.models.ssd import SSD
+
+# Names of Keras in the archive.
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+
+MAX_ENTRIES = 1000
+MAX_TEXT = 8 << 20  # bytes of the description; that of a large model has some 100,000
+MAX_EXPANSION = 100  # of compressed weights; Keras does not compress
+SPARE_WEIGHTS = 1 << 20  # beyond those that a file has: layers that a model shares count twice
+
+
+def load_ssd(path: str, compile: bool = False) -> SSD:
+    """Loads an SSD; `compile` loads its optimizer and losses too."""
+    try:
+        num_bytes = _checked_archive(path)
+        with _weights_up_to(num_bytes + SPARE_WEIGHTS):
+            model = keras.models.load_model(path, compile=compile)
+    except Exception as error:
+        raise ValueError(
+            f"{path!r} cannot be read as a Keras model ({first_cause(error)}); pass a file that "
+            "`ssd-keras train` or `model.save` wrote."
+        ) from error
+    if not isinstance(model, SSD):
+        raise ValueError(
+            f"{path!r} holds a {one_line(type(model).__name__)}, not an SSD; pass a file that "
+            "`ssd-keras train` wrote."
+        )
+    check_finite(model, repr(path))
+    return model
+
+
+def check_finite(model: keras.Model, name: str) -> None:
+    """Raises a `ValueError` where a weight, or a number of the optimizer, is not finite."""
+    optimizer = getattr(model, "optimizer", None)  # only `compile` sets it
+    variables = [*model.weights, *(optimizer.variables if optimizer else ())]
+    if layer := _not_finite(variables):
+        raise ValueError(
+            f"{name} has weights that are not finite ({layer}); train again or take an older file."
+        )
+
+
+def _not_finite(variables: Iterable[Any]) -> str:
+    """Returns the layer of the first variable that is not finite, or ""."""
+    for variable in variables:
+        values = keras.ops.convert_to_numpy(variable)
+        if values.dtype.kind not in "biu" and not np.isfinite(values).all():
+            return one_line(variable.path.rpartition("/")[0] or variable.path)
+    return ""
+
+
+def _checked_archive(path: str) -> int:
+    """Checks names and sizes in an archive; returns the number of bytes of the weights."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if len(entries) > MAX_ENTRIES:
+        raise ValueError(f"it has {len(entries)} entries; expected {MAX_ENTRIES} at most")
+    sizes: dict[str, int] = {}
+    for entry in entries:
+        name = entry.filename
+        if name in sizes or "\\" in name or {"", "..", "."} & set(name.rstrip("/").split("/")):
+            raise ValueError(f"its entry {one_line(name)!r} leads out of it, or occurs twice")
+        if entry.file_size > MAX_EXPANSION * max(entry.compress_size, 10_000):
+            raise ValueError(f"its entry {one_line(name)!r} unpacks to {entry.file_size} bytes")
+        sizes[name] = entry.file_size
+    for name in (CONFIG, METADATA):
+        if sizes.get(name, 0) > MAX_TEXT:
+            raise ValueError(f"its {name} has {sizes[name]} bytes; expected {MAX_TEXT} at most")
+    for name in (CONFIG, WEIGHTS):
+        if name not in sizes:
+            raise ValueError(f"it has no {name}")
+    return sizes[WEIGHTS]
+
+
+@contextlib.contextmanager
+def _weights_up_to(limit: int) -> Iterator[None]:
+    """Refuses layers that together make more weights; before they take memory."""
+    add_weight, thread, count = keras.Layer.add_weight, threading.get_ident(), 0
+
+    def counted(layer: keras.Layer, shape: Any = None, *arguments: Any, **options: Any) -> Any:
+        nonlocal count
+        if threading.get_ident() == thread:
+            count += math.prod(shape if isinstance(shape, list | tuple) else [shape or 1])
+            if count > limit:
+                raise ValueError("its layers have more weights than the file")
+        return add_weight(layer, shape, *arguments, **options)
+
+    keras.Layer.add_weight = counted
+    try:
+        yield
+    finally:
+        keras.Layer.add_weight = add_weight
