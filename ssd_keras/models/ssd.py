@@ -198,8 +198,10 @@ class SSD(keras.Model):
             `keras.callbacks.History`.
 
         Raises:
-            ValueError: for another endless data set without its number of steps.
+            ValueError: for another endless data set without its number of steps, or a
+                `ModelCheckpoint` in HDF5, which cannot hold an SSD.
         """
+        check_checkpoints(kwargs.get("callbacks"))
         steps = {"x": "steps_per_epoch", "validation_data": "validation_steps"}
         return call_with_steps(keras.Model.fit, steps, (self, *args), kwargs)
 
@@ -235,16 +237,8 @@ class SSD(keras.Model):
 
         return detect(own_detector(self), images, batch_size)
 
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        check_checkpoints(kwargs.get("callbacks"))  # before anything is trained
-        return super().fit(*args, **kwargs)
-
     def save(
-        self,
-        filepath: Any,
-        overwrite: bool = True,
-        zipped: bool | None = None,
-        **kwargs: Any,
+        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:
         """Saves the model like any Keras model, as a `.keras` file.
 
