@@ -1,6 +1,5 @@
 """The SSD model: backbone, neck, head."""
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from ssd_keras.losses.classification import (
     SoftmaxLoss,
     check_activation,
 )
+from ssd_keras.models.feature_maps import backbone_feature_maps, check_feature_maps
 from ssd_keras.models.heads import SSDHead, join_maps
 from ssd_keras.models.layers import Preprocessor
 from ssd_keras.models.necks import FeatureMaps
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from ssd_keras.models.target_encoder import TargetEncoder
 
 Neck = Callable[[FeatureMaps], FeatureMaps]
-MAX_DEFAULT_BOXES = 10_000_000  # a file may describe an input of any size
 Head = Any  # a callable record with `box_layers` and `class_layers`, such as `SSDHead`
 
 
@@ -110,10 +109,10 @@ class SSD(keras.Model):
         # 1. Layers
         image = keras.Input((*image_size, 3), name="images")
         x = Preprocessor(**(preprocessor or {}), name="preprocessor")(image)
-        maps = _backbone_feature_maps(backbone, x)
+        maps = backbone_feature_maps(backbone, x)
         for each in necks:
             maps = each(maps)
-        _check_feature_maps(maps, default_boxes)
+        check_feature_maps(maps, default_boxes)
 
         # 2. Functional model
         num_outputs = 1 + len(class_names)
@@ -366,35 +365,3 @@ def _as_tuple(neck: Neck | Sequence[Neck] | None) -> tuple[Neck, ...]:
     if neck is None:
         return ()
     return tuple(neck) if isinstance(neck, Sequence) else (neck,)
-
-
-def _backbone_feature_maps(backbone: keras.Model, x: keras.KerasTensor) -> FeatureMaps:
-    """Returns the backbone's outputs; refuses those that are not feature maps of a fixed size."""
-    outputs = backbone(x)
-    maps = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
-    for index, feature_map in enumerate(maps):
-        if len(feature_map.shape) != 4 or None in feature_map.shape[1:]:
-            raise ValueError(
-                f"output {index} of the backbone {backbone.name!r} has the shape "
-                f"{feature_map.shape}; expected a feature map [B, H, W, C] of fixed size: choose "
-                "other layers with `feature_extractor`."
-            )
-    return maps
-
-
-def _check_feature_maps(maps: FeatureMaps, default_boxes: DefaultBoxes) -> None:
-    """Refuses default boxes of another number of feature maps."""
-    expected = len(default_boxes.boxes_per_cell)
-    if len(maps) != expected:
-        sizes = ", ".join(f"{x.shape[1]}x{x.shape[2]}" for x in maps)
-        raise ValueError(
-            f"default_boxes describes {expected} feature maps but the model has {len(maps)} "
-            f"({sizes}); give default boxes for each."
-        )
-    cells = (x.shape[1] * x.shape[2] for x in maps)
-    count = sum(map(operator.mul, cells, default_boxes.boxes_per_cell))
-    if count > MAX_DEFAULT_BOXES:
-        raise ValueError(
-            f"the feature maps have {count} default boxes; expected at most {MAX_DEFAULT_BOXES}: "
-            "choose a smaller input or coarser maps."
-        )
