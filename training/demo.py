@@ -86,8 +86,9 @@ def write_images(directory: str) -> None:
 def write_gallery(directory: str) -> str:
     """One sheet of all annotated images."""
     from ssd_keras import contact_sheet
+    from ssd_keras.core.images import read_image
     from ssd_keras.drawing.draw import save_image
-    from ssd_keras.engine.predict import find_images, read_image
+    from ssd_keras.engine.predict import find_images
 
     path = os.path.join(OUTPUT, "gallery.png")
     images = [read_image(file) for file in find_images([directory])]

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from ssd_keras.cli.arguments import DETECTOR_HELP, fraction, positive_int
+from ssd_keras.cli.arguments import DETECTOR_HELP, add_max_pixels, fraction, positive_int
 from ssd_keras.cli.inputs import print_problems
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
 
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames", type=positive_int, help="most frames of a video or camera; default: all"
     )
+    add_max_pixels(parser)
     parser.set_defaults(run=run)
 
 
@@ -45,10 +46,12 @@ def run(
     display_threshold: float,
     batch_size: int,
     frames: int | None,
+    max_pixels: int,
 ) -> None:
     start_tensorflow()
+    from ssd_keras.data.problems import problem_lines
     from ssd_keras.engine.detector import load_detector
-    from ssd_keras.engine.predict import find_images, predict
+    from ssd_keras.engine.predict import find_images, passed_over, predict
     from ssd_keras.engine.video import import_opencv, is_video, predict_videos
 
     are_videos = set(map(is_video, images))
@@ -56,7 +59,7 @@ def run(
         raise ValueError("images and videos are mixed; pass them in two calls.")
     if are_videos == {True}:
         import_opencv()  # a missing OpenCV stops before the model loads, which takes longer
-        detections, reports, problems = predict_videos(
+        detections, reports, lines = predict_videos(
             load_detector(model),
             images,
             output,
@@ -66,7 +69,7 @@ def run(
             max_frames=frames,
             progress=is_terminal(),
         )
-        print_problems(problems)
+        print_problems(lines)
         print(*reports, sep="\n")
         print(f"wrote {len(reports)} videos and {len(detections)} detections to {output}")
         return
@@ -79,10 +82,12 @@ def run(
         display_threshold=display_threshold,
         batch_size=batch_size,
         progress=is_terminal(),
+        max_pixels=max_pixels,
     )
-    print_problems(problems)
+    print_problems([*filter(None, [passed_over(images)]), *problem_lines(problems)])
+    num_images = len(files) - sum(problem.is_loss for problem in problems)
     num_drawn = sum(detection["score"] >= display_threshold for detection in detections)
     print(
-        f"wrote {len(files) - len(problems)} images and {len(detections)} detections "
+        f"wrote {num_images} images and {len(detections)} detections "
         f"({num_drawn} drawn) to {output}"
     )

@@ -53,10 +53,6 @@ HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 class UnreadFormatError(ValueError):
     """An image whose format is known and not read."""
 
-    def __init__(self, format_name: str) -> None:
-        super().__init__(f"{format_name} is not read; convert it to JPEG or PNG")
-        self.format_name = format_name
-
 
 def find_formats(head: bytes) -> list[ImageFormat]:
     """Returns the formats that an image may have by its first bytes, the likely ones first."""
@@ -73,9 +69,9 @@ def unknown_format(head: bytes) -> ValueError:
     if not head:
         return ValueError("the file is empty; expected an image")
     if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
-        return UnreadFormatError("HEIC")
+        return _unread("HEIC")
     if head.startswith(JPEG_XL_SIGNATURES):
-        return UnreadFormatError("JPEG XL")
+        return _unread("JPEG XL")
     return ValueError(
         f"not an image (it starts with {head[:PRINT_SIZE]!r}); expected JPEG, PNG, WebP, TIFF or "
         "another format that Pillow opens"
@@ -85,6 +81,10 @@ def unknown_format(head: bytes) -> ValueError:
 def has_signature(row: ImageFormat) -> bool:
     """Whether a format is told by its first bytes."""
     return Image.OPEN[row.pillow_name][1] is not None
+
+
+def _unread(format_name: str) -> UnreadFormatError:
+    return UnreadFormatError(f"{format_name} is not read; convert it to JPEG or PNG")
 
 
 def _accepts(pillow_name: str, head: bytes) -> bool:

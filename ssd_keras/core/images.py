@@ -41,11 +41,11 @@ INVERSE_ORIENTATIONS = {6: 8, 8: 6}  # the others are their own
 EXIF_KEYS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 BIT_DEPTH_OFFSET = 24  # of a PNG
 FIRST_SEGMENT = 2  # of a JPEG
-TIFF_BITS_PER_SAMPLE, TIFF_ORIENTATION = 258, 274
+TIFF_SUBFILE_TYPE, TIFF_BITS_PER_SAMPLE, TIFF_ORIENTATION, DNG_VERSION = 254, 258, 274, 50706
 HALF_OPAQUE = 128
 DEEP = 16  # bits; of such levels the upper byte is what training and detection see
-# A 16-bit image that uses no more bits than that has no grey level above 63 of 255.
-MAX_DARK_BITS = 14
+MAX_DARK_BITS = 14  # an image that uses no more of 16 bits has no grey level above 63 of 255
+TIFF_PREVIEW = 1  # bit of `NewSubfileType`
 
 
 class TooManyPixelsError(ValueError):
@@ -53,9 +53,13 @@ class TooManyPixelsError(ValueError):
 
     def __init__(self, width: int, height: int, max_pixels: int) -> None:
         super().__init__(
-            f"has {width * height / MEGA:.0f} megapixels; more than {max_pixels / MEGA:.0f} are "
-            "not read: cut it into tiles, or raise max_pixels (--max-pixels)"
+            f"has {_mega(width * height)} megapixels; more than {_mega(max_pixels)} are not read: "
+            "cut it into tiles, or raise max_pixels (--max-pixels)"
         )
+
+
+def _mega(pixels: int) -> str:
+    return f"{pixels / MEGA:.{0 if pixels > 10 * MEGA else 2}f}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class ImageHeader:
 
 
 class DecodedImage(NamedTuple):
-    """Upright RGB pixels uint8 [H, W, 3] of a file, and how many bits its grey levels use."""
+    """Upright RGB pixels uint8 [H, W, 3] of a file, and how many of 16 bits its levels use."""
 
     pixels: np.ndarray
     used_bits: int
@@ -93,10 +97,8 @@ def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Returns the upright RGB pixels of an image file, uint8 [H, W, 3], as the pipeline's."""
     try:
         return decode_image_file(path, max_pixels).pixels
-    except (TooManyPixelsError, UnreadFormatError) as error:
-        raise ValueError(f"{path}: {error}") from error
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as an image ({error})") from error
+        raise ValueError(f"{path}: {error}") from error
 
 
 def decode_image_file(path: str, max_pixels: int = MAX_PIXELS) -> DecodedImage:
@@ -133,12 +135,14 @@ def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[Image.Imag
             image = _open_as(row, file)
             position = file.tell()  # of a JPEG: where its first scan begins
             header = _header_of(row, image, file)
+        except UnreadFormatError:
+            raise
         # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
         except Exception as cause:
             if not _is_whole(row, file, position=FIRST_SEGMENT):
                 raise _cut_off(row) from cause
             if has_signature(row) and not isinstance(error, UnreadFormatError):
-                error = ValueError(f"the {row.name} header cannot be read ({_reason(cause)})")
+                error = _bad_header(row, cause)
             continue
         if header.height * header.width > max_pixels:
             raise TooManyPixelsError(header.width, header.height, max_pixels)
@@ -163,7 +167,7 @@ def load_stored(image: Image.Image, header: ImageHeader) -> Image.Image:
             raise ValueError(f"it has {image.width}x{image.height} pixels, not as its header says")
     # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken files.
     except Exception as error:
-        raise ValueError(_reason(error)) from error
+        raise ValueError(f"its pixels cannot be decoded ({_reason(error)})") from error
     if header.format == "PPM" and image.mode == "I":  # levels scaled to 16 bits
         image = Image.fromarray(np.asarray(image).astype(np.uint16))
     return image
@@ -176,7 +180,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     if image.mode in ("I", "F"):
         kind = "whole numbers" if image.mode == "I" else "floats"
-        raise ValueError(
+        raise UnreadFormatError(
             f"its grey levels are {kind} of 32 bits, whose black and white are unknown; scale them "
             "to 8 bits by the sensor's range, the same for all images"
         )
@@ -209,13 +213,16 @@ def to_png(image: Image.Image, orientation: int) -> bytes:
 
 
 def used_bits(image: Image.Image, header: ImageHeader) -> int:
-    """Returns the bits that the grey levels of a decoded image use; 8 where it has no more."""
+    """Returns how many of 16 bits the levels of a decoded image use; 16 for images of 8 bits.
+
+    Up to `MAX_DARK_BITS` it is seen nearly black: cameras store 10, 12 or 14 bits so.
+    """
     if header.bit_depth < DEEP:
-        return header.bit_depth
+        return DEEP
     if image.mode.startswith("I;16"):
         return int(np.asarray(image).max()).bit_length()
-    brightest = int(np.asarray(image.convert("RGB")).max())
-    return 8 + brightest.bit_length()  # Pillow has kept the upper bytes
+    # Pillow has kept the upper bytes.
+    return 8 + int(np.asarray(image.convert("RGB")).max()).bit_length()
 
 
 def see_through_share(image: Image.Image) -> float:
@@ -243,6 +250,9 @@ def _header_of(row: ImageFormat, image: Image.Image, file: BinaryIO) -> ImageHea
         orientation = image.tag_v2.get(TIFF_ORIENTATION, 1)
         if orientation in TRANSPOSED_ORIENTATIONS:
             width, height = height, width
+        is_preview = image.tag_v2.get(TIFF_SUBFILE_TYPE, 0) & TIFF_PREVIEW
+        if is_preview or DNG_VERSION in image.tag_v2:
+            raise UnreadFormatError("a camera's raw file is not read; convert it to JPEG or PNG")
         bit_depth = max(image.tag_v2.get(TIFF_BITS_PER_SAMPLE, (bit_depth,)))
     else:
         # A PNG's own `getexif` decodes its pixels to look for EXIF data behind them.
@@ -264,6 +274,11 @@ def _is_whole(row: ImageFormat, file: BinaryIO, position: int) -> bool:
     if row is JPEG:
         return has_jpeg_end(file, position)
     return has_png_end(file) if row is PNG else True
+
+
+def _bad_header(row: ImageFormat, cause: Exception) -> ValueError:
+    remedy = "" if row in (JPEG, PNG) else "; convert it to JPEG or PNG"
+    return ValueError(f"the {row.name} header cannot be read ({_reason(cause)}){remedy}")
 
 
 def _cut_off(row: ImageFormat) -> ValueError:

@@ -58,7 +58,7 @@ def convert_image(image: StoredImage, max_pixels: int = MAX_PIXELS) -> Converted
 def image_error(error: Exception) -> BadDataError:
     """Returns what is wrong with an image, from the error of opening or decoding it."""
     if isinstance(error, UnreadFormatError):
-        return BadDataError(ProblemKind.UNREAD_FORMAT, error.format_name, error.format_name)
+        return BadDataError(ProblemKind.UNREAD_FORMAT, str(error), group=str(error))
     is_large = isinstance(error, TooManyPixelsError)
     return BadDataError(ProblemKind.TOO_LARGE if is_large else ProblemKind.BROKEN_IMAGE, str(error))
 

@@ -57,11 +57,13 @@ class ProblemKind(Enum):
     BAD_ANNOTATION = (IMAGE, "annotation files that cannot be read", "the annotation file cannot "
                       "be read ({}); expected a plain file in the data's format")
     BROKEN_IMAGE = (IMAGE, "broken images", "{}")
-    UNREAD_FORMAT = (IMAGE, "images in formats that are not read",
-                     "{} is not read; convert it to JPEG or PNG")
+    UNREAD_FORMAT = (IMAGE, "images in formats that are not read", "{}")
     TOO_LARGE = (IMAGE, "images that are too large", "{}")
     OTHER_FORMAT = (IMAGE, "images in other formats than JPEG and PNG", "it is {}",
                     "converted to PNG")
+    DARK = (IMAGE, "16-bit images that come out dark", "its levels use {} of 16 bits, so that "
+            "it is seen nearly black; scale the levels of all images by the sensor's range", "read "
+            "as it is")
     TURNED = (IMAGE, "images that EXIF data turn", "EXIF orientation {} turns it, and no annotated "
               "size says whether the boxes are turned too; expected boxes of the upright image",
               "turned upright")

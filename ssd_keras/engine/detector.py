@@ -123,7 +123,7 @@ def detect(
     Args:
         detector: what `load_detector` gives.
         images: one image, or several: RGB in 0..255 [H, W, 3], uint8 or float, or the path of
-            a JPEG, PNG, BMP or GIF file; or an array [B, H, W, 3].
+            an image file; or an array [B, H, W, 3].
         batch_size: images of one forward pass. Default 8.
 
     Returns:

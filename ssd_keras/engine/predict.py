@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,10 +10,14 @@ from tqdm.auto import tqdm
 
 from ssd_keras.core.files import check_writable
 from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
-from ssd_keras.core.images import read_image
+from ssd_keras.core.images import MAX_DARK_BITS, MAX_PIXELS, DecodedImage, decode_image_file
+from ssd_keras.data.image_files import image_error
+from ssd_keras.data.problems import Problem, ProblemKind, problem_lines, problem_of
 from ssd_keras.drawing.draw import save_image
 from ssd_keras.engine.detector import Detector, detect_several
 from ssd_keras.engine.evaluate import write_json
+
+MAX_ENDINGS = 8  # kinds of other files that a message counts
 
 
 def find_images(paths: Sequence[str]) -> list[str]:
@@ -20,11 +25,12 @@ def find_images(paths: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     for path in paths:
         if os.path.isdir(path):
-            names = sorted(n for n in os.listdir(path) if n.lower().endswith(IMAGE_EXTENSIONS))
+            names = sorted(filter(_is_image_name, os.listdir(path)))
             if not names:
+                others = passed_over([path])
                 raise ValueError(
-                    f"directory {path!r} holds no image; expected files that end in "
-                    f"{', '.join(IMAGE_EXTENSIONS)}."
+                    f"directory {path!r} holds no image{others and f' ({others})'}; expected files "
+                    "that end in .jpg, .png, .webp, .tif or as another format that Pillow opens."
                 )
             found.update({os.path.join(path, name): None for name in names})
         elif os.path.isfile(path):
@@ -32,6 +38,27 @@ def find_images(paths: Sequence[str]) -> list[str]:
         else:
             raise FileNotFoundError(f"image {path!r} does not exist; pass a file or a folder.")
     return list(found)
+
+
+def passed_over(paths: Sequence[str]) -> str:
+    """Returns what else lies in the folders among the paths, by ending; "" where nothing does."""
+    endings: Counter[str] = Counter()
+    for folder in filter(os.path.isdir, dict.fromkeys(paths)):
+        for entry in os.scandir(folder):
+            if entry.is_dir():
+                endings["folders"] += 1
+            elif not _is_image_name(entry.name) and not entry.name.startswith("."):
+                endings[os.path.splitext(entry.name)[1].lower() or "without ending"] += 1
+    if not endings:
+        return ""
+    listed = ", ".join(f"{ending} {count}" for ending, count in endings.most_common(MAX_ENDINGS))
+    more = ", ..." if len(endings) > MAX_ENDINGS else ""
+    return f"{endings.total()} others passed over: {listed}{more}"
+
+
+def _is_image_name(name: str) -> bool:
+    # macOS puts a file of that beginning beside each file on other file systems.
+    return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("._")
 
 
 def predict(
@@ -43,11 +70,12 @@ def predict(
     display_threshold: float = 0.5,
     batch_size: int = 8,
     progress: bool = False,
-) -> tuple[list[dict], list[str]]:
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[list[dict], list[Problem]]:
     """Detects objects in image files; writes drawings and `detections.json`.
 
-    Returns COCO results, and a line for each image that cannot be read. A detection below
-    `score_threshold` is dropped, one below `display_threshold` is not drawn.
+    Returns COCO results, and what is wrong with images: those that cannot be read, and notes. A
+    detection below `score_threshold` is dropped, one below `display_threshold` is not drawn.
     """
     files = find_images(paths)
     for path in files:
@@ -59,9 +87,9 @@ def predict(
     check_writable(output, is_folder=True)
     image_ids = unique_stems(files)
     detections: list[dict] = []
-    problems: list[str] = []
+    problems: list[Problem] = []
     with tqdm(total=len(files), desc="predicting", unit="image", disable=not progress) as bar:
-        for names, images in _batches(image_ids, batch_size, problems, bar):
+        for names, images in _batches(image_ids, batch_size, max_pixels, problems, bar):
             for name, result in zip(
                 names, detect_several(detector, images, batch_size), strict=True
             ):
@@ -69,8 +97,9 @@ def predict(
                 detections += result.to_coco()
                 drawing = np.asarray(result.plot(display_threshold))
                 save_image(drawing, os.path.join(output, f"{name}.jpg"))
-    if len(problems) == len(files):
-        raise ValueError(f"none of {len(files)} images could be read; first: {problems[0]}")
+    if sum(problem.is_loss for problem in problems) == len(files):
+        lines = " ".join(problem_lines(problems))
+        raise ValueError(f"none of {len(files)} images could be read; {lines}")
     write_json(detections, os.path.join(output, "detections.json"))
     return detections, problems
 
@@ -89,20 +118,38 @@ def unique_stems(files: Sequence[str]) -> dict[str, str]:
 
 
 def _batches(
-    image_ids: dict[str, str], batch_size: int, problems: list[str], bar: tqdm
+    image_ids: dict[str, str],
+    batch_size: int,
+    max_pixels: int,
+    problems: list[Problem],
+    bar: tqdm,
 ) -> Iterator[tuple[list[str], list[np.ndarray]]]:
-    """Yields names and pixels of batches; unreadable images go to `problems`."""
+    """Yields names and pixels of batches; what is wrong with images goes to `problems`."""
     names: list[str] = []
     images: list[np.ndarray] = []
     for name, path in image_ids.items():
-        try:
-            images.append(read_image(path))
+        decoded = _read(path, max_pixels, problems)
+        if decoded is not None:
+            images.append(decoded.pixels)
             names.append(name)
-        except ValueError as error:
-            problems.append(f"{error}; dropped")
         bar.update()
         if len(images) == batch_size:
             yield names, images
             names, images = [], []
     if images:
         yield names, images
+
+
+def _read(path: str, max_pixels: int, problems: list[Problem]) -> DecodedImage | None:
+    """Returns the pixels of a file, or None and a problem where it cannot be read."""
+    try:
+        decoded = decode_image_file(path, max_pixels)
+    except OSError as error:
+        problems.append(problem_of(error, path))
+        return None
+    except ValueError as error:
+        problems.append(problem_of(image_error(error), path))
+        return None
+    if decoded.used_bits <= MAX_DARK_BITS:
+        problems.append(Problem(ProblemKind.DARK, path, str(decoded.used_bits)))
+    return decoded

@@ -315,7 +315,7 @@ BAD_INPUTS = [
     (
         "no image that can be read",
         lambda folder: predict(folder, b"no image"),
-        r"none of 1 images could be read; first: .*a\.jpg: cannot be read as an image \(.*",
+        r"none of 1 images could be read; .*a\.jpg: not an image \(it starts with .*",
     ),
     (
         "drawings over the images",
@@ -487,9 +487,8 @@ def test_predict_writes_images_and_tells_what_it_left_out(tmp_path, capsys):
     assert printed.out == (
         f"wrote 1 images and {len(detections)} detections (0 drawn) to {tmp_path}/output\n"
     )
-    lines = printed.err.splitlines()
-    assert len(lines) == 13 and lines[-1] == "note: and 2 more like these"
-    assert all(line.startswith("note: ") and "dropped" in line for line in lines[:12])
+    (line,) = printed.err.splitlines()
+    assert line.startswith("note: broken images: 14 images dropped; first ")
 
 
 def test_data_show_draws_the_asked_number_of_images(tmp_path, capsys):

@@ -158,8 +158,11 @@ def test_photographs(shared):
         (FILES["png RGB"][:-20], r"the PNG file is cut off"),
         (FILES["jpeg"][:300], r"the JPEG file is cut off"),
         (FILES["jpeg"][:-900] + b"\0\0\0\x18ftypmp42" + bytes(9000), r"the JPEG file is cut off"),
-        (FILES["png RGB"][:60] + bytes(9) + FILES["png RGB"][69:], r"broken data stream"),
-        (encoded("GIF", "P")[:900], r"image file is truncated"),
+        (
+            FILES["png RGB"][:60] + bytes(9) + FILES["png RGB"][69:],
+            r"its pixels cannot be decoded .broken data stream",
+        ),
+        (encoded("GIF", "P")[:900], r"its pixels cannot be decoded .image file is truncated"),
         (encoded("TIFF", "F"), r"its grey levels are floats of 32 bits, whose black and white are"),
         (encoded("TIFF", "I"), r"its grey levels are whole numbers of 32 bits, whose black"),
     ],
@@ -167,17 +170,13 @@ def test_photographs(shared):
 def test_files_that_cannot_be_read(tmp_path, content, reason):
     path = tmp_path / "image.jpg"
     path.write_bytes(content)
-    with pytest.raises(
-        ValueError, match=rf"image\.jpg: cannot be read as an image \({reason}"
-    ) as e:
+    with pytest.raises(ValueError, match=rf"image\.jpg: {reason}") as e:
         read_image(str(path))
     assert "\n" not in str(e.value)
 
 
 def test_missing_file(tmp_path):
-    message = (
-        r"gone\.jpg: cannot be read as an image \(the image is missing; expected a file there\)$"
-    )
+    message = r"gone\.jpg: the image is missing; expected a file there$"
     with pytest.raises(ValueError, match=message):
         read_image(str(tmp_path / "gone.jpg"))
     (tmp_path / "gone.jpg").mkdir()

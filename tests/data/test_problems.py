@@ -125,7 +125,8 @@ SOURCES = {
     lambda root: write_yolo(root, {"a": "dog 0.5 0.5 0.2 0.2"}): {ProblemKind.BAD_LINE: 1},
 }
 # An image that its owner may not read cannot be made where tests run as root.
-UNTESTED = {ProblemKind.UNREADABLE}
+# `predict` and `data check` find images that come out dark, which takes decoding.
+UNTESTED = {ProblemKind.UNREADABLE, ProblemKind.DARK}
 
 
 @pytest.mark.parametrize("write", SOURCES)

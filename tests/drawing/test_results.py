@@ -116,5 +116,5 @@ def test_a_result_of_a_file_reads_it_when_drawn(tmp_path):
     one = result(image=str(path))
     assert (one.read_image() == 90).all()
     path.unlink()
-    with pytest.raises(ValueError, match=r"a\.png: cannot be read as an image"):
+    with pytest.raises(ValueError, match=r"a\.png: the image is missing"):
         one.plot()

@@ -153,7 +153,7 @@ def test_detect_takes_files_in_one_list_with_arrays(tmp_path):
         ("my cat.v2", (80, 100)),
         (1, (20, 10)),
     ]
-    with pytest.raises(ValueError, match=r"gone\.jpg: cannot be read as an image \(the image is"):
+    with pytest.raises(ValueError, match=r"gone\.jpg: the image is missing; expected a"):
         detect(detector, tmp_path / "gone.jpg")
 
 

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 from trainings import StubDetector, encoded
 
-from ssd_keras.engine.predict import find_images, predict, read_image, unique_stems
+from ssd_keras.core.images import read_image
+from ssd_keras.data.problems import ProblemKind, problem_lines
+from ssd_keras.engine.predict import find_images, passed_over, predict, unique_stems
 
 UPPER = ([[0.0, 0.0, 0.5, 1.0]], [0.9], [0])
 
@@ -21,16 +23,24 @@ def write(path, content):
 
 
 def test_files_and_folders_are_found_once(tmp_path):
-    for name in ("b.JPG", "a.png", "notes.txt", "deeper/c.jpg"):
+    for name in ("b.JPG", "a.png", "notes.txt", "B.TXT", "deeper/c.jpg", "._a.png"):
         write(tmp_path / "folder" / name, encoded())
     alone = write(tmp_path / "any-name", encoded())
     found = find_images([alone, str(tmp_path / "folder"), str(tmp_path / "folder" / "b.JPG")])
     assert found == [alone, *(str(tmp_path / "folder" / name) for name in ("a.png", "b.JPG"))]
+    others = "3 others passed over: .txt 2, folders 1"
+    assert passed_over([alone, str(tmp_path / "folder")]) == others
+    assert passed_over([alone]) == ""
 
 
 def test_nothing_to_look_at_is_told(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"^directory '.*empty' holds no image; expected files"):
+        find_images([str(tmp_path / "empty")])
+    write(tmp_path / "empty" / "a.pdf", b"%PDF")
+    with pytest.raises(
+        ValueError, match=r"empty' holds no image \(1 others passed over: .pdf 1\);"
+    ):
         find_images([str(tmp_path / "empty")])
     with pytest.raises(FileNotFoundError, match=r"^image '.*gone.jpg' does not exist; pass a fi"):
         find_images([str(tmp_path / "gone.jpg")])
@@ -128,35 +138,50 @@ def test_broken_images_are_left_out_and_told(tmp_path):
     write(folder / "d_damaged.png", bytes(damaged))
     write(folder / "e_text.png", b"this is no image")
     (folder / "f_folder.jpg").mkdir()
-    write(folder / "g_good.png", encoded("PNG"))
+    write(folder / "g_phone.heic", b"\0\0\0\x18ftypheic" + bytes(20))
+    write(folder / "h_good.png", encoded("PNG"))
+    write(folder / "i_large.png", encoded("PNG", size=(300, 200)))
     detections, problems = predict(
-        StubDetector([UPPER]), [str(folder)], str(tmp_path / "output"), batch_size=1
+        StubDetector([UPPER]), [str(folder)], str(tmp_path / "output"), max_pixels=50_000
     )
-    assert [one["image_id"] for one in detections] == ["b_good", "g_good"]
+    assert [one["image_id"] for one in detections] == ["b_good", "h_good"]
     assert sorted(os.listdir(tmp_path / "output")) == [
         "b_good.jpg",
         "detections.json",
-        "g_good.jpg",
+        "h_good.jpg",
     ]
-    expected = [
-        r"a_empty.jpg: cannot be read as an image (the file is empty; expected an image)",
-        r"c_cut.jpg: cannot be read as an image (the JPEG file is cut off; expected its end mark",
-        r"d_damaged.png: cannot be read as an image (",
-        r"e_text.png: cannot be read as an image (not an image (it starts with b'this is ')",
-        r"f_folder.jpg: cannot be read as an image (the image is missing; expected a file",
+    assert problem_lines(problems) == [
+        f"broken images: 4 images dropped; first {folder}/a_empty.jpg: the file is empty; expected "
+        f"an image; also {folder}/c_cut.jpg, {folder}/d_damaged.png and 1 more",
+        f"{folder}/f_folder.jpg: the image is missing; expected a file there; dropped",
+        f"{folder}/g_phone.heic: HEIC is not read; convert it to JPEG or PNG; dropped",
+        f"{folder}/i_large.png: has 0.06 megapixels; more than 0.05 are not read: cut it into "
+        "tiles, or raise max_pixels (--max-pixels); dropped",
     ]
-    assert len(problems) == len(expected)
-    for problem, start in zip(problems, expected, strict=True):
-        assert problem.startswith(f"{folder}/{start}") and problem.endswith("; dropped")
-        assert "\n" not in problem
 
 
 def test_only_broken_images_are_an_error(tmp_path):
     paths = [write(tmp_path / f"{i}.jpg", b"") for i in range(2)]
-    message = r"^none of 2 images could be read; first: .*0\.jpg: cannot be read as an image"
+    message = r"^none of 2 images could be read; broken images: 2 images dropped; first .*0\.jpg: t"
     with pytest.raises(ValueError, match=message):
         predict(StubDetector([UPPER]), paths, str(tmp_path / "output"))
     assert not (tmp_path / "output" / "detections.json").exists()
+
+
+@pytest.mark.parametrize(("bits", "is_dark"), [(8, True), (12, True), (14, True), (15, False)])
+def test_sixteen_bit_images_that_come_out_dark_are_told(tmp_path, bits, is_dark):
+    """Thermal and depth cameras store 12 or 14 bits in files of 16."""
+    levels = np.linspace(0, 2**bits - 1, 600).reshape(20, 30).astype(np.uint16)
+    for kind in ("PNG", "TIFF"):
+        path = str(tmp_path / f"thermal.{kind}")
+        Image.fromarray(levels).save(path, kind)
+        _, problems = predict(StubDetector([UPPER]), [path], str(tmp_path / "output"))
+        assert [problem.kind for problem in problems] == [ProblemKind.DARK] * is_dark
+        assert not any(problem.is_loss for problem in problems)
+        assert not is_dark or str(problems[0]) == (
+            f"{path}: its levels use {bits} of 16 bits, so that it is seen nearly black; scale the "
+            "levels of all images by the sensor's range; read as it is"
+        )
 
 
 def test_drawings_never_overwrite_the_images(tmp_path):
