@@ -86,6 +86,16 @@ class ProblemKind(Enum):
                     "number as id and one line of text as name")
     DUPLICATE_CATEGORY = (FILE, "category ids that occur twice",
                           "category id {}; expected each id once")
+    SAME_CATEGORY = (FILE, "categories of one name", "categories {}", "taken as one class")
+    SAME_FILE = (IMAGE, "images of one file", "the image is of the same file as image {}", "kept")
+    OTHER_PATH = (IMAGE, "images found under another path",
+                  "the image folder has no {}", "the latter taken")
+    SEVERAL_COLUMNS = (FILE, "tables with several columns for one",
+                       "the table has {}", "the first of them read")
+    NO_COLUMN_NAMES = (FILE, "tables without column names", "the first line has no column names",
+                       "read as path, x1, y1, x2, y2, class")
+    BAD_FLAG = (OBJECT, "flags that are no yes or no",
+                "{}; expected 0, 1, false or true", "taken as no")
     BELOW_ONE_PIXEL = (OBJECT, "objects below one pixel",
                        "{} pixels is smaller than a pixel; expected pixels", "kept")
     RELATIVE_BOXES = (FILE, "files of relative boxes", "all corners lie within 0 and 1; expected "

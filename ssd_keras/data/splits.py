@@ -46,9 +46,9 @@ def load_splits(
         for spec in specs
     ]
     class_names = united_names([data.class_names for data in loaded])
-    notes = similar_names(class_names, ", ".join(specs))
     loaded = [_with_names(data, class_names) for data in loaded]
     known = {problem.detail for data in loaded for problem in data.problems}
+    notes = similar_names(class_names, ", ".join(specs))
     more = [note for note in notes if note.detail not in known]
     loaded[0] = replace(loaded[0], problems=(*loaded[0].problems, *more))
     return [

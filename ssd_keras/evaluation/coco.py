@@ -18,7 +18,8 @@ def coco_metrics(data: DetectionData, detections: Detections) -> dict[str, float
     """Returns COCO's twelve numbers: average precision (AP) and recall (AR).
 
     They are computed by faster-coco-eval from the annotations' own float64 boxes, areas and crowd
-    flags, and equal pycocotools' to 1e-12. COCO's rule knows no difficult objects: VOC's count
+    flags, and equal pycocotools' to 1e-12: boxes that reach outside their image or have no area
+    count as the file has them. COCO's rule knows no difficult objects: VOC's count
     here as ordinary ones.
 
     Args:
@@ -45,7 +46,7 @@ def coco_evaluation(data: DetectionData, detections: DetectionTable) -> Any:
     """Returns faster-coco-eval's `COCOeval_faster` after its three steps."""
     from faster_coco_eval import COCOeval_faster
 
-    objects = ObjectTable.from_data(data)
+    objects = ObjectTable.from_data(data, as_annotated=True)
     evaluation = COCOeval_faster(_coco(data, objects), _coco(data, detections), "bbox")
     evaluation.run()
     return evaluation

@@ -48,14 +48,16 @@ class ObjectTable(BoxTable):
         return self.is_difficult | self.is_crowd
 
     @classmethod
-    def from_data(cls, data: DetectionData) -> "ObjectTable":
-        """Returns the objects of all images as their files have them, unusable ones included."""
+    def from_data(cls, data: DetectionData, as_annotated: bool = False) -> "ObjectTable":
+        """Returns the objects of all images, or all that their files have, unusable ones too."""
 
         def column(name: str, dtype: type) -> np.ndarray:
             values = [np.ravel(getattr(example, name)) for example in examples]
             return np.concatenate([np.zeros(0, dtype), *values]).astype(dtype)
 
-        examples = [example.annotated or example for example in data.examples]
+        examples = list(data.examples)
+        if as_annotated:
+            examples = [example.annotated or example for example in examples]
         counts = [len(example.labels) for example in examples]
         return cls(
             np.repeat(np.arange(len(counts)), counts),

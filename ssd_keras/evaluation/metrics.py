@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ssd_keras.data.problems import CLIPPED, DROPPED, Scope
 from ssd_keras.data.records import DetectionData
 from ssd_keras.evaluation.coco import COCO_NAMES, coco_evaluation, coco_per_class, coco_summary
 from ssd_keras.evaluation.detection_table import Detections, as_table
@@ -17,8 +18,10 @@ def detection_metrics(data: DetectionData, detections: Detections) -> dict[str, 
         detections: `DetectionTable`, or a list in COCO's results form, see `voc_metrics`.
 
     Returns:
-        {"num_images": n, "coco": see `coco_metrics`, "coco_per_class": {class: {"AP", "AP50"}},
-        "voc07": `voc_metrics` with "11point", "voc12": with "area"}.
+        {"num_images": n, "num_dropped_images" and "num_dropped_objects": what the data's problems
+        say is not scored, "num_unfitted_objects": those that COCO's numbers count as annotated and
+        the others clip or drop, "coco": see `coco_metrics`, "coco_per_class": {class: {"AP",
+        "AP50"}}, "voc07": `voc_metrics` with "11point", "voc12": with "area"}.
 
     Raises:
         ValueError: a detection is malformed.
@@ -33,6 +36,7 @@ def detection_metrics(data: DetectionData, detections: Detections) -> dict[str, 
     evaluation = coco_evaluation(data, table)
     return {
         "num_images": len(data),
+        **_counts_of_problems(data),
         "coco": coco_summary(evaluation),
         "coco_per_class": coco_per_class(data, evaluation),
         "voc07": voc_metrics(data, table, method="11point"),
@@ -62,7 +66,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
 
     coco, voc07, voc12 = metrics["coco"], metrics["voc07"], metrics["voc12"]
     width = max(len("VOC mAP"), *map(len, voc07["AP"]), 0)
-    lines = [f"{metrics['num_images']} images; numbers in percent", ""]
+    lines = [f"{metrics['num_images']} images; numbers in percent", *_notes(metrics), ""]
     for title, names in (("COCO AP", COCO_NAMES[:6]), ("COCO AR", COCO_NAMES[6:])):
         lines += [row(title, names), row("", [coco[name] for name in names])]
     lines += [row("VOC mAP", ["voc07", "voc12"]), row("", [voc07["mAP"], voc12["mAP"]]), ""]
@@ -71,3 +75,33 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         per_class = metrics["coco_per_class"][name]
         lines.append(row(name, [value, voc12["AP"][name], per_class["AP"], per_class["AP50"]]))
     return "\n".join(lines)
+
+
+def _counts_of_problems(data: DetectionData) -> dict[str, int]:
+    actions = [(problem.kind.scope, problem.action) for problem in data.problems]
+    annotated = [(x, x.annotated) for x in data.examples if x.annotated is not None]
+    num_kept = sum(len(original.labels) - len(example.labels) for example, original in annotated)
+    return {
+        "num_dropped_images": actions.count((Scope.IMAGE, DROPPED)),
+        "num_dropped_objects": max(actions.count((Scope.OBJECT, DROPPED)) - num_kept, 0),
+        "num_unfitted_objects": num_kept + actions.count((Scope.OBJECT, CLIPPED)),
+    }
+
+
+def _notes(metrics: Mapping[str, Any]) -> list[str]:
+    """Returns lines that say what is not scored, or scored otherwise than trained."""
+    images, objects, unfitted = (
+        metrics.get(name, 0)
+        for name in ("num_dropped_images", "num_dropped_objects", "num_unfitted_objects")
+    )
+    lines = []
+    if images or objects:
+        lines.append(
+            f"not scored: {images} images and {objects} objects that were dropped from the data; "
+            "other programs may count them"
+        )
+    if unfitted:
+        lines.append(
+            f"COCO's numbers count {unfitted} objects as annotated that the others clip or drop"
+        )
+    return lines

@@ -10,6 +10,7 @@ from datasets import (
     turned_image,
     voc_object,
     write_coco,
+    write_csv,
     write_records,
     write_voc,
     write_yolo,
@@ -64,9 +65,10 @@ def coco_notes(root):
     annotations = [coco_object(1, bbox=[0.1, 0.2, 0.4, 0.009]), coco_object(2, category_id=3)]
     annotations[1]["bbox"] = [0, 0, 1, 0.5]
     categories = [{"id": 3, "name": "Dog"}, {"id": 18, "name": "dog"}, {"id": 4, "name": "car"}]
-    categories.append({"id": 5, "name": "Car"})
+    categories.append({"id": 5, "name": "dog"})
     annotations.append(coco_object(3, category_id=4, bbox=[0, 0, 0.5, 1]))
-    write_coco(root, annotations=annotations, categories=categories)
+    images = [coco_image(7), coco_image(8, file_name="./7.jpg")]
+    write_coco(root, images, annotations, categories)
     text = 'train = "coco:instances.json@images"\nrename = {cra = "car"}\ndrop = ["car"]'
     (root / "data.toml").write_text(text)
     return f"{root}/data.toml"
@@ -76,6 +78,11 @@ def turned(root):
     spec = write_yolo(root, {"a": "0 0.5 0.5 0.2 0.2"})
     (root / "images/train/a.jpg").write_bytes(turned_image((100, 80)))
     return spec
+
+
+def csv_notes(root):
+    header = "path,label,name,xmin,ymin,xmax,ymax,difficult"
+    return write_csv(root, f"{header}\n/home/me/a.jpg,1,dog,1,2,30,40,perhaps\nb.jpg,,,,,,,\n")
 
 
 def damaged_records(root):
@@ -116,11 +123,19 @@ SOURCES = {
     coco_notes: {
         ProblemKind.RELATIVE_BOXES: 1,
         ProblemKind.BELOW_ONE_PIXEL: 1,
+        ProblemKind.SAME_CATEGORY: 1,
         ProblemKind.SIMILAR_NAMES: 1,
+        ProblemKind.SAME_FILE: 1,
         ProblemKind.DROPPED_CLASS: 1,
         ProblemKind.UNKNOWN_CHANGE: 1,
     },
     turned: {ProblemKind.TURNED: 1},
+    csv_notes: {
+        ProblemKind.OTHER_PATH: 1,
+        ProblemKind.SEVERAL_COLUMNS: 1,
+        ProblemKind.BAD_FLAG: 1,
+    },
+    lambda root: write_csv(root, "a.jpg,1,2,30,40,dog"): {ProblemKind.NO_COLUMN_NAMES: 1},
     damaged_records: {ProblemKind.BAD_RECORD: 1, ProblemKind.DAMAGED_FILE: 1},
     lambda root: write_yolo(root, {"a": "dog 0.5 0.5 0.2 0.2"}): {ProblemKind.BAD_LINE: 1},
 }
@@ -187,7 +202,7 @@ def test_a_reworded_detail_changes_no_group(kind):
         problem = Problem(kind, "a.xml: object 1", detail)
         (finding,) = reader_findings(DetectionData(("dog",), (), (problem,)))
         assert (finding.kind, finding.title) == (kind, kind.title)
-        assert str(finding) == str(problem)
+        assert f"{finding}; {finding.action}" == str(problem)
 
 
 def test_problems_are_records(tmp_path):

@@ -148,6 +148,21 @@ CSV_FORMS = {
     "a.jpg,cat,0,0,100,80\n",
     "others": '\ufeff"X2";"Label";x1;y1;"y2";image;more\n40.5;dog;10;20;60;a.jpg;1\n'
     ";;;;;b.jpg\n100;cat;0;0;80;a.jpg;2\n\n",
+    "pipes": "filename|class|xmin|ymin|xmax|ymax\na.jpg|dog|10|20|40,5|60\nb.jpg|||||\n"
+    "a.jpg|cat|0|0|100|80\n",
+    "sep": "sep=;\r\nfilename;class;xmin;ymin;xmax;ymax\r\na.jpg;dog;10;20;40,5;60\r\n"
+    "b.jpg;;;;;\r\na.jpg;cat;0;0;100;80\r\n",
+    "comments": "# made by hand\n\nfilename,class,xmin,ymin,xmax,ymax\n./a.jpg,dog,10,20,40.5,60\n"
+    "b.jpg,nan,nan,nan,nan,nan\na.jpg,cat,0,0,100,80\n",
+    "sides": "label_name,bbox_x,bbox_y,bbox_width,bbox_height,image_name,image_width,image_height\n"
+    "dog,10,20,30.5,40,a.jpg,100,80\n,,,,,b.jpg,100,80\ncat,0,0,100,80,a.jpg,100,80\n",
+    "folders of another machine": "image,label,xmin,ymin,xmax,ymax\nhttp://x.org/a.jpg?raw,dog,10,"
+    "20,40.5,60\nC:\\data\\b.jpg,,,,,\nhttp://x.org/a.jpg?raw,cat,0,0,100,80\n",
+    "no names": "a.jpg,10,20,40.5,60,dog\nb.jpg,,,,,\na.jpg,0,0,100,80,cat\n",
+    "shares": "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded\n"
+    "a,x,dog,1,0.1,0.405,0.25,0.75,0\nb,,,,,,,,\na,x,cat,1,0,1,0,1,0\n",
+    "numbers of names": "id,filename,label,name,xmin,ymin,xmax,ymax\n1,a.jpg,7,dog,10,20,40.5,60\n"
+    "2,b.jpg,,,,,,\n3,a.jpg,3,cat,0,0,100,80\n",
 }
 
 
@@ -157,6 +172,7 @@ def test_csv_columns_go_by_name(tmp_path, text):
     assert data.class_names == ("cat", "dog")
     first, second = data.examples
     assert (first.image_id, first.height, first.width) == ("a", 80, 100)
+    assert first.annotated is None
     assert first.boxes.tolist() == [[10, 20, 30.5, 40], [0, 0, 100, 80]]  # 40.5 - 10, 60 - 20
     assert first.labels.tolist() == [1, 0]
     assert (second.image_id, len(second.labels)) == ("b", 0)
@@ -204,8 +220,11 @@ def test_a_bad_csv_line_is_left_out_and_its_neighbours_stay(tmp_path, line, word
     ("text", "words"),
     [
         ("", r"has no column 'filename' \(filename, file_name, image, .*\) in its first line"),
-        ("a.jpg,10,20,40,60,dog\n", r"has no column 'filename' .*'a\.jpg, 10, .*; expected file"),
-        ("filename,class,xmin,ymin,xmax\n", r"has no column 'ymax' \(ymax, y_max, y2, bottom\)"),
+        ("a.jpg,10,20,dog\n", r"has no column names in its first line: .*; write a line of names"),
+        ("TRAIN,gs://x/a.jpg,dog,0.1,0.2,,,0.3,0.4,,\n", r"has no column names in its first line"),
+        ("filename,region_shape_attributes\n", r"is a table of VIA; export COCO's JSON there"),
+        ("filename,class,xmin,ymin,xmax\n", r"has no column 'ymax' \(ymax, y_max, y2, bottom, "),
+        ("image_id,width,height,bbox\n", r"has no column 'class' \(class, .*'image_id, width, he"),
         ("filename,class,xmin,ymin,xmax,ymax\n" + "a" * 200_000, r"line \d is not CSV \(field l"),
     ],
 )

@@ -16,7 +16,7 @@ from ssd_keras.data.image_files import (
     find_orientation,
     read_image_header,
 )
-from ssd_keras.data.image_sources import ImageSource, StoredImage, image_location
+from ssd_keras.data.image_sources import ImageSource, StoredImage, image_location, original_of
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.records import (
     CORNERS,
@@ -30,6 +30,8 @@ from ssd_keras.data.unions import category_ids_of, unknown_class, with_unique_id
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 NUM_THREADS = 8
+TRUE_WORDS = ("1", "1.0", "true", "yes")
+FALSE_WORDS = ("", "0", "0.0", "false", "no", "none")
 LARGEST_SHARE = 1.1  # corners that are shares of the image may reach over its edge a little
 
 
@@ -95,6 +97,20 @@ def read_corners(texts: Sequence[str | None]) -> Box:
     if right == left or bottom == top:
         raise BadDataError(ProblemKind.NO_AREA, detail)
     return left, top, right, bottom
+
+
+def read_flag(value: object) -> bool | None:
+    """Returns a flag such as 1, 1.0, true or yes, or None for other words."""
+    text = str(value).strip().lower()
+    return True if text in TRUE_WORDS else False if text in FALSE_WORDS else None
+
+
+def read_side(value: Any) -> int:
+    """Returns a side in pixels, or 0 where the file has none: the image itself then decides."""
+    try:
+        return max(int(float(value or 0)), 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def are_relative(corners: Sequence[Sequence[float]]) -> bool:
@@ -283,5 +299,6 @@ def _columns(items: Sequence[AnnotatedObject], label_of: dict[str, int]) -> dict
 
 
 def _id_with_extension(example: Example) -> str:
-    extension = os.path.splitext(example.image)[1] if isinstance(example.image, str) else ""
+    image = original_of(example.image)
+    extension = os.path.splitext(image)[1] if isinstance(image, str) else ""
     return f"{example.image_id}{extension}"

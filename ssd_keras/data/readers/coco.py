@@ -1,29 +1,30 @@
 """Reads COCO annotation files: one JSON file with images, annotations and categories."""
 
-import json
 import math
 import os
 from typing import Any, TypeGuard
 
-from ssd_keras.core.text import is_plain_text
-from ssd_keras.data.image_files import leaves_folder
-from ssd_keras.data.problems import Problem, ProblemKind
+from ssd_keras.core.text import clean_name, is_plain_text
+from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
     AnnotatedObject,
     ReadOptions,
     assemble,
+    read_flag,
     read_relative_boxes,
+    read_side,
 )
+from ssd_keras.data.readers.coco_json import Record, load_coco_json
+from ssd_keras.data.readers.listed_images import ListedImage, find_listed_images, listed_image
 from ssd_keras.data.records import DetectionData
 
-Record = dict[str, Any]
-SECTIONS = ("images", "annotations", "categories")
+ImageId = str | int
 
 
 def read_coco(annotation_file: str, image_folder: str, options: ReadOptions) -> DetectionData:
     """Reads a COCO file; boxes and areas stay the file's own doubles."""
-    content = _load_json(annotation_file)
+    content = load_coco_json(annotation_file)
     if options.check_images and not os.path.isdir(image_folder):
         raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the images")
     name_of, problems = _read_categories(content["categories"], annotation_file)
@@ -34,30 +35,13 @@ def read_coco(annotation_file: str, image_folder: str, options: ReadOptions) -> 
     return assemble(annotated, names, problems + more, options, name_of)
 
 
-def _load_json(path: str) -> dict[str, list[Record]]:
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no annotation file {path}; expected COCO's JSON there")
-    try:
-        with open(path, "rb") as file:
-            content = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); expected COCO annotations") from error
-    for section in SECTIONS:
-        records = content.get(section) if isinstance(content, dict) else None
-        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-            raise ValueError(
-                f"{path} has no list of records '{section}'; expected COCO annotations with "
-                f"{', '.join(SECTIONS)}"
-            )
-    return content
-
-
 def _read_categories(records: list[Record], file: str) -> tuple[dict[int, str], list[Problem]]:
-    """Returns the name of each category id, by ascending id."""
+    """Returns the name of each category id, by ascending id; two ids may have one name."""
     name_of: dict[int, str] = {}
     problems: list[Problem] = []
     for number, record in enumerate(records, start=1):
         category_id, name = record.get("id"), record.get("name")
+        name = clean_name(name) if isinstance(name, str) else name
         if not isinstance(category_id, int) or not _is_text(name):
             kind, detail = ProblemKind.BAD_CATEGORY, "no id or no name"
         elif category_id in name_of:
@@ -67,37 +51,76 @@ def _read_categories(records: list[Record], file: str) -> tuple[dict[int, str], 
             name_of[category_id] = name
             continue
         problems.append(Problem(kind, f"{file}: category {number}", detail))
-    return dict(sorted(name_of.items())), problems
+    name_of = dict(sorted(name_of.items()))
+    return name_of, problems + _same_names(name_of, file)
+
+
+def _same_names(name_of: dict[int, str], file: str) -> list[Problem]:
+    ids: dict[str, list[str]] = {}
+    for category_id, name in name_of.items():
+        ids.setdefault(name, []).append(str(category_id))
+    return [
+        Problem(
+            ProblemKind.SAME_CATEGORY,
+            file,
+            f"{' and '.join(same)} are {'both' if len(same) == 2 else 'all'} '{name}'",
+        )
+        for name, same in ids.items()
+        if len(same) > 1
+    ]
 
 
 def _read_images(
     records: list[Record], file: str, folder: str
-) -> tuple[dict[str | int, AnnotatedImage], list[Problem]]:
-    images: dict[str | int, AnnotatedImage] = {}
+) -> tuple[dict[ImageId, AnnotatedImage], list[Problem]]:
+    images: dict[ImageId, AnnotatedImage] = {}
+    id_of_path: dict[str, ImageId] = {}
     problems: list[Problem] = []
+    found = find_listed_images(filter(_is_text, map(_listed_name, records)), folder)
     for number, record in enumerate(records, start=1):
-        image_id, name = record.get("id"), record.get("file_name")
-        if not isinstance(image_id, int) and not _is_text(image_id):
-            kind, detail = ProblemKind.NO_IMAGE_ID, ""
-        elif image_id in images:
-            kind = ProblemKind.DUPLICATE_IMAGE
-            detail = f"{image_id} ({images[image_id].image!s})"
-        elif not _is_text(name):
-            kind, detail = ProblemKind.NO_IMAGE_PATH, "missing or unusable"
-        elif leaves_folder(name):
-            kind, detail = ProblemKind.PATH_OUTSIDE, name
-        else:
-            height, width = _side(record.get("height")), _side(record.get("width"))
-            path = os.path.join(folder, name)
-            images[image_id] = AnnotatedImage(image_id, path, height, width, file, [], (folder,))
+        location = f"{file}: image {number}"
+        try:
+            image = _read_image(record, images, file, folder, found, location, problems)
+        except BadDataError as error:
+            problems.append(problem_of(error, location))
             continue
-        problems.append(Problem(kind, f"{file}: image {number}", detail))
+        images[image.image_id] = image
+        first_id = id_of_path.setdefault(os.path.normpath(str(image.image)), image.image_id)
+        if first_id != image.image_id:
+            problems.append(Problem(ProblemKind.SAME_FILE, location, repr(first_id)))
     return images, problems
+
+
+def _read_image(
+    record: Record,
+    images: dict[ImageId, AnnotatedImage],
+    file: str,
+    folder: str,
+    found: dict[str, ListedImage],
+    location: str,
+    problems: list[Problem],
+) -> AnnotatedImage:
+    image_id, name = record.get("id"), _listed_name(record)
+    if not isinstance(image_id, int) and not _is_text(image_id):
+        raise BadDataError(ProblemKind.NO_IMAGE_ID)
+    if image_id in images:
+        detail = f"{image_id} ({images[image_id].image!s})"
+        raise BadDataError(ProblemKind.DUPLICATE_IMAGE, detail)
+    if not _is_text(name):
+        raise BadDataError(ProblemKind.NO_IMAGE_PATH, "missing or unusable")
+    path = listed_image(name, found, folder, location, problems)
+    height, width = read_side(record.get("height")), read_side(record.get("width"))
+    return AnnotatedImage(image_id, path, height, width, file, [], (folder,))
+
+
+def _listed_name(record: Record) -> Any:
+    """Returns the path of an image; LVIS has its address alone."""
+    return record.get("file_name") or record.get("coco_url")
 
 
 def _add_objects(
     records: list[Record],
-    images: dict[str | int, AnnotatedImage],
+    images: dict[ImageId, AnnotatedImage],
     name_of: dict[int, str],
     file: str,
 ) -> list[Problem]:
@@ -121,7 +144,7 @@ def _add_objects(
                     name_of[category_id],
                     (box[0], box[1], box[2], box[3]),
                     area=None if area is None else area[0],
-                    is_crowd=record.get("iscrowd") == 1,
+                    is_crowd=bool(read_flag(record.get("iscrowd", 0))),
                 )
             )
             continue
@@ -144,9 +167,3 @@ def _numbers(values: Any, count: int) -> list[float] | None:
     except OverflowError:  # an integer of hundreds of digits
         return None
     return numbers if all(map(math.isfinite, numbers)) else None
-
-
-def _side(value: Any) -> int:
-    """Returns a side in pixels, or 0 where the file has none: the image itself then decides."""
-    numbers = _numbers([value], 1)
-    return max(int(numbers[0]), 0) if numbers else 0

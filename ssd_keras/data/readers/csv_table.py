@@ -1,11 +1,13 @@
 """Reads CSV tables: a line for each object, columns found by their names in the first line."""
 
 import csv
+import io
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from ssd_keras.core.text import is_plain_text
-from ssd_keras.data.image_files import leaves_folder
+from ssd_keras.core.text import clean_name, decode_text, is_plain_text
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
@@ -13,20 +15,18 @@ from ssd_keras.data.readers.assemble import (
     ReadOptions,
     assemble,
     read_corners,
+    read_flag,
+    read_relative_boxes,
+    read_side,
 )
+from ssd_keras.data.readers.csv_columns import SIDES, find_columns, find_dialect
+from ssd_keras.data.readers.listed_images import find_listed_images, listed_image
 from ssd_keras.data.records import CORNERS, DetectionData
 
-# Accepted names of each column; only `difficult` may be absent.
-COLUMNS = {
-    "filename": ("filename", "file_name", "image", "image_path", "path"),
-    "class": ("class", "class_name", "label", "name"),
-    "xmin": ("xmin", "x_min", "x1", "left"),
-    "ymin": ("ymin", "y_min", "y1", "top"),
-    "xmax": ("xmax", "x_max", "x2", "right"),
-    "ymax": ("ymax", "y_max", "y2", "bottom"),
-    "difficult": ("difficult", "is_difficult"),
-}
-DELIMITERS = ",;\t"
+Row = dict[str, str]
+NUMBERS = (*CORNERS, *SIDES, "width", "height")
+EMPTY_CELLS = ("nan", "<na>")  # as pandas writes what is missing
+NUM_LINES_SEEN = 100  # lines that decide which of several columns counts
 
 
 def read_csv(table: str, image_folder: str, options: ReadOptions) -> DetectionData:
@@ -39,70 +39,94 @@ def read_csv(table: str, image_folder: str, options: ReadOptions) -> DetectionDa
         raise FileNotFoundError(f"no table {table}; expected a CSV file there")
     if not os.path.isdir(image_folder):
         raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the images")
+    with open(table, "rb") as file:
+        text = decode_text(file.read(), table)
+    rows, problems = _read_rows(text, table)
+    names = (row["filename"] for _, row in rows if is_plain_text(row["filename"]))
+    found = find_listed_images(names, image_folder)
     images: dict[str, AnnotatedImage] = {}
-    problems: list[Problem] = []
-    with open(table, encoding="utf-8-sig", errors="replace", newline="") as file:
-        first_line = file.readline()
-        file.seek(0)
-        reader = csv.reader(file, delimiter=max(DELIMITERS, key=first_line.count))
+    for line, row in rows:
+        location = f"{table}: line {line}"
         try:
-            columns = _find_columns(next(reader, []), table)
-            for cells in reader:
-                row = {name: _cell(cells, index) for name, index in columns.items()}
-                if any(cell.strip() for cell in cells):
-                    _add_row(row, reader.line_num, table, image_folder, images, problems)
-        except csv.Error as error:
-            raise ValueError(f"{table}: line {reader.line_num} is not CSV ({error})") from error
-    return assemble(list(images.values()), None, problems, options)
-
-
-def _find_columns(header: Sequence[str], table: str) -> dict[str, int]:
-    """Returns the index of each column."""
-    titles = [title.strip().lower() for title in header]
-    columns: dict[str, int] = {}
-    for name, aliases in COLUMNS.items():
-        title = next((alias for alias in aliases if alias in titles), None)
-        if title is not None:
-            columns[name] = titles.index(title)
-        elif name != "difficult":
-            raise ValueError(
-                f"{table} has no column '{name}' ({', '.join(aliases)}) in its first line: "
-                f"{', '.join(titles)[:100]!r}; expected filename,class,xmin,ymin,xmax,ymax"
+            if not is_plain_text(row["filename"]):
+                detail = repr(row["filename"]) if row["filename"] else "missing"
+                raise BadDataError(ProblemKind.NO_IMAGE_PATH, detail)
+            path = listed_image(row["filename"], found, image_folder, location, problems)
+            image = images.setdefault(
+                os.path.normpath(path), _image(row, path, table, image_folder)
             )
-    return columns
+            image.objects.extend(_objects(row, line, location, problems))
+        except BadDataError as error:
+            problems.append(problem_of(error, location))
+    annotated, more = read_relative_boxes(list(images.values()), table)
+    return assemble(annotated, None, problems + more, options)
 
 
-def _cell(cells: Sequence[str], index: int) -> str:
-    return cells[index].strip() if index < len(cells) else ""
+def _read_rows(text: str, table: str) -> tuple[list[tuple[int, Row]], list[Problem]]:
+    """Returns the rows with the numbers of their lines, and notes on the columns."""
+    delimiter, num_skipped = find_dialect(text)
+    lines = io.StringIO(text, newline="")
+    for _ in range(num_skipped):
+        next(lines)
+    cells = _cells(csv.reader(lines, delimiter=delimiter), table, num_skipped)
+    seen = list(itertools.islice(cells, 1 + NUM_LINES_SEEN))
+    header = seen[0][1] if seen else []
+    columns, notes = find_columns(header, [row for _, row in seen[1:]], table)
+    has_names = all(note.kind is not ProblemKind.NO_COLUMN_NAMES for note in notes)
+    rows = itertools.chain(seen[1 if has_names else 0 :], cells)
+    has_commas = delimiter != ","  # numbers may then be written as 0,5
+    return [(line, _row(row, columns, has_commas)) for line, row in rows], notes
 
 
-def _add_row(
-    row: dict[str, str],
-    line: int,
-    table: str,
-    folder: str,
-    images: dict[str, AnnotatedImage],
-    problems: list[Problem],
-) -> None:
-    name, class_name = row["filename"], row["class"]
+def _cells(reader: Any, table: str, start: int) -> Iterator[tuple[int, list[str]]]:
+    """Yields the lines that are not empty, with their numbers."""
     try:
-        if not is_plain_text(name):
-            raise BadDataError(ProblemKind.NO_IMAGE_PATH, repr(name) if name else "missing")
-        if leaves_folder(name):
-            raise BadDataError(ProblemKind.PATH_OUTSIDE, name)
-        path, stem = os.path.join(folder, name), os.path.splitext(name)[0]
-        image = images.setdefault(name, AnnotatedImage(stem, path, 0, 0, table, [], (folder,)))
-        texts = [row[corner] for corner in CORNERS]
-        if not class_name and not any(texts):
-            return
-        if not is_plain_text(class_name):
-            raise BadDataError(ProblemKind.NO_CLASS_NAME)
-        left, top, right, bottom = read_corners(texts)
-    except BadDataError as error:
-        problems.append(problem_of(error, f"{table}: line {line}"))
-        return
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield start + reader.line_num, cells
+    except csv.Error as error:
+        line = start + reader.line_num
+        raise ValueError(f"{table}: line {line} is not CSV ({error})") from error
+
+
+def _row(cells: Sequence[str], columns: dict[str, int], has_commas: bool) -> Row:
+    row = {}
+    for name, index in columns.items():
+        text = cells[index].strip() if index < len(cells) else ""
+        text = "" if text.lower() in EMPTY_CELLS else text
+        row[name] = text.replace(",", ".") if has_commas and name in NUMBERS else text
+    return row
+
+
+def _image(row: Row, path: str, table: str, folder: str) -> AnnotatedImage:
+    image_id = os.path.splitext(os.path.relpath(path, folder))[0]
+    height, width = (read_side(row.get(name)) for name in ("height", "width"))
+    return AnnotatedImage(image_id, path, height, width, table, [], (folder,))
+
+
+def _objects(row: Row, line: int, location: str, problems: list[Problem]) -> list[AnnotatedObject]:
+    """Returns the object of a line, or none of a line that stands for an empty image."""
+    texts = [row.get(name, "") for name in CORNERS]
+    if not any(texts):
+        texts = _corners_of_sides([row.get(name, "") for name in SIDES])
+    if not row["class"] and not any(texts):
+        return []
+    name = clean_name(row["class"])
+    if not is_plain_text(name):
+        raise BadDataError(ProblemKind.NO_CLASS_NAME)
+    left, top, right, bottom = read_corners(texts)
+    flag = row.get("difficult", "")
+    is_difficult = read_flag(flag)
+    if is_difficult is None:
+        detail = f"difficult is '{flag}'"
+        problems.append(Problem(ProblemKind.BAD_FLAG, location, detail))
     box = (left, top, right - left, bottom - top)
-    is_difficult = row.get("difficult") == "1"
-    image.objects.append(
-        AnnotatedObject(f"line {line}", class_name, box, is_difficult=is_difficult)
-    )
+    return [AnnotatedObject(f"line {line}", name, box, is_difficult=bool(is_difficult))]
+
+
+def _corners_of_sides(texts: Sequence[str]) -> list[str]:
+    try:
+        x, y, width, height = map(float, texts)
+    except ValueError:
+        return list(texts)
+    return [f"{x!r}", f"{y!r}", f"{x + width!r}", f"{y + height!r}"]
