@@ -221,10 +221,12 @@ def _repeated_images(splits: Sequence[Split]) -> Iterable[CaptionedImage]:
 
 
 def _duplicate_images(report: DataReport) -> Iterable[CaptionedImage]:
-    """Yields pairs side by side; the sheet's four columns hold two of them."""
-    for pair in report.duplicates[: MAX_IMAGES // 2]:
-        relation = "same as next" if pair.is_exact else f"like next, {pair.distance} bits"
-        for (s, i), words in ((pair.first, relation), (pair.second, "")):
+    """Yields two images of each group side by side; the sheet's four columns hold two groups."""
+    for group in report.duplicates[: MAX_IMAGES // 2]:
+        relation = "same as next" if group.is_exact else "like next"
+        if len(group.members) > 2:
+            relation += f" and {len(group.members) - 2} more"
+        for (s, i), words in zip(group.members[:2], (relation, ""), strict=True):
             split = report.splits[s]
             example = split.data.examples[i]
             image = _drawn(example, range(len(example.labels)), split.data.class_names)

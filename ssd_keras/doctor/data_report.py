@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.class_table import split_tables
 from ssd_keras.doctor.duplicates import (
-    Duplicate,
+    DuplicateGroup,
     Fingerprint,
     broken_image_findings,
     duplicate_findings,
@@ -47,7 +47,7 @@ class DataReport:
 
     splits: Sequence[Split]
     fingerprints: list[list[Fingerprint]]  # of each split's images
-    duplicates: list[Duplicate]
+    duplicates: list[DuplicateGroup]
     findings: list[Finding]
 
     def __str__(self) -> str:

@@ -2,7 +2,9 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -14,29 +16,33 @@ from ssd_keras.data.problems import ProblemKind
 from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.findings import Finding, FindingKind
-from ssd_keras.doctor.hamming_search import pairs_within
+from ssd_keras.doctor.likeness import Thumbnail, alike_pairs, make_thumbnail
 from ssd_keras.doctor.truncated_jpeg import missing_row_share
 
-HASH_SIDE = 16
-MAX_DISTANCE = 24  # of 256 bits between near-duplicates; different images differ in 128
-MIN_CONTRAST = 4.0  # standard deviation in grey levels: the hash of flatter images is noise
+MAX_NAMES = 3  # of the images of a group, beside the first
+
+ImageIndex = tuple[int, int]  # of the split, and of the example in it
 
 
 class Fingerprint(NamedTuple):
     """What identifies an image, or why it is broken."""
 
     checksum: bytes  # of the encoded bytes; empty where the file cannot be read
-    difference_hash: np.ndarray | None  # uint64 [4]; None for flat images
+    thumbnail: Thumbnail | None  # None for broken images
     error: str = ""
 
 
-class Duplicate(NamedTuple):
-    """Two images of equal or nearly equal content, each as (split index, example index)."""
+class DuplicateGroup(NamedTuple):
+    """Images of equal or nearly equal content."""
 
-    first: tuple[int, int]
-    second: tuple[int, int]
-    is_exact: bool
-    distance: int  # number of differing bits of the hashes
+    members: list[ImageIndex]  # the most alike pair first, of two splits if there is one
+    is_exact: bool  # all are the same bytes
+    min_correlation: float  # of the pairs found; 1 for exact duplicates
+
+    @property
+    def splits(self) -> tuple[int, ...]:
+        """The splits that have a member; more than one is a leak."""
+        return tuple(sorted({split for split, _ in self.members}))
 
 
 def fingerprint_image(example: Example) -> Fingerprint:
@@ -46,7 +52,7 @@ def fingerprint_image(example: Example) -> Fingerprint:
         data = example.read()
         checksum = hashlib.blake2b(data, digest_size=16).digest()
         with Image.open(io.BytesIO(data)) as image:
-            image_hash = difference_hash(image)
+            thumbnail = make_thumbnail(image, example)
             missing = missing_row_share(data, image) if data.startswith(JPEG_SIGNATURE) else 0.0
     # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken files.
     except Exception as error:
@@ -55,16 +61,7 @@ def fingerprint_image(example: Example) -> Fingerprint:
     if missing:
         what = f"the data end early: the decoder makes up the last {missing:.0%} of the rows"
         return Fingerprint(checksum, None, f"{what}; copy the file again")
-    return Fingerprint(checksum, image_hash)
-
-
-def difference_hash(image: Image.Image) -> np.ndarray | None:
-    """Returns 256 bits that survive another size or compression: where it gets brighter in x."""
-    size = (HASH_SIDE + 1, HASH_SIDE)
-    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BOX), np.int16)
-    if grey.std() < MIN_CONTRAST:
-        return None
-    return np.packbits(grey[:, 1:] > grey[:, :-1]).view(np.uint64)
+    return Fingerprint(checksum, thumbnail)
 
 
 def fingerprint_images(splits: Sequence[Split], progress: bool = False) -> list[list[Fingerprint]]:
@@ -78,29 +75,73 @@ def fingerprint_images(splits: Sequence[Split], progress: bool = False) -> list[
 
 def find_duplicates(
     fingerprints: Sequence[Sequence[Fingerprint]], progress: bool = False
-) -> list[Duplicate]:
-    """Returns duplicates and, behind them, near-duplicates among the first of each content."""
-    indexed = [
-        ((s, i), fingerprint)
-        for s, of_split in enumerate(fingerprints)
-        for i, fingerprint in enumerate(of_split)
+) -> list[DuplicateGroup]:
+    """Returns groups of duplicates, and groups that hold near-duplicates; leaks come first."""
+    members_of: dict[bytes, list[ImageIndex]] = {}
+    thumbnails: dict[bytes, Thumbnail] = {}
+    for s, of_split in enumerate(fingerprints):
+        for i, (checksum, thumbnail, _) in enumerate(of_split):
+            if checksum:
+                members_of.setdefault(checksum, []).append((s, i))
+            if thumbnail is not None:
+                thumbnails.setdefault(checksum, thumbnail)
+    exact = [
+        DuplicateGroup(_most_telling_first(members, product(members[:1], members[1:])), True, 1.0)
+        for members in members_of.values()
+        if len(members) > 1
     ]
-    found: list[Duplicate] = []
-    first_of: dict[bytes, tuple[int, int]] = {}
-    hashed: list[tuple[tuple[int, int], np.ndarray]] = []
-    for index, (checksum, image_hash, _) in indexed:
-        if not checksum:
-            continue
-        if checksum in first_of:
-            found.append(Duplicate(first_of[checksum], index, True, 0))
-        else:
-            first_of[checksum] = index
-            if image_hash is not None:
-                hashed.append((index, image_hash))
-    hashes = np.array([image_hash for _, image_hash in hashed], np.uint64).reshape(-1, 4)
-    for first, second, distance in pairs_within(hashes, MAX_DISTANCE, progress).tolist():
-        found.append(Duplicate(hashed[first][0], hashed[second][0], False, distance))
+    contents = [members_of[checksum] for checksum in thumbnails]
+    near = _near_duplicates(contents, *alike_pairs(list(thumbnails.values()), progress))
+    return sorted(exact + near, key=lambda group: len(group.splits) == 1)
+
+
+def connected_groups(count: int, pairs: Iterable[Sequence[int]]) -> list[list[int]]:
+    """Returns the connected components of a graph; SciPy, which has them, is not required."""
+    parent = list(range(count))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for first, second in pairs:
+        low, high = sorted((root(first), root(second)))
+        parent[high] = low
+    groups: dict[int, list[int]] = {}
+    for node in range(count):
+        groups.setdefault(root(node), []).append(node)
+    return list(groups.values())
+
+
+def _near_duplicates(
+    contents: Sequence[Sequence[ImageIndex]], pairs: np.ndarray, correlations: np.ndarray
+) -> list[DuplicateGroup]:
+    """Joins the pairs of contents that look alike to groups of images."""
+    groups = connected_groups(len(contents), pairs.tolist())
+    group_of = {row: number for number, rows in enumerate(groups) for row in rows}
+    links_of: dict[int, list[int]] = {}
+    for link in np.argsort(-correlations, kind="stable").tolist():
+        links_of.setdefault(group_of[int(pairs[link, 0])], []).append(link)
+    found = []
+    for number, links in sorted(links_of.items()):
+        alike = (
+            pair for link in links for pair in product(*(contents[row] for row in pairs[link]))
+        )
+        members = sorted(member for row in groups[number] for member in contents[row])
+        least = float(correlations[links[-1]])
+        found.append(DuplicateGroup(_most_telling_first(members, alike), False, least))
     return found
+
+
+def _most_telling_first(
+    members: Sequence[ImageIndex], pairs: Iterable[tuple[ImageIndex, ImageIndex]]
+) -> list[ImageIndex]:
+    """Puts the first pair between two splits, else the first pair, before the other members."""
+    pairs = iter(pairs)
+    first = next(pairs)
+    pair = next((pair for pair in (first, *pairs) if pair[0][0] != pair[1][0]), first)
+    return [*sorted(pair), *(member for member in members if member not in pair)]
 
 
 def broken_image_findings(split: Split, fingerprints: Sequence[Fingerprint]) -> list[Finding]:
@@ -112,22 +153,47 @@ def broken_image_findings(split: Split, fingerprints: Sequence[Fingerprint]) -> 
     ]
 
 
-def duplicate_findings(splits: Sequence[Split], duplicates: Sequence[Duplicate]) -> list[Finding]:
-    """Returns the duplicates within a split, and those between splits (leaks)."""
-    found = []
-    for pair in duplicates:
-        (s, i), (t, j) = pair.first, pair.second
-        first, second = splits[s].data.examples[i], splits[t].data.examples[j]
-        if pair.is_exact:
-            kind = FindingKind.DUPLICATE if s == t else FindingKind.LEAK
-            detail = f"is {first.location}"
-            detail += "" if _same_objects(first, second) else ", with other boxes"
+def duplicate_findings(splits: Sequence[Split], groups: Sequence[DuplicateGroup]) -> list[Finding]:
+    """Returns a finding for each group; those between splits (leaks) come first."""
+    found: dict[tuple[FindingKind, tuple[int, ...]], list[DuplicateGroup]] = {}
+    for group in groups:
+        is_leak = len(group.splits) > 1
+        if group.is_exact:
+            kind = FindingKind.LEAK if is_leak else FindingKind.DUPLICATE
         else:
-            kind = FindingKind.NEAR_DUPLICATE if s == t else FindingKind.NEAR_LEAK
-            detail = f"looks like {first.location} ({pair.distance} of 256 bits differ)"
-        names = () if s == t else (splits[s].name, splits[t].name)
-        found.append(Finding(kind, second.location, detail, names))
-    return found
+            kind = FindingKind.NEAR_LEAK if is_leak else FindingKind.NEAR_DUPLICATE
+        found.setdefault((kind, group.splits if is_leak else ()), []).append(group)
+    return [
+        Finding(kind, location, detail, _title_words(splits, of_kind, indices))
+        for (kind, indices), of_kind in found.items()
+        for location, detail in (_describe(splits, group) for group in of_kind)
+    ]
+
+
+def _title_words(
+    splits: Sequence[Split], groups: Sequence[DuplicateGroup], indices: Sequence[int]
+) -> tuple[str, ...]:
+    """Returns the names of the splits that a leak joins, and the number of images in groups."""
+    names = [" and ".join(splits[s].name for s in indices)] if indices else []
+    return (*names, str(sum(len(group.members) for group in groups)))
+
+
+def _describe(splits: Sequence[Split], group: DuplicateGroup) -> tuple[str, str]:
+    """Returns the first image's location, and how the others, without its folder, are alike."""
+    examples = [splits[s].data.examples[i] for s, i in group.members]
+    first, *others = examples
+    folder = os.path.join(os.path.dirname(first.location), "")
+    names = [example.location.removeprefix(folder) for example in others]
+    if len(group.splits) > 1:
+        of_others = [splits[s].name for s, _ in group.members[1:]]
+        names = [f"{name} ({split})" for name, split in zip(names, of_others, strict=True)]
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    listed = ", ".join(names[:MAX_NAMES]) + more
+    if not group.is_exact:
+        least = f"{group.min_correlation:.2f}" + (" or more" if len(others) > 1 else "")
+        return first.location, f"looks like {listed} (correlation {least})"
+    same = all(_same_objects(first, other) for other in others)
+    return first.location, f"is {listed}" + ("" if same else ", with other boxes")
 
 
 def _same_objects(first: Example, second: Example) -> bool:

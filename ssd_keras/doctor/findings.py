@@ -38,7 +38,7 @@ NOTED_HARM = {
 
 
 class FindingKind(Enum):
-    """Kinds of findings beside `ProblemKind`: title, harm, remedy; "{}" stands for a split."""
+    """Kinds of findings beside `ProblemKind`: title, harm, remedy; "{}" stands for words of it."""
 
     title: str
     harm: Harm
@@ -50,12 +50,12 @@ class FindingKind(Enum):
         "nothing can be learned or measured there; check where the annotations lie",
     )
     LEAK = (
-        "images of {} that are in {} too",
+        "groups of duplicates across {}, {} images",
         Harm.FALSE_SCORES,
         "--fix drops them from the split named first",
     )
     NEAR_LEAK = (
-        "images of {} with near-duplicates in {}",
+        "groups of near-duplicates across {}, {} images",
         Harm.FALSE_SCORES,
         "`ssd-keras data split` keeps them in one split",
     )
@@ -88,7 +88,7 @@ class FindingKind(Enum):
         Harm.WEAK_RESULTS,
         "choose a model of a larger input; --recipe or --preset measures its default boxes",
     )
-    DUPLICATE = ("duplicate images", Harm.WEAK_RESULTS, "--fix drops the second")
+    DUPLICATE = ("groups of duplicates, {} images", Harm.WEAK_RESULTS, "--fix keeps the first")
     FEW_OBJECTS = (
         "splits to measure on with fewer than 10 objects of a class",
         Harm.WEAK_RESULTS,
@@ -100,7 +100,7 @@ class FindingKind(Enum):
         Harm.WEAK_RESULTS,
         "unite them with `rename` in data.toml",
     )
-    NEAR_DUPLICATE = ("near-duplicate images", Harm.WEAK_RESULTS, "")
+    NEAR_DUPLICATE = ("groups of near-duplicates, {} images", Harm.WEAK_RESULTS, "")
     EMPTY_CLASS = ("classes without objects", Harm.WEAK_RESULTS, "")
     MISNAMED = (
         "images with the extension of another format",
@@ -120,7 +120,7 @@ class Finding:
     kind: ProblemKind | FindingKind
     location: str  # the file, image or split, and the object in it
     detail: str
-    splits: tuple[str, ...] = ()  # names in the title of the kind
+    words: tuple[str, ...] = ()  # of the title of the kind
     action: str = ""  # what a reader did about it
     group: str = ""  # what findings of one kind that belong in one line share
 
@@ -130,7 +130,7 @@ class Finding:
     @property
     def title(self) -> str:
         """Heading under which reports group findings, such as "boxes of no area"."""
-        return self.kind.title.format(*self.splits)
+        return self.kind.title.format(*self.words)
 
     @property
     def order(self) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from ssd_keras.data.problems import Problem, ProblemKind
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.duplicates import find_duplicates, fingerprint_images
+from ssd_keras.doctor.duplicates import connected_groups, find_duplicates, fingerprint_images
 
 PART_NAME = r"[A-Za-z0-9][\w.-]*"
 
@@ -30,7 +30,7 @@ def split_data(
         if fingerprint.error
     ]
     duplicates = find_duplicates([fingerprints], progress)
-    pairs = [(pair.first[1], pair.second[1]) for pair in duplicates]
+    pairs = [(group.members[0][1], index) for group in duplicates for _, index in group.members[1:]]
     # Of a group all images are broken, as copies of each other, or none is.
     groups = connected_groups(len(data), pairs)
     groups = [group for group in groups if not fingerprints[group[0]].error]
@@ -50,15 +50,6 @@ def split_data(
         examples = tuple(data.examples[index] for index in chosen)
         parts.append(Split(name, replace(data, examples=examples, problems=())))
     return parts, [*_group_messages(groups), *map(str, problems)]
-
-
-def connected_groups(count: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Returns the connected components of a graph; in NumPy, because SciPy is not required."""
-    group_of = np.arange(count)
-    for first, second in pairs:
-        low, high = sorted((group_of[first], group_of[second]))
-        group_of[group_of == high] = low
-    return [np.flatnonzero(group_of == group).tolist() for group in np.unique(group_of)]
 
 
 def stratify(counts: np.ndarray, shares: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -14,8 +14,9 @@ def test_the_report_has_findings_then_counts(tmp_path):
     findings, tables = report.split("\n\n", maxsplit=1)
     assert findings.splitlines() == [
         f"found, what harms most first; files are below {tmp_path}",
-        "  images of train that are in val too: 1; --fix drops them from the split named first",
-        "    JPEGImages/e.jpg: is JPEGImages/b.jpg, with other boxes",
+        "  groups of duplicates across train and val, 2 images: 1; --fix drops them from the split "
+        "named first",
+        "    JPEGImages/b.jpg: is e.jpg (val), with other boxes",
         *findings.splitlines()[3:],
     ]
     for words in (
@@ -56,8 +57,14 @@ def test_long_tables_are_cut():
 
 
 def test_real_data(shared):
-    """Two boxes of no area and six objects annotated twice, no leak: seen in the files by eye."""
+    """Two boxes of no area, six objects annotated twice, one leak: seen in the files by eye."""
     specs = [f"voc:{shared}/data/bccd@{name}" for name in ("train", "val")]
     report = check_data(load_splits(specs))
-    assert titles(report.findings) == {"boxes of no area": 2, "objects annotated twice": 6}
+    leak = "groups of near-duplicates across train and val, 2 images"
+    assert titles(report.findings) == {
+        "boxes of no area": 2,
+        "objects annotated twice": 6,
+        leak: 1,
+    }
+    assert "BloodImage_00038.jpg: looks like BloodImage_00037.jpg (val) (correlation" in str(report)
     assert re.search(r"^  all +2804 .* 1137 ", str(report), re.M)

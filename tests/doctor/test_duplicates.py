@@ -1,39 +1,16 @@
 """Broken images, duplicates and near-duplicates."""
 
-import io
-import re
-
-import numpy as np
 from example_records import damaged, encoded, example, split_of, textured
 from PIL import Image
 
 from ssd_keras.doctor.data_report import check_data
-from ssd_keras.doctor.duplicates import difference_hash, find_duplicates, fingerprint_image
-
-
-def test_the_hash_survives_another_size_and_compression():
-    image = textured(1)
-    bits = difference_hash(image)
-    assert bits.dtype == np.uint64 and bits.shape == (4,)
-    for other in (
-        image.resize((60, 45)),
-        Image.open(io.BytesIO(encoded(image, quality=30))),
-        image.point(lambda level: level * 0.8),  # darker
-    ):
-        assert np.bitwise_count(difference_hash(other) ^ bits).sum() <= 24
-    others = [
-        np.bitwise_count(difference_hash(textured(seed)) ^ bits).sum() for seed in range(2, 30)
-    ]
-    assert min(others) > 60
-    assert difference_hash(Image.new("RGB", (50, 50), (90, 90, 90))) is None
-
-
-def test_bits_are_set_where_it_gets_brighter_to_the_right():
-    ramp = np.tile(np.linspace(0, 255, 170).astype(np.uint8), (160, 1))
-    assert difference_hash(Image.fromarray(ramp)).tolist() == [2**64 - 1] * 4
-    assert difference_hash(Image.fromarray(ramp[:, ::-1])).tolist() == [0] * 4
-    ramp[80:] = ramp[80:, ::-1]  # rows 0 to 7 of 16 rise, the others fall
-    assert difference_hash(Image.fromarray(ramp)).tolist() == [2**64 - 1] * 2 + [0] * 2
+from ssd_keras.doctor.duplicates import (
+    connected_groups,
+    duplicate_findings,
+    find_duplicates,
+    fingerprint_image,
+    fingerprint_images,
+)
 
 
 def test_images_that_cannot_be_decoded_are_found():
@@ -54,17 +31,48 @@ def test_duplicates_within_and_between_splits():
     )
     val = split_of(example("e", again), example("f", two), example("g", flat[1]), name="val")
     report = check_data([train, val])
-    pairs = [(pair.first, pair.second, pair.is_exact) for pair in report.duplicates]
-    assert pairs == [
-        ((0, 0), (0, 2), True),
-        ((0, 1), (1, 1), True),
-        ((0, 0), (1, 0), False),
+    groups = [(group.members, group.is_exact) for group in report.duplicates]
+    assert groups == [
+        ([(0, 1), (1, 1)], True),
+        ([(0, 0), (1, 0), (0, 2)], False),
+        ([(0, 0), (0, 2)], True),
     ]
+    assert 0.97 < report.duplicates[1].min_correlation < 1
     found = {finding.title: str(finding) for finding in report.findings}
-    assert found["duplicate images"] == "c: is a, with other boxes"
-    assert found["images of train that are in val too"] == "f: is b"
-    near = found["images of train with near-duplicates in val"]
-    assert re.fullmatch(r"e: looks like a \(\d+ of 256 bits differ\)", near)
+    assert found["groups of duplicates, 2 images"] == "a: is c, with other boxes"
+    assert found["groups of duplicates across train and val, 2 images"] == "b: is f (val)"
+    near = found["groups of near-duplicates across train and val, 3 images"]
+    assert near == "a: looks like e (val), c (train) (correlation 1.00 or more)"
+
+
+def test_the_most_alike_pair_of_two_splits_comes_first():
+    """Compressed more and more, but the last one, which alone is in the other split."""
+    versions = [encoded(textured(1), quality=quality) for quality in (95, 90, 40, 30, 5)]
+    train = split_of(*(example(str(n), version) for n, version in enumerate(versions[:4])))
+    val = split_of(example("5", versions[4]), name="val")
+    prints = fingerprint_images([train, val])
+    (group,) = find_duplicates(prints)
+    assert group.members[0][0] == 0 and group.members[1] == (1, 0) and len(group.members) == 5
+    (inside,) = find_duplicates(prints[:1])
+    assert inside.members == [(0, 0), (0, 1), (0, 2), (0, 3)]
+    assert inside.min_correlation > group.min_correlation
+
+
+def test_a_group_is_one_line_with_its_folder_once(tmp_path):
+    for number in range(7):
+        (tmp_path / f"{number}.jpg").write_bytes(encoded(textured(1), quality=90 - 9 * number))
+    split = split_of(*(example(str(n), str(tmp_path / f"{n}.jpg")) for n in range(7)))
+    groups = find_duplicates(fingerprint_images([split]))
+    (finding,) = duplicate_findings([split], groups)
+    alike = "looks like 1.jpg, 2.jpg, 3.jpg and 3 more (correlation 1.00 or more)"
+    assert str(finding) == f"{tmp_path}/0.jpg: {alike}"
+    assert finding.title == "groups of near-duplicates, 7 images"
+
+
+def test_pairs_join_into_groups():
+    assert connected_groups(7, [(5, 6), (1, 4), (4, 6)]) == [[0], [1, 4, 5, 6], [2], [3]]
+    assert connected_groups(5, [(0, 3), (3, 4)]) == [[0, 3, 4], [1], [2]]
+    assert connected_groups(2, []) == [[0], [1]]
 
 
 def test_no_image_is_its_own_duplicate():

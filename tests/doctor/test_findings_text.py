@@ -74,10 +74,12 @@ def test_no_more_than_40_lines(kinds, of_each, expected):
     lines = findings_text(many_kinds(kinds, of_each)).splitlines()
     assert len(lines) <= 40
     examples = sum(line.startswith("    ") for line in lines)
-    titles = sum(line.startswith("  images of part") for line in lines)
+    titles = sum(line.startswith("  groups of duplicates across part") for line in lines)
     assert (titles, examples) == expected
     if kinds == 50:
-        assert lines[-1].startswith("  and 12 kinds more: images of part38 that are in val too 9, ")
+        assert lines[-1].startswith(
+            "  and 12 kinds more: groups of duplicates across part38, val images 9, "
+        )
         assert lines[-1].endswith(" and 4 more")
 
 

@@ -12,7 +12,7 @@ from ssd_keras.data import DetectionData
 from ssd_keras.data.splits import load_splits
 from ssd_keras.doctor.data_report import check_data
 from ssd_keras.doctor.findings import FindingKind
-from ssd_keras.doctor.split import connected_groups, split_data, stratify
+from ssd_keras.doctor.split import split_data, stratify
 
 HALVES = {"one": 0.5, "two": 0.5}
 
@@ -83,12 +83,6 @@ def test_a_group_stays_in_one_part_and_no_part_is_overfull():
     counts[0] = 10  # ten alike images and ten single ones
     part_of = stratify(counts, np.array([0.5, 0.5]))
     assert np.bincount(part_of, weights=counts[:, 0]).tolist() == [10, 10]
-
-
-def test_pairs_join_into_groups():
-    assert connected_groups(7, [(5, 6), (1, 4), (4, 6)]) == [[0], [1, 4, 5, 6], [2], [3]]
-    assert connected_groups(5, [(0, 3), (3, 4)]) == [[0, 3, 4], [1], [2]]
-    assert connected_groups(2, []) == [[0], [1]]
 
 
 # --- images ---
