@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import itertools
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -42,9 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_option(parser: argparse.ArgumentParser, name: str) -> None:
     """Adds the flag of an option of one format or several."""
     options = {row.name: row.options[name] for row in FORMATS.values() if name in row.options}
-    choices = dict.fromkeys(choice for option in options.values() for choice in option.choices)
+    words = [option.choices for option in options.values() if not option.is_number]
+    choices = dict.fromkeys(itertools.chain.from_iterable(words)) or None
     meaning = "; ".join(f"{format}: {option.help}" for format, option in options.items())
-    parser.add_argument(f"--{name.replace('_', '-')}", choices=choices, help=meaning)
+    metavar = None if choices else "N"
+    parser.add_argument(
+        f"--{name.replace('_', '-')}", choices=choices, metavar=metavar, help=meaning
+    )
 
 
 def run(

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ssd_keras.models.ssd import SSD
 
 NUM_THREADS = 2
+# 2^26, 3 bytes each while an image is decoded: enough for photographs of 64 megapixels, and below
+# the 179 million of files that a user chose himself.
+MAX_PIXELS = 67_108_864
 OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 RAW_OUTPUTS = ("box_deltas", "class_scores")
 """Outputs of an artefact with NMS inside, and of one without."""
@@ -43,10 +46,19 @@ INTEGER = Tolerance(0.6, 0.25, 0.85, floor=0.5)
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """An option of a format."""
+    """An option of a format: one of some words, or a whole number."""
 
-    choices: tuple[str, ...]  # the default first
+    choices: tuple[str, ...]  # the default first, the only one of a number
     help: str
+    is_number: bool = False
+
+    def check(self, name: str, value: object) -> None:
+        """Raises ValueError for a value that the option does not take."""
+        if self.is_number:
+            if not (str(value).isdecimal() and int(str(value))):
+                raise ValueError(f"{name} is {value!r}; expected a whole number of 1 or more.")
+        elif value not in self.choices:
+            raise ValueError(unknown_name(name, str(value), self.choices))
 
 
 class FormatModule(Protocol):
@@ -164,6 +176,11 @@ _ROWS = (
                 "constants (default) are faster for small batches, variables take a sixth of the "
                 "memory",
             ),
+            "max_pixels": Option(
+                (str(MAX_PIXELS),),
+                f"the server decodes no image of more pixels; default {MAX_PIXELS}",
+                is_number=True,
+            ),
         },
         tolerances={"bfloat16": Tolerance(0.9, 0.05, 0.98, floor=0.1)},
     ),
@@ -227,8 +244,7 @@ def check_request(
             if owners:
                 raise ValueError(f"{name} is an option of {', '.join(owners)}, not of {format}.")
             raise ValueError(unknown_name("option", name, ("post_process", "images", *row.options)))
-        if choice not in row.options[name].choices:
-            raise ValueError(unknown_name(name, choice, row.options[name].choices))
+        row.options[name].check(name, choice)
         if choice in row.calibrated and not len(images):
             raise ValueError(
                 f"{choice} needs images to calibrate on; pass calibration data, such as the "

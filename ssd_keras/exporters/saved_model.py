@@ -12,7 +12,7 @@ from PIL import Image
 
 from ssd_keras.core.class_names import class_line
 from ssd_keras.exporters.exported_detector import ExportedDetector
-from ssd_keras.exporters.formats import NUM_THREADS
+from ssd_keras.exporters.formats import MAX_PIXELS, NUM_THREADS
 from ssd_keras.exporters.network import in_precision
 from ssd_keras.exporters.signatures import ENCODED_FEATURE, ServedDetector
 from ssd_keras.models.post_process import PostProcess
@@ -99,6 +99,7 @@ def write_saved_model(
     post_process: PostProcess | None = None,
     precision: str = "float32",
     weights: str = "constants",
+    max_pixels: str | int = MAX_PIXELS,
 ) -> None:
     """Writes a SavedModel; the choices are those of `ssd_keras.exporters.formats`."""
     model = in_precision(model, precision)
@@ -106,7 +107,7 @@ def write_saved_model(
         labels_file = os.path.join(directory, LABELS_FILE)
         with open(labels_file, "w", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in model.class_names)
-        detector = ServedDetector(model, labels_file, post_process, weights)
+        detector = ServedDetector(model, labels_file, post_process, weights, int(max_pixels))
         logger = tf.get_logger()
         level = logger.level
         logger.setLevel("ERROR")  # it would log a path that is moved later

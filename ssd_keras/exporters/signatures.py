@@ -1,11 +1,13 @@
 """The detector that a server runs: encoded images or pixels in, named detections out."""
 
 from collections.abc import Callable
+from functools import partial
 
 import tensorflow as tf
 
-from ssd_keras.data.images import decode_image, resize_image
-from ssd_keras.exporters.exif import exif_orientation
+from ssd_keras.data.images import resize_image
+from ssd_keras.exporters.encoded_images import read_upright
+from ssd_keras.exporters.formats import MAX_PIXELS
 from ssd_keras.exporters.network import network_function
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
@@ -28,6 +30,7 @@ class ServedDetector(tf.Module):
         labels_file: str,
         post_process: PostProcess | None = None,
         weights: str = "constants",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__(name="detector")
         self.labels = tf.saved_model.Asset(labels_file)
@@ -36,17 +39,19 @@ class ServedDetector(tf.Module):
             self.weights = [variable.value for variable in model.variables]
         # Behind functions: TensorFlow would save a Keras model among the attributes.
         self._get_model, self._get_network = lambda: model, lambda: network
+        read = tf.function(partial(read_upright, max_pixels=max_pixels), autograph=False)
+        self._read_upright = lambda data: read(data)
         self._post_process = (post_process or model.post_process).bound_to(model)
 
     @_signature(tf.TensorSpec([None], tf.string, name="image_bytes"))
     def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Signature serving_default: JPEG, PNG, BMP or GIF files."""
-        return self._detect(*self._read_images(image_bytes, _decode_upright))
+        """Signature serving_default: JPEG, PNG, WebP, BMP or GIF files."""
+        return self._detect(*self._read_images(image_bytes))
 
     @_signature(tf.TensorSpec([None], tf.string, name="examples"))
     def from_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Signature tf_example: serialised tf.train.Example records."""
-        return self._detect(*self._read_images(examples, _decode_example))
+        return self._detect(*self._read_images(examples, _encoded_image))
 
     @_signature(tf.TensorSpec([None, None, None, 3], tf.uint8, name="images"))
     def from_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -71,19 +76,30 @@ class ServedDetector(tf.Module):
         return {name: function.get_concrete_function() for name, function in functions.items()}
 
     def _read_images(
-        self, encoded: tf.Tensor, decode: Callable[[tf.Tensor], tf.Tensor]
+        self, records: tf.Tensor, encoded_image: Callable[[tf.Tensor], tf.Tensor] = tf.identity
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns images of the model's size, and which of them could be decoded."""
         image_size = self._get_model().image_size
+        blank = (tf.zeros([*image_size, 3]), False)
 
-        def read(data: tf.Tensor) -> tf.Tensor:
-            return resize_image(decode(data), image_size)
+        def read(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            image, is_valid = self._read_upright(encoded_image(record))
+            return tf.cond(is_valid, lambda: (resize_image(image, image_size), True), lambda: blank)
 
-        signature = (tf.TensorSpec((*image_size, 3), tf.float32), tf.TensorSpec((), tf.bool))
+        def read_or_blank(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            # An operator that fails fails its graph, all images of the batch included. Only a
+            # data set can ignore errors.
+            readable = tf.data.Dataset.from_tensors(record).map(read).ignore_errors()
+            blanks = tf.data.Dataset.from_tensors(blank)
+            return readable.concatenate(blanks).take(1).get_single_element()
+
         return tf.map_fn(
-            lambda data: _read_or_blank(data, read, image_size),
-            encoded,
-            fn_output_signature=signature,
+            read_or_blank,
+            records,
+            fn_output_signature=(
+                tf.TensorSpec((*image_size, 3), tf.float32),
+                tf.TensorSpec((), tf.bool),
+            ),
             parallel_iterations=PARALLEL_IMAGES,
         )
 
@@ -110,23 +126,6 @@ class ServedDetector(tf.Module):
         }
 
 
-def _decode_upright(data: tf.Tensor) -> tf.Tensor:
-    return decode_image(data, exif_orientation(data))
-
-
-def _decode_example(record: tf.Tensor) -> tf.Tensor:
+def _encoded_image(record: tf.Tensor) -> tf.Tensor:
     feature = tf.io.FixedLenFeature([], tf.string)
-    return _decode_upright(
-        tf.io.parse_single_example(record, {ENCODED_FEATURE: feature})[ENCODED_FEATURE]
-    )
-
-
-def _read_or_blank(
-    data: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor], image_size: tuple[int, int]
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns an image and true, or a black one and false where `read` fails."""
-    # An operator that fails fails its graph, all images of the batch included. Only a data set
-    # can ignore errors.
-    readable = tf.data.Dataset.from_tensors(data).map(lambda data: (read(data), True))
-    blank = tf.data.Dataset.from_tensors((tf.zeros([*image_size, 3]), False))
-    return readable.ignore_errors().concatenate(blank).take(1).get_single_element()
+    return tf.io.parse_single_example(record, {ENCODED_FEATURE: feature})[ENCODED_FEATURE]

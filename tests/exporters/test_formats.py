@@ -41,6 +41,8 @@ WRONG = [
         "^precision 'half' is unknown; .*choose one of float32, bfloat16",
     ),
     (*SAVED, {"weights": "frozen"}, "^weights 'frozen' is unknown; .*choose one of constants, "),
+    (*SAVED, {"max_pixels": "many"}, "^max_pixels is 'many'; expected a whole number of 1 or more"),
+    (*SAVED, {"max_pixels": 0}, "^max_pixels is 0; expected a whole number of 1 or more"),
     (*LITE, {"quantize": "int4"}, "^quantize 'int4' is unknown; .*choose one of none, float16"),
     (
         *LITE,

@@ -161,6 +161,7 @@ BAD = {
     "PNG cut in half": GOOD[: len(GOOD) // 2],
     "damaged PNG": GOOD[:60] + b"\0" * 40 + GOOD[100:],
     "TIFF": exports.encoded(exports.images()[0], "TIFF"),
+    "more pixels than the limit": exports.encoded(np.zeros((8193, 8192), bool)),
 }
 ODD = {
     "1x1": exports.encoded(np.full((1, 1, 3), 99, "uint8")),
@@ -171,6 +172,7 @@ ODD = {
         np.repeat(GREY16[..., None] // 256, 4, axis=-1).astype("uint8")
     ),
     "GIF": exports.encoded(exports.images()[0], "GIF"),
+    "WebP": exports.encoded(exports.images()[0], "WEBP"),
     "5000x5000": exports.encoded(np.zeros((5000, 5000), "uint8"), "JPEG"),
 }
 
