@@ -32,9 +32,9 @@ def has_png_end(file: BinaryIO) -> bool:
     while position < size:
         file.seek(position)
         header = file.read(CHUNK_HEADER)
-        if header[4:] == b"IEND":
-            return True
         position += CHUNK_HEADER + int.from_bytes(header[:4], "big") + CHECKSUM
+        if header[4:] == b"IEND":
+            return position <= size
     return False
 
 

@@ -11,7 +11,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from ssd_keras.core.image_ends import has_jpeg_end, has_png_end
+from ssd_keras.core.image_ends import PNG_SIGNATURE_SIZE, has_jpeg_end, has_png_end
 from ssd_keras.core.image_formats import (
     HEAD_SIZE,
     JPEG,
@@ -39,7 +39,7 @@ TURNS = {
 INVERSE_ORIENTATIONS = {6: 8, 8: 6}  # the others are their own
 # Where Pillow keeps what an orientation can be read from.
 EXIF_KEYS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
-BIT_DEPTH_OFFSET = 24  # of a PNG
+PNG_BIT_DEPTH = 16  # its place in the first chunk
 FIRST_SEGMENT = 2  # of a JPEG
 TIFF_SUBFILE_TYPE, TIFF_BITS_PER_SAMPLE, TIFF_ORIENTATION, DNG_VERSION = 254, 258, 274, 50706
 HALF_OPAQUE = 128
@@ -255,18 +255,30 @@ def _header_of(row: ImageFormat, image: Image.Image, file: BinaryIO) -> ImageHea
             raise UnreadFormatError("a camera's raw file is not read; convert it to JPEG or PNG")
         bit_depth = max(image.tag_v2.get(TIFF_BITS_PER_SAMPLE, (bit_depth,)))
     else:
-        # A PNG's own `getexif` decodes its pixels to look for EXIF data behind them.
-        has_exif = EXIF_KEYS & image.info.keys()
-        orientation = Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) if has_exif else 1
+        orientation = _exif_orientation(image)
     if row is PNG:
-        file.seek(BIT_DEPTH_OFFSET)
-        bit_depth = max(8, *file.read(1))
+        file.seek(PNG_SIGNATURE_SIZE)
+        first_chunk = file.read(PNG_BIT_DEPTH + 1)
+        if first_chunk[4:8] != b"IHDR":  # files of Xcode, whose pixels are encoded otherwise
+            raise ValueError(f"its first chunk is {first_chunk[4:8]!r}; expected IHDR")
+        bit_depth = max(8, first_chunk[PNG_BIT_DEPTH])
     if row.name == "PPM" and image.mode == "I":
         bit_depth = DEEP
     is_animated = row not in (JPEG, PNG) and getattr(image, "is_animated", False)
     if orientation not in range(1, 9):
         orientation = 1
     return ImageHeader(row.name, height, width, orientation, bit_depth, is_animated)
+
+
+def _exif_orientation(image: Image.Image) -> object:
+    """Returns the orientation of an image's EXIF data or XMP data, 1 where they are damaged."""
+    if not EXIF_KEYS & image.info.keys():
+        return 1
+    try:
+        # A PNG's own `getexif` decodes its pixels to look for EXIF data behind them.
+        return Image.Image.getexif(image).get(EXIF_ORIENTATION, 1)
+    except Exception:  # of Pillow's parsers of TIFF and XML: the pixels are sound
+        return 1
 
 
 def _is_whole(row: ImageFormat, file: BinaryIO, position: int) -> bool:
@@ -286,4 +298,6 @@ def _cut_off(row: ImageFormat) -> ValueError:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return "a part of it has more pixels than are read"
     return " ".join(str(error).split())[:160] or type(error).__name__

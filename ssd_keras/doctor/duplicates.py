@@ -3,15 +3,17 @@
 import hashlib
 import io
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from tqdm.contrib.concurrent import thread_map
 
-from ssd_keras.core.image_formats import JPEG_SIGNATURE
+from ssd_keras.core.image_formats import JPEG, PNG
+from ssd_keras.core.images import open_image
 from ssd_keras.data.problems import ProblemKind
 from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
@@ -51,9 +53,11 @@ def fingerprint_image(example: Example) -> Fingerprint:
     try:
         data = example.read()
         checksum = hashlib.blake2b(data, digest_size=16).digest()
-        with Image.open(io.BytesIO(data)) as image:
-            thumbnail = make_thumbnail(image, example)
-            missing = missing_row_share(data, image) if data.startswith(JPEG_SIGNATURE) else 0.0
+        image, header = open_image(io.BytesIO(data), sys.maxsize)  # readers know the limit
+        if header.format == PNG.name:
+            PngImageFile(io.BytesIO(data)).verify()  # checksums, which TensorFlow's decoder checks
+        thumbnail = make_thumbnail(image, example)
+        missing = missing_row_share(data, image) if header.format == JPEG.name else 0.0
     # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken files.
     except Exception as error:
         reason = str(error) or type(error).__name__

@@ -2,10 +2,13 @@
 
 import io
 import re
+import sys
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+
+from ssd_keras.core.images import open_image
 
 # A marker within pixel data is neither 0xFF 0x00 (an escaped byte 0xFF) nor a restart (D0 to D7).
 MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
@@ -38,8 +41,8 @@ def missing_row_share(data: bytes, image: Image.Image) -> float:
     if pixels is None or not (pixels.has_several_scans or _ends_flat(image)):
         return 0.0
     filled = data[: pixels.end] + FILLER + data[pixels.end :]
-    with Image.open(io.BytesIO(filled)) as other:
-        differs = (np.asarray(image) != np.asarray(other)).reshape(image.height, -1)
+    other, _ = open_image(io.BytesIO(filled), sys.maxsize)
+    differs = (np.asarray(image) != np.asarray(other)).reshape(image.height, -1)
     rows = np.flatnonzero(differs.any(axis=1))
     missing = image.height - int(rows[0]) if len(rows) else 0
     return missing / image.height if missing > TOLERATED_ROWS else 0.0

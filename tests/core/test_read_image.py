@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import zlib
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from ssd_keras.data.image_sources import read_bytes
 from ssd_keras.data.images import decode_image
 
 HEIGHT, WIDTH = 60, 90
+XCODE_CHUNK = b"\0\0\0\4CgBIP\0 \6" + zlib.crc32(b"CgBIP\0 \6").to_bytes(4, "big")
 
 
 def colors() -> np.ndarray:
@@ -156,6 +158,11 @@ def test_photographs(shared):
         ),
         (FILES["jpeg"][:-20], r"the JPEG file is cut off; expected its end mark, copy it again"),
         (FILES["png RGB"][:-20], r"the PNG file is cut off"),
+        (FILES["png RGB"][:-4], r"the PNG file is cut off"),  # libpng reads the last checksum
+        (
+            FILES["png RGB"][:8] + XCODE_CHUNK + FILES["png RGB"][8:],
+            r"the PNG header cannot be read \(its first chunk is b'CgBI'; expected IHDR\)",
+        ),
         (FILES["jpeg"][:300], r"the JPEG file is cut off"),
         (FILES["jpeg"][:-900] + b"\0\0\0\x18ftypmp42" + bytes(9000), r"the JPEG file is cut off"),
         (
@@ -182,6 +189,15 @@ def test_missing_file(tmp_path):
     (tmp_path / "gone.jpg").mkdir()
     with pytest.raises(ValueError, match=message):
         read_image(str(tmp_path / "gone.jpg"))
+
+
+def test_damaged_exif_data_turn_nothing(tmp_path):
+    for kind in ("JPEG", "PNG", "WEBP"):
+        path = tmp_path / kind
+        path.write_bytes(encoded(kind, exif=b"Exif\0\0no header of TIFF"))
+        with path.open("rb") as file:
+            assert read_header(file).orientation == 1
+        assert read_image(str(path)).shape == (HEIGHT, WIDTH, 3)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "progressive jpeg", "cmyk jpeg", "png RGB"])

@@ -17,6 +17,10 @@ def test_images_that_cannot_be_decoded_are_found():
     whole = encoded(textured(1, (400, 300)), quality=95)
     assert fingerprint_image(example(image=whole)).error == ""
     assert fingerprint_image(example(image=damaged(whole))).error
+    png = encoded(textured(1, (40, 30)), kind="PNG")
+    assert fingerprint_image(example(image=png)).error == ""
+    wrong = png[:-14] + b"??" + png[-12:]  # Pillow decodes it all the same, libpng does not
+    assert "bad header checksum in b'IDAT'" in fingerprint_image(example(image=wrong)).error
     missing = fingerprint_image(example(image="no/such/file.jpg"))
     assert "No such file" in missing.error and missing.checksum == b""
 
