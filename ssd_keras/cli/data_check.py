@@ -19,6 +19,7 @@ from ssd_keras.core.files import check_writable
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
 
 if TYPE_CHECKING:
+    from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
     from ssd_keras.data.splits import Split
     from ssd_keras.doctor.default_box_report import DefaultBoxReport
     from ssd_keras.engine.recipes import TrainRecipe
@@ -88,21 +89,27 @@ def _check_default_boxes(
     splits: "Sequence[Split]", recipe: "TrainRecipe", changed_by: str
 ) -> "DefaultBoxReport":
     start_tensorflow()
-    from ssd_keras.doctor.default_box_report import check_default_boxes
+    from ssd_keras.doctor.default_box_report import check_default_boxes, larger_sizes
     from ssd_keras.engine.train import initial_model, match_threshold
     from ssd_keras.presets import is_trained
 
-    model = initial_model(
-        recipe.replace({"model.backbone_weights": ""}), splits[0].data.class_names
-    )
+    bare = recipe.replace({"model.backbone_weights": ""})
+
+    def grid_of(recipe: "TrainRecipe") -> "DefaultBoxGrid":
+        return initial_model(recipe, splits[0].data.class_names).default_box_grid
+
     name = recipe.model.preset
     report = check_default_boxes(
         splits,
-        model.default_box_grid,
+        grid_of(bare),
         f"{name} as {changed_by} changes it" if recipe.model.options else name,
         match_threshold(recipe),
         keep_ratios=is_trained(name),
         progress=is_terminal(),
     )
+    if report.hard_objects:
+        sizes = larger_sizes(report.grid.image_size)
+        larger = [bare.replace({"model.options.image_size": list(size)}) for size in sizes]
+        report = report._replace(larger=[grid_of(each) for each in larger])
     print(f"\n{report}")
     return report

@@ -7,7 +7,7 @@ tall one of the same sides stay a pair.
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,10 +19,9 @@ from ssd_keras.doctor.object_boxes import ObjectBoxes
 # What a mean change by a factor of e costs. Augmentation makes other sizes than the data have, so
 # boxes that gain nothing stay as they are.
 CHANGE_PENALTY = 0.01
-OBJECTIVE = (
-    "the mean of the share of matched objects (IoU {threshold:g}) and of their best IoU, with "
-    f"equal weight per class, minus {CHANGE_PENALTY:g} times the mean change of log(size or ratio)"
-)
+# An object is matched as far as it is at these scales, because other images and augmentation show
+# other sizes. On carla, of 140 validation objects 60 match no box fitted without it, 46 with it.
+SCALES = (1.0, 0.8, 1.25)
 MAX_OBJECTS = 4000  # a larger sample does not change the fit; this one takes less than a minute
 SEARCH_STEPS = (0.3, 0.12, 0.05, 0.02)  # in log(size or ratio): from 35 % down to 2 %
 MAX_PASSES = 6
@@ -44,8 +43,12 @@ def fit_default_boxes(
     keep_ratios: bool = False,
     seed: int = 0,
 ) -> DefaultBoxGrid:
-    """Returns default boxes that fit the objects better (see `OBJECTIVE`), or `grid` itself."""
-    fit = _Fit(sample_objects(objects, seed), grid, threshold, keep_ratios)
+    """Returns default boxes that fit the objects better, or `grid` itself.
+
+    Better is the mean of the share of matched objects and of their best IoU, with equal weight for
+    each class, minus a penalty on the mean change of the logarithms of sizes and ratios.
+    """
+    fit = _Fit(sample_objects(objects, seed), grid, threshold, keep_ratios, SCALES)
     best = max(map(fit.pattern_search, fit.starting_points()), key=fit.score)
     return grid if np.array_equal(best, fit.parameters.start) else fit.changed_grid(best)
 
@@ -125,9 +128,11 @@ class _Fit:
         grid: DefaultBoxGrid,
         threshold: float = 0.5,
         keep_ratios: bool = False,
+        scales: Sequence[float] = (1.0,),
     ) -> None:
-        self.grid, self.threshold = grid, threshold
+        self.grid, self.threshold, self.num_scales = grid, threshold, len(scales)
         self.shapes = objects.boxes[:, 2:] - objects.boxes[:, :2]
+        half = np.concatenate([scale / 2 * self.shapes for scale in scales])
         center = (objects.boxes[:, 2:] + objects.boxes[:, :2]) / 2
         # In a grid of equal boxes, the one with the nearest centre has the largest IoU; so each
         # object is compared with one cell of each map.
@@ -137,8 +142,8 @@ class _Fit:
         ]
         # For each map the objects relative to that centre. Fortran order keeps edges contiguous.
         self.boxes_from_center = [
-            np.asfortranarray(np.hstack([each - self.shapes / 2, each + self.shapes / 2]))
-            for each in distances
+            np.asfortranarray(np.hstack([each - half, each + half]))
+            for each in (np.tile(each, (len(scales), 1)) for each in distances)
         ]
         self.parameters = _ShapeParameters(grid.default_boxes, keep_ratios)
         counts = np.bincount(objects.labels)
@@ -155,8 +160,8 @@ class _Fit:
         return np.concatenate(ious).max(axis=0)
 
     def score(self, parameters: np.ndarray) -> float:
-        best = self.best_ious(self.changed_grid(parameters))
-        fit = float(self.weights @ ((best >= self.threshold) + best)) / 2
+        best = self.best_ious(self.changed_grid(parameters)).reshape(self.num_scales, -1)
+        fit = float(self.weights @ ((best >= self.threshold).mean(axis=0) + best[0])) / 2
         return fit - CHANGE_PENALTY * float(np.abs(parameters - self.parameters.start).mean())
 
     def starting_points(self) -> Iterator[np.ndarray]:

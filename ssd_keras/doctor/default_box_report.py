@@ -7,20 +7,35 @@ import numpy as np
 
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.data.splits import Split
-from ssd_keras.doctor.default_box_fit import OBJECTIVE, fit_default_boxes, recipe_argument
+from ssd_keras.doctor.default_box_fit import best_ious, fit_default_boxes, recipe_argument
 from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
 from ssd_keras.doctor.object_boxes import ObjectBoxes
-from ssd_keras.doctor.small_objects import hard_objects_hint
+from ssd_keras.doctor.object_sizes import MIN_SIDE
+from ssd_keras.doctor.small_objects import hard_objects, hard_shares, size_text
 
 SIDE_EDGES = (16, 32, 64, 128)
-MAX_CLASSES = 30
+MAX_ROWS = 10  # of classes, in each split
+MAX_NAMES = 8  # in a line
+MAX_NAME_LENGTH = 32
+SIZE_FACTORS, SIZE_STEP = (1.5, 2.0), 32
 COLUMNS = ("objects", "unmatched", "reachable recall", "mean best IoU")
+
+
+class Group(NamedTuple):
+    """The objects of a class or a size, in a table of objects."""
+
+    name: str
+    mask: np.ndarray
+    is_class: bool
+    before: int  # unmatched objects
+    after: int
 
 
 class DefaultBoxReport(NamedTuple):
     """The default boxes of a model against each split, as they are and fitted to the first split.
 
-    `fitted` is `grid` itself, and `after` is `before`, where no better boxes were found.
+    `fitted` is `grid` itself, and `after` is `before`, where no better boxes were found. `larger`
+    are the default boxes of the same model with larger inputs.
     """
 
     name: str
@@ -31,6 +46,7 @@ class DefaultBoxReport(NamedTuple):
     objects: list[ObjectBoxes]
     before: list[DefaultBoxIoUs]
     after: list[DefaultBoxIoUs]
+    larger: Sequence[DefaultBoxGrid] = ()
 
     @property
     def is_fitted(self) -> bool:
@@ -47,30 +63,92 @@ class DefaultBoxReport(NamedTuple):
         columns = (objects.example_indices, objects.object_indices, best)
         return list(zip(*(column[rows].tolist() for column in columns), strict=True))
 
+    @property
+    def hard_objects(self) -> str:
+        """What is hard to learn in the first split, "" where little is."""
+        sides = self.objects[0].sides(self.grid.image_size)
+        return hard_objects(self.before[0].best, sides, self.threshold)
+
     def __str__(self) -> str:
-        height, width = self.grid.image_size
         lines = [
-            f"default boxes of {self.name} ({len(self.grid.boxes())}, input {height}x{width}), "
-            f"matched from an IoU of {self.threshold:g}",
+            f"default boxes of {self.name} ({len(self.grid.boxes())}, input "
+            f"{size_text(self.grid)}), matched from an IoU of {self.threshold:g}",
             _line("", COLUMNS) + (" (before -> after)" if self.is_fitted else ""),
         ]
-        for split, objects, *ious in zip(
-            self.splits, self.objects, self.before, self.after, strict=True
-        ):
-            for name, mask in _groups(split, objects, self.grid.image_size):
-                lines.append(_line(name, self._cells(mask, ious[: 1 + self.is_fitted])))
+        for index in range(len(self.splits)):
+            lines += self._split_lines(index)
         if self.is_fitted:
-            objective = OBJECTIVE.format(threshold=self.threshold)
-            lines += [
-                f"  fitted to {self.splits[0].name} alone; objective: {objective}",
-                "  to train with the fitted boxes:",
-                f"  {recipe_argument(self.fitted)}",
-            ]
+            lines.append(f"  fitted to {self.splits[0].name} alone; to train with these boxes:")
+            lines.append(f"  {recipe_argument(self.fitted)}")
+            lines += self._lines_of_losses()
         else:
             lines.append("  no shapes fit better")
-        sides, size = self.objects[0].sides(self.grid.image_size), self.grid.image_size
-        hint = hard_objects_hint(self.before[0].best, sides, self.threshold, size)
-        return "\n".join([*lines, hint] if hint else lines)
+        return "\n".join([*lines, *self._hint_lines()])
+
+    def _groups(self, index: int) -> list[Group]:
+        """Returns the classes of a split, those of many unmatched objects first, and the sizes."""
+        before, after = (each[index].best < self.threshold for each in (self.before, self.after))
+        groups = [
+            Group(name, mask, is_class, int(before[mask].sum()), int(after[mask].sum()))
+            for name, mask, is_class in _masks(
+                self.splits[index], self.objects[index], self.grid.image_size
+            )
+        ]
+        return sorted(groups, key=lambda x: (-x.after, -x.before) if x.is_class else (1, 0))
+
+    def _split_lines(self, index: int) -> list[str]:
+        """Returns the rows of a split: all objects, the classes and sizes of unmatched ones."""
+        ious = [self.before[index], self.after[index]][: 1 + self.is_fitted]
+        every = np.ones(len(self.objects[index].labels), bool)
+        lines = [_line(self.splits[index].name, self._cells(every, ious))]
+        groups = self._groups(index)
+        losing = [group for group in groups if group.before or group.after]
+        classes = [group for group in losing if group.is_class]
+        shown = [*classes[:MAX_ROWS], *(group for group in losing if not group.is_class)]
+        lines += [_line(f"  {group.name}", self._cells(group.mask, ious)) for group in shown]
+        if rest := classes[MAX_ROWS:]:
+            counts = (str(sum(getattr(x, when) for x in rest)) for when in ("before", "after"))
+            unmatched = " -> ".join(counts) if self.is_fitted else next(counts)
+            lines.append(f"    ... and {len(rest)} classes more: {unmatched} unmatched")
+        if whole := [group.name for group in groups if not group.before and not group.after]:
+            lines.append(f"    nothing unmatched: {_listed(whole)}")
+        return lines
+
+    def _lines_of_losses(self) -> list[str]:
+        """Returns a line on the groups of which more objects are unmatched after the fit."""
+        losses = [
+            (
+                group.after - group.before,
+                f"{split.name} {group.name} {group.before} -> {group.after} of {group.mask.sum()}",
+            )
+            for index, split in enumerate(self.splits)
+            for group in self._groups(index)
+            if group.after > group.before
+        ]
+        texts = [text for _, text in sorted(losses, key=lambda loss: -loss[0])]
+        return [f"  but more are unmatched than before in: {_listed(texts)}"] if texts else []
+
+    def _hint_lines(self) -> list[str]:
+        """Returns what helps where many objects are hard to learn, with the figures of inputs."""
+        if not self.hard_objects:
+            return []
+        fitted = "the fitted boxes, " if self.is_fitted else ""
+        lines = [
+            f"hint: of the objects of {self.splits[0].name} {self.hard_objects}; what helps: "
+            f"{fitted}finer model.options.feature_layers, or a larger input:"
+        ]
+        for grid in self.larger:
+            shares = (self._shares(index, grid) for index in range(len(self.splits)))
+            size = ",".join(map(str, grid.image_size))
+            lines.append(f"  model.options.image_size=[{size}]: {'; '.join(shares)}")
+        return lines
+
+    def _shares(self, index: int, grid: DefaultBoxGrid) -> str:
+        objects = self.objects[index]
+        best, sides = best_ious(objects, grid), objects.sides(grid.image_size)
+        unmatched, small = hard_shares(best, sides, self.threshold)
+        name = self.splits[index].name
+        return f"{name} {unmatched:.0%} unmatched, {small:.0%} smaller than {MIN_SIDE:g} pixels"
 
     def _cells(self, mask: np.ndarray, ious: Sequence[DefaultBoxIoUs]) -> list[str]:
         """Returns the columns of a group of objects; `ious` before, and after if fitted."""
@@ -105,21 +183,34 @@ def check_default_boxes(
     return DefaultBoxReport(name, threshold, grid, fitted, splits, objects, before, after)
 
 
-def _groups(
+def larger_sizes(image_size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Returns sizes one and two steps up: 1.5 and 2 times as high and wide, in steps of 32."""
+    height, width = image_size
+    return [(_rounded(height * factor), _rounded(width * factor)) for factor in SIZE_FACTORS]
+
+
+def _rounded(side: float) -> int:
+    return max(1, round(side / SIZE_STEP)) * SIZE_STEP
+
+
+def _masks(
     split: Split, objects: ObjectBoxes, image_size: tuple[int, int]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields names and masks: all objects, by class (the most frequent first), by size."""
-    yield split.name, np.ones(len(objects.labels), bool)
-    counts = np.bincount(objects.labels, minlength=len(split.data.class_names))
-    for label in np.argsort(-counts, kind="stable")[:MAX_CLASSES]:
-        if counts[label]:
-            yield f"  {split.data.class_names[label]}", objects.labels == label
+) -> Iterator[tuple[str, np.ndarray, bool]]:
+    """Yields name, mask and whether it is a class: the objects by class, then by size."""
+    for label in np.unique(objects.labels):
+        yield split.data.class_names[label], objects.labels == label, True
     bins = np.digitize(objects.sides(image_size), SIDE_EDGES)
     for index in np.unique(bins):
         low = SIDE_EDGES[index - 1] if index else 0
         high = f"to {SIDE_EDGES[index]}" if index < len(SIDE_EDGES) else "and more"
-        yield f"  {low} {high} pixels of the input", bins == index
+        yield f"{low} {high} pixels of the input", bins == index, False
 
 
 def _line(name: str, cells: Sequence[str]) -> str:
-    return f"  {name:32}" + "".join(f"{cell:>19}" for cell in cells)
+    short = name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 3]}..."
+    return f"  {short:{MAX_NAME_LENGTH + 2}}" + "".join(f"{cell:>19}" for cell in cells)
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - MAX_NAMES} more" if len(words) > MAX_NAMES else ""
+    return ", ".join(words[:MAX_NAMES]) + more

@@ -94,7 +94,11 @@ class FindingKind(Enum):
         Harm.WEAK_RESULTS,
         "an AP on so few is noise",
     )
-    DIFFERENT = ("differences between splits", Harm.WEAK_RESULTS, "divide images of one kind")
+    DIFFERENT = (
+        "differences between splits",
+        Harm.WEAK_RESULTS,
+        "unless they are meant, divide all images again with `ssd-keras data split`",
+    )
     SIMILAR_NAMES = (
         "class names that may be misspelt",
         Harm.WEAK_RESULTS,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.data.records import DetectionData
 from ssd_keras.doctor.default_box_fit import best_ious, sample_objects
 from ssd_keras.doctor.object_boxes import ObjectBoxes
@@ -18,25 +19,31 @@ def small_objects_hint(data: DetectionData, model: "SSD", threshold: float = 0.5
     objects, grid = sample_objects(ObjectBoxes.from_data(data)), model.default_box_grid
     if not len(objects.boxes):
         return ""
-    sides = objects.sides(grid.image_size)
-    return hard_objects_hint(best_ious(objects, grid), sides, threshold, grid.image_size)
-
-
-def hard_objects_hint(
-    best: np.ndarray, sides: np.ndarray, threshold: float, image_size: tuple[int, int]
-) -> str:
-    """Returns a hint where more than a tenth of the objects are hard to learn, or ""."""
-    unmatched, small = float(np.mean(best < threshold)), float(np.mean(sides < MIN_SIDE))
-    parts = []
-    if unmatched > MAX_HARD_SHARE:
-        parts.append(f"{unmatched:.0%} of the objects match no default box at IoU {threshold:g}")
-    if small > MAX_HARD_SHARE:
-        size = f"{image_size[0]}x{image_size[1]}"
-        smaller = f"smaller than {MIN_SIDE:g} pixels of the input ({size})"
-        parts.append(f"{small:.0%} of the objects are {smaller}")
-    if not parts:
+    hard = hard_objects(best_ious(objects, grid), objects.sides(grid.image_size), threshold)
+    if not hard:
         return ""
     return (
-        f"hint: {' and '.join(parts)}; what helps: a larger model.options.image_size, the default "
-        "boxes that `ssd-keras data check` fits, or finer model.options.feature_layers."
+        f"hint: of the objects {hard}, at an input of {size_text(grid)}; what helps: a larger "
+        "model.options.image_size, fitted default boxes (`ssd-keras data check` with --recipe "
+        "prints both), or finer model.options.feature_layers."
     )
+
+
+def hard_objects(best: np.ndarray, sides: np.ndarray, threshold: float) -> str:
+    """Returns the shares of objects that are hard to learn, or "" where none is above a tenth."""
+    unmatched, small = hard_shares(best, sides, threshold)
+    if max(unmatched, small) <= MAX_HARD_SHARE:
+        return ""
+    return (
+        f"{unmatched:.0%} match no default box at IoU {threshold:g} and {small:.0%} are smaller "
+        f"than {MIN_SIDE:g} pixels"
+    )
+
+
+def hard_shares(best: np.ndarray, sides: np.ndarray, threshold: float) -> tuple[float, float]:
+    """Returns the shares of objects that no default box matches, and of small ones."""
+    return float(np.mean(best < threshold)), float(np.mean(sides < MIN_SIDE))
+
+
+def size_text(grid: DefaultBoxGrid) -> str:
+    return "x".join(map(str, grid.image_size))
