@@ -9,9 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, SHAPE_CLASSES, VOC_CLASSES
+from ssd_keras.core.origin import Origin
 from ssd_keras.core.records import converted, meanings
 from ssd_keras.core.text import unknown_name
-from ssd_keras.importers.published import DETECTORS, Published
+from ssd_keras.importers.published import (
+    BACKBONES,
+    DETECTORS,
+    KERAS_BACKBONES,
+    Published,
+    origin_of_file,
+)
 
 if TYPE_CHECKING:
     from ssd_keras.models import SSD
@@ -218,7 +225,18 @@ def from_preset(
     build, options_class = BUILDERS[preset.builder]
     record = options_class.from_names(f"preset {name!r}", {**preset.options, **options})
     chosen = preset.class_names if class_names is None else class_names
-    return build(tuple(image_size or preset.image_size), chosen, record, name=name)
+    model = build(tuple(image_size or preset.image_size), chosen, record, name=name)
+    model.origin = _backbone_origin(model.backbone.name, record)
+    return model
+
+
+def _backbone_origin(name: str, options: Any) -> Origin | None:
+    """Returns the origin of a backbone's weights; None where they are random."""
+    if options.backbone_weights != "imagenet":
+        path = options.backbone_weights
+        return origin_of_file(path) if path else None
+    is_torchvision = name == "resnet18" or getattr(options, "variant", "") == "torchvision"
+    return BACKBONES[name].origin(name) if is_torchvision else KERAS_BACKBONES.get(name)
 
 
 def _from_published(
@@ -236,6 +254,7 @@ def _from_published(
     from ssd_keras.models.transfer import with_classes
 
     model = import_published(weights)
+    model.origin = weights.origin(preset.name)
     chosen = model.class_names if class_names is None else tuple(class_names)
     if chosen == model.class_names and not options:
         return model

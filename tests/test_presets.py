@@ -1,13 +1,20 @@
 """Presets: their numbers counted again, their options."""
 
+import dataclasses
+import hashlib
+from types import SimpleNamespace
+
 import keras
 import pytest
 from quick_weights import use_quick_weights
 
+from ssd_keras import presets
 from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
+from ssd_keras.core.origin import Origin
 from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.engine.train import initial_model
+from ssd_keras.importers.published import BACKBONES, origin_of_file
 from ssd_keras.models import FPN, ConvStyle, ExtraLayer, ExtraLayers, SharedHead, SSDHead
 from ssd_keras.models.builders.vgg import SSD_SIZES
 from ssd_keras.models.post_process import PostProcess
@@ -36,6 +43,33 @@ def quick_weights(monkeypatch):
     use_quick_weights(monkeypatch)
     yield
     keras.utils.clear_session()  # each of these models takes a hundred megabytes
+
+
+@pytest.mark.parametrize(
+    ("backbone", "options", "name", "licence"),
+    [
+        ("vgg16", {}, "keras.applications.VGG16", "CC-BY-4.0"),
+        ("mobilenet_v2", {}, "keras.applications.MobileNetV2", "Apache-2.0"),
+        ("resnet50", {"variant": "keras"}, "keras.applications.ResNet50", "MIT"),
+        ("resnet50", {"variant": "torchvision"}, "resnet50", "BSD-3-Clause"),
+        ("resnet18", {}, "resnet18", "BSD-3-Clause"),
+    ],
+)
+def test_the_origin_of_imagenet_weights(backbone, options, name, licence):
+    origin = presets._backbone_origin(
+        backbone, SimpleNamespace(backbone_weights="imagenet", **options)
+    )
+    assert (origin.name, origin.licence) == (name, licence)
+    assert origin.address.startswith("https://")
+
+
+def test_a_file_of_weights_is_known_by_its_bytes(tmp_path, monkeypatch):
+    (tmp_path / "mine.pth").write_bytes(b"weights")
+    assert origin_of_file(str(tmp_path / "mine.pth")) == Origin("mine.pth")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    published = dataclasses.replace(BACKBONES["resnet18"], sha256=digest)
+    monkeypatch.setitem(BACKBONES, "resnet18", published)
+    assert origin_of_file(str(tmp_path / "mine.pth")) == published.origin("resnet18")
 
 
 @pytest.mark.parametrize("name", UNTRAINED)

@@ -6,6 +6,7 @@ validation = "voc:VOC2007@test"
 classes = "voc"      # or "coco", or a list of names in label order, or left out
 rename = {van = "vehicle", bus = "vehicle"}  # optional: two of one new name become one class
 drop = ["person"]    # optional: classes whose objects are not used
+license = "CC BY 4.0"  # optional: of all data sets, which else say it themselves
 format = "voc"       # optional prefix of all data sets, which then need none
 """
 
@@ -15,22 +16,23 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
-from ssd_keras.core.text import clean_name, unknown_name
+from ssd_keras.core.text import clean_name, is_plain_text, unknown_name
 from ssd_keras.data.unions import ClassChanges, make_changes
 
 PARTS = ("train", "validation")
-KEYS = (*PARTS, "classes", "format", "rename", "drop")
+KEYS = (*PARTS, "classes", "format", "rename", "drop", "license")
 CLASS_LISTS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}
 EXTENSION = ".toml"
 
 
 class DataFile(NamedTuple):
-    """Specs of the data sets of each part, class names (None: those of the data), changes."""
+    """Specs of each part's data sets, class names (None: those of the data), changes, licence."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     class_names: tuple[str, ...] | None
     changes: ClassChanges
+    licence: str
 
 
 def is_data_file(spec: str) -> bool:
@@ -61,9 +63,10 @@ def read_data_file(path: str, resolve: Callable[[str, str], str]) -> DataFile:
         for part, specs in parts.items()
     }
     changes = make_changes(content.get("rename", {}), content.get("drop", []), path)
-    return DataFile(
-        **resolved, class_names=_class_names(path, content.get("classes")), changes=changes
-    )
+    class_names, licence = _class_names(path, content.get("classes")), content.get("license", "")
+    if not isinstance(licence, str) or (licence and not is_plain_text(licence)):
+        raise ValueError(f"{path}: license is {licence!r}; expected its name in one line")
+    return DataFile(**resolved, class_names=class_names, changes=changes, licence=licence)
 
 
 def _specs(path: str, part: str, value: Any) -> Sequence[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ssd_keras.boxes.formats import convert_boxes
+from ssd_keras.core.origin import NOT_STATED, DataOrigin
 from ssd_keras.data.image_sources import ImageSource, image_location, read_bytes
 from ssd_keras.data.problems import Problem, ProblemKind
 
@@ -89,6 +90,8 @@ class DetectionData:
             1..C, which VOC and generated data have too.
         label_of_id: the label of every category id of the file; default those of `category_ids`.
             It has more where several categories have one name.
+        sources: the data sets, as the user named them; default none: made in Python.
+        licence: what the data say of their licence; default "": it is not known.
     """
 
     class_names: tuple[str, ...]
@@ -96,6 +99,8 @@ class DetectionData:
     problems: tuple[Problem, ...] = ()
     category_ids: tuple[int, ...] = ()
     label_of_id: Mapping[int, int] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    licence: str = ""
 
     def __post_init__(self) -> None:
         if not self.category_ids:
@@ -105,6 +110,12 @@ class DetectionData:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @property
+    def origin(self) -> DataOrigin:
+        """Sources, numbers of images and objects, licence."""
+        num_objects = sum(len(example.labels) for example in self.examples)
+        return DataOrigin(self.sources, len(self), num_objects, self.licence or NOT_STATED)
 
 
 def fit_box(

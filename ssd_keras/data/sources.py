@@ -8,8 +8,10 @@ from types import ModuleType
 from typing import NamedTuple
 
 from ssd_keras.core.images import MAX_PIXELS
+from ssd_keras.core.origin import joined_licences
 from ssd_keras.core.text import is_plain_text, nearest_name, one_line, unknown_name
 from ssd_keras.data.data_file import EXTENSION, PARTS, is_data_file, read_data_file
+from ssd_keras.data.licences import licence_of_folders
 from ssd_keras.data.problems import Problem
 from ssd_keras.data.readers.assemble import ReadOptions
 from ssd_keras.data.readers.coco import read_coco
@@ -38,6 +40,14 @@ from ssd_keras.data.unions import (
     unite,
     unknown_changes,
 )
+
+
+class SourceSpec(NamedTuple):
+    """The spec of one data set, and what the data file that names it says of it."""
+
+    spec: str
+    changes: ClassChanges = ClassChanges()
+    licence: str = ""
 
 
 class ReaderSpec(NamedTuple):
@@ -128,10 +138,13 @@ def load_data(
     sources, notes = _read_all(expanded, changes, options)
     data = unite(sources, class_names)
     notes += similar_names(data.class_names, ", ".join(specs))
-    data = replace(data, problems=(*data.problems, *notes))
+    licence = joined_licences(
+        of_file or source.licence for (*_, of_file), source in zip(expanded, sources, strict=True)
+    )
+    data = replace(data, problems=(*data.problems, *notes), sources=tuple(specs), licence=licence)
     if bad_data == "refuse":
         _refuse_problems(data)
-    for (spec, _), source in zip(expanded, sources, strict=True):
+    for (spec, *_), source in zip(expanded, sources, strict=True):
         if not source.examples:
             first = f"; the first problem: {source.problems[0]}" if source.problems else ""
             raise ValueError(
@@ -142,22 +155,22 @@ def load_data(
 
 
 def _read_all(
-    specs: Sequence[tuple[str, ClassChanges]], changes: ClassChanges, options: ReadOptions
+    specs: Sequence[SourceSpec], changes: ClassChanges, options: ReadOptions
 ) -> tuple[list[DetectionData], list[Problem]]:
     """Returns the data sets, with the changes of their data file and then those of all made.
 
     The notes name what is to be changed and is in none of them.
     """
-    if not changes and not any(of_file for _, of_file in specs):
-        return [_read(spec, options) for spec, _ in specs], []
-    sources = [_read(spec, options._replace(class_names=None)) for spec, _ in specs]
+    if not changes and not any(of_file for _, of_file, _ in specs):
+        return [_read(spec, options) for spec, *_ in specs], []
+    sources = [_read(spec, options._replace(class_names=None)) for spec, *_ in specs]
     notes: list[Problem] = []
-    for of_file in {id(each): each for _, each in specs}.values():
-        own = [index for index, (_, each) in enumerate(specs) if each is of_file]
+    for of_file in {id(each): each for _, each, _ in specs}.values():
+        own = [index for index, (_, each, _) in enumerate(specs) if each is of_file]
         notes += unknown_changes(of_file, [sources[index] for index in own], specs[own[0]][0])
         for index in own:
             sources[index] = change_classes(sources[index], of_file)
-    notes += unknown_changes(changes, sources, ", ".join(spec for spec, _ in specs))
+    notes += unknown_changes(changes, sources, ", ".join(spec for spec, *_ in specs))
     sources = [change_classes(source, changes) for source in sources]
     if options.class_names is not None:
         sources = [relabel(source, options.class_names) for source in sources]
@@ -166,13 +179,13 @@ def _read_all(
 
 def expand_data_files(
     specs: Sequence[str], part: str = "train"
-) -> tuple[list[tuple[str, ClassChanges]], tuple[str, ...] | None]:
-    """Returns the specs that data files stand for with their changes, and the class names."""
-    expanded: list[tuple[str, ClassChanges]] = []
+) -> tuple[list[SourceSpec], tuple[str, ...] | None]:
+    """Returns the specs that data files stand for, and the files' class names."""
+    expanded: list[SourceSpec] = []
     class_names = None
     for spec in specs:
         if not is_data_file(spec):
-            expanded.append((spec, ClassChanges()))
+            expanded.append(SourceSpec(spec))
             continue
         path, _, name = (spec, "", part) if spec.endswith(EXTENSION) else spec.rpartition("@")
         data_file = read_data_file(os.path.expanduser(path), join_folder)
@@ -180,7 +193,8 @@ def expand_data_files(
         if not part_specs:
             choices = [choice for choice in PARTS if getattr(data_file, choice)]
             raise ValueError(f"data file {path}: {unknown_name('part', name, choices)}")
-        expanded += [(part_spec, data_file.changes) for part_spec in part_specs]
+        changes, licence = data_file.changes, data_file.licence
+        expanded += [SourceSpec(part_spec, changes, licence) for part_spec in part_specs]
         class_names = class_names or data_file.class_names
     return expanded, class_names
 
@@ -196,7 +210,7 @@ def parts_of(spec: str) -> list[str]:
 def formats_of(specs: Sequence[str]) -> set[str]:
     """Returns the formats of data sets, such as "voc", those in data files included."""
     expanded, _ = expand_data_files([part for spec in specs for part in parts_of(spec)])
-    return {spec.partition(":")[0] for spec, _ in expanded}
+    return {spec.partition(":")[0] for spec, *_ in expanded}
 
 
 def join_folder(spec: str, folder: str, paths: ModuleType = os.path) -> str:
@@ -223,7 +237,10 @@ def parse_spec(spec: str) -> tuple[ReaderSpec, str, str]:
 def _read(spec: str, options: ReadOptions) -> DetectionData:
     with _errors_in_one_line(f"data '{one_line(spec)}': "):
         reader, first, second = parse_spec(spec)
-        return reader.read(os.path.expanduser(first), os.path.expanduser(second), options)
+        first, second = os.path.expanduser(first), os.path.expanduser(second)
+        data = reader.read(first, second, options)
+    paths = [path for path in (first, second) if os.path.exists(path)]
+    return data if data.licence else replace(data, licence=licence_of_folders(paths))
 
 
 @contextlib.contextmanager

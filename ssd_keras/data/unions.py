@@ -188,7 +188,14 @@ def _relabel(
         if labels[label] >= 0
     }
     category_ids = category_ids_of(class_names, dict(sorted(label_of_id.items())))
-    return DetectionData(class_names, examples, tuple(problems), category_ids, label_of_id)
+    return replace(
+        data,
+        class_names=class_names,
+        examples=examples,
+        problems=tuple(problems),
+        category_ids=category_ids,
+        label_of_id=label_of_id,
+    )
 
 
 def _with_labels(example: Example, new_labels: np.ndarray) -> Example:

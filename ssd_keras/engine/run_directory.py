@@ -20,6 +20,7 @@ from typing import Any
 import keras
 
 from ssd_keras.core.files import PARTIAL_PREFIX, check_writable, lies_within, make_folder, replacing
+from ssd_keras.core.origin import ORIGIN_FILE, DataOrigin, Origin, read_origin
 from ssd_keras.engine.recipes import RUN_FILE, TrainRecipe, load_recipe
 from ssd_keras.engine.run_lock import LOCK_FILE
 from ssd_keras.engine.training_state import TrainingState
@@ -70,11 +71,26 @@ class RunDirectory:
         self._remove_leftovers(state)
         return state
 
-    def start(self, recipe: TrainRecipe, class_names: Sequence[str]) -> None:
-        """Makes the directory and writes recipe and class names."""
+    def start(
+        self, recipe: TrainRecipe, class_names: Sequence[str], origin: Origin | None = None
+    ) -> None:
+        """Makes the directory and writes recipe, class names and origin."""
         make_folder(self.path)
         self.write_text(RUN_FILE, recipe.to_toml())
         self.write_text("class_names.txt", _lines(class_names))
+        if origin:
+            self.write_text(ORIGIN_FILE, origin.to_json())
+
+    def check_data(self, data: DataOrigin) -> None:
+        """Refuses to resume with other data than those of the start."""
+        origin = read_origin(self.file(ORIGIN_FILE))
+        old = origin.data if origin else None
+        if old and (old.num_images, old.num_objects) != (data.num_images, data.num_objects):
+            raise ValueError(
+                f"the training in {self.path!r} was started with {old.num_images} images and "
+                f"{old.num_objects} objects, but the data have {data.num_images} and "
+                f"{data.num_objects}; resume with the same data, or choose another output."
+            )
 
     def _is_taken(self) -> bool:
         """Whether the directory holds more than the lock and partial files of a killed start."""

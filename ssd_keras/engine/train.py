@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from ssd_keras.assigners.max_iou import MaxIoUAssigner
+from ssd_keras.core.origin import Origin
 from ssd_keras.core.parts import find_part, make_part, parts
 from ssd_keras.core.precision import dtype_policy
 from ssd_keras.data.pipeline import locate_broken_image, training_dataset
@@ -26,7 +28,7 @@ from ssd_keras.engine.callbacks import (
 )
 from ssd_keras.engine.detector import load_model
 from ssd_keras.engine.distributed.devices import Devices, DeviceSession
-from ssd_keras.engine.recipes import TrainRecipe
+from ssd_keras.engine.recipes import TrainRecipe, load_recipe, recipe_names
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.engine.run_lock import run_lock
 from ssd_keras.losses.classification import ACTIVATIONS
@@ -36,6 +38,7 @@ from ssd_keras.optimizers.adamw import AdamW
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 from ssd_keras.optimizers.warm_up import WarmUp
 from ssd_keras.presets import PRESETS, from_preset, is_trained
+from ssd_keras.version import __version__
 
 
 def train(
@@ -93,6 +96,8 @@ def train(
                 class_differences(validation_data, train_data.class_names, TITLE)
             stack.enter_context(run_lock(output))
             state = run.open(recipe, train_data.class_names, resume)
+            if resume:
+                run.check_data(train_data.origin)
         card = {
             "recipe": hashlib.sha256(recipe.to_toml().encode()).hexdigest()[:8],
             "classes": ", ".join(train_data.class_names),
@@ -125,6 +130,7 @@ def _train(
     else:
         with dtype_policy(recipe.run.precision):
             model = initial_model(recipe, train_data.class_names)
+        model.origin = origin_of(recipe, train_data, model)
         shows_hint = progress and session.devices.writes
         if shows_hint and (hint := small_objects_hint(train_data, model, match_threshold(recipe))):
             print(hint, flush=True)
@@ -139,14 +145,14 @@ def _train(
                 progress,
             )
             state.length = (epochs, steps_per_epoch)
-            run.start(recipe, train_data.class_names)
+            run.start(recipe, train_data.class_names, model.origin)
             run.write_state(state)
         compile_model(model, recipe, epochs * steps_per_epoch)
     total_steps = epochs * steps_per_epoch
     start_step = state.epoch * steps_per_epoch
     callbacks: list[keras.callbacks.Callback] = [StopOnNaN()]
     if session.devices.writes:
-        run.start(recipe, train_data.class_names)
+        run.start(recipe, train_data.class_names, model.origin)
         if validation is not None:
             validation.last_epoch = epochs
             callbacks.append(validation)
@@ -204,6 +210,22 @@ def measured_length(
             flush=True,
         )
     return epochs, steps_per_epoch
+
+
+def origin_of(recipe: TrainRecipe, data: DetectionData, model: SSD) -> Origin:
+    """Returns the origin of a model that is trained; its own becomes the parent."""
+    equal = (name for name in recipe_names() if load_recipe(name) == recipe)
+    digest = hashlib.sha256(recipe.to_toml().encode()).hexdigest()
+    parent = model.origin
+    if parent is None and is_trained(recipe.model.preset):
+        parent = Origin(os.path.basename(os.path.normpath(recipe.model.preset)))
+    return Origin(
+        model.name,
+        data=data.origin,
+        recipe=next(equal, f"sha256:{digest}"),
+        made_with=f"ssd_keras {__version__}",
+        parent=parent,
+    )
 
 
 def dataset_of(

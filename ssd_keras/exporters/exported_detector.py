@@ -6,6 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ssd_keras.core.origin import Origin
+from ssd_keras.models.ssd import SSD
+from ssd_keras.version import __version__
+
 
 @dataclasses.dataclass
 class ExportedDetector:
@@ -23,6 +27,11 @@ class ExportedDetector:
             "labels": found["detection_classes"].astype("int32"),
             "num_detections": found["num_detections"].astype("int32"),
         }
+
+
+def exported_origin(model: SSD) -> Origin:
+    """Returns the origin that an artefact records: the model's, or its name where it has none."""
+    return model.origin or Origin(model.name, made_with=f"ssd_keras {__version__}")
 
 
 def one_by_one(prepare: Callable, run: Callable) -> Callable:

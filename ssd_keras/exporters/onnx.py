@@ -12,8 +12,9 @@ import tf2onnx
 
 from ssd_keras.boxes import nms
 from ssd_keras.core.class_names import class_line
+from ssd_keras.core.origin import Origin, origin_lines
 from ssd_keras.core.terminal import silence_stderr
-from ssd_keras.exporters.exported_detector import ExportedDetector, one_by_one
+from ssd_keras.exporters.exported_detector import ExportedDetector, exported_origin, one_by_one
 from ssd_keras.exporters.formats import KEYS, NUM_THREADS, OUTPUTS
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
@@ -45,7 +46,7 @@ def write(
     facts = {
         "class_names": list(model.class_names),
         "post_process": post_process.get_config(),
-        "origin": {"model": model.name, "made_with": f"ssd_keras {__version__}"},
+        "origin": exported_origin(model).to_dict(),
     }
     onnx.helper.set_model_props(artefact, {k: json.dumps(v) for k, v in facts.items()})
     onnx.checker.check_model(artefact, full_check=True)
@@ -92,12 +93,18 @@ def load(path: str, num_threads: int = NUM_THREADS) -> ExportedDetector:
 def describe(path: str) -> list[str]:
     """See `FormatModule`."""
     session, class_names = _interface(path)
+    origin = session.get_modelmeta().custom_metadata_map.get("origin")
     lines = []
     for kind, values in (("input", session.get_inputs()), ("output", session.get_outputs())):
         tensors = (f"{x.name} {x.type[7:-1]}{x.shape}" for x in values)  # "tensor(float)"
         lines.append(f"{kind}: {', '.join(tensors)}")
     operators = (f"{name} {count}" for name, count in check_operators(path).items())
-    return [*lines, f"operators: {', '.join(operators)}", class_line(class_names)]
+    return [
+        *lines,
+        f"operators: {', '.join(operators)}",
+        class_line(class_names),
+        *origin_lines(Origin.from_json(origin, f"{path!r}: origin") if origin else None),
+    ]
 
 
 def _converted(model: SSD, post_process: PostProcess) -> onnx.ModelProto:

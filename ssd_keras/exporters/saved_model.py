@@ -11,7 +11,8 @@ import tensorflow as tf
 from PIL import Image
 
 from ssd_keras.core.class_names import class_line
-from ssd_keras.exporters.exported_detector import ExportedDetector
+from ssd_keras.core.origin import ORIGIN_FILE, origin_lines, read_origin
+from ssd_keras.exporters.exported_detector import ExportedDetector, exported_origin
 from ssd_keras.exporters.formats import MAX_PIXELS, NUM_THREADS
 from ssd_keras.exporters.network import in_precision
 from ssd_keras.exporters.signatures import ENCODED_FEATURE, ServedDetector
@@ -71,7 +72,8 @@ def describe(path: str) -> list[str]:
     for name, signature in signatures.items():
         ((_, inputs),) = [signature.structured_input_signature]
         lines += [f"signature {name}: {_specs(inputs)} -> {_specs(signature.structured_outputs)}"]
-    return [*lines, class_line(class_names)]
+    origin = read_origin(os.path.join(path, "assets.extra", ORIGIN_FILE))
+    return [*lines, class_line(class_names), *origin_lines(origin)]
 
 
 def _interface(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
@@ -117,6 +119,8 @@ def write_saved_model(
             logger.setLevel(level)
     extra = os.path.join(path, "assets.extra")
     os.makedirs(extra)
+    with open(os.path.join(extra, ORIGIN_FILE), "w", encoding="utf-8") as file:
+        file.write(exported_origin(model).to_json())
     write_warm_up(os.path.join(extra, WARM_UP_FILE), model.name, model.image_size)
 
 

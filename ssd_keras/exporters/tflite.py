@@ -14,8 +14,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 from ssd_keras.boxes import nms
 from ssd_keras.core.class_names import class_line
+from ssd_keras.core.origin import ORIGIN_FILE, Origin, joined_licences, origin_lines
 from ssd_keras.data.images import resize_image
-from ssd_keras.exporters.exported_detector import ExportedDetector, one_by_one
+from ssd_keras.exporters.exported_detector import ExportedDetector, exported_origin, one_by_one
 from ssd_keras.exporters.formats import KEYS, NUM_THREADS, OUTPUTS, RAW_OUTPUTS
 from ssd_keras.exporters.network import in_precision
 from ssd_keras.exporters.tflite_quantize import convert, converted_network, output_names
@@ -101,7 +102,13 @@ def describe(path: str) -> list[str]:
         tensors = (f"{x['name']} {x['dtype'].__name__}{x['shape'].tolist()}" for x in details)
         lines.append(f"{kind}: {', '.join(tensors)}")
     operators = (f"{name} {count}" for name, count in counts.items())
-    return [*lines, f"operators: {', '.join(operators)}", class_line(class_names)]
+    origin = metadata.read_file(Path(path).read_bytes(), ORIGIN_FILE)
+    return [
+        *lines,
+        f"operators: {', '.join(operators)}",
+        class_line(class_names),
+        *origin_lines(Origin.from_json(origin, f"{path!r}: {ORIGIN_FILE}") if origin else None),
+    ]
 
 
 def _interface(path: str) -> tuple[list[dict], list[dict], tuple[str, ...], dict[str, int]]:
@@ -158,7 +165,8 @@ def tflite_model(
         outputs = dict(zip(RAW_OUTPUTS, (deltas, scores), strict=True))
     flatbuffer.set_interface(network, INPUT, outputs)
     _add_metadata(network, model, post_processing)
-    return with_labels(flatbuffer.write_model(network), model.class_names)
+    files = {ORIGIN_FILE: exported_origin(model).to_json()}
+    return with_labels(flatbuffer.write_model(network), model.class_names, files)
 
 
 def _check_operator(post_process: PostProcess) -> None:
@@ -217,7 +225,13 @@ def _add_metadata(network: schema.ModelT, model: SSD, post_processing: str) -> N
             metadata.plain_output("number of detections", "How many slots are used."),
         ]
         custom = []
+    origin = exported_origin(model)
     content = metadata.detector_metadata(
-        model.name, "Object detector made with ssd_keras.", __version__, outputs, custom
+        model.name,
+        ". ".join(["Object detector made with ssd_keras", *origin.lines()]),
+        __version__,
+        outputs,
+        custom,
+        joined_licences(origin.licences),
     )
     flatbuffer.add_metadata(network, metadata.METADATA_NAME, content)

@@ -9,7 +9,7 @@ from ssd_keras.data.readers.label_map import read_names
 from ssd_keras.importers import SOURCES
 from ssd_keras.importers.caffe import import_caffe, import_caffe_backbone
 from ssd_keras.importers.object_detection_api import import_object_detection_api
-from ssd_keras.importers.published import BACKBONES, Published
+from ssd_keras.importers.published import BACKBONES, Published, origin_of_file
 from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_v2_backbone
 from ssd_keras.importers.torchvision import import_torchvision, import_torchvision_backbone
 from ssd_keras.models.ssd import SSD
@@ -67,6 +67,7 @@ def import_file(source: str, path: str, output: str, labels: str | None = None) 
             backbone.save_weights(temporary)
         return f"wrote {output}: the backbone {backbone.name}, for the argument backbone_weights"
     model = import_model(source, path, labels)
+    model.origin = origin_of_file(path)
     with replacing(output) as temporary:
         model.save(temporary)
     return f"wrote {output}: {model.name}, {len(model.class_names)} classes"

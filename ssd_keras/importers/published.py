@@ -5,12 +5,14 @@ Addresses and checksums are the publishers'. The weights are not part of this pr
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 
 from ssd_keras.core.downloads import fetch
+from ssd_keras.core.origin import Origin
 
 PYTORCH = "https://download.pytorch.org/models"
 OPEN_MODEL_ZOO = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2021.4"
@@ -26,6 +28,10 @@ class Published:
     sha256: str  # of the file at the address
     licence: str  # SPDX name
     member: str = ""  # path inside the file if that is an archive, else ""
+
+    def origin(self, name: str) -> Origin:
+        """Returns the origin of a model with these weights."""
+        return Origin(name, self.address, self.licence)
 
     @contextlib.contextmanager
     def file(self, progress: bool | None = None) -> Iterator[str]:
@@ -91,3 +97,24 @@ BACKBONES: Mapping[str, Published] = {
         "BSD-3-Clause",
     ),
 }
+
+# By the name of the backbone: "imagenet" weights of keras.applications, and their licences as
+# Keras' documentation and the repositories that they were ported from state them.
+KERAS_WEIGHTS = "https://storage.googleapis.com/tensorflow/keras-applications"
+KERAS_BACKBONES: Mapping[str, Origin] = {
+    "vgg16": Origin("keras.applications.VGG16", f"{KERAS_WEIGHTS}/vgg16", "CC-BY-4.0"),
+    "resnet50": Origin("keras.applications.ResNet50", f"{KERAS_WEIGHTS}/resnet", "MIT"),
+    "mobilenet_v2": Origin(
+        "keras.applications.MobileNetV2", f"{KERAS_WEIGHTS}/mobilenet_v2", "Apache-2.0"
+    ),
+}
+
+
+def origin_of_file(path: str) -> Origin:
+    """Returns the origin of a file of weights: the published file that it is, else its name."""
+    with open(path, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    for name, weights in {**DETECTORS, **BACKBONES}.items():
+        if weights.sha256 == sha256:
+            return weights.origin(name)
+    return Origin(os.path.basename(path))

@@ -10,6 +10,7 @@ from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.class_names import check_class_names
+from ssd_keras.core.origin import Origin
 from ssd_keras.core.precision import dtype_policy
 from ssd_keras.data.endless import call_with_steps
 from ssd_keras.losses.box import BoxLoss, SmoothL1Loss
@@ -59,6 +60,9 @@ class SSD(keras.Model):
         preprocessor: dictionary that describes the input of the backbone: "mean" (subtracted
             from red, green and blue, in 0..255), "scale" (factor after that, one number or three)
             and "channel_order" ("rgb" or "bgr"). Default: images stay as they are.
+        origin: `ssd_keras.core.origin.Origin`, data and weights that the model comes from with
+            their licences, which training sets and exports record; or its dictionary. Default
+            None: not stated.
         name: name of the model. Default "ssd".
         trainable: the weights are trained, but for those of frozen layers. Default True.
 
@@ -98,6 +102,7 @@ class SSD(keras.Model):
         post_process: PostProcess | None = None,
         activation: str = "softmax",
         preprocessor: Mapping[str, Any] | None = None,
+        origin: Origin | Mapping[str, Any] | None = None,
         name: str = "ssd",
         trainable: bool = True,
     ) -> None:
@@ -133,6 +138,7 @@ class SSD(keras.Model):
         self.preprocessor = preprocessor
         self.assigner = assigner or MaxIoUAssigner()
         self.activation = activation
+        self.origin = Origin.from_dict(origin) if isinstance(origin, Mapping) else origin
         self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in maps)
         self.default_box_array = self.default_box_grid.boxes()
         self.post_process = post_process or PostProcess()
@@ -320,6 +326,7 @@ class SSD(keras.Model):
             "assigner": serialize(self.assigner),
             "post_process": serialize(self.post_process),
             "activation": self.activation,
+            "origin": self.origin and self.origin.to_dict(),
         }
 
     @classmethod

@@ -6,7 +6,7 @@ object_detector_metadata_schema.fbs.
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -29,6 +29,7 @@ def detector_metadata(
     version: str,
     outputs: Sequence[Table],
     custom: Sequence[Table] = (),
+    licence: str = "",
 ) -> bytes:
     """Returns the metadata of a detector with one input image."""
     # Images stay 0..255: the network does its own preprocessing.
@@ -46,6 +47,8 @@ def detector_metadata(
     if custom:
         graph[9] = list(custom)
     model = Table({0: name, 1: description, 2: version, 3: [graph], 7: PARSER_VERSION})
+    if licence:
+        model[5] = licence
     return table_bytes(model, b"M001")
 
 
@@ -98,15 +101,27 @@ def default_box_metadata(
     return Table({0: "DETECTOR_METADATA", 1: np.frombuffer(options, "uint8")})
 
 
-def with_labels(model: bytes, class_names: Sequence[str]) -> bytes:
-    """Appends the labels to a TFLite file as a zip archive."""
+def with_labels(
+    model: bytes, class_names: Sequence[str], files: Mapping[str, str] | None = None
+) -> bytes:
+    """Appends the labels, and other files by name, to a TFLite file as a zip archive."""
     file = io.BytesIO()
     file.write(model)
+    labels = "".join(f"{name}\n" for name in class_names)
     with zipfile.ZipFile(file, "a") as archive:
-        # A fixed date: the same model gives the same file.
-        entry = zipfile.ZipInfo(LABELS_FILE, (1980, 1, 1, 0, 0, 0))
-        archive.writestr(entry, "".join(f"{name}\n" for name in class_names))
+        for name, text in {LABELS_FILE: labels, **(files or {})}.items():
+            # A fixed date: the same model gives the same file.
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
     return file.getvalue()
+
+
+def read_file(model: bytes, name: str) -> bytes | None:
+    """Reads a file that `with_labels` appended; None where there is none."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            return archive.read(name)
+    except (zipfile.BadZipFile, KeyError):
+        return None
 
 
 def read_labels(model: bytes) -> tuple[str, ...]:

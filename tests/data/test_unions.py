@@ -220,7 +220,7 @@ def test_paths_of_a_data_file_start_at_the_file(tmp_path):
         'train = ["coco:a.json@b", "voc:/c@d", "tfds:voc/2007@train", "synthetic:shapes@val", '
         '"tfrecord:e-*", "tfrecord:e-*@f.pbtxt", "csv:g.csv@h", "yolo:i@j"]'
     )
-    assert [spec for spec, _ in expand_data_files([str(path)])[0]] == [
+    assert [spec for spec, *_ in expand_data_files([str(path)])[0]] == [
         f"coco:{tmp_path}/a.json@{tmp_path}/b",
         "voc:/c@d",
         "tfds:voc/2007@train",

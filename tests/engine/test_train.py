@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import itertools
 import os
 
@@ -24,12 +25,13 @@ from trainings import (
     validation_data,
 )
 
+from ssd_keras.core.origin import read_origin
 from ssd_keras.data.unions import relabel
 from ssd_keras.engine import callbacks, training_time
 from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.engine.run_lock import run_lock
-from ssd_keras.engine.train import make_optimizer, train
+from ssd_keras.engine.train import initial_model, make_optimizer, origin_of, train
 from ssd_keras.losses import GIoULoss, SigmoidLoss
 
 # Between a training that was interrupted and one that was not. On one machine it is zero; threads
@@ -71,6 +73,7 @@ def test_run_directory_has_the_layout_of_the_design(uninterrupted):
         "curves.png",
         "history.csv",
         "model.keras",
+        "origin.json",
         "recipe.toml",
         "state-5.keras",
         "state.json",
@@ -79,6 +82,11 @@ def test_run_directory_has_the_layout_of_the_design(uninterrupted):
     with open(os.path.join(uninterrupted, "class_names.txt")) as file:
         assert file.read() == "circle\nsquare\ntriangle\nstar\ncross\n"
     assert load_recipe(uninterrupted) == recipe()
+    origin = read_origin(os.path.join(uninterrupted, "origin.json"))
+    with open(os.path.join(uninterrupted, "recipe.toml"), "rb") as file:
+        assert origin.recipe == f"sha256:{hashlib.sha256(file.read()).hexdigest()}"
+    assert origin.data == train_data().origin and origin.data.num_images == 32
+    assert load(os.path.join(uninterrupted, "model.keras")).origin == origin
     with open(os.path.join(uninterrupted, "curves.png"), "rb") as file:
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"
 
@@ -174,6 +182,27 @@ def test_data_that_cannot_be_used_are_refused_before_anything_is_written(
     with pytest.raises(ValueError, match=message):
         train(recipe(), *datasets, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_resuming_with_other_images_is_refused(uninterrupted):
+    fewer = dataclasses.replace(train_data(), examples=train_data().examples[:30])
+    message = (
+        r"^the training in '.*' was started with 32 images and \d+ objects, but the data have 30 "
+        r"and \d+; resume with the same data, or choose another output\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        train(recipe(), fewer, None, uninterrupted, resume=True)
+
+
+def test_the_origin_of_a_trained_model_becomes_the_parent(uninterrupted):
+    start = recipe({"model.preset": uninterrupted, "model.options": {}})
+    model = initial_model(start, ["star", "owl"])
+    own = read_origin(os.path.join(uninterrupted, "origin.json"))
+    assert model.origin == own
+    assert origin_of(start, train_data(), model).parent == own
+    assert origin_of(load_recipe("shapes"), train_data(), model).recipe == "shapes"
+    model.origin = None
+    assert origin_of(start, train_data(), model).parent.name == os.path.basename(uninterrupted)
 
 
 def test_a_directory_in_which_another_training_runs_is_refused(tmp_path):

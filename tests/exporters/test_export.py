@@ -78,7 +78,10 @@ def test_info_describes_exports(tmp_path, capsys, exported):
     assert set(signatures) == {"serving_default", "image_tensor", "tf_example"}
     assert signatures["serving_default"].startswith("image_bytes string[None] -> detection_boxes f")
     assert "detection_scores float32[None, 200]" in signatures["image_tensor"]
-    assert lines[4] == "5 classes: circle, square, triangle, star, cross"
+    assert lines[4:] == [
+        "5 classes: circle, square, triangle, star, cross",
+        *exports.ORIGIN.lines(),
+    ]
     assert cli.main(["info", exported(TFLITE)]) == 0
     lines = capsys.readouterr().out.splitlines()
     size = os.path.getsize(exported(TFLITE)) / 1e6
@@ -86,6 +89,7 @@ def test_info_describes_exports(tmp_path, capsys, exported):
     assert lines[1] == "input: images uint8[1, 64, 96, 3]"
     assert lines[2].endswith(", num_detections float32[1]")
     assert "NON_MAX_SUPPRESSION_V5 1" in lines[3] and lines[4].startswith("5 classes: circle, ")
+    assert lines[5:] == exports.ORIGIN.lines()
     assert cli.main(["info", str(tmp_path / "bad.tflite")]) == 2
     assert re.fullmatch(r"ssd-keras: '.*bad\.tflite' cannot be used: .*\n", capsys.readouterr().err)
 

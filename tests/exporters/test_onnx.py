@@ -92,8 +92,8 @@ def test_a_file_names_its_classes_thresholds_and_origin(written):
     facts = {entry.key: json.loads(entry.value) for entry in file.metadata_props}
     assert facts["class_names"] == ["circle", "square", "triangle", "star", "cross"]
     assert PostProcess(**facts["post_process"]) == POST_PROCESS
-    origin = {"model": small_model().name, "made_with": f"ssd_keras {__version__}"}
-    assert facts["origin"] == origin and file.producer_version == __version__
+    assert facts["origin"] == small_model().origin.to_dict()
+    assert file.producer_version == __version__
     assert [(opset.domain, opset.version) for opset in file.opset_import] == [("", 13)]
     lines = model_summary(path).splitlines()
     assert lines[0].endswith(f"small.onnx: ONNX, {report.size / 1e6:.2f} MB")

@@ -10,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import flexbuffers
 
 from ssd_keras import PostProcess
+from ssd_keras.core.origin import Origin
 from ssd_keras.data.images import resize_image
 from ssd_keras.engine.detector import KerasDetector
 from ssd_keras.exporters.check import check_artefact
@@ -20,7 +21,7 @@ from ssd_keras.models import SSD
 from ssd_keras.models.post_process import class_scores
 from ssd_keras.presets import PRESETS
 from ssd_keras.tflite import flatbuffer
-from ssd_keras.tflite.metadata import read_labels
+from ssd_keras.tflite.metadata import read_file, read_labels
 
 POST_PROCESS = PostProcess(0.02, 0.4, 60, 25, clip_boxes="before")
 
@@ -225,6 +226,13 @@ def test_every_buffer_begins_at_a_multiple_of_16():
 def test_the_same_model_gives_the_same_bytes_and_its_labels():
     assert tflite_model(small_model(), post_process=POST_PROCESS) == converted()
     assert read_labels(converted()) == ("class 0", "class 1", "class 2")
+
+
+def test_the_file_holds_its_origin_and_its_licences_for_other_readers():
+    content = read_file(converted(), "origin.json")
+    assert Origin.from_json(content, "here") == exports.ORIGIN
+    assert b"CC BY 4.0; BSD-3-Clause" in converted()  # the metadata's field license
+    assert "Object detector made with ssd_keras. data: voc:Zellen µ@train".encode() in converted()
 
 
 def test_calibration_images_have_the_size_of_the_model():

@@ -8,10 +8,17 @@ import numpy as np
 from PIL import Image
 
 from ssd_keras import from_preset
+from ssd_keras.core.origin import DataOrigin, Origin
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.data.sources import load_data
 
 LOGIT_SPREAD, DELTA_SPREAD = 2.5, 1.0
+ORIGIN = Origin(
+    "lively",
+    data=DataOrigin(("voc:Zellen µ@train",), 3, 7, "CC BY 4.0"),
+    made_with="ssd_keras 1.2.3",
+    parent=Origin("published", "https://example.org/a.pth", "BSD-3-Clause"),
+)
 
 
 @functools.cache
@@ -38,6 +45,7 @@ def lively_model(
     """
     keras.utils.set_random_seed(seed)
     model = from_preset(preset, class_names, **options)
+    model.origin = ORIGIN
     if is_deep:
         examples = np.stack([resize_image(x, model.image_size).numpy() for x in images()])
         _normalize(model, examples)

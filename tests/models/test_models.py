@@ -14,6 +14,7 @@ from quick_weights import use_quick_weights
 
 from ssd_keras.assigners import MaxIoUAssigner
 from ssd_keras.boxes.default_boxes import DefaultBoxes
+from ssd_keras.core.origin import DataOrigin, Origin
 from ssd_keras.losses import FocalLoss, GIoULoss, SigmoidLoss, SmoothL1Loss, SoftmaxLoss
 from ssd_keras.models import (
     FPN,
@@ -201,7 +202,8 @@ def test_plain_style_has_the_weights_of_the_paper():
 
 def test_config_is_the_arguments():
     necks = [ExtraLayers(EXTRA, STYLE, (0, 2)), FPN(8, kernel_size=5)]
-    expected = arguments(activation="sigmoid", neck=necks)
+    origin = Origin("a", licence="MIT", data=DataOrigin(("voc:a@train",), 3, 4), parent=Origin("b"))
+    expected = arguments(activation="sigmoid", neck=necks, origin=origin)
     config = SSD(**expected).get_config()
     again = SSD.from_config(config)
     for model in (SSD(**expected), again):
@@ -213,11 +215,13 @@ def test_config_is_the_arguments():
         assert model.preprocessor == expected["preprocessor"]
         assert model.post_process == expected["post_process"]
         assert model.activation == expected["activation"]
+        assert model.origin == origin
         assert model.name == expected["name"]
     revived = keras.saving.deserialize_keras_object
     assert revived(config["default_boxes"]) == expected["default_boxes"]
     assert list(map(revived, config["neck"])) == expected["neck"]
     assert revived(config["head"]) == expected["head"]
+    assert SSD(**arguments()).get_config()["origin"] is None
     assert [layer.name for layer in again.backbone.layers][1:] == ["conv1", "conv2"]
 
 

@@ -78,7 +78,7 @@ def test_every_field_is_what_was_given(schema):
         metadata.label_output("score", "how sure", of_axis=True),
         metadata.plain_output("number of detections", "how many"),
     ]
-    content = metadata.detector_metadata("blood", "Finds cells.", "1.2.3", outputs)
+    content = metadata.detector_metadata("blood", "Finds cells.", "1.2.3", outputs, licence="MIT")
     boxes = {
         # Left, top, right and bottom stand at 1, 0, 3 and 2 of a yxyx box.
         "index": [1, 0, 3, 2],
@@ -125,6 +125,7 @@ def test_every_field_is_what_was_given(schema):
         "name": "blood",
         "description": "Finds cells.",
         "version": "1.2.3",
+        "license": "MIT",
         "subgraphMetadata": [graph],
         "minParserVersion": "1.5.0",
     }

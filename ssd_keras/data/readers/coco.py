@@ -2,9 +2,11 @@
 
 import math
 import os
+from dataclasses import replace
 from typing import Any, TypeGuard
 
 from ssd_keras.core.text import clean_name, is_plain_text
+from ssd_keras.data.licences import licence_of_coco
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
@@ -32,7 +34,8 @@ def read_coco(annotation_file: str, image_folder: str, options: ReadOptions) -> 
     problems += more + _add_objects(content["annotations"], images, name_of, annotation_file)
     annotated, more = read_relative_boxes(list(images.values()), annotation_file)
     names = list(dict.fromkeys(name_of.values()))
-    return assemble(annotated, names, problems + more, options, name_of)
+    data = assemble(annotated, names, problems + more, options, name_of)
+    return replace(data, licence=licence_of_coco(content.get("licenses"), content["images"]))
 
 
 def _read_categories(records: list[Record], file: str) -> tuple[dict[int, str], list[Problem]]:

@@ -49,7 +49,7 @@ def read_synthetic(name: str, split: str, options: ReadOptions) -> DetectionData
         raise ValueError(f"split '{split}' has {count} images; expected 1 to {size}")
     indices = tqdm(range(count), "drawing images", leave=False, disable=not options.progress)
     examples = [draw_example(match[1], index) for index in indices]
-    data = DetectionData(SHAPE_CLASSES, tuple(examples))
+    data = DetectionData(SHAPE_CLASSES, tuple(examples), licence="none needed: generated")
     return data if options.class_names is None else relabel(data, options.class_names)
 
 

@@ -3,11 +3,13 @@
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
 from ssd_keras.core.terminal import import_tensorflow
+from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_sources import FileSlice, StoredImage
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
@@ -39,7 +41,9 @@ def read_tfds(name: str, split: str, options: ReadOptions) -> DetectionData:
         names = [label_names[label] for label in objects[keys.label]]
         items = _objects(objects, objects[keys.box], names)
         annotated.append(AnnotatedImage(image_id, image, 0, 0, location, items, to_box=to_box))
-    return assemble(annotated, label_names, [], options)
+    info = builder.info.redistribution_info
+    licence = info.license if info and is_plain_text(info.license) else ""
+    return replace(assemble(annotated, label_names, [], options), licence=licence)
 
 
 class _Keys(NamedTuple):
