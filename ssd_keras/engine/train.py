@@ -128,21 +128,11 @@ def _train(
     if state.epoch:
         model = run.load_state_model(state)
     else:
-        with dtype_policy(recipe.run.precision):
-            model = initial_model(recipe, train_data.class_names)
-        model.origin = origin_of(recipe, train_data, model)
-        shows_hint = progress and session.devices.writes
-        if shows_hint and (hint := small_objects_hint(train_data, model, match_threshold(recipe))):
-            print(hint, flush=True)
+        model = _new_model(recipe, train_data, progress and session.devices.writes)
         if not epochs:
+            validation_data = validation and validation.data
             epochs, steps_per_epoch = measured_length(
-                recipe,
-                model,
-                train_data,
-                validation and validation.data,
-                began,
-                session,
-                progress,
+                recipe, model, train_data, validation_data, began, session, progress
             )
             state.length = (epochs, steps_per_epoch)
             run.start(recipe, train_data.class_names, model.origin)
@@ -171,6 +161,16 @@ def _train(
             shuffle=False,
             verbose=0,
         )
+
+
+def _new_model(recipe: TrainRecipe, data: DetectionData, shows_hint: bool | str) -> SSD:
+    """Returns the model of a new training; prints a hint if many objects are too small for it."""
+    with dtype_policy(recipe.run.precision):
+        model = initial_model(recipe, data.class_names)
+    model.origin = origin_of(recipe, data, model)
+    if shows_hint and (hint := small_objects_hint(data, model, match_threshold(recipe))):
+        print(hint, flush=True)
+    return model
 
 
 def measured_length(
