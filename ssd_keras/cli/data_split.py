@@ -12,7 +12,7 @@ from ssd_keras.core.terminal import is_terminal
 HELP = "split data into parts"
 DESCRIPTION = (
     "Writes a copy of the data in parts. Each part has the same mix of classes; images that look "
-    "alike stay in one part."
+    "alike, and frames of one video by their names, stay in one part. --groups chooses otherwise."
 )
 
 
@@ -29,6 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names and shares of the parts, together 1; default: train=0.8 val=0.2",
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other parts")
+    parser.add_argument(
+        "--groups",
+        default="look",
+        metavar="look|blocks|none|REGEX",
+        help="what stays in one part: images that look alike and frames with numbered names "
+        "(look, the default), those whose names have the same match of a regular expression or "
+        "of its first group (REGEX), or nothing (none); blocks makes parts of consecutive names "
+        "in each numbered sequence, for frames of cameras",
+    )
     parser.add_argument("--format", choices=DATA_FORMATS, help=FORMAT_HELP)
     add_bad_data(parser)
     add_max_pixels(parser)
@@ -40,6 +49,7 @@ def run(
     output: str,
     parts: Sequence[tuple[str, float]],
     seed: int,
+    groups: str,
     format: str | None,
     bad_data: str,
     max_pixels: int,
@@ -50,7 +60,7 @@ def run(
     if len(shares) < len(parts):
         raise ValueError("--parts names a part twice; expected such as train=0.8 val=0.2")
     loaded = read_data(data, bad_data, max_pixels=max_pixels)
-    splits, notes = split_data(loaded, shares, seed, is_terminal())
+    splits, notes = split_data(loaded, shares, seed, groups, is_terminal())
     print_problems(notes)
     print(*write_copies(splits, output, format, data), sep="\n")
 

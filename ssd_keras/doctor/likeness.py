@@ -75,6 +75,12 @@ def alike_pairs(thumbnails: Sequence[Thumbnail], progress: bool = False) -> Like
     return Likeness(*map(np.concatenate, zip(*found, strict=True)))
 
 
+def neighbour_correlation(thumbnails: Sequence[Thumbnail]) -> float:
+    """Returns the median correlation of consecutive images, such as frames of a video."""
+    whole, _ = _unit_vectors(np.stack([each.pixels for each in thumbnails[:TILE]]))
+    return float(np.median(np.sum(whole[1:] * whole[:-1], axis=(1, 2, 3))))
+
+
 def coarse_vectors(pixels: np.ndarray) -> np.ndarray:
     """Returns vectors, float32 [n, 193], whose products are at least the correlations.
 
