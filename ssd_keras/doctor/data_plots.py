@@ -1,6 +1,7 @@
 """Diagrams and contact sheets of a data report, as PNG files."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
@@ -18,12 +19,14 @@ from ssd_keras.doctor.default_box_report import DefaultBoxReport
 from ssd_keras.doctor.findings import repeated_boxes
 from ssd_keras.doctor.statistics import label_counts, pixel_boxes, sides_and_aspects
 from ssd_keras.drawing.draw import class_colors, draw_boxes, save_image
+from ssd_keras.drawing.fonts import plot_families
 from ssd_keras.drawing.sheet import contact_sheet
 
 MAX_IMAGES = 12
 MAX_CLASSES = 40
 MAX_LEGEND_CLASSES = 20
 MAX_POINTS = 4000
+MAX_LABEL = 40  # letters
 MIN_OBJECTS_PER_BIN = 5
 # Names of classes and splits are texts, also where a dollar sign would begin a formula.
 STYLE: Any = {
@@ -57,7 +60,7 @@ def write_plots(
     paths = []
     for name, plot in plots.items():
         paths.append(os.path.join(directory, f"{name}.png"))
-        _write_figure(plot, paths[-1])
+        _write_figure(plot, paths[-1], splits)
     for name, sheet in sheets.items():
         if captioned := list(sheet):
             images, captions = zip(*captioned, strict=True)
@@ -66,11 +69,15 @@ def write_plots(
     return paths
 
 
-def _write_figure(plot: Callable[[Figure], None], path: str) -> None:
+def _write_figure(plot: Callable[[Figure], None], path: str, splits: Sequence[Split]) -> None:
+    """Draws a diagram, in fonts that have the letters of the names in it."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE), replacing(path) as beside:
+    names = (*splits[0].data.class_names, *(split.name for split in splits))
+    style = STYLE | {"font.family": plot_families(names)}
+    with matplotlib.rc_context(style), replacing(path) as beside, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # `plot_families` has warned
         figure = Figure(dpi=110, layout="constrained")
         plot(figure)
         figure.savefig(beside, format="png")
@@ -85,9 +92,9 @@ def _plot_classes(figure: Figure, splits: Sequence[Split]) -> None:
     height = 0.8 / len(splits)
     for number, split in enumerate(splits):
         y = np.arange(len(order)) + (number - (len(splits) - 1) / 2) * height
-        bars = axes.barh(y, counts[number, order], height, label=_in_legend(split.name))
+        bars = axes.barh(y, counts[number, order], height, label=_label(split.name))
         axes.bar_label(bars, padding=3, fontsize=8)
-    axes.set_yticks(np.arange(len(order)), [names[label] for label in order])
+    axes.set_yticks(np.arange(len(order)), [_label(names[label]) for label in order])
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.set_title("objects of each class")
@@ -107,7 +114,7 @@ def _plot_sizes(figure: Figure, splits: Sequence[Split]) -> None:
         bins = np.geomspace(every_value.min() * 0.98, every_value.max() * 1.02, 31)
         for split, of_split in zip(splits, values, strict=True):
             weights = np.full(len(of_split), 100 / max(len(of_split), 1))
-            options = {"histtype": "step", "linewidth": 1.5, "label": _in_legend(split.name)}
+            options = {"histtype": "step", "linewidth": 1.5, "label": _label(split.name)}
             axes.hist(of_split, bins, weights=weights, **options)
         axes.set(xscale="log", title=title, ylabel="% of the objects")
         _plain_ticks(axes.xaxis)
@@ -132,9 +139,9 @@ def _plot_default_boxes(figure: Figure, report: DefaultBoxReport) -> None:
         cell_shapes = np.concatenate(grid.cell_shapes()) * np.array(grid.image_size)
         axes.scatter(*cell_shapes[:, ::-1].T, s=45, **style)
     for label in np.unique(objects.labels)[:MAX_LEGEND_CLASSES]:
-        axes.scatter([], [], s=20, color=colors[label], label=_in_legend(names[label]))
+        axes.scatter([], [], s=20, color=colors[label], label=_label(names[label]))
     axes.set(
-        title=f"{report.splits[0].name}: objects and shapes of default boxes",
+        title=f"{_label(report.splits[0].name)}: objects and shapes of default boxes",
         xlabel="width in pixels of the model's input",
         ylabel="height",
         xscale="log",
@@ -161,7 +168,7 @@ def _plot_recall(figure: Figure, report: DefaultBoxReport) -> None:
             style = {
                 "linestyle": line,
                 "color": f"C{number}",
-                "label": _in_legend(f"{split.name}, {name}"),
+                "label": f"{_label(split.name)}, {name}",
             }
             x = [np.median(sides[bins == b]) for b in full_bins]
             left.plot(x, [reachable[bins == b].mean() for b in full_bins], marker=".", **style)
@@ -181,9 +188,11 @@ def _plot_recall(figure: Figure, report: DefaultBoxReport) -> None:
         axes.legend(fontsize=8)
 
 
-def _in_legend(name: str) -> str:
-    """Returns the label of a name: Matplotlib leaves labels that begin with "_" out of legends."""
-    return f" {name}" if name.startswith("_") else name
+def _label(name: str) -> str:
+    """Returns the label of a name, shortened in the middle where it would leave no room."""
+    half = MAX_LABEL // 2
+    label = name if len(name) <= MAX_LABEL else f"{name[:half]}…{name[-half:]}"
+    return f" {label}" if label.startswith("_") else label  # else Matplotlib's legends leave it out
 
 
 def _plain_ticks(axis: Any) -> None:

@@ -1,17 +1,17 @@
 """Draws boxes into images."""
 
 import colorsys
-import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ssd_keras.boxes.iou import pairwise_iou
 from ssd_keras.core.files import replacing
+from ssd_keras.drawing.fonts import TextFont, shortened, warn_of_missing
 
 Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; the last pixels belong to it
@@ -73,7 +73,7 @@ def draw_boxes(
     )
     side = math.sqrt(canvas.width * canvas.height)
     line = max(2, round(side / 250)) if line_width is None else line_width
-    font = load_font(max(12, round(side / 32)) if font_size is None else font_size)
+    font = TextFont(max(12, round(side / 32)) if font_size is None else font_size)
     colors = [tuple(color) for color in class_colors(labels.max(initial=0) + 1).tolist()]
     rectangles = {i: pixels for i in order if (pixels := _pixels(boxes[i], canvas.size))}
     draw = ImageDraw.Draw(canvas)
@@ -88,8 +88,8 @@ def draw_boxes(
         (left, top, right, bottom), text = tags[index]
         ink = text_color(colors[labels[index]])
         draw.rectangle((left, top, right, bottom), fill=colors[labels[index]], outline=ink)
-        middle = ((left + right) / 2, (top + bottom) / 2)
-        draw.text(middle, text, fill=ink, font=font, anchor="mm")
+        corner = ((left + right + 1 - font.width(text)) / 2, (top + bottom + 1 - font.height) / 2)
+        font.draw(draw, corner, text, fill=ink)
     return np.array(canvas)
 
 
@@ -160,8 +160,8 @@ def _checked_boxes(
     scores: Any,
     class_names: Sequence[str] | None,
     display_threshold: float,
-) -> tuple[np.ndarray, np.ndarray, list[str], list[int]]:
-    """Returns boxes, labels, texts of tags, and the rows to draw by rising score."""
+) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]], list[int]]:
+    """Returns boxes, labels, names and scores of tags, and the rows to draw by rising score."""
     boxes = np.asarray(boxes, np.float64)
     boxes = boxes if boxes.size else boxes.reshape(-1, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
@@ -180,11 +180,12 @@ def _checked_boxes(
             f"label {numbers.max()} has no name among {len(class_names)} class_names; expected "
             "labels from 0, without background; pass the names of the model's own classes"
         )
+    if class_names is not None:
+        warn_of_missing(tuple(class_names))
     texts = []
     for index, label in enumerate(numbers):
         name = "" if labels is None else class_names[label] if class_names else str(label)
-        score = "" if scores is None else f"{scores[index]:.2f}"
-        texts.append(" ".join(f"{name} {score}".split()))
+        texts.append((name, "" if scores is None else f"{scores[index]:.2f}"))
     ranks = np.zeros(len(boxes)) if scores is None else np.asarray(scores)
     order = np.argsort(ranks, kind="stable")
     rows = [i for i in order if numbers[i] >= 0 and ranks[i] >= display_threshold]
@@ -209,28 +210,21 @@ def _draw_outline(draw: ImageDraw.ImageDraw, box: Rectangle, color: Color, line:
             draw.rectangle((x0, y0, x1, y1), outline=ring, width=width)
 
 
-@functools.lru_cache(maxsize=32)
-def load_font(size: int) -> Any:
-    return ImageFont.load_default(size)
-
-
-def shortened(text: str, font: Any, width: int) -> str:
-    """Returns the text, cut with "…" to a width in pixels."""
-    text = " ".join(text.split())
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…" if text else ""
-
-
 def _place_tag(
-    text: str, font: Any, box: Rectangle, size: tuple[int, int], occupied: Sequence[Rectangle]
+    words: tuple[str, str],
+    font: TextFont,
+    box: Rectangle,
+    size: tuple[int, int],
+    occupied: Sequence[Rectangle],
 ) -> tuple[Rectangle, str] | None:
     """Returns the rectangle of a box's tag inside the image and its text, None without room."""
-    pad = max(2, round(font.size) // 6)
-    text = shortened(text, font, size[0] - 2 * pad)
-    width, height = math.ceil(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad
+    pad = max(2, font.size // 6)
+    name, score = words
+    # A long name may be as wide as its box or half of the image; the score stays whole.
+    room = min(size[0], max(box[2] - box[0], size[0] // 2, 10 * font.size)) - 2 * pad
+    name = shortened(name, font, room - font.width(f" {score}" if score else ""))
+    text = shortened(f"{name} {score}", font, size[0] - 2 * pad)
+    width, height = math.ceil(font.width(text)) + 2 * pad, font.height + pad
     if not text or width > size[0] or height > size[1]:
         return None
     x0, y0, x1, y1 = box

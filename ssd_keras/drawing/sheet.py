@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ssd_keras.drawing.draw import WHITE, checked_image, load_font, shortened
+from ssd_keras.drawing.draw import WHITE, checked_image
+from ssd_keras.drawing.fonts import TextFont, shortened, warn_of_missing
 
 
 def contact_sheet(
@@ -47,7 +48,9 @@ def contact_sheet(
             "each; pass empty captions where there is nothing to say"
         )
     gap, font_size = max(2, min(height, width) // 40), max(10, height // 20)
-    strip = 0 if captions is None else sum(load_font(font_size).getmetrics())
+    font = TextFont(font_size)
+    strip = 0 if captions is None else font.height
+    warn_of_missing(tuple(captions or ()))
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     size = (columns * (width + gap) + gap, rows * (height + strip + gap) + gap)
@@ -62,6 +65,6 @@ def contact_sheet(
         corner = (left + (width - fitted[0]) // 2, top + (height - fitted[1]) // 2)
         sheet.paste(canvas.resize(fitted, Image.Resampling.LANCZOS), corner)
         if captions is not None:
-            text = shortened(captions[index], load_font(font_size), width)
-            draw.text((left, top + height), text, fill=WHITE, font=load_font(font_size))
+            text = shortened(captions[index], font, width)
+            font.draw(draw, (left, top + height), text, fill=WHITE)
     return np.array(sheet)

@@ -9,7 +9,18 @@ from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.data_plots import _plot_classes, _plot_sizes, _write_figure
 
-NAMES = ("$5 note of $10", r"two $ $\frac{ signs", "_x", "{}", "50 %", r"\n^_", "Fünfeck", "кошка")
+LONG = "a name that goes on" + " and on" * 30
+NAMES = (
+    LONG,
+    "$5 note of $10",
+    r"two $ $\frac{ signs",
+    "_x",
+    "{}",
+    "50 %",
+    r"\n^_",
+    "Fünfeck",
+    "кошка",
+)
 
 
 def split(name):
@@ -31,12 +42,13 @@ def test_names_are_texts_and_none_is_missing_in_a_legend(tmp_path):
         figures.append(figure)
 
     for plot in (_plot_classes, _plot_sizes):
-        _write_figure(partial(keep, plot), str(tmp_path / "a.png"))
+        _write_figure(partial(keep, plot), str(tmp_path / "a.png"), splits)
         with Image.open(tmp_path / "a.png") as image:
             assert min(image.size) > 200
     classes, sizes = figures
     ticks = classes.axes[0].get_yticklabels()
-    assert sorted(tick.get_text() for tick in ticks) == sorted(NAMES)
+    short = {LONG: "a name that goes on …and on and on and on", "_x": " _x"}
+    assert {tick.get_text() for tick in ticks} == {short.get(name, name) for name in NAMES}
     assert not any(tick.get_parse_math() for tick in ticks)
     for figure in (classes, sizes):
         legend = figure.axes[0].get_legend().get_texts()
