@@ -1,6 +1,7 @@
 """Terminal output: progress bars or not, and silence for native libraries."""
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -63,8 +64,23 @@ def lasting_output() -> Iterator[None]:
                     stream.flush()
 
 
+@contextlib.contextmanager
+def silence_tensorflow_log() -> Iterator[None]:
+    """Suppresses warnings that TensorFlow's Python code logs."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def import_tensorflow() -> ModuleType:
-    """Imports TensorFlow without its messages, which no log level silences."""
+    """Imports TensorFlow without its messages; some of the import no log level silences."""
+    # What TensorFlow logs as errors is what the machine lacks (a GPU, some instructions);
+    # real failures are raised.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with silence_stderr():
         import tensorflow
     return tensorflow
@@ -77,9 +93,6 @@ def is_terminal() -> bool:
 
 def start_tensorflow() -> None:
     """Imports TensorFlow without its messages; a terminal shows that it loads."""
-    # What TensorFlow logs as errors is what the machine lacks (a GPU, some instructions);
-    # real failures are raised.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not is_terminal() or "tensorflow" in sys.modules:
         import_tensorflow()
         return

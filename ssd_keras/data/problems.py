@@ -88,6 +88,10 @@ class ProblemKind(Enum):
                           "category id {}; expected each id once")
     SAME_CATEGORY = (FILE, "categories of one name", "categories {}", "taken as one class")
     SAME_FILE = (IMAGE, "images of one file", "the image is of the same file as image {}", "kept")
+    OTHER_TEXT = (OBJECT, "class texts that the label map lacks",
+                  "no item of the label map is called {}", "read by number")
+    BACKGROUND = (FILE, "background classes", "item 0 of the label map is the background, which is "
+                  "no class", "not used")
     OTHER_PATH = (IMAGE, "images found under another path",
                   "the image folder has no {}", "the latter taken")
     SEVERAL_COLUMNS = (FILE, "tables with several columns for one",

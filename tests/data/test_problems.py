@@ -85,6 +85,13 @@ def csv_notes(root):
     return write_csv(root, f"{header}\n/home/me/a.jpg,1,dog,1,2,30,40,perhaps\nb.jpg,,,,,,,\n")
 
 
+def tfrecord_notes(root):
+    (root / "map.pbtxt").write_text(
+        "item { id: 0 name: 'background' } item { id: 1 name: 'a' } item { id: 2 name: 'b' }"
+    )
+    return f"{write_records(root, record())}@{root}/map.pbtxt"
+
+
 def damaged_records(root):
     spec = write_records(root, record(), record(encoded=None))
     path = root / "train-00000-of-00001"
@@ -136,6 +143,7 @@ SOURCES = {
         ProblemKind.BAD_FLAG: 1,
     },
     lambda root: write_csv(root, "a.jpg,1,2,30,40,dog"): {ProblemKind.NO_COLUMN_NAMES: 1},
+    tfrecord_notes: {ProblemKind.OTHER_TEXT: 2, ProblemKind.BACKGROUND: 1},
     damaged_records: {ProblemKind.BAD_RECORD: 1, ProblemKind.DAMAGED_FILE: 1},
     lambda root: write_yolo(root, {"a": "dog 0.5 0.5 0.2 0.2"}): {ProblemKind.BAD_LINE: 1},
 }

@@ -11,6 +11,7 @@ from ssd_keras.core.class_names import VOC_CLASSES
 from ssd_keras.data import load_data
 from ssd_keras.data.image_sources import FileSlice
 from ssd_keras.data.pipeline import make_lookup
+from ssd_keras.data.readers.tfds import _image_id
 
 WIDTH, HEIGHT = SIZE  # 100, 80
 IMAGES = [image_bytes(), image_bytes("PNG"), image_bytes(quality=50)]
@@ -195,3 +196,18 @@ def test_without_tensorflow_datasets_the_command_is_named(monkeypatch):
         ValueError, match=r"tensorflow-datasets is missing; pip install tensorflow-"
     ):
         load_data("tfds:voc/2007@train")
+
+
+@pytest.mark.parametrize(
+    ("features", "image_id"),
+    [
+        ({"image/id": np.int64(139)}, 139),
+        ({"image/id": b"k0", "image/filename": b"a.jpg"}, "k0"),
+        ({"image/id": b"caf\xc3\xa9"}, "café"),
+        ({"image/id": b"", "image/filename": b"x/a.jpg"}, "x/a"),
+        ({"image/filename": b"a.jpg"}, "a"),
+        ({}, 4),
+    ],
+)
+def test_image_ids_are_numbers_texts_or_file_names(features, image_id):
+    assert _image_id(features, 4) == image_id

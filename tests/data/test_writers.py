@@ -205,7 +205,7 @@ def test_records_have_the_keys_of_the_object_detection_api(tmp_path):
         "val-00000-of-00002.tfrecord",
         "val-00001-of-00002.tfrecord",
     ]
-    assert read_label_map(str(tmp_path / "copy/label_map.pbtxt"))[12] == "dog"
+    assert read_label_map(str(tmp_path / "copy/label_map.pbtxt"))[0].name_of[12] == "dog"
     path = str(tmp_path / "copy" / "train-00000-of-00002.tfrecord")
     (content,) = tf.data.TFRecordDataset(path).as_numpy_iterator()
     shares = tf.io.VarLenFeature(tf.float32)
@@ -235,7 +235,7 @@ def test_records_have_the_keys_of_the_object_detection_api(tmp_path):
     assert parsed["image/object/class/label"].tolist() == [12, 8, 12]
 
 
-@pytest.mark.parametrize("name", ["bird's nest", 'a 5" disk', """it's "odd" \\ """])
+@pytest.mark.parametrize("name", ["bird's nest", 'a 5" disk', """it's "odd" \\"""])
 def test_quotes_in_a_name_survive(tmp_path, name):
     data = load_data(write_voc(tmp_path / "a", {"x": []}), class_names=[name])
     (spec,) = write_splits([Split("train", data)], str(tmp_path / "copy"), "tfrecord")

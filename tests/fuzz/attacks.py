@@ -331,7 +331,7 @@ ATTACKS = {
         "csv", _replace("objects.csv", '"dog"', '"dog\ncar"'), r"the object has no class name"
     ),
     "tfrecord: a name of two lines": Attack(
-        "tfrecord", _record(image__object__class__text=[b"dog\ncar"]), r"unknown class"
+        "tfrecord", _record(image__object__class__text=[b"dog\ncar"]), r"read by number"
     ),
     "tfrecord: a label map that clears the terminal": Attack(
         "tfrecord", _replace("label_map.pbtxt", "dog", "\x1b[2J"),

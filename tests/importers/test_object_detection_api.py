@@ -449,7 +449,7 @@ def test_cut_and_scribbled_files_never_raise_anything_else(tmp_path):
     [
         ("circle\nsquare\n", r"the labels have 2 names but '.*' has 4 classes; pass the labels"),
         ("a\nb\nc\nd\ne\n", r"the labels have 5 names but '.*' has 4 classes; pass the labels"),
-        ("\xff\xfe", r"the labels '.*labels\.txt' are not text; expected one name a line"),
+        ("a\ncaf\xe9\n", r"labels\.txt: line 2 is not UTF-8; save the file as UTF-8"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(text, message, tmp_path):

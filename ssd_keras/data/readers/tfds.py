@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
-from ssd_keras.core.terminal import import_tensorflow
-from ssd_keras.core.text import is_plain_text
+from ssd_keras.core.terminal import import_tensorflow, silence_tensorflow_log
+from ssd_keras.core.text import clean_name, is_plain_text, nearest_name
 from ssd_keras.data.image_sources import FileSlice, StoredImage
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
@@ -18,7 +18,7 @@ from ssd_keras.data.readers.assemble import (
     assemble,
     to_pixels,
 )
-from ssd_keras.data.readers.tfrecord import RECORD_HEADER, record_offsets
+from ssd_keras.data.readers.record_files import RECORD_HEADER, record_offsets
 from ssd_keras.data.records import Box, DetectionData
 
 
@@ -30,17 +30,19 @@ def read_tfds(name: str, split: str, options: ReadOptions) -> DetectionData:
     tfds = _import_tfds()
     builder = _load_builder(tfds, name)
     keys = _find_keys(tfds, builder)
-    label_names = builder.info.features[keys.sequence].feature[keys.label].names
+    class_label = builder.info.features[keys.sequence].feature[keys.label]
+    label_names = [clean_name(name) for name in class_label.names]
     to_box = _voc_pixels if builder.name == "voc" else to_pixels
     annotated: list[AnnotatedImage] = []
-    elements = _elements(tfds, builder, split, keys, options.progress)
-    for number, (element, image) in enumerate(elements):
-        image_id = _image_id(element, number)
-        location = f"tfds:{name}@{split}: image {image_id}"
-        objects = element[keys.sequence]
-        names = [label_names[label] for label in objects[keys.label]]
-        items = _objects(objects, objects[keys.box], names)
-        annotated.append(AnnotatedImage(image_id, image, 0, 0, location, items, to_box=to_box))
+    with silence_tensorflow_log():  # TFDS calls what TensorFlow deprecates
+        elements = _elements(tfds, builder, split, keys, options.progress)
+        for number, (element, image) in enumerate(elements):
+            image_id = _image_id(element, number)
+            location = f"tfds:{name}@{split}: image {image_id}"
+            objects = element[keys.sequence]
+            names = [label_names[label] for label in objects[keys.label]]
+            items = _objects(objects, objects[keys.box], names)
+            annotated.append(AnnotatedImage(image_id, image, 0, 0, location, items, to_box=to_box))
     info = builder.info.redistribution_info
     licence = info.license if info and is_plain_text(info.license) else ""
     return replace(assemble(annotated, label_names, [], options), licence=licence)
@@ -115,8 +117,11 @@ def _elements(
         else:
             dataset = elements = builder.as_data_source(**options)
     except (ValueError, KeyError, AssertionError) as error:
+        known = list(builder.info.splits)
+        nearest = nearest_name(split, known)
+        hint = f"did you mean '{nearest}'? " if nearest else ""
         raise ValueError(
-            f"no split '{split}'; expected {', '.join(builder.info.splits)}, or as train[:10%]"
+            f"no split '{split}'; {hint}expected {', '.join(known)}, or as train[:10%]"
         ) from error
     offsets: dict[str, list[int]] = {}
     count = len(dataset)
@@ -167,8 +172,9 @@ def _voc_pixels(corners: Sequence[float], height: int, width: int) -> Box:
 
 
 def _image_id(element: dict[str, Any], number: int) -> str | int:
-    if "image/id" in element:
-        return int(element["image/id"])
-    if "image/filename" in element:
-        return os.path.splitext(element["image/filename"].decode())[0]
-    return number
+    """Returns an id, which may be a number or a text, or the name of the file, or its place."""
+    image_id = element.get("image/id", b"")
+    if not isinstance(image_id, bytes):
+        return int(image_id)
+    name = os.path.splitext(element.get("image/filename", b"").decode("utf-8", "replace"))[0]
+    return image_id.decode("utf-8", "replace") or name or number

@@ -1,15 +1,11 @@
 """Reads TFRecord files with the keys of the TF Object Detection API."""
 
-import glob
 import math
 import os
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ssd_keras.core.terminal import import_tensorflow
-from ssd_keras.core.text import is_plain_text
-from ssd_keras.data.image_sources import FileSlice
+from ssd_keras.data.image_sources import FileSlice, read_bytes
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
@@ -18,13 +14,13 @@ from ssd_keras.data.readers.assemble import (
     assemble,
     to_pixels,
 )
-from ssd_keras.data.readers.label_map import read_label_map
+from ssd_keras.data.readers.label_map import LabelMap, read_label_map
+from ssd_keras.data.readers.record_files import Features, iterate_records
 from ssd_keras.data.records import DetectionData
+from ssd_keras.data.specs import matching_files
 
 NamePair = tuple[str, int]  # class name and number, 0 where a record has none
 BOX_KEYS = tuple(f"image/object/bbox/{name}" for name in ("ymin", "xmin", "ymax", "xmax"))
-# A record: its length (8 bytes) and the length's checksum (4), the content, its checksum (4).
-RECORD_HEADER, RECORD_FOOTER = 12, 4
 
 
 def read_tfrecord(pattern: str, label_map: str, options: ReadOptions) -> DetectionData:
@@ -32,71 +28,39 @@ def read_tfrecord(pattern: str, label_map: str, options: ReadOptions) -> Detecti
 
     The class of an object is image/object/class/text, or image/object/class/label by label map.
     """
-    files = sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
+    files = matching_files(pattern)
     if not files:
-        raise FileNotFoundError(f"no file matches {pattern}; expected TFRecord files there")
-    name_of = read_label_map(label_map) if label_map else {}
-    import_tensorflow()  # once, before the threads would
+        is_folder = os.path.isdir(pattern)
+        hint = f"; it is a folder: write {os.path.join(pattern, '*')}" if is_folder else ""
+        raise FileNotFoundError(
+            f"no file matches {pattern}; expected TFRecord files, * and ? stand for letters{hint}"
+        )
+    known, notes = read_label_map(label_map) if label_map else (LabelMap({}, {}), [])
 
     def read(path: str) -> tuple[tuple[list[AnnotatedImage], list[NamePair]], list[Problem]]:
-        return _read_file(path, name_of)
+        return _read_file(path, known)
 
     parsed, problems = options.read_all(read, files, "reading records")
     annotated: dict[str | int, AnnotatedImage] = {}
+    others: list[AnnotatedImage] = []  # of the same id, but other images
     for image in (image for images, _ in parsed for image in images):
-        if image.image_id in annotated:
+        first = annotated.setdefault(image.image_id, image)
+        if first is image:
+            continue
+        if read_bytes(first.image) == read_bytes(image.image):
             location, detail = image.annotation_file, str(image.image_id)
             problems.append(Problem(ProblemKind.DUPLICATE_IMAGE, location, detail))
         else:
-            annotated[image.image_id] = image
+            others.append(image)
+    name_of = known.name_of
     if not name_of:
         name_of = _number_names([pair for _, pairs in parsed for pair in pairs])
     names = list(dict.fromkeys(name_of.values()))
-    return assemble(list(annotated.values()), names, problems, options, name_of)
-
-
-def iterate_records(path: str) -> Iterator[tuple[int, bytes]]:
-    """Yields offset and content of each record of a TFRecord file, with verified checksums."""
-    import tensorflow as tf
-
-    with open(path, "rb") as file:
-        if file.read(2) == b"\x1f\x8b":
-            detail = "compressed with gzip (decompress it with gunzip)"
-            raise BadDataError(ProblemKind.DAMAGED_FILE, detail)
-    offsets = record_offsets(path)
-    offset = number = 0
-    error: Exception | None = None
-    try:
-        # TensorFlow trusts a record's length and aborts on an absurd one: `take` stops before it.
-        for record in tf.data.TFRecordDataset(path).take(len(offsets)).as_numpy_iterator():
-            yield offset + RECORD_HEADER, record
-            offset += RECORD_HEADER + len(record) + RECORD_FOOTER
-            number += 1
-    except tf.errors.OpError as caught:
-        error = caught
-    # TensorFlow ignores less than a header at the end.
-    if error or offset != os.path.getsize(path):
-        detail = f"damaged after record {number} (byte {offset})"
-        raise BadDataError(ProblemKind.DAMAGED_FILE, detail) from error
-
-
-def record_offsets(path: str) -> list[int]:
-    """Returns where the records of a TFRecord file begin, without reading their contents."""
-    offsets, offset, size = [], 0, os.path.getsize(path)
-    with open(path, "rb") as file:
-        while len(head := file.read(RECORD_HEADER)) == RECORD_HEADER:
-            (length,) = struct.unpack("<Q", head[:8])
-            end = offset + RECORD_HEADER + length + RECORD_FOOTER
-            if end > size:
-                break
-            offsets.append(offset)
-            offset = end
-            file.seek(offset)
-    return offsets
+    return assemble([*annotated.values(), *others], names, [*notes, *problems], options, name_of)
 
 
 def _read_file(
-    path: str, name_of: dict[int, str]
+    path: str, label_map: LabelMap
 ) -> tuple[tuple[list[AnnotatedImage], list[NamePair]], list[Problem]]:
     """Returns images and the names of their objects, and problems."""
     images: list[AnnotatedImage] = []
@@ -106,7 +70,7 @@ def _read_file(
         for number, (offset, record) in enumerate(iterate_records(path), start=1):
             position = f"record {number}"
             try:
-                image, more = _read_record(record, path, offset, position, name_of, pairs)
+                image, more = _read_record(record, path, offset, position, label_map, pairs)
             except (OSError, ValueError) as error:
                 problems.append(problem_of(error, f"{path}: {position}"))
                 continue
@@ -124,23 +88,21 @@ def _read_record(
     path: str,
     offset: int,
     position: str,
-    name_of: dict[int, str],
+    label_map: LabelMap,
     pairs: dict[NamePair, None],
 ) -> tuple[AnnotatedImage, list[Problem]]:
-    features = _parse(record)
-    encoded = next(iter(_bytes(features, "image/encoded")), b"")
+    features = Features(record)
+    encoded = next(iter(features.bytes("image/encoded")), b"")
     if not encoded:
         raise BadDataError(ProblemKind.BAD_RECORD, "no image/encoded")
-    sides = [_numbers(features, key) for key in ("image/height", "image/width")]
+    sides = [features.numbers(key) for key in ("image/height", "image/width")]
     if all(side and 0 < side[0] < math.inf for side in sides):
         height, width = (int(side[0]) for side in sides)
     else:
         height = width = 0
-    ids = _bytes(features, "image/source_id") + _bytes(features, "image/filename")
+    ids = features.texts("image/source_id") + features.texts("image/filename")
     image = AnnotatedImage(
-        image_id=next(
-            (text.decode("utf-8", "replace") for text in ids if text), f"{path}:{position}"
-        ),
+        image_id=next(filter(None, ids), f"{path}:{position}"),
         image=FileSlice(path, offset + record.find(encoded), len(encoded)),
         height=height,
         width=width,
@@ -148,39 +110,38 @@ def _read_record(
         objects=[],
         to_box=to_pixels,
     )
-    return image, _add_objects(features, image, position, name_of, pairs)
+    return image, _add_objects(features, image, position, label_map, pairs)
 
 
 def _add_objects(
-    features: Any,
+    features: Features,
     image: AnnotatedImage,
     record: str,
-    name_of: dict[int, str],
+    label_map: LabelMap,
     pairs: dict[NamePair, None],
 ) -> list[Problem]:
-    columns = [_numbers(features, key) for key in BOX_KEYS]
+    columns = [features.numbers(key) for key in BOX_KEYS]
     count = len(columns[0])
     if any(len(column) != count for column in columns):
         lengths = ", ".join(f"{len(column)}" for column in columns)
         raise BadDataError(ProblemKind.BAD_RECORD, f"{lengths} numbers of ymin, xmin, ymax, xmax")
 
     def column(name: str, default: Any) -> list[Any]:
-        values = _numbers(features, f"image/object/{name}")
+        values = features.numbers(f"image/object/{name}")
         return values if len(values) == count else [default] * count
 
-    texts = [
-        text.decode("utf-8", "replace") for text in _bytes(features, "image/object/class/text")
-    ]
+    texts = features.texts("image/object/class/text")
+    texts = texts if len(texts) == count else [""] * count
     labels = [int(label) for label in column("class/label", 0)]
     difficult, crowd, areas = column("difficult", 0), column("is_crowd", 0), column("area", None)
     problems: list[Problem] = []
     for index, corners in enumerate(zip(*columns, strict=True)):
         position, label = f"{record}, object {index + 1}", labels[index]
-        name = texts[index] if len(texts) == count else name_of.get(label, "")
-        if not is_plain_text(name):
-            detail = f"{label}; expected class/text, or a label of the label map"
-            location = f"{image.annotation_file}: {position}"
-            problems.append(Problem(ProblemKind.UNKNOWN_CLASS, location, detail))
+        location = f"{image.annotation_file}: {position}"
+        name, note = label_map.find(texts[index], label, location)
+        if note is not None:
+            problems.append(note)
+        if not name:
             continue
         pairs[name, label] = None
         image.objects.append(
@@ -194,27 +155,6 @@ def _add_objects(
             )
         )
     return problems
-
-
-def _parse(record: bytes) -> Any:
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-
-    try:
-        return tf.train.Example.FromString(record).features.feature
-    except DecodeError as error:
-        raise BadDataError(ProblemKind.BAD_RECORD, "another content") from error
-
-
-def _bytes(features: Any, key: str) -> list[bytes]:
-    return list(features[key].bytes_list.value) if key in features else []
-
-
-def _numbers(features: Any, key: str) -> list[float]:
-    """Returns the numbers of a feature; tools disagree on whether they are floats or integers."""
-    if key not in features:
-        return []
-    return list(features[key].float_list.value) or list(features[key].int64_list.value)
 
 
 def _number_names(pairs: Sequence[NamePair]) -> dict[int, str]:
