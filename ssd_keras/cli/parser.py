@@ -25,6 +25,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `ssd-keras`; returns 0, or 2 after printing one line that says what is wrong."""
     warnings.formatwarning = lambda message, *_, **__: f"ssd-keras: warning: {message}\n"
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd image files, with its own path
     with lasting_output():
         return _run(arguments)
 
