@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ssd_keras.data.image_sources import original_of
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.class_table import split_tables
 from ssd_keras.doctor.duplicates import (
@@ -55,7 +56,7 @@ class DataReport:
 
     def _folder(self) -> str:
         """Returns the folder that all files of the findings lie in, or ""."""
-        images = [x.image for split in self.splits for x in split.data.examples]
+        images = [original_of(x.image) for split in self.splits for x in split.data.examples]
         paths = [
             image if isinstance(image, str) else getattr(image, "path", "") for image in images
         ]

@@ -14,6 +14,7 @@ import numpy as np
 
 from ssd_keras.boxes.formats import convert_boxes
 from ssd_keras.core.class_names import labels_by_name
+from ssd_keras.data.image_sources import original_of
 from ssd_keras.data.records import DetectionData
 
 LARGEST_NUMBER = 1e100  # refuses infinities, and integers too large for a double
@@ -214,8 +215,9 @@ class _Lookup:
                     "because detections name their images by it; leave one of the sources out"
                 )
             self.by_text[str(example.image_id)].add(index)
-            if isinstance(example.image, str):
-                self.by_text[Path(example.image).stem].add(index)
+            image = original_of(example.image)
+            if isinstance(image, str):
+                self.by_text[Path(image).stem].add(index)
         names = {name: label for label, name in enumerate(data.class_names)}
         self.classes: dict[str, Mapping[Any, int]] = {
             "category_id": data.label_of_id,

@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ssd_keras.core.files import check_writable, replacing
+from ssd_keras.data.image_sources import original_of
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.evaluation.detection_table import Detections
 from ssd_keras.evaluation.errors import ERROR_TYPES
@@ -220,6 +221,7 @@ def _figure(example: Example, mistake: Mistake, read: Callable[[Example], np.nda
     drawing = Image.fromarray(draw_mistake(read(example), mistake))
     drawing.save(buffer, "JPEG", quality=85)
     name = example.image_id
-    if isinstance(example.image, str):
-        name = os.path.basename(example.image)
+    image = original_of(example.image)
+    if isinstance(image, str):
+        name = os.path.basename(image)
     return Figure(f"{mistake.caption} · {name}", buffer.getvalue(), mistake.caption, "jpeg")
