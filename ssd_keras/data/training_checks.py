@@ -1,5 +1,6 @@
 """Refuses data that cannot be learned from or validated with, before a training begins."""
 
+import sys
 import warnings
 from collections.abc import Sequence
 
@@ -37,7 +38,7 @@ def check_images(data: DetectionData, title: str) -> None:
 
     def fault(example: Example) -> str:
         try:
-            read_image_header(example.image)
+            read_image_header(example.image, max_pixels=sys.maxsize)  # loading decided about it
         except (OSError, ValueError) as error:
             return problem_of(error, example.location).sentence
         return ""
