@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ssd_keras.core.origin import DataOrigin
+
 ENDLESS = 2**40  # batches: a longer data set has no end in practice
 MARK = "_ssd_keras_epoch"
 
@@ -11,7 +13,7 @@ MARK = "_ssd_keras_epoch"
 class Epoch(NamedTuple):
     """One look at the data of a stream."""
 
-    num_images: int
+    data: DataOrigin
     num_batches: int
 
 
@@ -32,6 +34,8 @@ def call_with_steps(
     for name, steps_name in steps.items():
         if bound.arguments.get(steps_name) is None:
             bound.arguments[steps_name] = steps_of(bound.arguments.get(name), name, steps_name)
+    if "shuffle" in bound.signature.parameters and data_of(bound.arguments.get("x")):
+        bound.arguments.setdefault("shuffle", False)  # the stream is shuffled: Keras would warn
     return function(**bound.arguments.pop("kwargs", {}), **bound.arguments)
 
 
@@ -47,6 +51,12 @@ def steps_of(dataset: Any, name: str, steps_name: str) -> int | None:
     return None
 
 
+def data_of(dataset: Any) -> DataOrigin | None:
+    """Returns the origin of the data of a stream; None for another data set."""
+    stream = _marked(dataset)
+    return None if stream is None else getattr(stream, MARK).data
+
+
 def _batches(dataset: Any, stream: Any, name: str, steps_name: str) -> int:
     if stream is None:
         raise ValueError(
@@ -56,7 +66,7 @@ def _batches(dataset: Any, stream: Any, name: str, steps_name: str) -> int:
     if _batch_size(dataset) != _batch_size(stream):
         raise ValueError(
             f"{name} has no end, and other batches than training_dataset made; pass {steps_name}: "
-            f"an epoch is {epoch.num_images} images."
+            f"an epoch is {epoch.data.num_images} images."
         )
     return epoch.num_batches
 
@@ -64,7 +74,7 @@ def _batches(dataset: Any, stream: Any, name: str, steps_name: str) -> int:
 def _marked(dataset: Any) -> Any:
     """Returns the stream that a data set comes from by mapping, prefetching and the like."""
     while getattr(dataset, MARK, None) is None:
-        inputs = dataset._inputs()
+        inputs: Sequence[Any] = getattr(dataset, "_inputs", tuple)()
         if len(inputs) != 1:
             return None
         (dataset,) = inputs

@@ -185,7 +185,7 @@ def training_dataset(
         padding_values={"image": np.uint8(0), "boxes": 0.0, "labels": -1},
         drop_remainder=True,
     )
-    epoch = Epoch(len(data), max(1, len(data) // batch_size))
+    epoch = Epoch(data.origin, max(1, len(data) // batch_size))
     return mark_epoch(_map_in_parallel(batches, encode).prefetch(2), epoch)
 
 

@@ -1,6 +1,7 @@
 """Trains a model by a recipe into a run directory; a killed training resumes."""
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
@@ -127,6 +128,8 @@ def _train(
         return
     if state.epoch:
         model = run.load_state_model(state)
+        if model.origin:  # the same data, in the words of this call
+            model.origin = dataclasses.replace(model.origin, data=train_data.origin)
     else:
         model = _new_model(recipe, train_data, progress and session.devices.writes)
         if not epochs:

@@ -12,7 +12,7 @@ from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.class_names import check_class_names
 from ssd_keras.core.origin import Origin
 from ssd_keras.core.precision import dtype_policy
-from ssd_keras.data.endless import call_with_steps
+from ssd_keras.data.endless import call_with_steps, data_of
 from ssd_keras.losses.box import BoxLoss, SmoothL1Loss
 from ssd_keras.losses.classification import (
     ClassLoss,
@@ -28,6 +28,7 @@ from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.save_format import check_checkpoints, check_model_path, refuse_hdf5
 from ssd_keras.models.training_targets import loss_arguments
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
+from ssd_keras.version import __version__
 
 if TYPE_CHECKING:
     from ssd_keras.drawing.results import DetectionResult
@@ -194,7 +195,8 @@ class SSD(keras.Model):
         """Trains as any Keras model does.
 
         Of the endless stream of `ssd_keras.training_dataset`, an epoch without `steps_per_epoch`
-        is one look at the data, and so is a validation without `validation_steps`.
+        is one look at the data, and so is a validation without `validation_steps`. Its data and
+        their licence become the model's `origin`.
 
         Args:
             **kwargs: arguments of `keras.Model.fit`.
@@ -207,6 +209,10 @@ class SSD(keras.Model):
                 `ModelCheckpoint` in HDF5, which cannot hold an SSD.
         """
         check_checkpoints(kwargs.get("callbacks"))
+        data = data_of(kwargs.get("x", args[0] if args else None))
+        if data and data != (self.origin and self.origin.data):
+            version = f"ssd_keras {__version__}"
+            self.origin = Origin(self.name, data=data, made_with=version, parent=self.origin)
         steps = {"x": "steps_per_epoch", "validation_data": "validation_steps"}
         return call_with_steps(keras.Model.fit, steps, (self, *args), kwargs)
 

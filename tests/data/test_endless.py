@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ssd_keras.data.endless import Epoch, call_with_steps, mark_epoch, steps_of
+from ssd_keras.core.origin import DataOrigin
+from ssd_keras.data.endless import Epoch, call_with_steps, data_of, mark_epoch, steps_of
 
 
 def stream(batch_size=4, num_images=10):
     """A stream as `training_dataset` makes them: images, and a dictionary of targets."""
     images = tf.data.Dataset.range(np.iinfo(np.int64).max).map(lambda i: (tf.zeros([8, 8, 3]), i))
-    epoch = Epoch(num_images, num_images // batch_size)
+    epoch = Epoch(DataOrigin(("voc:a@b",), num_images, 30), num_images // batch_size)
     return mark_epoch(images.batch(batch_size, drop_remainder=True).prefetch(2), epoch)
 
 
@@ -27,11 +28,13 @@ def stream(batch_size=4, num_images=10):
 )
 def test_what_is_made_of_a_stream_has_its_epoch(change):
     assert steps_of(change(stream()), "x", "steps_per_epoch") == 2
+    assert data_of(change(stream())) == DataOrigin(("voc:a@b",), 10, 30)
 
 
 def test_what_has_an_end_is_left_alone():
     for value in (stream().take(3), tf.data.Dataset.range(5), np.zeros(3), None, [1, 2]):
         assert steps_of(value, "x", "steps_per_epoch") is None
+    assert data_of(np.zeros(3)) is data_of(tf.data.Dataset.range(5)) is data_of(None) is None
     unknown = tf.data.Dataset.range(5).filter(lambda x: x > 2)
     assert steps_of(unknown, "x", "steps_per_epoch") is None
 

@@ -43,10 +43,10 @@ def test_an_epoch_is_one_look_at_the_data_and_ends(model):
             epochs=2,
             validation_data=stream,
             callbacks=[validation],
-            shuffle=False,
             verbose=0,
         )
     assert int(model.optimizer.iterations) == 2 * 2  # 32 images in batches of 16
+    assert model.origin.data == train_data().origin and model.origin.parent is None
     assert history.epoch == [0, 1] and len(history.history["val_loss"]) == 2
     assert 0 <= history.history["val_AP"][-1] <= 1
     assert model.evaluate(stream, verbose=0) == [
