@@ -23,20 +23,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shards", type=positive_int, default=1, help="tfrecord: files of each split; default 1"
     )
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="rename a class, such as van=vehicle; two of one new name become one class",
+    )
+    parser.add_argument(
+        "--drop", action="append", default=[], metavar="CLASS", help="use no object of this class"
+    )
     add_bad_data(parser)
     add_max_pixels(parser)
     parser.set_defaults(run=run)
 
 
 def run(
-    data: Sequence[str], format: str, output: str, shards: int, bad_data: str, max_pixels: int
+    data: Sequence[str],
+    format: str,
+    output: str,
+    shards: int,
+    rename: Sequence[str],
+    drop: Sequence[str],
+    bad_data: str,
+    max_pixels: int,
 ) -> None:
     from ssd_keras.data.problems import problem_lines
     from ssd_keras.data.splits import load_splits
 
-    splits = load_splits(data, is_terminal(), bad_data, max_pixels=max_pixels)
+    names = dict(map(_new_name, rename))
+    splits = load_splits(data, is_terminal(), bad_data, names, drop, max_pixels)
     print_problems(problem_lines([x for split in splits for x in split.data.problems]))
     print(*write_copies(splits, output, format, data, shards), sep="\n")
+
+
+def _new_name(text: str) -> tuple[str, str]:
+    old, _, new = text.partition("=")
+    if not old or not new:
+        raise ValueError(f"--rename {text!r} is not understood; expected such as van=vehicle")
+    return old, new
 
 
 def write_copies(

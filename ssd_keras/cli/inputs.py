@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ssd_keras.data.records import DetectionData
     from ssd_keras.engine.recipes import TrainRecipe
 
-MAX_PROBLEMS_SHOWN = 12
+MAX_PROBLEMS_SHOWN = 20
 
 
 def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]) -> "TrainRecipe":
@@ -73,8 +73,8 @@ def read_data(
 
 
 def print_problems(lines: Sequence[str]) -> None:
-    """Prints the first problems to stderr, and how many more there are."""
+    """Prints the first lines to stderr, and how many more there are."""
     for line in lines[:MAX_PROBLEMS_SHOWN]:
         print(f"note: {line}", file=sys.stderr)
     if len(lines) > MAX_PROBLEMS_SHOWN:
-        print(f"note: and {len(lines) - MAX_PROBLEMS_SHOWN} more like these", file=sys.stderr)
+        print(f"note: and {len(lines) - MAX_PROBLEMS_SHOWN} more notes", file=sys.stderr)

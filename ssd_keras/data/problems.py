@@ -10,6 +10,7 @@ from ssd_keras.data.image_sources import ImageSource
 DROPPED, CLIPPED, REST_DROPPED = "dropped", "clipped", "the rest dropped"
 LOSSES = (DROPPED, CLIPPED, REST_DROPPED)  # any other action is a note: nothing is lost
 MAX_LOCATIONS = 2  # beside the first of a kind
+MAX_GROUPS, MAX_NAMES = 4, 20  # of a kind: lines of their own, and names in the line of the rest
 
 
 class Scope(StrEnum):
@@ -171,11 +172,30 @@ class Problem:
 
 
 def problem_lines(problems: Sequence[Problem]) -> list[str]:
-    """Returns one line for each kind of problem: how many, the first of them, others' locations."""
-    groups: dict[tuple[ProblemKind, str, str], list[Problem]] = {}
+    """Returns one line for each kind of problem: how many, the first of them, others' locations.
+
+    Of a kind with many groups, such as unknown classes, the largest have lines of their own.
+    """
+    kinds: dict[tuple[ProblemKind, str], dict[str, list[Problem]]] = {}
     for problem in problems:
-        groups.setdefault((problem.kind, problem.group, problem.action), []).append(problem)
-    return [_line(group) for group in groups.values()]
+        groups = kinds.setdefault((problem.kind, problem.action), {})
+        groups.setdefault(problem.group, []).append(problem)
+    lines: list[str] = []
+    for groups in kinds.values():
+        by_size = sorted(groups.values(), key=len, reverse=True)
+        num_shown = MAX_GROUPS if len(by_size) > 1 + MAX_GROUPS else len(by_size)
+        lines += map(_line, by_size[:num_shown])
+        if rest := by_size[num_shown:]:
+            lines.append(_line_of_groups(rest))
+    return lines
+
+
+def _line_of_groups(groups: Sequence[Sequence[Problem]]) -> str:
+    first = groups[0][0]
+    names = ", ".join(f"'{group[0].group}'" for group in groups[:MAX_NAMES])
+    more = f" and {len(groups) - MAX_NAMES} more" if len(groups) > MAX_NAMES else ""
+    count = f"{sum(map(len, groups))} more {first.kind.scope}s"
+    return one_line(f"{first.kind.title}: {count} {first.action}: {names}{more}")
 
 
 def _line(group: Sequence[Problem]) -> str:

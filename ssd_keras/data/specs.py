@@ -90,7 +90,7 @@ def _fit(parts: Parts, form: SpecForm, folder: str) -> int:
     if form.first_exists is not None and form.first_exists(first):
         return 2 + (form.second_exists is None or not second or form.second_exists(second))
     if form.ending:
-        return int(form.ending in os.path.basename(first).lower())
+        return int(first.lower().endswith((form.ending, f"{form.ending}.gz")))
     return int(not form.needs_second and second.endswith(LABEL_MAP_ENDINGS))
 
 

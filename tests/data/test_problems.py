@@ -238,8 +238,8 @@ def test_lines_count_a_kind_and_keep_groups_apart():
         "objects of unknown classes: 4 objects of 4 images dropped; first a.xml: object 1 (sun): "
         "unknown class 'sun'; expected one of cat; also b.xml: object 1 (sun), "
         "c.xml: object 1 (sun) and 1 more",
-        "e.xml: object 2 (cat): box has no area; expected a width and a height above 0; dropped",
         "a.xml: object 1 (moon): unknown class 'moon'; expected one of cat; dropped",
+        "e.xml: object 2 (cat): box has no area; expected a width and a height above 0; dropped",
     ]
 
 

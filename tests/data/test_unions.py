@@ -15,6 +15,7 @@ from ssd_keras.core.class_names import (
 )
 from ssd_keras.data import load_data
 from ssd_keras.data.data_file import is_data_file
+from ssd_keras.data.problems import problem_lines
 from ssd_keras.data.sources import expand_data_files, formats_of, parts_of
 from ssd_keras.data.splits import load_splits, split_names
 from ssd_keras.data.unions import relabel
@@ -274,6 +275,93 @@ def test_a_data_file_that_cannot_be_used_is_an_error(tmp_path, text, words):
 def test_a_missing_data_file_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no data file .*no\.toml; expected TOML there"):
         load_data(f"{tmp_path}/no.toml")
+
+
+# --- classes renamed, merged and dropped ---
+
+
+CHANGES = """
+train = ["voc:07@trainval", "coco:coco/instances.json@coco/images"]
+rename = {sofa = "seat", couch = "seat", "dining table" = "table "}
+drop = ["tie", "giraffe"]
+"""
+
+
+def test_a_data_file_renames_merges_and_drops_classes_of_all_sources(tmp_path):
+    coco_like(tmp_path / "coco")
+    data = load_data(write_data_file(tmp_path, CHANGES), bad_data="refuse")
+    assert set(data.class_names) == {*VOC_CLASSES, "seat", "table"} - {"sofa"}
+    assert [names_of(data, index) for index in range(3)] == [
+        ["seat"], ["tvmonitor", "aeroplane"], ["table", "seat"]
+    ]  # fmt: skip
+    # The boxes stay beside their labels: the giraffe was second of three.
+    assert data.examples[1].boxes.tolist() == [[10.25, 20.5, 30.125, 40], [0, 0, 100, 80]]
+    lines = problem_lines(data.problems)
+    assert len(lines) == 2
+    assert re.search(r"object 2 \(giraffe\): class 'giraffe' is to be dropped; not used", lines[0])
+    assert re.search(r"object 1 \(tie\): class 'tie' is to be dropped; not used", lines[1])
+
+
+def test_classes_are_restricted_after_they_are_renamed(tmp_path):
+    path = write_data_file(tmp_path, 'classes = ["seat"]' + CHANGES.replace("couch", "tv"))
+    coco_like(tmp_path / "coco")
+    data = load_data(path)
+    assert data.class_names == ("seat",)
+    assert [names_of(data, index) for index in range(3)] == [["seat"], ["seat"], []]
+
+
+def test_merged_classes_keep_all_their_ids(tmp_path):
+    data = load_data(coco_like(tmp_path), rename={"tie": "thing", "giraffe": "thing"}, drop="tv")
+    assert data.class_names == ("airplane", "thing", "couch", "dining table")
+    assert data.category_ids == (5, 25, 63, 67)
+    assert data.label_of_id == {5: 0, 25: 1, 32: 1, 63: 2, 67: 3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rename": {"girafe": "animal"}}, r"no class 'girafe'; did you mean 'giraffe'\?; ignored"),
+        ({"drop": ["Giraffe"]}, r"no class 'Giraffe'; did you mean 'giraffe'\?; ignored"),
+        ({"drop": ["zzz"]}, r"no class 'zzz'; they have airplane, giraffe, tie, couch, dining ta"),
+    ],
+)
+def test_classes_to_change_that_the_data_lack_are_told(tmp_path, changes, words):
+    (problem,) = load_data(coco_like(tmp_path), bad_data="refuse", **changes).problems
+    assert re.search(words, str(problem))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            'rename = ["a"]',
+            r"data\.toml: rename is \['a'\]; expected such as \{van = \"vehicle\"\}",
+        ),
+        ("rename = {a = 3}", r"rename is \{'a': 3\}; expected such as"),
+        ('rename = {a = " "}', r"rename is .*; expected such as"),
+        ("drop = [3]", r'drop is \[3\]; expected a list of classes, as \["person"\]'),
+        ('rename = {a = "b"}\ndrop = ["a"]', r"'a' is in rename and in drop; leave it out of one"),
+        ("classses = 3", r"name 'classses' is unknown; did you mean 'classes'"),
+    ],
+)
+def test_changes_that_cannot_be_understood_are_errors(tmp_path, text, words):
+    path = write_data_file(tmp_path, f'train = "voc:07@test"\n{text}')
+    with pytest.raises(ValueError, match=words):
+        load_data(path)
+
+
+def test_unknown_classes_are_few_lines_and_the_nearest_is_named(tmp_path):
+    objects = [voc_object(name) for name in ("Cat", "sun", "moon ", "a", "b", "c", "d", "sun")]
+    data = load_data(write_voc(tmp_path, {"x": objects, "y": objects[:2]}), class_names=["cat"])
+    lines = problem_lines(data.problems)
+    assert len(lines) == 5
+    assert re.search(
+        r"3 objects of 2 images dropped; .*unknown class 'sun'; expected one of cat;", lines[0]
+    )
+    assert re.search(
+        r"2 objects of 2 images dropped; .*unknown class 'Cat'; the data have 'cat';", lines[1]
+    )
+    assert lines[4].endswith("unknown classes: 3 more objects dropped: 'b', 'c', 'd'")
 
 
 # --- splits ---
