@@ -14,7 +14,9 @@ from ssd_keras.data.readers.assemble import (
     AnnotatedObject,
     ReadOptions,
     assemble,
+    read_bad_size,
     read_corners,
+    read_side,
 )
 from ssd_keras.data.records import CORNERS, DetectionData
 
@@ -129,7 +131,8 @@ def _read_annotation(
         return None, [problem_of(error, path)]
     except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
         return None, [Problem(ProblemKind.BAD_ANNOTATION, path, str(error))]
-    width, height = (_side(tree.findtext(f"size/{name}")) for name in ("width", "height"))
+    sides = [tree.findtext(f"size/{name}") for name in ("width", "height")]
+    width, height = map(read_side, sides)
     objects: list[AnnotatedObject] = []
     problems: list[Problem] = []
     for number, element in enumerate(tree.findall("object"), start=1):
@@ -140,7 +143,10 @@ def _read_annotation(
             location = f"{path}: {position} ({name})" if name else f"{path}: {position}"
             problems.append(problem_of(error, location))
     folders = (root, os.path.dirname(image))
-    return AnnotatedImage(stem, image, height, width, path, objects, folders), problems
+    bad_size = read_bad_size(*sides)
+    return AnnotatedImage(
+        stem, image, height, width, path, objects, folders, bad_size=bad_size
+    ), problems
 
 
 def _read_object(element: ElementTree.Element, position: str, name: str) -> AnnotatedObject:
@@ -153,11 +159,3 @@ def _read_object(element: ElementTree.Element, position: str, name: str) -> Anno
     box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
     is_difficult = (element.findtext("difficult") or "").strip() == "1"
     return AnnotatedObject(position, name, box, is_difficult=is_difficult)
-
-
-def _side(text: str | None) -> int:
-    """Returns a side in pixels, or 0 where the file has none: the image itself then decides."""
-    try:
-        return max(int(float(text or 0)), 0)
-    except (ValueError, OverflowError):
-        return 0
