@@ -1,11 +1,17 @@
 """`ssd-keras predict`."""
 
 import argparse
+import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ssd_keras.cli.arguments import DETECTOR_HELP, add_max_pixels, fraction, positive_int
 from ssd_keras.cli.inputs import print_problems
+from ssd_keras.core.data_formats import PRE_LABEL_FORMATS
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
+
+if TYPE_CHECKING:
+    from ssd_keras.engine.pre_labels import PreLabels
 
 HELP = "draw and list what a model detects"
 
@@ -21,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--score-threshold",
         type=fraction,
-        default=0.0,
         help="smallest score listed in detections.json, 0..1; default: the model's own",
     )
     parser.add_argument(
@@ -29,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=fraction,
         default=0.5,
         help="smallest score drawn, 0..1; default 0.5",
+    )
+    parser.add_argument(
+        "--format",
+        choices=PRE_LABEL_FORMATS,
+        help="also write the images with the detections as annotations, for labelling tools, into "
+        "a folder of this name in the output: those from --score-threshold on, by default from "
+        "--display-threshold",
     )
     parser.add_argument("--batch-size", type=positive_int, default=8)
     parser.add_argument(
@@ -42,52 +54,98 @@ def run(
     model: str,
     images: Sequence[str],
     output: str,
-    score_threshold: float,
+    score_threshold: float | None,
     display_threshold: float,
+    format: str | None,
     batch_size: int,
     frames: int | None,
     max_pixels: int,
 ) -> None:
     start_tensorflow()
-    from ssd_keras.data.problems import problem_lines
-    from ssd_keras.engine.detector import load_detector
-    from ssd_keras.engine.predict import find_images, passed_over, predict
-    from ssd_keras.engine.video import import_opencv, is_video, predict_videos
+    from ssd_keras.engine.video import import_opencv, is_video
 
+    thresholds = {
+        "score_threshold": score_threshold or 0.0,
+        "display_threshold": display_threshold,
+    }
     are_videos = set(map(is_video, images))
     if len(are_videos) > 1:
         raise ValueError("images and videos are mixed; pass them in two calls.")
     if are_videos == {True}:
+        if format:
+            raise ValueError(f"--format {format} writes annotations of images, not of videos.")
         import_opencv()  # a missing OpenCV stops before the model loads, which takes longer
-        detections, reports, lines = predict_videos(
-            load_detector(model),
-            images,
-            output,
-            score_threshold=score_threshold,
-            display_threshold=display_threshold,
-            batch_size=batch_size,
-            max_frames=frames,
-            progress=is_terminal(),
-        )
-        print_problems(lines)
-        print(*reports, sep="\n")
-        print(f"wrote {len(reports)} videos and {len(detections)} detections to {output}")
+        _predict_videos(model, images, output, thresholds, batch_size, frames)
         return
+    smallest = display_threshold if score_threshold is None else score_threshold
+    pre_labels = None
+    if format:
+        from ssd_keras.engine.pre_labels import PreLabels
+
+        pre_labels = PreLabels(format, os.path.join(output, format), smallest, max_pixels)
+    _predict_images(model, images, output, thresholds, batch_size, max_pixels, pre_labels)
+
+
+def _predict_videos(
+    model: str,
+    videos: Sequence[str],
+    output: str,
+    thresholds: dict[str, float],
+    batch_size: int,
+    frames: int | None,
+) -> None:
+    from ssd_keras.engine.detector import load_detector
+    from ssd_keras.engine.video import predict_videos
+
+    detections, reports, lines = predict_videos(
+        load_detector(model),
+        videos,
+        output,
+        **thresholds,
+        batch_size=batch_size,
+        max_frames=frames,
+        progress=is_terminal(),
+    )
+    print_problems(lines)
+    print(*reports, sep="\n")
+    print(f"wrote {len(reports)} videos and {len(detections)} detections to {output}")
+
+
+def _predict_images(
+    model: str,
+    images: Sequence[str],
+    output: str,
+    thresholds: dict[str, float],
+    batch_size: int,
+    max_pixels: int,
+    pre_labels: "PreLabels | None",
+) -> None:
+    from ssd_keras.data.problems import problem_lines
+    from ssd_keras.engine.detector import load_detector
+    from ssd_keras.engine.predict import find_images, passed_over, predict
+
     files = find_images(images)
     detections, problems = predict(
         load_detector(model),
         files,
         output,
-        score_threshold=score_threshold,
-        display_threshold=display_threshold,
+        **thresholds,
         batch_size=batch_size,
         progress=is_terminal(),
         max_pixels=max_pixels,
+        pre_labels=pre_labels,
     )
+    spec = pre_labels.write(is_terminal()) if pre_labels else ""
     print_problems([*filter(None, [passed_over(images)]), *problem_lines(problems)])
     num_images = len(files) - sum(problem.is_loss for problem in problems)
-    num_drawn = sum(detection["score"] >= display_threshold for detection in detections)
+    smallest = thresholds["display_threshold"]
+    num_drawn = sum(detection["score"] >= smallest for detection in detections)
     print(
         f"wrote {num_images} images and {len(detections)} detections "
         f"({num_drawn} drawn) to {output}"
     )
+    if pre_labels:
+        print(
+            f"wrote {pre_labels.num_boxes} boxes from a score of {pre_labels.score_threshold:g} on "
+            f"as annotations; read them as '{spec}'"
+        )

@@ -1,3 +1,5 @@
 """Names of the file formats that data sets are written in."""
 
-DATA_FORMATS = ("voc", "coco", "yolo", "tfrecord")
+PRE_LABEL_FORMATS = ("voc", "coco", "yolo")
+"""Formats that labelling tools open."""
+DATA_FORMATS = (*PRE_LABEL_FORMATS, "tfrecord")

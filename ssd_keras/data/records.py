@@ -38,6 +38,7 @@ class Example:
             stored pixels and not of the turned ones.
         annotated: the same image with the objects as the file has them, which metrics count;
             default None: `boxes` are these. It is set where objects were clipped or dropped.
+        scores: float64 [n], 0..1, of boxes that a model has found; default None, of annotations.
     """
 
     image_id: str | int
@@ -51,6 +52,7 @@ class Example:
     areas: np.ndarray
     orientation: int = 1
     annotated: "Example | None" = None
+    scores: np.ndarray | None = None
 
     @property
     def location(self) -> str:

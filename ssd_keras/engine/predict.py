@@ -16,6 +16,7 @@ from ssd_keras.data.problems import Problem, ProblemKind, problem_lines, problem
 from ssd_keras.drawing.draw import save_image
 from ssd_keras.engine.detector import Detector, detect_several
 from ssd_keras.engine.evaluate import write_json
+from ssd_keras.engine.pre_labels import PreLabels
 
 MAX_ENDINGS = 8  # kinds of other files that a message counts
 
@@ -72,11 +73,13 @@ def predict(
     batch_size: int = 8,
     progress: bool = False,
     max_pixels: int = MAX_PIXELS,
+    pre_labels: PreLabels | None = None,
 ) -> tuple[list[dict], list[Problem]]:
     """Detects objects in image files; writes drawings and `detections.json`.
 
     Returns COCO results, and what is wrong with images: those that cannot be read, and notes. A
     detection below `score_threshold` is dropped, one below `display_threshold` is not drawn.
+    `pre_labels` gets the results, for its caller to write.
     """
     files = find_images(paths)
     for path in files:
@@ -98,6 +101,8 @@ def predict(
                 detections += result.to_coco()
                 drawing = np.asarray(result.plot(display_threshold))
                 save_image(drawing, os.path.join(output, f"{name}.jpg"))
+                if pre_labels is not None:
+                    pre_labels.add(result, image_ids[name])
     if sum(problem.is_loss for problem in problems) == len(files):
         lines = " ".join(problem_lines(problems))
         raise ValueError(f"none of {len(files)} images could be read; {lines}")

@@ -479,16 +479,21 @@ def test_predict_writes_images_and_tells_what_it_left_out(tmp_path, capsys):
     words = predict(tmp_path, encoded())
     for number in range(14):
         (tmp_path / "images" / f"bad{number}.jpg").write_bytes(b"")
-    assert cli.main([*words, "--display-threshold", "0.99"]) == 0
+    words += ["--display-threshold", "0.99", "--format", "yolo"]
+    assert cli.main(words) == 0
     printed = capsys.readouterr()
-    assert sorted(os.listdir(tmp_path / "output")) == ["a.jpg", "detections.json"]
+    assert sorted(os.listdir(tmp_path / "output")) == ["a.jpg", "detections.json", "yolo"]
     detections = json.loads((tmp_path / "output" / "detections.json").read_text())
     assert {one["image_id"] for one in detections} == {"a"}
     assert printed.out == (
         f"wrote 1 images and {len(detections)} detections (0 drawn) to {tmp_path}/output\n"
+        "wrote 0 boxes from a score of 0.99 on as annotations; read them as "
+        f"'yolo:{tmp_path}/output/yolo@train'\n"
     )
     (line,) = printed.err.splitlines()
     assert line.startswith("note: broken images: 14 images dropped; first ")
+    assert cli.main(words) == 2  # the annotations may have been corrected since
+    assert "yolo' is not an empty folder; choose another" in capsys.readouterr().err
 
 
 def test_data_show_draws_the_asked_number_of_images(tmp_path, capsys):

@@ -64,8 +64,8 @@ def test_yolo_files_are_as_ultralytics_reads_them(tmp_path):
     files = sorted(str(p.relative_to(tmp_path / "copy")) for p in (tmp_path / "copy").rglob("*.*"))
     assert files == [
         "classes.txt", "data.yaml", "images/train/000012.jpg", "images/train/my_photo_1.png",
-        "images/val/b.jpg", "labels/train/000012.txt", "labels/train/my_photo_1.txt",
-        "labels/val/b.txt",
+        "images/val/b.jpg", "labels/train/000012.txt", "labels/train/classes.txt",
+        "labels/train/my_photo_1.txt", "labels/val/b.txt", "labels/val/classes.txt",
     ]  # fmt: skip
     # x = (10 + 30 / 2) / 100, y = (20 + 40 / 2) / 80, 30 / 100, 40 / 80; then all of the image;
     # (.5 + 31 / 2) / 100, (1.25 + 41 / 2) / 80, 31 / 100, 41 / 80. Dog is 11, cat 7 of VOC's.

@@ -53,6 +53,7 @@ def _annotations(
             "bbox": example.boxes[row].tolist(),
             "area": float(example.areas[row]),
             "iscrowd": int(example.is_crowd[row]),
+            **({} if example.scores is None else {"score": float(example.scores[row])}),
         }
         for row, label in enumerate(example.labels)
     ]

@@ -30,6 +30,13 @@ def default_format(specs: Sequence[str]) -> str:
     return formats.pop() if len(formats) == 1 and formats <= WRITERS.keys() else "voc"
 
 
+def check_new_folder(folder: str) -> None:
+    """Raises `ValueError` where a folder holds something or cannot be written."""
+    if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
+        raise ValueError(f"output {folder!r} is not an empty folder; choose another")
+    check_writable(folder, is_folder=True)
+
+
 def write_splits(
     splits: Sequence[Split], folder: str, format: str, *, shards: int = 1, progress: bool = False
 ) -> list[str]:
@@ -41,9 +48,7 @@ def write_splits(
         raise ValueError(f"unknown format {format!r}; expected one of {', '.join(WRITERS)}")
     if empty := [split.name for split in splits if not len(split.data)]:
         raise ValueError(f"the split {empty[0]!r} has no image; nothing was written")
-    if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
-        raise ValueError(f"output {folder!r} is not an empty folder; choose another")
-    check_writable(folder, is_folder=True)
+    check_new_folder(folder)
     # A class has the same id in all splits, also where their sources differ.
     ids = splits[0].data.category_ids
     splits = [

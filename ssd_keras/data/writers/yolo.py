@@ -13,9 +13,13 @@ from ssd_keras.data.writers.files import UniqueStems, extension_of, refuse_crowd
 def write_yolo(splits: Sequence[Split], folder: str, on_image: Callable[[], object]) -> list[str]:
     """Writes images/, labels/, data.yaml, and classes.txt for readers without PyYAML.
 
-    Returns the specs to read the splits.
+    The latter lies beside the labels too, where labelImg looks for it. Returns the specs to read
+    the splits.
     """
     stem_of = UniqueStems()
+    stem_of.taken.add("classes")
+    names = splits[0].data.class_names
+    name_list = "".join(f"{name}\n" for name in names).encode()
     for split in splits:
         images, labels = (os.path.join(folder, name, split.name) for name in ("images", "labels"))
         os.makedirs(images)
@@ -32,14 +36,13 @@ def write_yolo(splits: Sequence[Split], folder: str, on_image: Callable[[], obje
             write_file(os.path.join(images, stem + extension_of(content)), content)
             write_file(os.path.join(labels, f"{stem}.txt"), _label_lines(example).encode())
             on_image()
-    names = splits[0].data.class_names
+        write_file(os.path.join(labels, "classes.txt"), name_list)
     lines = [f'"{split.name}": "images/{split.name}"' for split in splits]
     # A string of JSON is one of YAML.
     texts = (json.dumps(name, ensure_ascii=False) for name in names)
     lines += ["names:", *(f"  {number}: {text}" for number, text in enumerate(texts))]
-    for name, content_lines in (("data.yaml", lines), ("classes.txt", names)):
-        text = "".join(f"{line}\n" for line in content_lines)
-        write_file(os.path.join(folder, name), text.encode())
+    write_file(os.path.join(folder, "data.yaml"), "".join(f"{line}\n" for line in lines).encode())
+    write_file(os.path.join(folder, "classes.txt"), name_list)
     return [f"yolo:{folder}@{split.name}" for split in splits]
 
 
