@@ -76,10 +76,14 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     return f"{kind} {name!r} is unknown; {hint}choose one of {', '.join(names) or 'none'}."
 
 
+def marked_encoding(content: bytes) -> str | None:
+    """Returns the encoding of a file that begins with the mark of UTF-16 or UTF-32, else None."""
+    return next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), None)
+
+
 def decode_text(content: bytes, path: str) -> str:
     """Returns the text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark."""
-    marks = [encoding for mark, encoding in BYTE_ORDER_MARKS if content.startswith(mark)]
-    encoding = marks[0] if marks else "utf-8-sig"
+    encoding = marked_encoding(content) or "utf-8-sig"
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:

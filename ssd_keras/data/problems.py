@@ -8,6 +8,7 @@ from ssd_keras.core.text import one_line
 from ssd_keras.data.image_sources import ImageSource
 
 DROPPED, CLIPPED, REST_DROPPED = "dropped", "clipped", "the rest dropped"
+NO_OBJECTS = "read as images without objects"
 LOSSES = (DROPPED, CLIPPED, REST_DROPPED)  # any other action is a note: nothing is lost
 MAX_LOCATIONS = 2  # beside the first of a kind
 MAX_GROUPS, MAX_NAMES = 4, 20  # of a kind: lines of their own, and names in the line of the rest
@@ -52,6 +53,14 @@ class ProblemKind(Enum):
                      "unknown image_id {}; expected the id of one of the images")
     BAD_LINE = (OBJECT, "lines that cannot be read",
                 "{} is not understood; expected class x y width height")
+    NO_LABEL_FILE = (FILE, "images without label files",
+                     "none of {}; expected a label file for each image with objects",
+                     NO_OBJECTS)
+    LABELS_WITHOUT_IMAGE = (FILE, "label files without an image",
+                            "no image has the name of the label file; expected it in {}")
+    POSE_ROW = (OBJECT, "rows of poses", "{} is a box with key points", "the box is read")
+    SHARED_ANNOTATION = (IMAGE, "images that share an annotation file",
+                         "the annotation file is that of {}; expected one for each image")
     MISSING_IMAGE = (IMAGE, "missing images", "the image is missing; expected a file there")
     MISSING_ANNOTATION = (IMAGE, "missing annotation files",
                           "the annotation file is missing; expected it there")
@@ -68,8 +77,6 @@ class ProblemKind(Enum):
     TURNED = (IMAGE, "images that EXIF data turn", "EXIF orientation {} turns it, and no annotated "
               "size says whether the boxes are turned too; expected boxes of the upright image",
               "turned upright")
-    BAD_SIZE = (IMAGE, "annotations without a usable size", "the size is {}; expected the width "
-                "and height of the image", "taken from the image")
     OTHER_SIZE = (IMAGE, "images of another size than annotated",
                   "the image has {} as annotated (width x height)")
     DUPLICATE_IMAGE = (IMAGE, "images that are listed twice",

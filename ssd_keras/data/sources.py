@@ -16,6 +16,7 @@ from ssd_keras.data.problems import Problem
 from ssd_keras.data.readers.assemble import ReadOptions
 from ssd_keras.data.readers.coco import read_coco
 from ssd_keras.data.readers.csv_table import read_csv
+from ssd_keras.data.readers.image_folder import read_image_folder
 from ssd_keras.data.readers.synthetic import read_synthetic
 from ssd_keras.data.readers.tfds import read_tfds
 from ssd_keras.data.readers.tfrecord import read_tfrecord
@@ -64,6 +65,7 @@ _SPECS = (
         "coco", SpecForm("coco:ANNOTATIONS.json@IMAGES_DIR", is_file, is_folder, ".json"), read_coco
     ),
     ReaderSpec("yolo", SpecForm("yolo:ROOT@SPLIT", is_any), read_yolo),
+    ReaderSpec("images", SpecForm("images:DIR", is_folder, needs_second=False), read_image_folder),
     ReaderSpec("csv", SpecForm("csv:TABLE.csv@IMAGES_DIR", is_file, is_folder, ".csv"), read_csv),
     ReaderSpec(
         "tfrecord",

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 Parts = tuple[str, str]
+NEGATIVES = "+negatives"  # behind a split of VOC: images without annotations have no objects
 LABEL_MAP_ENDINGS = (".pbtxt", ".txt")
 
 
@@ -101,9 +102,10 @@ def name_candidates(prefix: str, first: str, second: str) -> list[str]:
     if prefix in ("coco", "csv", "tfrecord"):
         stem = _stem(name)
         return [stem, f"{folder}_{stem}"] if folder else [stem]
-    if prefix not in ("voc", "yolo"):
+    second = second.removesuffix(NEGATIVES)
+    if prefix not in ("voc", "yolo", "images"):
         return [second]
-    if second in ("all", "."):
+    if second in ("all", ".", ""):
         return [name or second, f"{folder}_{name}"]
     return [second, f"{name}_{second}"]
 

@@ -99,6 +99,19 @@ def damaged_records(root):
     return spec
 
 
+def yolo_notes(root):
+    spec = write_yolo(root, {"a": "0 0.5 0.5 0.2 0.2 0.5 0.5 2", "b": "0 0.5 0.5 1 1"})
+    (root / "data.yaml").write_text("kpt_shape: [1, 3]\nnames: [dog]\n")
+    (root / "images/train/b.jpg").unlink()
+    return spec
+
+
+def voc_of_one_stem(root):
+    spec = write_voc(root, {"a": []})
+    (root / "JPEGImages/a.png").write_bytes(image_bytes("PNG"))
+    return spec
+
+
 SOURCES = {
     voc: {
         ProblemKind.NO_AREA: 1,
@@ -137,7 +150,6 @@ SOURCES = {
         ProblemKind.UNKNOWN_CHANGE: 1,
     },
     turned: {ProblemKind.TURNED: 1},
-    lambda root: write_voc(root, {"a": []}, size=(0, 0)): {ProblemKind.BAD_SIZE: 1},
     csv_notes: {
         ProblemKind.OTHER_PATH: 1,
         ProblemKind.SEVERAL_COLUMNS: 1,
@@ -147,6 +159,9 @@ SOURCES = {
     tfrecord_notes: {ProblemKind.OTHER_TEXT: 2, ProblemKind.BACKGROUND: 1},
     damaged_records: {ProblemKind.BAD_RECORD: 1, ProblemKind.DAMAGED_FILE: 1},
     lambda root: write_yolo(root, {"a": "dog 0.5 0.5 0.2 0.2"}): {ProblemKind.BAD_LINE: 1},
+    lambda root: write_yolo(root, {"a": None}): {ProblemKind.NO_LABEL_FILE: 1},
+    yolo_notes: {ProblemKind.POSE_ROW: 1, ProblemKind.LABELS_WITHOUT_IMAGE: 1},
+    voc_of_one_stem: {ProblemKind.SHARED_ANNOTATION: 1},
 }
 # An image that its owner may not read cannot be made where tests run as root.
 # `predict` and `data check` find images that come out dark, which takes decoding.
@@ -195,6 +210,7 @@ def test_kinds_have_titles_scopes_and_actions():
         ProblemKind.BAD_CATEGORY,
         ProblemKind.DUPLICATE_CATEGORY,
         ProblemKind.DAMAGED_FILE,
+        ProblemKind.LABELS_WITHOUT_IMAGE,
     }
 
 

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from datasets import coco_image, coco_object, voc_object, write_coco, write_voc
+from datasets import coco_image, coco_object, voc_object, write_coco, write_voc, write_voc_lists
 
 from ssd_keras.core.class_names import (
     ALIASES,
@@ -76,6 +76,7 @@ def voc_years(root):
     """VOC 2007 and 2012 in small: both have an image 000001."""
     year07 = write_voc(root / "07", {"000001": [voc_object("sofa")]}, "trainval")
     write_voc(root / "07", {"000007": [voc_object("cat"), voc_object("dog")]}, "test")
+    write_voc_lists(root / "07")
     year12 = write_voc(root / "12", {"000001": [voc_object("tvmonitor")], "2008_2": []}, "trainval")
     return year07, year07.replace("@trainval", "@test"), year12
 
@@ -144,6 +145,7 @@ def test_coco_restricted_to_the_twenty(tmp_path):
 
 def test_voc_and_coco_are_one_class_under_two_names(tmp_path):
     voc = write_voc(tmp_path / "voc", {"a": [voc_object("tvmonitor"), voc_object("cat")]})
+    write_voc_lists(tmp_path / "voc")
     data = load_data([voc, coco_like(tmp_path / "coco")], bad_data="refuse")
     assert data.class_names == (*VOC_CLASSES, "giraffe", "tie")
     assert names_of(data, 1) == ["tvmonitor", "giraffe", "aeroplane"]

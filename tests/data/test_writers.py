@@ -68,9 +68,9 @@ def test_yolo_files_are_as_ultralytics_reads_them(tmp_path):
         "labels/train/my_photo_1.txt", "labels/val/b.txt", "labels/val/classes.txt",
     ]  # fmt: skip
     # x = (10 + 30 / 2) / 100, y = (20 + 40 / 2) / 80, 30 / 100, 40 / 80; then all of the image;
-    # (.5 + 31 / 2) / 100, (1.25 + 41 / 2) / 80, 31 / 100, 41 / 80. Dog is 11, cat 7 of VOC's.
+    # (.5 + 31 / 2) / 100, (1.25 + 41 / 2) / 80, 31 / 100, 41 / 80. Dog is 1, cat 0.
     assert (tmp_path / "copy/labels/train/000012.txt").read_text().splitlines() == [
-        "11 0.25 0.5 0.3 0.5", "7 0.5 0.5 1 1", "11 0.16 0.271875 0.31 0.5125",
+        "1 0.25 0.5 0.3 0.5", "0 0.5 0.5 1 1", "1 0.16 0.271875 0.31 0.5125",
     ]  # fmt: skip
     assert (tmp_path / "copy/labels/val/b.txt").read_text() == ""
     yaml = pytest.importorskip("yaml", reason="NOT TESTED: PyYAML is not installed")
@@ -141,13 +141,14 @@ def test_lines_say_what_a_copy_could_not_hold(tmp_path):
 
 
 def test_lines_say_which_class_indices_changed(tmp_path):
-    """VOC's files have names alone: those of VOC's twenty get their indices there."""
+    """VOC's files have the names of their objects alone."""
     data = load_data(write_voc(tmp_path / "a", {"x": [voc_object(), voc_object("cat")]}),
                      class_names=["dog", "aeroplane", "cat"])  # fmt: skip
     specs = write_splits([Split("train", data)], str(tmp_path / "copy"), "voc")
     assert describe_copies([Split("train", data)], specs)[1:] == [
-        "class indices changed (old -> new): dog 0 -> 11, aeroplane 1 -> 0, cat 2 -> 7; to keep "
-        "them, name the classes in a data.toml"
+        "class indices changed (old -> new): dog 0 -> 1, cat 2 -> 0; to keep them, name the "
+        "classes in a data.toml",
+        "classes lost, because no object has them: aeroplane",
     ]
     same = write_splits([Split("train", data)], str(tmp_path / "same"), "coco")
     assert describe_copies([Split("train", data)], same)[1:] == []
@@ -205,7 +206,7 @@ def test_records_have_the_keys_of_the_object_detection_api(tmp_path):
         "val-00000-of-00002.tfrecord",
         "val-00001-of-00002.tfrecord",
     ]
-    assert read_label_map(str(tmp_path / "copy/label_map.pbtxt"))[0].name_of[12] == "dog"
+    assert read_label_map(str(tmp_path / "copy/label_map.pbtxt"))[0].name_of[2] == "dog"
     path = str(tmp_path / "copy" / "train-00000-of-00002.tfrecord")
     (content,) = tf.data.TFRecordDataset(path).as_numpy_iterator()
     shares = tf.io.VarLenFeature(tf.float32)
@@ -232,7 +233,7 @@ def test_records_have_the_keys_of_the_object_detection_api(tmp_path):
     np.testing.assert_allclose(parsed["image/object/bbox/xmin"], [0.1, 0, 0.005], rtol=1e-6)
     np.testing.assert_allclose(parsed["image/object/bbox/ymax"], [0.75, 1, 0.528125], rtol=1e-6)
     assert parsed["image/object/class/text"].tolist() == [b"dog", b"cat", b"dog"]
-    assert parsed["image/object/class/label"].tolist() == [12, 8, 12]
+    assert parsed["image/object/class/label"].tolist() == [2, 1, 2]
 
 
 @pytest.mark.parametrize("name", ["bird's nest", 'a 5" disk', """it's "odd" \\"""])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ssd_keras.core.class_names import VOC_CLASSES
 from ssd_keras.data import DetectionData
 
 SIZE = (100, 80)  # width, height of the images in these tests
@@ -47,6 +48,12 @@ def write_voc(root: Path, images: dict, split="train", size=SIZE, listed=None) -
     lines = list(images) if listed is None else listed
     (root / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(lines) + "\n\n")
     return f"voc:{root}@{split}"
+
+
+def write_voc_lists(root: Path) -> None:
+    """Writes a list for each of VOC's classes, as the development kit has them."""
+    for name in VOC_CLASSES:
+        (root / f"ImageSets/Main/{name}_train.txt").write_text("a -1\n")
 
 
 def write_coco(root: Path, images=None, annotations=(), categories=None) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from datasets import voc_object, write_voc
+from datasets import voc_object, write_voc, write_voc_lists
 from PIL import Image
 
 from ssd_keras.data import DetectionData, Example
@@ -68,6 +68,7 @@ def write_faulty_voc(root: Path) -> list[str]:
         write_voc(root, train, "train", size=(0, 0)),
         write_voc(root, {"e": [voc_object("cat")]}, "val", size=(0, 0)),
     ]
+    write_voc_lists(root)
     for seed, stem in enumerate("abcd"):
         (root / "JPEGImages" / f"{stem}.jpg").write_bytes(encoded(textured(seed, (100, 80))))
     (root / "JPEGImages" / "e.jpg").write_bytes((root / "JPEGImages" / "b.jpg").read_bytes())

@@ -10,7 +10,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from ssd_keras.core.class_names import labels_by_name
 from ssd_keras.core.images import MAX_PIXELS, ImageHeader
-from ssd_keras.core.text import one_line
+from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import (
     check_links,
     convert_image,
@@ -31,7 +31,6 @@ from ssd_keras.data.unions import category_ids_of, unknown_class, with_unique_id
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 NUM_THREADS = 8
-MAX_SIZE_LENGTH = 40  # of a file's text in a message
 TRUE_WORDS = ("1", "1.0", "true", "yes")
 FALSE_WORDS = ("", "0", "0.0", "false", "no", "none")
 LARGEST_SHARE = 1.1  # corners that are shares of the image may reach over its edge a little
@@ -84,7 +83,6 @@ class AnnotatedImage:
     objects: list[AnnotatedObject]
     folders: Sequence[str] = ()  # where given, symbolic links may not lead out of all of them
     to_box: Callable[[Sequence[float], int, int], Box] | None = None  # of box, height and width
-    bad_size: str = ""  # what a file has in place of a usable size
 
 
 def read_corners(texts: Sequence[str | None]) -> Box:
@@ -102,17 +100,16 @@ def read_corners(texts: Sequence[str | None]) -> Box:
     return left, top, right, bottom
 
 
+def in_order(texts: Sequence[str | None]) -> list[str | None]:
+    """Returns the texts of xmin, ymin, xmax, ymax with the smaller number of each axis first."""
+    pairs = [sorted(texts[axis::2], key=lambda text: float(text or "nan")) for axis in (0, 1)]
+    return [text for corner in zip(*pairs, strict=True) for text in corner]
+
+
 def read_flag(value: object) -> bool | None:
     """Returns a flag such as 1, 1.0, true or yes, or None for other words."""
     text = str(value).strip().lower()
     return True if text in TRUE_WORDS else False if text in FALSE_WORDS else None
-
-
-def read_bad_size(width: object, height: object) -> str:
-    """Returns what a file has in place of a usable width and height, "" where they can be used."""
-    if read_side(width) and read_side(height):
-        return ""
-    return one_line(f"{width}x{height}", MAX_SIZE_LENGTH) if width or height else "missing"
 
 
 def read_side(value: Any) -> int:
@@ -216,9 +213,6 @@ def _locate(annotated: AnnotatedImage, options: ReadOptions) -> tuple[_Located, 
     orientation = find_orientation(header, height, width)
     location = image_location(image, annotated.image_id)
     notes = []
-    if annotated.bad_size:
-        file, size = annotated.annotation_file, annotated.bad_size
-        notes.append(Problem(ProblemKind.BAD_SIZE, file, size, group=size, image=image))
     if orientation != 1 and (not has_size or header.upright_size == (header.height, header.width)):
         notes.append(Problem(ProblemKind.TURNED, location, str(orientation), image=image))
     if header.is_handed_on:
@@ -240,10 +234,11 @@ def _make_example(
     options: ReadOptions,
 ) -> tuple[Example | None, list[Problem]]:
     try:
+        if isinstance(annotated.image_id, str) and not is_plain_text(annotated.image_id):
+            raise BadDataError(ProblemKind.NO_IMAGE_PATH, repr(annotated.image_id))
         (image, height, width, orientation), problems = _locate(annotated, options)
     except (OSError, BadDataError) as error:
-        problem = problem_of(error, image_location(annotated.image, annotated.image_id))
-        return None, [replace(problem, image=annotated.image)]
+        return None, [problem_of(error, image_location(annotated.image, annotated.image_id))]
     objects, originals, more = _fit_objects(annotated, height, width, class_names, label_of)
     problems += more
     example = Example(

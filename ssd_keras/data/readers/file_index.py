@@ -1,15 +1,24 @@
 """The files below a folder, found by the names that annotations have for them."""
 
 import functools
+import ntpath
 import os
 import unicodedata
+from collections.abc import Iterator
 
 from ssd_keras.core.files import lies_within
 from ssd_keras.data.image_files import leaves_folder
 
 # Folders of thumbnails, of copies and of file attributes that systems put beside images.
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 HIDDEN, FILE_ATTRIBUTES = ".", "._"  # what names of such folders, and of such files, begin with
+# Names of one split: of keys in data.yaml, of lists and of folders.
+SPLIT_NAMES = (
+    ("train", "training"),
+    ("val", "valid", "validation"),
+    ("test", "testing"),
+)
 
 
 class FileIndex:
@@ -33,7 +42,7 @@ class FileIndex:
     def _walked(self) -> tuple[list[str], list[str]]:
         names: list[str] = []
         links: list[str] = []
-        folders = [""] if os.path.isdir(self.root) else []
+        folders = [""] if os.path.isdir(self.root or ".") else []
         while folders:
             folder = folders.pop()
             with os.scandir(os.path.join(self.root, folder) or ".") as entries:
@@ -59,13 +68,22 @@ class FileIndex:
         a link.
         """
         path = self._path(name)
-        return self._path(name.replace("\\", "/")) if path is None and "\\" in name else path
+        return path if path is not None and not os.path.isdir(path) else None
+
+    def find_folder(self, name: str) -> str | None:
+        """Returns the path of a folder by its relative name, as `find` that of a file."""
+        path = self._path(name)
+        return path if path is not None and os.path.isdir(path) else None
 
     def _path(self, name: str) -> str | None:
+        path = self._path_below(name)
+        return self._path_below(name.replace("\\", "/")) if path is None and "\\" in name else path
+
+    def _path_below(self, name: str) -> str | None:
         if leaves_folder(name):
             return None
         name = os.path.normpath(name)
-        path = os.path.join(self.root, name)
+        path = self.root if name == os.curdir else os.path.join(self.root, name)
         if not os.path.lexists(path):
             path = self.root
             for part in name.split(os.sep):
@@ -73,13 +91,13 @@ class FileIndex:
                 if known is None:
                     return None
                 path = os.path.join(path, known)
-        return None if os.path.isdir(path) else path
+        return path
 
     def _entry(self, folder: str, name: str) -> str | None:
         """Returns the entry of a folder that a name stands for."""
         if folder not in self._entries:
             self._entries[folder] = self._list(folder)
-        known = self._entries[folder].get(_key(name), [])
+        known = self._entries[folder].get(path_key(name), [])
         equal = [x for x in known if _composed(x) == _composed(name)]
         return equal[0] if equal else known[0] if len(known) == 1 else None
 
@@ -87,7 +105,7 @@ class FileIndex:
         names: dict[str, list[str]] = {}
         if os.path.isdir(folder or ".") and lies_within(folder, self.root):
             for name in sorted(os.listdir(folder or ".")):
-                names.setdefault(_key(name), []).append(name)
+                names.setdefault(path_key(name), []).append(name)
         return names
 
 
@@ -95,5 +113,30 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _key(name: str) -> str:
+def path_key(name: str) -> str:
+    """Returns what names share that differ in their Unicode form and in capitals alone."""
     return _composed(_composed(name).casefold())
+
+
+def endings(path: str) -> Iterator[str]:
+    """Yields a path of any computer without its first part, without the first two, and so on."""
+    path = ntpath.splitdrive(path.replace("\\", "/"))[1]
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+    for first in range(len(parts)):
+        yield "/".join(parts[first:])
+
+
+def names_of_split(split: str) -> list[str]:
+    """Returns a split's name and others of the same meaning."""
+    equal = next((names for names in SPLIT_NAMES if split in names), ())
+    return [split, *(name for name in equal if name != split)]
+
+
+def require_folder(path: str, contents: str) -> None:
+    """Raises an error of one line where a path is no folder."""
+    if os.path.isdir(path or "."):
+        return
+    if os.path.isfile(path) and path.lower().endswith(ARCHIVES):
+        raise ValueError(f"{path} is an archive; unpack it, and name the folder")
+    what = "is a file" if os.path.lexists(path) else "does not exist"
+    raise FileNotFoundError(f"the folder {path} {what}; expected {contents} there")

@@ -1,27 +1,24 @@
 """Reads PASCAL VOC folders: Annotations/ID.xml, JPEGImages/ID.jpg, ImageSets/Main/SPLIT.txt."""
 
 import os
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ssd_keras.core.class_names import VOC_CLASSES
-from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
-from ssd_keras.core.text import is_plain_text
-from ssd_keras.data.image_files import check_links
-from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
+from ssd_keras.data.problems import NO_OBJECTS, Problem, ProblemKind
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
-    AnnotatedObject,
     ReadOptions,
+    are_relative,
     assemble,
-    read_bad_size,
-    read_corners,
-    read_side,
+    scaled_box,
 )
-from ssd_keras.data.records import CORNERS, DetectionData
-
-ALL_IMAGES = "all"  # as a split: needs no split file
-EXTENSIONS = (*IMAGE_EXTENSIONS, *map(str.upper, IMAGE_EXTENSIONS))
+from ssd_keras.data.readers.file_index import path_key, require_folder
+from ssd_keras.data.readers.image_folder import without_objects
+from ssd_keras.data.readers.voc_layout import XML, VocLayout, find_layout, read_list
+from ssd_keras.data.readers.voc_xml import read_annotation
+from ssd_keras.data.records import DetectionData
+from ssd_keras.data.specs import NEGATIVES
 
 
 def read_voc(root: str, split: str, options: ReadOptions) -> DetectionData:
@@ -30,132 +27,101 @@ def read_voc(root: str, split: str, options: ReadOptions) -> DetectionData:
     VOC's pixels start at 1 and both corners belong to the box, so x = xmin - 1 and
     width = xmax - xmin + 1.
     """
-    split_file = os.path.join(root, "ImageSets", "Main", f"{split}.txt")
-    is_whole = split == ALL_IMAGES and not os.path.lexists(split_file)
-    annotation_folder, image_folder = _find_folders(root, is_whole, options.check_images)
-    annotations = _files_by_stem(annotation_folder, (".xml",))
-    images = _files_by_stem(image_folder, EXTENSIONS)
-    problems: list[Problem] = []
-    if is_whole:
-        stems = sorted({*annotations, *images})
-    else:
-        stems = _read_split(root, split_file, annotations, problems)
+    root = root or os.curdir
+    require_folder(root, "Annotations and JPEGImages, as VOC has them,")
+    takes_negatives = split.endswith(NEGATIVES)
+    layout = find_layout(root, split.removesuffix(NEGATIVES))
+    annotations, images = layout.annotations, layout.images
+    problems = [
+        Problem(ProblemKind.SYMBOLIC_LINK, path, index.root)
+        for index in {x.root: x for x in (annotations, images)}.values()
+        for path in index.linked_folders
+    ]
 
     def read(stem: str) -> tuple[AnnotatedImage | None, list[Problem]]:
-        if stem not in annotations:
-            missing = os.path.join(annotation_folder, f"{stem}.xml")
-            return None, [Problem(ProblemKind.MISSING_ANNOTATION, missing)]
-        image = images.get(stem) or os.path.join(image_folder, f"{stem}.jpg")
-        return _read_annotation(root, stem, annotations[stem], image)
+        if stem in annotations.annotations:
+            return _read_image(layout, stem)
+        return read_unannotated(next(iter(images.find_images(stem, "")), stem))
 
+    def read_unannotated(name: str) -> tuple[AnnotatedImage | None, list[Problem]]:
+        return _read_unannotated(layout, name, takes_negatives)
+
+    if layout.list_file is None:
+        stems = sorted(annotations.annotations)
+    else:
+        stems = read_list(layout, layout.list_file, problems)
     annotated, more = options.read_all(read, stems, "reading annotations")
-    names = {item.class_name for image in annotated for item in image.objects}
-    is_voc = names <= set(VOC_CLASSES)
-    return assemble(annotated, VOC_CLASSES if is_voc else None, problems + more, options)
+    problems += more
+    if layout.list_file is None:
+        names = _unannotated(layout, annotated)
+        others, more = options.read_all(read_unannotated, names, "reading images")
+        annotated = sorted([*annotated, *others], key=lambda image: str(image.image_id))
+        problems += more
+    annotated, notes = _read_shares(annotated, layout)
+    problems += notes
+    class_names = {item.class_name for image in annotated for item in image.objects}
+    is_voc = class_names <= set(VOC_CLASSES) and layout.is_devkit
+    return assemble(annotated, VOC_CLASSES if is_voc else None, problems, options)
 
 
-def _find_folders(root: str, is_whole: bool, check_images: bool) -> tuple[str, str]:
-    """Returns the folders of annotations and of images; without split files they may be one."""
-    annotations, images = (os.path.join(root, name) for name in ("Annotations", "JPEGImages"))
-    if is_whole and os.path.isdir(root) and not os.path.isdir(annotations):
-        return root, images if os.path.isdir(images) else root
-    split_folder = [] if is_whole else ["ImageSets/Main"]
-    for folder in ("Annotations", *split_folder, *(["JPEGImages"] if check_images else [])):
-        if not os.path.isdir(os.path.join(root, folder)):
-            hint = "; @all takes all images" if folder in split_folder else ""
-            raise FileNotFoundError(
-                f"no folder {folder} in {root}; expected the folders of VOC there{hint}"
-            )
-    return annotations, images
+def _read_image(layout: VocLayout, stem: str) -> tuple[AnnotatedImage | None, list[Problem]]:
+    """Returns the image of an annotation file with its objects."""
+    annotations, images = layout.annotations, layout.images
+    path = os.path.join(annotations.root, annotations.annotations[stem])
+    annotation, problems = read_annotation(path, layout.root)
+    if annotation is None:
+        return None, problems
+    found = images.find_images(stem, annotation.filename) or [f"{stem}.jpg"]
+    image, *others = (os.path.join(images.root, name) for name in found)
+    problems += [
+        Problem(ProblemKind.SHARED_ANNOTATION, other, image, image=other) for other in others
+    ]
+    folders = (layout.root, os.path.dirname(image))
+    height, width, objects = annotation.height, annotation.width, annotation.objects
+    return AnnotatedImage(stem, image, height, width, path, objects, folders), problems
 
 
-def _files_by_stem(folder: str, extensions: Sequence[str]) -> dict[str, str]:
-    """Returns the path of each stem; split files can name only files in the folder itself."""
-    if not os.path.isdir(folder):
-        return {}
-    names = set(os.listdir(folder))
-    paths: dict[str, str] = {}
-    for extension in reversed(extensions):  # of two files of one stem the first extension wins
-        for name in names:
-            if name.endswith(extension):
-                paths[name.removesuffix(extension)] = os.path.join(folder, name)
-    return paths
-
-
-def _read_split(
-    root: str, path: str, annotations: dict[str, str], problems: list[Problem]
-) -> list[str]:
-    """Returns the stems that a split file lists; those listed twice become problems."""
-    folder = os.path.dirname(path)
-    if not os.path.isfile(path):
-        splits = ", ".join(sorted(_files_by_stem(folder, (".txt",)))) or "none"
-        raise FileNotFoundError(
-            f"no split file {path}; expected one of the splits there: {splits}, or all for all "
-            "images"
+def _read_shares(
+    images: Sequence[AnnotatedImage], layout: VocLayout
+) -> tuple[list[AnnotatedImage], list[Problem]]:
+    """Returns the images, marked where all corners are shares of the sides, and a note of that."""
+    boxes = [item.box for image in images for item in image.objects]
+    # The corners as the files have them: `read_annotation` takes them for VOC's pixels.
+    corners = [(x + 1, y + 1, x + width, y + height) for x, y, width, height in boxes]
+    if not are_relative(corners):
+        return list(images), []
+    shares = iter([(left, top, x - left, y - top) for left, top, x, y in corners])
+    marked = [
+        replace(
+            image,
+            objects=[item._replace(box=next(shares)) for item in image.objects],
+            to_box=scaled_box,
         )
-    try:
-        check_links(path, (root, folder))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        lines = [line.strip() for line in file if line.strip()]
-    if not lines:
-        raise ValueError(f"the split file {path} is empty; expected one image id a line")
-    stems: dict[str, None] = {}
-    for line in lines:
-        # A stem may contain blanks: what follows a blank is a flag unless the line is a stem.
-        stem = line if line in annotations else line.split()[0]
-        if stem in stems:
-            problems.append(Problem(ProblemKind.DUPLICATE_IMAGE, path, stem))
-        stems[stem] = None
-    return list(stems)
+        for image in images
+    ]
+    return marked, [Problem(ProblemKind.RELATIVE_BOXES, layout.annotations.root)]
 
 
-class _TreeBuilder(ElementTree.TreeBuilder):
-    """Refuses document types: their entities can fill the memory or read other files."""
+def _unannotated(layout: VocLayout, annotated: Sequence[AnnotatedImage]) -> list[str]:
+    """Returns the names of the images that no annotation file is of."""
+    used = {image.image for image in annotated}
+    stems = {path_key(stem) for stem in layout.annotations.annotations}
+    return [
+        name
+        for name in layout.images.images
+        if os.path.join(layout.images.root, name) not in used
+        and path_key(os.path.splitext(name)[0]) not in stems
+    ]
 
-    def doctype(self, name: str, public_id: str | None, system: str | None) -> None:
-        raise ValueError("it declares a document type, which is refused")
 
-
-def _read_annotation(
-    root: str, stem: str, path: str, image: str
+def _read_unannotated(
+    layout: VocLayout, name: str, takes_negatives: bool
 ) -> tuple[AnnotatedImage | None, list[Problem]]:
-    try:
-        check_links(path, (root, os.path.dirname(path)))
-        if not os.path.isfile(path):  # opening a pipe would block
-            raise ValueError("it is not a file")
-        parser = ElementTree.XMLParser(target=_TreeBuilder())
-        tree = ElementTree.parse(path, parser).getroot()
-    except BadDataError as error:
-        return None, [problem_of(error, path)]
-    except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
-        return None, [Problem(ProblemKind.BAD_ANNOTATION, path, str(error))]
-    sides = [tree.findtext(f"size/{name}") for name in ("width", "height")]
-    width, height = map(read_side, sides)
-    objects: list[AnnotatedObject] = []
-    problems: list[Problem] = []
-    for number, element in enumerate(tree.findall("object"), start=1):
-        position, name = f"object {number}", (element.findtext("name") or "").strip()
-        try:
-            objects.append(_read_object(element, position, name))
-        except BadDataError as error:
-            location = f"{path}: {position} ({name})" if name else f"{path}: {position}"
-            problems.append(problem_of(error, location))
-    folders = (root, os.path.dirname(image))
-    bad_size = read_bad_size(*sides)
-    return AnnotatedImage(
-        stem, image, height, width, path, objects, folders, bad_size=bad_size
-    ), problems
-
-
-def _read_object(element: ElementTree.Element, position: str, name: str) -> AnnotatedObject:
-    if not is_plain_text(name):
-        raise BadDataError(ProblemKind.NO_CLASS_NAME)
-    texts = [element.findtext(f"bndbox/{corner}") for corner in CORNERS]
-    # By VOC's rule a box of equal corners is one pixel wide, but annotation tools write such boxes
-    # for accidental clicks: it counts as having no area.
-    left, top, right, bottom = read_corners(texts)
-    box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
-    is_difficult = (element.findtext("difficult") or "").strip() == "1"
-    return AnnotatedObject(position, name, box, is_difficult=is_difficult)
+    """Returns an image without an annotation file where such images are taken."""
+    stem = os.path.splitext(name)[0]
+    missing = os.path.join(layout.annotations.root, f"{stem}{XML}")
+    path = os.path.join(layout.images.root, name)
+    if not takes_negatives or not os.path.lexists(path):
+        return None, [Problem(ProblemKind.MISSING_ANNOTATION, missing)]
+    note = Problem(ProblemKind.MISSING_ANNOTATION, missing, action=NO_OBJECTS)
+    return without_objects(stem, path, layout.root), [note]
