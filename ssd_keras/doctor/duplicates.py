@@ -80,7 +80,7 @@ def fingerprint_images(splits: Sequence[Split], progress: bool = False) -> list[
 def find_duplicates(
     fingerprints: Sequence[Sequence[Fingerprint]], progress: bool = False
 ) -> list[DuplicateGroup]:
-    """Returns groups of duplicates, and groups that hold near-duplicates; leaks come first."""
+    """Returns groups of duplicates and of near-duplicates; leaks first, then the largest."""
     members_of: dict[bytes, list[ImageIndex]] = {}
     thumbnails: dict[bytes, Thumbnail] = {}
     for s, of_split in enumerate(fingerprints):
@@ -96,7 +96,7 @@ def find_duplicates(
     ]
     contents = [members_of[checksum] for checksum in thumbnails]
     near = _near_duplicates(contents, *alike_pairs(list(thumbnails.values()), progress))
-    return sorted(exact + near, key=lambda group: len(group.splits) == 1)
+    return sorted(exact + near, key=lambda group: (len(group.splits) == 1, -len(group.members)))
 
 
 def connected_groups(count: int, pairs: Iterable[Sequence[int]]) -> list[list[int]]:

@@ -50,12 +50,12 @@ class FindingKind(Enum):
         "nothing can be learned or measured there; check where the annotations lie",
     )
     LEAK = (
-        "groups of duplicates across {}, {} images",
+        "groups of duplicates across {} ({} images)",
         Harm.FALSE_SCORES,
         "--fix drops them from the split named first",
     )
     NEAR_LEAK = (
-        "groups of near-duplicates across {}, {} images",
+        "groups of near-duplicates across {} ({} images)",
         Harm.FALSE_SCORES,
         "`ssd-keras data split` keeps them in one split",
     )
@@ -88,7 +88,7 @@ class FindingKind(Enum):
         Harm.WEAK_RESULTS,
         "choose a model of a larger input; --recipe or --preset measures its default boxes",
     )
-    DUPLICATE = ("groups of duplicates, {} images", Harm.WEAK_RESULTS, "--fix keeps the first")
+    DUPLICATE = ("groups of duplicates ({} images)", Harm.WEAK_RESULTS, "--fix keeps the first")
     FEW_OBJECTS = (
         "splits to measure on with fewer than 10 objects of a class",
         Harm.WEAK_RESULTS,
@@ -104,7 +104,7 @@ class FindingKind(Enum):
         Harm.WEAK_RESULTS,
         "unite them with `rename` in data.toml",
     )
-    NEAR_DUPLICATE = ("groups of near-duplicates, {} images", Harm.WEAK_RESULTS, "")
+    NEAR_DUPLICATE = ("groups of near-duplicates ({} images)", Harm.WEAK_RESULTS, "")
     EMPTY_CLASS = ("classes without objects", Harm.WEAK_RESULTS, "")
     MISNAMED = (
         "images with the extension of another format",

@@ -12,15 +12,16 @@ from ssd_keras.data.records import Example
 
 SIDE = 32
 # Copies of another size, compression or brightness correlate at .95 or more, images of other
-# things below .9.
-MIN_CORRELATION = 0.92
+# things below .9. Thumbnails by another filter would correlate .01 less to .03 more than these.
+MIN_CORRELATION = 0.915
 # Uneven light makes images of other things alike: their details, which are all but the lowest
 # 3 x 3 frequencies, must correlate too.
 LOW_FREQUENCIES = 3
 MIN_DETAIL_CORRELATION = 0.7
 MIN_CONTRAST = 2.0  # standard deviation of the details in grey levels; there is only noise below
 # On ground that never changes, objects at other places make another image.
-MIN_OBJECT_CORRELATION = 0.25
+MIN_OBJECT_CORRELATION = 0.25  # of what stands out from its surroundings
+SURROUNDINGS = 3  # cells of a thumbnail to each side
 COARSE_FREQUENCIES = 8  # they rule out most pairs
 TILE = 1024  # images that one matrix product compares with as many others
 MAX_PARTNERS = 32  # of an image in a tile: enough to connect the frames of a camera that stands
@@ -69,8 +70,12 @@ def alike_pairs(thumbnails: Sequence[Thumbnail], progress: bool = False) -> Like
         is_kept = np.arange(len(row)) - np.searchsorted(row, row) < MAX_PARTNERS
         row, column = row[is_kept], column[is_kept]
         pairs = np.stack([first[row], later[column]], axis=1)
-        chunks = np.split(pairs, range(CHUNK, len(pairs), CHUNK))
-        agree = np.concatenate([objects_agree(pixels[rows], objects[rows]) for rows in chunks])
+        contrasts = local_contrast(pixels[first]), local_contrast(pixels[later])
+        agree = np.zeros(len(pairs), bool)
+        for begin in range(0, len(pairs), CHUNK):
+            chunk = slice(begin, begin + CHUNK)
+            shown = contrasts[0][row[chunk]], contrasts[1][column[chunk]]
+            agree[chunk] = objects_agree(*shown, objects[pairs[chunk]])
         found.append(Likeness(pairs[agree], correlations[row, column][agree]))
     return Likeness(*map(np.concatenate, zip(*found, strict=True)))
 
@@ -105,23 +110,32 @@ def compare(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
     return correlations, is_alike
 
 
-def objects_agree(pixels: np.ndarray, objects: np.ndarray) -> np.ndarray:
+def local_contrast(pixels: np.ndarray) -> np.ndarray:
+    """Returns how thumbnails differ from their surroundings, float32 [n, 32, 32, 3]."""
+    cells = np.arange(SIDE)
+    is_near = (np.abs(cells[:, None] - cells) <= SURROUNDINGS).astype(np.float32)
+    mean = is_near / is_near.sum(axis=1, keepdims=True)
+    values = pixels.astype(np.float32)
+    return values - np.einsum("nyxc,ay,bx->nabc", values, mean, mean, optimize=True)
+
+
+def objects_agree(first: np.ndarray, second: np.ndarray, objects: np.ndarray) -> np.ndarray:
     """Returns which pairs look alike where either image has an object, bool [p].
 
-    Takes thumbnails, uint8 [p, 2, 32, 32, 3], and the bits of the objects' cells, [p, 2, 128].
+    Takes local contrasts, [p, 32, 32, 3] twice, and the bits of the objects' cells, [p, 2, 128].
     """
     is_object = np.unpackbits(objects[:, 0] | objects[:, 1], axis=1)
-    count = np.maximum(is_object.sum(axis=1, dtype=np.float32), 1)[:, None, None]
-    values = pixels.reshape(len(pixels), 2, SIDE**2, 3) * is_object[:, None, :, None]
-    values = values.astype(np.float32)
-    sums = np.ones(SIDE**2, np.float32) @ values
-    products = np.einsum("pixc,pjxc->pij", values, values, optimize=True)
-    products -= np.einsum("pic,pjc->pij", sums, sums) / count
-    squares, other_squares, both = products[:, 0, 0], products[:, 1, 1], products[:, 0, 1]
-    correlate = both >= MIN_OBJECT_CORRELATION * np.sqrt(np.maximum(squares * other_squares, 0))
+    first, second = (
+        values.reshape(len(values), SIDE**2, 3) * is_object[..., None] for values in (first, second)
+    )
+    squares, other_squares, products = (
+        np.einsum("pic,pic->p", values, others)
+        for values, others in ((first, first), (second, second), (first, second))
+    )
+    correlate = products >= MIN_OBJECT_CORRELATION * np.sqrt(squares * other_squares)
     # Plain objects correlate at random: they differ where the difference is more than noise.
-    noise = 3 * count.ravel() * (2 * MIN_CONTRAST) ** 2
-    return correlate | (squares + other_squares - 2 * both <= noise)
+    noise = 3 * is_object.sum(axis=1) * (2 * MIN_CONTRAST) ** 2
+    return correlate | (squares + other_squares - 2 * products <= noise)
 
 
 def _unit_vectors(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

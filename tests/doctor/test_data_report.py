@@ -14,8 +14,8 @@ def test_the_report_has_findings_then_counts(tmp_path):
     findings, tables = report.split("\n\n", maxsplit=1)
     assert findings.splitlines() == [
         f"found, what harms most first; files are below {tmp_path}",
-        "  groups of duplicates across train and val, 2 images: 1; --fix drops them from the split "
-        "named first",
+        "  groups of duplicates across train and val (2 images): 1; --fix drops them from the "
+        "split named first",
         "    JPEGImages/b.jpg: is e.jpg (val), with other boxes",
         *findings.splitlines()[3:],
     ]
@@ -60,7 +60,7 @@ def test_real_data(shared):
     """Two boxes of no area, six objects annotated twice, one leak: seen in the files by eye."""
     specs = [f"voc:{shared}/data/bccd@{name}" for name in ("train", "val")]
     report = check_data(load_splits(specs))
-    leak = "groups of near-duplicates across train and val, 2 images"
+    leak = "groups of near-duplicates across train and val (2 images)"
     assert titles(report.findings) == {
         "boxes of no area": 2,
         "objects annotated twice": 6,

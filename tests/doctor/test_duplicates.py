@@ -37,15 +37,15 @@ def test_duplicates_within_and_between_splits():
     report = check_data([train, val])
     groups = [(group.members, group.is_exact) for group in report.duplicates]
     assert groups == [
-        ([(0, 1), (1, 1)], True),
         ([(0, 0), (1, 0), (0, 2)], False),
+        ([(0, 1), (1, 1)], True),
         ([(0, 0), (0, 2)], True),
     ]
-    assert 0.97 < report.duplicates[1].min_correlation < 1
+    assert 0.97 < report.duplicates[0].min_correlation < 1
     found = {finding.title: str(finding) for finding in report.findings}
-    assert found["groups of duplicates, 2 images"] == "a: is c, with other boxes"
-    assert found["groups of duplicates across train and val, 2 images"] == "b: is f (val)"
-    near = found["groups of near-duplicates across train and val, 3 images"]
+    assert found["groups of duplicates (2 images)"] == "a: is c, with other boxes"
+    assert found["groups of duplicates across train and val (2 images)"] == "b: is f (val)"
+    near = found["groups of near-duplicates across train and val (3 images)"]
     assert near == "a: looks like e (val), c (train) (correlation 1.00 or more)"
 
 
@@ -70,7 +70,7 @@ def test_a_group_is_one_line_with_its_folder_once(tmp_path):
     (finding,) = duplicate_findings([split], groups)
     alike = "looks like 1.jpg, 2.jpg, 3.jpg and 3 more (correlation 1.00 or more)"
     assert str(finding) == f"{tmp_path}/0.jpg: {alike}"
-    assert finding.title == "groups of near-duplicates, 7 images"
+    assert finding.title == "groups of near-duplicates (7 images)"
 
 
 def test_pairs_join_into_groups():

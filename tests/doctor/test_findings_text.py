@@ -78,7 +78,7 @@ def test_no_more_than_40_lines(kinds, of_each, expected):
     assert (titles, examples) == expected
     if kinds == 50:
         assert lines[-1].startswith(
-            "  and 12 kinds more: groups of duplicates across part38, val images 9, "
+            "  and 12 kinds more: groups of duplicates across part38 (val images) 9, "
         )
         assert lines[-1].endswith(" and 4 more")
 

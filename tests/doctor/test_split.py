@@ -161,7 +161,7 @@ def test_images_of_one_group_are_refused_with_the_ways_out():
     assert notes == [
         "blocks of consecutive names: of the images the first 50% are one, then 50% are two; the "
         "parts are not stratified by class, and images at a border may look alike",
-        "3 duplicates or near-duplicates lie in several parts, such as p1 and p2",
+        "3 duplicates or near-duplicates lie in several parts, such as p0 and p2",
     ]
     parts, notes = split_data(data, HALVES, groups="none")
     assert sorted(len(part.data) for part in parts) == [1, 2]
