@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
@@ -127,6 +128,6 @@ def distinct_names(candidates: Sequence[Sequence[str]]) -> list[str]:
 
 def _stem(path: str) -> str:
     """Returns the name of a file without ending, shard numbers and wildcards."""
-    name = os.path.basename(path).split("-0")[0].split("-?")[0]
+    name = re.sub(r"-(\d{5}|[?*]+)(-of-[\d?*]+)?", "", os.path.basename(path))
     stem = name.split(".")[0] or name
     return stem.rstrip("*?-_") or name

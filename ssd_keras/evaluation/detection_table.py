@@ -169,7 +169,7 @@ def read_detections(path: str | Path, data: DetectionData) -> DetectionTable:
     Args:
         path: JSON file, `[{"image_id", "category_id" or "category_name", "bbox", "score"}, ...]`
             with "bbox" as x, y, width, height in pixels, 0-based and continuous. An "image_id" is
-            an id of the data or the stem of an image file.
+            an id of the data or the name of an image file, with its ending or without.
         data: the annotated images, against which every entry is checked.
 
     Returns:
@@ -218,6 +218,7 @@ class _Lookup:
             image = original_of(example.image)
             if isinstance(image, str):
                 self.by_text[Path(image).stem].add(index)
+                self.by_text[Path(image).name].add(index)
         names = {name: label for label, name in enumerate(data.class_names)}
         self.classes: dict[str, Mapping[Any, int]] = {
             "category_id": data.label_of_id,

@@ -6,6 +6,7 @@ import pytest
 from datasets import (
     SIZE,
     only_problem,
+    turned_image,
     write_csv,
 )
 
@@ -111,3 +112,88 @@ def test_missing_csv_files_are_errors(tmp_path):
         load_data(spec.replace("boxes.csv", "no.csv"))
     with pytest.raises(FileNotFoundError, match=r"no folder .*elsewhere; expected the folder of"):
         load_data(spec.replace("/images", "/elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_difficult"),
+    [("1", True), ("1.0", True), ("1.00", True), ("TRUE", True), ("yes", True), ("0", False),
+     ("0.0", False), ("False", False), ("no", False), ("", False), ("nan", False),
+     ("y", None), ("2", None), ("Unspecified", None)],
+)  # fmt: skip
+def test_flags_are_words_or_numbers_and_others_are_told(tmp_path, cell, is_difficult):
+    text = f"filename,class,xmin,ymin,xmax,ymax,difficult\na.jpg,dog,1,2,30,40,{cell}\n"
+    data = load_data(write_csv(tmp_path, text), bad_data="refuse")
+    assert data.examples[0].is_difficult.tolist() == [bool(is_difficult)]
+    assert len(data.problems) == (is_difficult is None)
+    if data.problems:
+        words = rf"line 2: difficult is '{cell}'; expected 0, 1, false or true; taken as no"
+        assert re.search(words, only_problem(data))
+
+
+def test_spellings_of_one_path_are_one_image(tmp_path):
+    rows = ["a.jpg", "./a.jpg", "x/../a.jpg", ".//a.jpg", "A.JPG", r".\a.jpg"]
+    lines = "".join(f"{name},dog,{10 * i},2,{10 * i + 8},40\n" for i, name in enumerate(rows))
+    data = load_data(write_csv(tmp_path, f"filename,class,xmin,ymin,xmax,ymax\n{lines}"))
+    assert [len(example.labels) for example in data.examples] == [6]
+    assert data.examples[0].image_id == "a"
+
+
+SIZES = {
+    "equal": ((100, 80), (100, 80), 1),
+    "turned": ((100, 80), (80, 100), 6),  # the stored pixels are 80 wide
+    "other": ((200, 160), (100, 80), None),
+    "none": (("", ""), (100, 80), 1),
+    "words": (("nan", "?"), (100, 80), 1),
+}
+
+
+@pytest.mark.parametrize(("sides", "stored", "orientation"), SIZES.values(), ids=SIZES)
+def test_widths_and_heights_are_the_annotated_size(tmp_path, sides, stored, orientation):
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    row = f"{sides[0]},{sides[1]},dog,10,20,40,60"
+    spec = write_csv(tmp_path, f"{header}\na.jpg,{row}\nb.jpg,100,80,dog,10,20,40,60\n")
+    if orientation == 6:
+        (tmp_path / "images/a.jpg").write_bytes(turned_image(stored))
+    data = load_data(spec)
+    found = {example.image_id: example for example in data.examples}
+    assert ("a" in found) == (orientation is not None)
+    if orientation is None:
+        assert "a.jpg: the image has 100x80 pixels; expected 200x160" in only_problem(data)
+    else:
+        example = found["a"]
+        assert (example.height, example.width, example.orientation) == (80, 100, orientation)
+        assert example.boxes.tolist() == [[10, 20, 30, 40]]
+
+
+def test_class_numbers_are_sorted_as_numbers(tmp_path):
+    lines = "".join(f"a.jpg,{name},1,2,30,40\n" for name in (10, 2, 33, 1))
+    data = load_data(write_csv(tmp_path, f"filename,class,xmin,ymin,xmax,ymax\n{lines}"))
+    assert data.class_names == ("1", "2", "10", "33")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_tables_with_a_byte_order_mark_are_read(tmp_path, encoding):
+    spec = write_csv(tmp_path, "")
+    mark = "\ufeff" if encoding.endswith("le") else ""
+    text = f"{mark}filename,class,xmin,ymin,xmax,ymax\na.jpg,épin,1,2,30,40\n"
+    (tmp_path / "boxes.csv").write_bytes(text.encode(encoding))
+    assert load_data(spec).class_names == ("épin",)
+
+
+def test_tables_of_other_encodings_are_refused_with_the_line(tmp_path):
+    spec = write_csv(tmp_path, "")
+    text = "filename,class,xmin,ymin,xmax,ymax\na.jpg,épin,1,2,30,40\n"
+    (tmp_path / "boxes.csv").write_bytes(text.encode("cp1252"))
+    with pytest.raises(
+        ValueError, match=r"boxes\.csv: line 2 is not UTF-8; save the file as UTF-8"
+    ):
+        load_data(spec)
+
+
+def test_a_table_of_shares_is_read_as_such_and_told(tmp_path):
+    text = "filename,class,xmin,ymin,xmax,ymax\na.jpg,dog,0.1,0.25,0.4,0.75\nb.jpg,cat,0,0,1,1.01\n"
+    data = load_data(write_csv(tmp_path, text), bad_data="refuse")
+    assert [example.boxes.tolist() for example in data.examples] == [
+        [[10, 20, 30, 40]], [[0, 0, 100, 80.8]]
+    ]  # fmt: skip
+    assert "boxes.csv: all corners lie within 0 and 1; expected pixels" in only_problem(data)

@@ -389,6 +389,10 @@ def test_splits_of_one_name_are_numbered():
         (["voc:x/images/train@all", "voc:x/images/test@all"], ["train", "test"]),
         (["tfrecord:x/train.record@m.pbtxt", "tfrecord:x/test.record@m.pbtxt"], ["train", "test"]),
         (["tfrecord:x/val-*", "tfrecord:x/val-00000-of-00002"], ["val_1", "val_2"]),
+        (
+            ["tfrecord:x/voc-07_a.record-?????-of-00010", "tfrecord:x/b.tfrecord-*"],
+            ["voc-07_a", "b"],
+        ),
         (["csv:x/train_labels.csv@x/train", "csv:x/val.csv@x/val"], ["train_labels", "val"]),
         (["coco:x/train/_a.coco.json@x", "coco:x/val/_a.coco.json@x"], ["train__a", "val__a"]),
         (["yolo:x@images/train", "yolo:x@images/val"], ["images/train", "images/val"]),

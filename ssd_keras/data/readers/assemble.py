@@ -31,8 +31,7 @@ from ssd_keras.data.unions import category_ids_of, unknown_class, with_unique_id
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 NUM_THREADS = 8
-TRUE_WORDS = ("1", "1.0", "true", "yes")
-FALSE_WORDS = ("", "0", "0.0", "false", "no", "none")
+FLAG_WORDS = {"true": True, "yes": True, "": False, "false": False, "no": False}
 LARGEST_SHARE = 1.1  # corners that are shares of the image may reach over its edge a little
 
 
@@ -108,8 +107,13 @@ def in_order(texts: Sequence[str | None]) -> list[str | None]:
 
 def read_flag(value: object) -> bool | None:
     """Returns a flag such as 1, 1.0, true or yes, or None for other words."""
-    text = str(value).strip().lower()
-    return True if text in TRUE_WORDS else False if text in FALSE_WORDS else None
+    text = "" if value is None else str(value).strip().lower()
+    if text in FLAG_WORDS:
+        return FLAG_WORDS[text]
+    try:
+        return {0.0: False, 1.0: True}.get(float(text))
+    except ValueError:
+        return None
 
 
 def read_side(value: Any) -> int:

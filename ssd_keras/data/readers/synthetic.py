@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from ssd_keras.core.class_names import SHAPE_CLASSES
+from ssd_keras.core.text import nearest_name
 from ssd_keras.data.readers.assemble import ReadOptions
 from ssd_keras.data.records import Box, DetectionData, Example
 from ssd_keras.data.unions import relabel
@@ -41,8 +42,10 @@ def read_synthetic(name: str, split: str, options: ReadOptions) -> DetectionData
         raise ValueError(f"unknown generated set '{name}'; expected 'shapes'")
     match = re.fullmatch(r"(\w+)(?:\[:(\d+)\])?", split)
     if match is None or match[1] not in SPLIT_SIZES:
+        nearest = nearest_name(split, SPLIT_SIZES)
+        hint = f"did you mean '{nearest}'? " if nearest else ""
         choices = ", ".join(SPLIT_SIZES)
-        raise ValueError(f"unknown split '{split}'; expected {choices}, or as train[:120]")
+        raise ValueError(f"unknown split '{split}'; {hint}expected {choices}, or as train[:120]")
     size = SPLIT_SIZES[match[1]]
     count = int(match[2] or size)
     if not 1 <= count <= size:
