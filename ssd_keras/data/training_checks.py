@@ -22,9 +22,10 @@ def check_objects(data: DetectionData, title: str, use_difficult: bool = True) -
     num_unused = sum(len(example.labels) for example in data.examples)
     unused = f" that counts ({num_unused} are crowds or difficult)" if num_unused else ""
     first = f"; the first problem: {data.problems[0]}" if data.problems else ""
+    sources = f" ({short_list(data.sources)})" if data.sources else ""
     raise ValueError(
-        f"the {title} have no object{unused} in {len(data)} images{first}; see what was read with "
-        "`ssd-keras data check`, and give data with objects."
+        f"the {title}{sources} have no object{unused} in {_images(len(data))}{first}; see what was "
+        "read with `ssd-keras data check`, and give data with objects."
     )
 
 
@@ -47,7 +48,7 @@ def check_images(data: DetectionData, title: str) -> None:
     faulty = [(x.location, text) for x, text in zip(data.examples, faults, strict=True) if text]
     if faulty:
         location, text = faulty[0]
-        more = f", and {len(faulty) - 1} more images" if len(faulty) > 1 else ""
+        more = f", and {_images(len(faulty) - 1)} more" if len(faulty) > 1 else ""
         raise ValueError(
             f"the {title} cannot be used: {location}: {text}{more}; load them with load_data, "
             "which drops such images and lists them."
@@ -96,8 +97,12 @@ def class_differences(data: DetectionData, class_names: Sequence[str], title: st
     if foreign:
         parts.append(f"detections of {short_list(foreign)}, which the data lack, do not count")
     if missing:
-        parts.append(f"{short_list(missing)}, which the model lacks, are never found")
+        parts.append(f"objects of {short_list(missing)}, which the model lacks, are never found")
     return "; ".join(parts) + "."
+
+
+def _images(count: int) -> str:
+    return f"{count} image" if count == 1 else f"{count} images"
 
 
 def _used_classes(data: DetectionData) -> set[str]:

@@ -56,7 +56,7 @@ def test_images_that_are_missing_or_damaged_are_named(tmp_path):
     paths = [str(tmp_path / name) for name in ("cut.jpg", "gone.jpg")]
     check_images(data_of(example("a")), "validation data")
     message = (
-        r"^the validation data cannot be used: .*cut\.jpg: .*, and 1 more images; load them with "
+        r"^the validation data cannot be used: .*cut\.jpg: .*, and 1 image more; load them with "
         r"load_data, which drops such images and lists them\.$"
     )
     with pytest.raises(ValueError, match=message):
@@ -104,8 +104,8 @@ def test_differences_of_a_detector_and_its_data_are_one_line():
     data = data_of(example(boxes=[BOX, BOX], labels=[0, 1]))
     assert class_differences(data, ("owl", "dog"), "validation data") == (
         "the classes of the validation data are not those of the model, and are compared by name; "
-        "detections of owl, which the data lack, do not count; cat, which the model lacks, are "
-        "never found."
+        "detections of owl, which the data lack, do not count; objects of cat, which the model "
+        "lacks, are never found."
     )
     message = r"^the data have objects of cat, dog alone, the model detects owl; load the data"
     with pytest.raises(ValueError, match=message):

@@ -170,8 +170,16 @@ def test_a_model_that_cannot_be_built_leaves_no_trace(tmp_path):
 @pytest.mark.parametrize(
     ("train_names", "validation_names", "message"),
     [
-        (["owl"], ["star"], r"^the training data have no object in 32 images; the first problem: "),
-        (["star"], ["owl"], r"^the validation data have no object in 8 images; the first problem"),
+        (
+            ["owl"],
+            ["star"],
+            r"^the training data \(synthetic:shapes@train\[:32\]\) have no object in 32 images; ",
+        ),
+        (
+            ["star"],
+            ["owl"],
+            r"^the validation data \(synthetic:.*\) have no object in 8 images; the first problem",
+        ),
         (["star"], ["cross"], r"^the validation data have objects of cross alone, the model dete"),
     ],
 )
