@@ -186,6 +186,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         )
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "La":  # Pillow converts it to nothing else
+        image = image.convert("LA")
     if image.mode == "P":  # without the detour Pillow warns of palettes with transparent colours
         image = image.convert("RGBA")
     return image.convert("RGB")
@@ -208,7 +210,8 @@ def to_png(image: Image.Image, orientation: int) -> bytes:
     if orientation != 1:
         exif[EXIF_ORIENTATION] = orientation
     encoded = io.BytesIO()
-    image.save(encoded, "PNG", exif=exif, compress_level=1)
+    # A colour profile may be one of other colours, such as CMYK; no decoder here uses it.
+    image.save(encoded, "PNG", exif=exif, icc_profile=None, compress_level=1)
     return encoded.getvalue()
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from ssd_keras.core.downloads import cache_directory
+from ssd_keras.core.downloads import CACHE_VARIABLE, cache_directory
 from ssd_keras.core.files import lies_within, replacing
 from ssd_keras.core.image_formats import UnreadFormatError
 from ssd_keras.core.images import (
@@ -78,6 +78,9 @@ def _write_once(path: str, content: bytes) -> None:
     except FileNotFoundError:  # another process has just moved the same file
         if not os.path.isfile(path):
             raise
+    except ValueError as error:
+        words = str(error).rstrip(".")
+        raise ValueError(f"{words}: {CACHE_VARIABLE} names the folder of the cache") from error
 
 
 def leaves_folder(name: str) -> bool:

@@ -46,10 +46,10 @@ def passed_over(paths: Sequence[str]) -> str:
     endings: Counter[str] = Counter()
     for folder in filter(os.path.isdir, dict.fromkeys(paths)):
         for entry in os.scandir(folder):
-            if entry.is_dir():
-                endings["folders"] += 1
-            elif not _is_image_name(entry.name) and not entry.name.startswith("."):
-                endings[os.path.splitext(entry.name)[1].lower() or "without ending"] += 1
+            if _is_image_name(entry.name) or entry.name.startswith("."):
+                continue
+            ending = os.path.splitext(entry.name)[1].lower() or "without ending"
+            endings["folders" if entry.is_dir() else ending] += 1
     if not endings:
         return ""
     listed = ", ".join(f"{ending} {count}" for ending, count in endings.most_common(MAX_ENDINGS))

@@ -176,6 +176,17 @@ def test_other_formats_become_png(tmp_path, name, kind):
     assert not data.problems[0].is_loss
 
 
+def test_a_cache_that_cannot_be_used_ends_the_reading(tmp_path, monkeypatch):
+    """Else every image would be dropped for a full disk."""
+    (tmp_path / "cache").write_bytes(b"")
+    monkeypatch.setenv("SSD_KERAS_CACHE", str(tmp_path / "cache"))
+    spec = write_voc(tmp_path, {"a": [voc_object()], "b": [voc_object()]})
+    (tmp_path / "JPEGImages" / "a.jpg").write_bytes(image_bytes("WEBP"))
+    message = r"cache.images' cannot be written .*another path: SSD_KERAS_CACHE names the folder of"
+    with pytest.raises(ValueError, match=message):
+        load_data(spec)
+
+
 def test_an_image_that_exif_turns_has_its_orientation(tmp_path):
     spec = write_voc(tmp_path, {"a": [voc_object()], "b": [voc_object()]})
     width, height = SIZE
