@@ -8,12 +8,17 @@ import re
 import requests
 from tqdm.auto import tqdm
 
-from ssd_keras.core.files import PARTIAL_PREFIX
+from ssd_keras.core.files import PARTIAL_PREFIX, flush
 
 CACHE_VARIABLE = "SSD_KERAS_CACHE"
 BLOCK = 1 << 20
 TIMEOUT_SECONDS = 30
 RANGE_NOT_SATISFIABLE = 416
+BROKEN_CONNECTION = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+)
 
 
 def cache_directory() -> str:
@@ -21,36 +26,42 @@ def cache_directory() -> str:
     return os.path.expanduser(os.environ.get(CACHE_VARIABLE) or "~/.cache/ssd_keras")
 
 
-def fetch(address: str, sha256: str, *, progress: bool | None = None) -> str:
+def fetch(address: str, sha256: str, max_bytes: int, *, progress: bool | None = None) -> str:
     """Returns the path of a file in the cache; downloads it where it is missing.
 
-    A broken transfer resumes where it ended.
+    A broken transfer resumes where it ended, once at once; one of more bytes ends there.
     """
     # Named by the checksum too: two addresses may end in the same name.
     name = re.sub(r"[^\w.-]", "_", address.rpartition("/")[2])
     directory = os.path.join(cache_directory(), sha256[:16])
     path = os.path.join(directory, name)
-    if os.path.isfile(path) and checksum(path) == sha256:
-        return path
-    os.makedirs(directory, exist_ok=True)
     partial = os.path.join(directory, f"{PARTIAL_PREFIX}{name}")
     try:
-        _transfer(address, partial, progress)
+        if os.path.isfile(path) and checksum(path) == sha256:
+            return path
+        os.makedirs(directory, exist_ok=True)
+        _transfer_with_retry(address, partial, max_bytes, progress)
+        found = checksum(partial)
+        if found == sha256:
+            flush(partial)
+            os.replace(partial, path)
+            return path
     except requests.RequestException as error:
         reason = type(error).__name__ if "\n" in str(error) else str(error)[:160]
         raise ValueError(
             f"{address} could not be downloaded ({reason}); try again, the transfer resumes, or "
             f"download the file elsewhere and put it at {path}."
         ) from error
-    found = checksum(partial)
-    if found != sha256:
-        os.remove(partial)
+    except OSError as error:
         raise ValueError(
-            f"{address} gave another file: its SHA-256 is {found}, expected {sha256}; the file was "
-            "deleted. Try again, or ask its publisher."
-        )
-    os.replace(partial, path)
-    return path
+            f"the cache {directory!r} cannot be used ({error.strerror or error}); make room there, "
+            f"or set {CACHE_VARIABLE} to another folder."
+        ) from error
+    os.remove(partial)
+    raise ValueError(
+        f"{address} gave another file: its SHA-256 is {found}, expected {sha256}; the file was "
+        "deleted. Try again, or ask its publisher."
+    )
 
 
 def checksum(path: str) -> str:
@@ -59,10 +70,20 @@ def checksum(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _transfer(address: str, partial: str, progress: bool | None) -> None:
+def _transfer_with_retry(address: str, partial: str, max_bytes: int, progress: bool | None) -> None:
+    try:
+        _transfer(address, partial, max_bytes, progress)
+    except BROKEN_CONNECTION:
+        _transfer(address, partial, max_bytes, progress)
+
+
+def _transfer(address: str, partial: str, max_bytes: int, progress: bool | None) -> None:
     """Appends the missing bytes to the partial file."""
     present = os.path.getsize(partial) if os.path.exists(partial) else 0
-    headers = {"Range": f"bytes={present}-"} if present else {}
+    # Compressed, a few bytes could unpack to many.
+    headers = {"Accept-Encoding": "identity"}
+    if present:
+        headers["Range"] = f"bytes={present}-"
     with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
         if present and response.status_code == RANGE_NOT_SATISFIABLE:
             return  # the partial file is whole
@@ -72,7 +93,8 @@ def _transfer(address: str, partial: str, progress: bool | None) -> None:
         first = next(blocks, b"")
         if not is_resumed:
             _refuse_web_page(address, response.headers.get("Content-Type", ""), first)
-        length = int(response.headers.get("Content-Length") or 0)
+        stated = response.headers.get("Content-Length", "")
+        length = int(stated) if stated.isascii() and stated.isdecimal() else 0
         start = present if is_resumed else 0
         bar = tqdm(
             total=start + length or None,
@@ -86,6 +108,12 @@ def _transfer(address: str, partial: str, progress: bool | None) -> None:
             for block in itertools.chain([first], blocks):
                 file.write(block)
                 bar.update(len(block))
+                if file.tell() > max_bytes:
+                    os.remove(partial)
+                    raise ValueError(
+                        f"{address} gave more than the {max_bytes} bytes of the file; the transfer "
+                        "was ended and deleted. Try again, or ask its publisher."
+                    )
 
 
 def _refuse_web_page(address: str, content_type: str, first: bytes) -> None:

@@ -42,9 +42,9 @@ def replacing(path: str) -> Iterator[str]:
     with disk_errors(path):
         try:
             yield temporary
-            _flush(temporary)
+            flush(temporary)
             os.replace(temporary, path)
-            _flush(directory)
+            flush(directory)
         finally:
             if os.path.exists(temporary):
                 os.remove(temporary)
@@ -132,7 +132,7 @@ def replacing_directory(path: str) -> Iterator[str]:
                 _exchange(temporary, target)
             else:
                 os.rename(temporary, target)
-            _flush(parent)
+            flush(parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -144,12 +144,12 @@ def _flush_all(directory: str) -> None:
         folders += [os.path.join(folder, name) for name in folder_names]
         files += [os.path.join(folder, name) for name in file_names]
     with ThreadPoolExecutor(FLUSHING_THREADS) as threads:
-        list(threads.map(_flush, files))  # the list raises what a thread raised
+        list(threads.map(flush, files))  # the list raises what a thread raised
     for folder in folders:
-        _flush(folder)
+        flush(folder)
 
 
-def _flush(path: str) -> None:
+def flush(path: str) -> None:
     """Waits until a file, or the names in a directory, are on the disk."""
     is_windows = os.name == "nt"
     if is_windows and os.path.isdir(path):

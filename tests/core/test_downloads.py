@@ -10,7 +10,7 @@ from http_files import serving
 from ssd_keras.core.downloads import cache_directory, fetch
 
 CONTENT = bytes(range(256)) * 9000  # 2.3 MB: three blocks
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
+SHA256, SIZE = hashlib.sha256(CONTENT).hexdigest(), len(CONTENT)
 
 
 @pytest.fixture
@@ -30,41 +30,80 @@ def cached_files():
 
 
 def test_file_is_fetched_once(server):
-    path = fetch(f"{server.address}/a/model.pth", SHA256)
+    path = fetch(f"{server.address}/a/model.pth", SHA256, SIZE)
     with open(path, "rb") as file:
         assert file.read() == CONTENT
     assert cached_files() == [f"{SHA256[:16]}/model.pth"]
-    assert fetch(f"{server.address}/a/model.pth", SHA256) == path
+    assert fetch(f"{server.address}/a/model.pth", SHA256, SIZE) == path
     assert server.requests == [("/a/model.pth", None)]
 
 
 def test_damaged_file_in_the_cache_is_fetched_again(server):
-    path = fetch(f"{server.address}/a/model.pth", SHA256)
+    path = fetch(f"{server.address}/a/model.pth", SHA256, SIZE)
     with open(path, "r+b") as file:
         file.write(b"x")
-    assert fetch(f"{server.address}/a/model.pth", SHA256) == path
+    assert fetch(f"{server.address}/a/model.pth", SHA256, SIZE) == path
     with open(path, "rb") as file:
         assert file.read() == CONTENT
     assert len(server.requests) == 2
 
 
+def test_a_connection_that_breaks_once_is_no_matter(server):
+    server.break_after = 1_500_000
+    with open(fetch(f"{server.address}/a/model.pth", SHA256, SIZE), "rb") as file:
+        assert file.read() == CONTENT
+    # Whole blocks of 2**20 bytes arrive.
+    assert [wanted for _, wanted in server.requests] == [None, f"bytes={2**20}-"]
+
+
 @pytest.mark.parametrize("knows_ranges", [True, False])
 def test_broken_transfer_goes_on(server, knows_ranges):
-    server.break_after = 1_500_000
+    server.break_after = 1_100_000
     with pytest.raises(
         ValueError, match=r"/model.pth could not be downloaded \(.*the transfer resumes"
     ):
-        fetch(f"{server.address}/a/model.pth", SHA256)
+        fetch(f"{server.address}/a/model.pth", SHA256, SIZE)
     (partial,) = cached_files()
     assert partial == f"{SHA256[:16]}/.writing-model.pth"
-    # Whole blocks of 2**20 bytes arrive; of the second only what came before the break.
     size = os.path.getsize(os.path.join(cache_directory(), partial))
-    assert 2**20 <= size <= 1_500_000
+    assert size == 2 * 2**20  # of two attempts
     server.break_after, server.knows_ranges = None, knows_ranges
-    with open(fetch(f"{server.address}/a/model.pth", SHA256), "rb") as file:
+    with open(fetch(f"{server.address}/a/model.pth", SHA256, SIZE), "rb") as file:
         assert file.read() == CONTENT
-    assert server.requests[1:] == [("/a/model.pth", f"bytes={size}-")]
+    assert server.requests[2:] == [("/a/model.pth", f"bytes={size}-")]
     assert cached_files() == [f"{SHA256[:16]}/model.pth"]
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+@pytest.mark.parametrize("stated", [None, "abc", "-5", "1e9", "10", "\u00b2"])
+def test_a_transfer_ends_when_the_size_is_passed(server, stated, knows_ranges):
+    server.files["/a/model.pth"], server.length = bytes(20_000_000), stated
+    folder = os.path.join(cache_directory(), SHA256[:16])
+    os.makedirs(folder)
+    with open(os.path.join(folder, ".writing-model.pth"), "wb") as file:
+        file.write(CONTENT[: 2**20])  # of an earlier attempt
+    server.knows_ranges = knows_ranges
+    words = "could not be downloaded|gave another file" if stated == "10" else "gave more than the"
+    with pytest.raises(ValueError, match=rf"/a/model\.pth ({words})"):
+        fetch(f"{server.address}/a/model.pth", SHA256, SIZE)
+    assert server.num_sent < 12_000_000  # beside what lies in the buffers of the connection
+
+
+@pytest.mark.parametrize("stated", ["abc", "", "1e9"])
+def test_a_length_that_is_no_number_is_no_matter(server, stated):
+    server.length = stated
+    with open(fetch(f"{server.address}/a/model.pth", SHA256, SIZE), "rb") as file:
+        assert file.read() == CONTENT
+
+
+@pytest.mark.parametrize("kind", ["file", "below a file", "nowhere"])
+def test_a_cache_that_cannot_be_used_is_named(server, tmp_path, monkeypatch, kind):
+    (tmp_path / "file").write_text("mine")
+    places = {"file": "file", "below a file": "file/below", "nowhere": "/proc/nowhere"}
+    monkeypatch.setenv("SSD_KERAS_CACHE", str(tmp_path / places[kind]))
+    message = r"^the cache '.*' cannot be used \(.*\); make room there, or set SSD_KERAS_CACHE to"
+    with pytest.raises(ValueError, match=message):
+        fetch(f"{server.address}/a/model.pth", SHA256, SIZE)
 
 
 def test_whole_partial_file_needs_no_more_bytes(server):
@@ -72,7 +111,7 @@ def test_whole_partial_file_needs_no_more_bytes(server):
     os.makedirs(folder)
     with open(os.path.join(folder, ".writing-model.pth"), "wb") as file:
         file.write(CONTENT)  # killed between the last byte and the move
-    with open(fetch(f"{server.address}/a/model.pth", SHA256), "rb") as file:
+    with open(fetch(f"{server.address}/a/model.pth", SHA256, SIZE), "rb") as file:
         assert file.read() == CONTENT
     assert cached_files() == [f"{SHA256[:16]}/model.pth"]
 
@@ -84,7 +123,7 @@ def test_another_file_is_refused(server):
         ValueError,
         match=rf"gave another file: its SHA-256 is {found}, expected {SHA256}; the file was",
     ):
-        fetch(f"{server.address}/a/model.pth", SHA256)
+        fetch(f"{server.address}/a/model.pth", SHA256, SIZE)
     assert cached_files() == []
 
 
@@ -95,7 +134,7 @@ def test_another_file_is_refused(server):
 def test_web_page_is_refused(server, content_type, page):
     server.files["/a/model.pth"], server.content_type = page, content_type
     with pytest.raises(ValueError, match=r"/model\.pth gave a web page instead of the file"):
-        fetch(f"{server.address}/a/model.pth", SHA256)
+        fetch(f"{server.address}/a/model.pth", SHA256, SIZE)
     assert cached_files() == []
 
 
@@ -103,28 +142,28 @@ def test_missing_file_and_missing_net_are_told(server):
     with pytest.raises(
         ValueError, match=r"/b\.pth could not be downloaded \(404 .*put it at .*b\.pt"
     ):
-        fetch(f"{server.address}/b.pth", SHA256)
+        fetch(f"{server.address}/b.pth", SHA256, SIZE)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # taken, but nobody listens
         address = f"http://127.0.0.1:{closed.getsockname()[1]}/model.pth"
         with pytest.raises(ValueError, match=r"model\.pth could not be downloaded .* put it at "):
-            fetch(address, SHA256)
+            fetch(address, SHA256, SIZE)
     assert cached_files() == []
 
 
 def test_file_put_into_the_cache_by_hand_is_used_offline(server):
     with pytest.raises(ValueError) as caught:
-        fetch(f"{server.address}/gone/model.pth", SHA256)
+        fetch(f"{server.address}/gone/model.pth", SHA256, SIZE)
     place = str(caught.value).rpartition("put it at ")[2].removesuffix(".")
     with open(place, "wb") as file:
         file.write(CONTENT)
-    assert fetch(f"{server.address}/gone/model.pth", SHA256) == place
+    assert fetch(f"{server.address}/gone/model.pth", SHA256, SIZE) == place
     assert len(server.requests) == 1
 
 
 def test_progress_names_the_file_and_its_size(server, capsys):
-    fetch(f"{server.address}/a/model.pth", SHA256, progress=True)
+    fetch(f"{server.address}/a/model.pth", SHA256, SIZE, progress=True)
     shown = capsys.readouterr().err
     assert "downloading model.pth: 100%" in shown and "2.30M/2.30M" in shown
-    assert fetch(f"{server.address}/a/model.pth", SHA256, progress=True)
+    assert fetch(f"{server.address}/a/model.pth", SHA256, SIZE, progress=True)
     assert capsys.readouterr().err == ""

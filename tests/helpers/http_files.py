@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+BLOCK = 1 << 16
+
 
 class FileServer:
     """Serves bytes by path and keeps account of what was asked.
@@ -12,8 +14,10 @@ class FileServer:
     Attributes:
         files: content by path, such as {"/model.pth": b"..."}.
         content_type: of all answers.
+        length: header Content-Length of all answers, None: the right one.
         break_after: bytes after which an answer breaks off, None: never.
         knows_ranges: whether a part may be asked for.
+        num_sent: bytes of content that the readers took.
         requests: pairs (path, header Range or None).
     """
 
@@ -21,6 +25,7 @@ class FileServer:
         self.files, self.requests = {}, []
         self.content_type = "application/octet-stream"
         self.break_after, self.knows_ranges = None, True
+        self.length, self.num_sent = None, 0
         self.address = ""
 
     def answer(self, handler):
@@ -36,10 +41,14 @@ class FileServer:
             return
         handler.send_response(206 if start else 200)
         handler.send_header("Content-Type", self.content_type)
-        handler.send_header("Content-Length", str(len(content) - start))
+        right = str(len(content) - start)
+        handler.send_header("Content-Length", right if self.length is None else self.length)
         handler.end_headers()
         end = len(content) if self.break_after is None else start + self.break_after
-        handler.wfile.write(content[start:end])
+        with contextlib.suppress(ConnectionError):  # the reader has left
+            for first in range(start, end, BLOCK):
+                handler.wfile.write(content[first : min(first + BLOCK, end)])
+                self.num_sent += BLOCK
 
 
 @contextlib.contextmanager

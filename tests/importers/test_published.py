@@ -137,6 +137,7 @@ def test_weights_inside_an_archive(server, file, tmp_path):
         "object-detection-api",
         f"{server.address}/models.tar.gz",
         hashlib.sha256(content).hexdigest(),
+        len(content),
         "Apache-2.0",
         "models/ssd.tflite",
     )
