@@ -1,5 +1,6 @@
 """Detectors: a trained model with its post-processing, loaded from a run, a file or an export."""
 
+import dataclasses
 import os
 import time
 import zipfile
@@ -15,6 +16,7 @@ from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
 from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.evaluation.detection_table import DetectionTable
+from ssd_keras.exporters.exported_detector import artefact_errors
 from ssd_keras.exporters.formats import find_format
 from ssd_keras.models.model_file import load_ssd
 from ssd_keras.models.post_process import DetectionModel, PostProcess
@@ -74,7 +76,8 @@ def load_detector(path: str, post_process: PostProcess | None = None) -> Detecto
         raise ValueError(
             f"{path!r} contains its post_process; pass post_process when exporting it."
         )
-    return row.functions.load(path)
+    with artefact_errors(path):
+        return dataclasses.replace(row.functions.load(path), path=path)
 
 
 def load_model(path: str) -> SSD:

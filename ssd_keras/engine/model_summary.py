@@ -6,6 +6,7 @@ from ssd_keras.core.class_names import class_line
 from ssd_keras.core.origin import origin_lines
 from ssd_keras.engine.detector import load_model
 from ssd_keras.exporters.check import artefact_size
+from ssd_keras.exporters.exported_detector import artefact_errors
 from ssd_keras.exporters.formats import find_format
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
@@ -29,7 +30,8 @@ def model_summary(name: str) -> str:
     if row is None:
         return _describe_model(load_model(name))
     header = f"{name}: {row.title}, {artefact_size(name) / 1e6:.2f} MB"
-    return "\n".join([header, *row.functions.describe(name)])
+    with artefact_errors(name):
+        return "\n".join([header, *row.functions.describe(name)])
 
 
 def _describe_model(model: SSD) -> str:

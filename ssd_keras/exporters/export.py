@@ -12,7 +12,7 @@ from ssd_keras.exporters.artefact import write_artefact
 from ssd_keras.exporters.check import NUM_CHECK_IMAGES, ExportReport
 from ssd_keras.exporters.formats import check_request
 from ssd_keras.exporters.tensorflow_worker import write_in_tensorflow_process
-from ssd_keras.models.model_file import check_finite
+from ssd_keras.models.finite_weights import check_finite
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 

@@ -1,32 +1,73 @@
 """An exported detector, loaded back for evaluation like a Keras model."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from ssd_keras.core.class_names import check_class_names
+from ssd_keras.core.images import MAX_PIXELS
 from ssd_keras.core.origin import Origin
+from ssd_keras.core.text import first_cause
 from ssd_keras.models.ssd import SSD
 from ssd_keras.version import __version__
 
 
+@contextlib.contextmanager
+def artefact_errors(path: str) -> Iterator[None]:
+    """Reports in one line what a runtime, or a file of a stranger, raises."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(repr(path)):
+            raise
+        raise ValueError(
+            f"{path!r} cannot be used ({first_cause(error)}); pass what `ssd-keras export` wrote."
+        ) from error
+
+
 @dataclasses.dataclass
 class ExportedDetector:
-    """What `ssd-keras export` wrote, as a detector."""
+    """What `ssd-keras export` wrote, as a detector; it may be the file of a stranger."""
 
     class_names: tuple[str, ...]
     image_size: tuple[int, int] | None  # None: of any size
     run: Callable[[np.ndarray], Mapping[str, Any]]  # images [B, H, W, 3] -> outputs by name
+    path: str = ""  # in messages
+
+    def __post_init__(self) -> None:
+        check_class_names(self.class_names)
+        if self.image_size and not 0 < math.prod(self.image_size) <= MAX_PIXELS:
+            raise ValueError(f"its input has the size {self.image_size}")
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
-        found = {name: np.asarray(value) for name, value in self.run(np.asarray(images)).items()}
-        return {
-            "boxes": found["detection_boxes"],
-            "scores": found["detection_scores"],
-            "labels": found["detection_classes"].astype("int32"),
-            "num_detections": found["num_detections"].astype("int32"),
-        }
+        images = np.asarray(images)
+        with artefact_errors(self.path), np.errstate(invalid="ignore"):
+            found = {name: np.asarray(value) for name, value in self.run(images).items()}
+            counts = found["num_detections"].astype("int32").reshape(len(images))
+            boxes, scores = found["detection_boxes"], found["detection_scores"]
+            labels = found["detection_classes"].astype("int32")
+            _check_detections(boxes, scores, labels, counts, len(self.class_names))
+        return {"boxes": boxes, "scores": scores, "labels": labels, "num_detections": counts}
+
+
+def _check_detections(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, counts: np.ndarray, num_classes: int
+) -> None:
+    """Checks shapes, and the numbers of the used slots."""
+    slots = boxes.shape[:2]
+    if boxes.shape[2:] != (4,) or scores.shape != slots or labels.shape != slots:
+        raise ValueError(f"it gives boxes {boxes.shape}, scores {scores.shape}")
+    if slots[0] != len(counts) or (counts < 0).any() or (counts > slots[1]).any():
+        raise ValueError(f"it gives {counts.tolist()[:8]} detections in {slots[1]} slots")
+    is_used = np.arange(slots[1]) < counts[:, None]
+    if not np.isfinite(boxes[is_used]).all() or not np.isfinite(scores[is_used]).all():
+        raise ValueError("it gives boxes or scores that are not finite")
+    if ((labels[is_used] < 0) | (labels[is_used] >= num_classes)).any():
+        raise ValueError(f"it gives labels outside 0..{num_classes - 1}")
 
 
 def exported_origin(model: SSD) -> Origin:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from ssd_keras.boxes import nms
-from ssd_keras.core.class_names import class_line
+from ssd_keras.core.class_names import check_class_names, class_line
 from ssd_keras.core.origin import ORIGIN_FILE, Origin, joined_licences, origin_lines
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters.exported_detector import ExportedDetector, exported_origin, one_by_one
@@ -114,13 +114,10 @@ def describe(path: str) -> list[str]:
 def _interface(path: str) -> tuple[list[dict], list[dict], tuple[str, ...], dict[str, int]]:
     """Returns details of inputs and outputs, the class names, and the operators' counts."""
     content = Path(path).read_bytes()
-    try:
-        class_names = read_labels(content)
-        counts = flatbuffer.operator_counts(flatbuffer.read_model(content))
-        interpreter = Interpreter(model_content=content)
-    except ValueError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path!r} cannot be used: {reason}") from error
+    class_names = read_labels(content)
+    check_class_names(class_names)
+    counts = flatbuffer.operator_counts(flatbuffer.read_model(content))
+    interpreter = Interpreter(model_content=content)
     details = interpreter.get_input_details(), interpreter.get_output_details()
     return *details, class_names, counts
 

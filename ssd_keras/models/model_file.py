@@ -8,13 +8,13 @@ import contextlib
 import math
 import threading
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from ssd_keras.core.text import first_cause, one_line
+from ssd_keras.models.finite_weights import check_finite
 from ssd_keras.models.ssd import SSD
 
 # Names of Keras in the archive.
@@ -44,25 +44,6 @@ def load_ssd(path: str, compile: bool = False) -> SSD:
         )
     check_finite(model, repr(path))
     return model
-
-
-def check_finite(model: keras.Model, name: str) -> None:
-    """Raises a `ValueError` where a weight, or a number of the optimizer, is not finite."""
-    optimizer = getattr(model, "optimizer", None)  # only `compile` sets it
-    variables = [*model.weights, *(optimizer.variables if optimizer else ())]
-    if layer := _not_finite(variables):
-        raise ValueError(
-            f"{name} has weights that are not finite ({layer}); train again or take an older file."
-        )
-
-
-def _not_finite(variables: Iterable[Any]) -> str:
-    """Returns the layer of the first variable that is not finite, or ""."""
-    for variable in variables:
-        values = keras.ops.convert_to_numpy(variable)
-        if values.dtype.kind not in "biu" and not np.isfinite(values).all():
-            return one_line(variable.path.rpartition("/")[0] or variable.path)
-    return ""
 
 
 def _checked_archive(path: str) -> int:

@@ -14,6 +14,7 @@ from ssd_keras.tflite.tables import Table, table_bytes
 
 METADATA_NAME = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
+MAX_LABELS = 8 << 20  # bytes
 PARSER_VERSION = "1.5.0"
 # Members of enumerations and unions.
 LABELS_OF_AXIS, LABELS_OF_VALUES = np.int8(2), np.int8(3)
@@ -128,6 +129,9 @@ def read_labels(model: bytes) -> tuple[str, ...]:
     """Reads the labels that `with_labels` appended."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            size = archive.getinfo(LABELS_FILE).file_size
+            if size > MAX_LABELS:
+                raise ValueError(f"the labels have {size} bytes, more than {MAX_LABELS}.")
             return tuple(archive.read(LABELS_FILE).decode().splitlines())
     except (zipfile.BadZipFile, KeyError) as error:
         raise ValueError(

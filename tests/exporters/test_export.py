@@ -91,7 +91,9 @@ def test_info_describes_exports(tmp_path, capsys, exported):
     assert "NON_MAX_SUPPRESSION_V5 1" in lines[3] and lines[4].startswith("5 classes: circle, ")
     assert lines[5:] == exports.ORIGIN.lines()
     assert cli.main(["info", str(tmp_path / "bad.tflite")]) == 2
-    assert re.fullmatch(r"ssd-keras: '.*bad\.tflite' cannot be used: .*\n", capsys.readouterr().err)
+    assert re.fullmatch(
+        r"ssd-keras: '.*bad\.tflite' cannot be used \(.*\n", capsys.readouterr().err
+    )
 
 
 def test_post_process_and_report(tmp_path):

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 from fuzz.attacks import write_attack
 from fuzz.corpus import NAMED, write_input
 from fuzz.pool import Task
+from fuzz.user_files import FILE_KINDS, write_damaged
 from ssd_keras.data import DetectionData, Example, load_data
 from ssd_keras.data.images import decode_image
 from ssd_keras.data.records import fit_box
@@ -69,6 +71,9 @@ WATCH = Watch()
 
 def run_input(task: Task, folder: str) -> Verdict:
     """Writes one input and judges it."""
+    if task.kind in FILE_KINDS:
+        write_damaged(task.kind, task.seed, int(task.name), Path(folder, NAMED))
+        return judge_files(task.kind, folder)
     if task.kind == ATTACK:
         spec = write_attack(task.name, Path(folder))
     else:
@@ -78,19 +83,34 @@ def run_input(task: Task, folder: str) -> Verdict:
 
 def judge(spec: str, folder: str) -> Verdict:
     """Loads a data set, looks at its records and decodes its images."""
+
+    def use() -> tuple[list[str], list[str]]:
+        data = load_data(spec)
+        words = [str(problem) for problem in data.problems]
+        faults = _faults(data, WATCH.folder)
+        return words + [line for x in data.examples[:MAX_DECODED] for line in _decode(x)], faults
+
+    return _judged(use, folder)
+
+
+def judge_files(kind: str, folder: str) -> Verdict:
+    """Reads files that are no data set, and looks at what was accepted."""
+    return _judged(lambda: ([], FILE_KINDS[kind].use(Path(folder, NAMED))), folder)
+
+
+def _judged(use: Callable[[], tuple[list[str], list[str]]], folder: str) -> Verdict:
+    """Runs a function that returns messages and faults; judges both, and what it touched."""
     before = _listing(folder)
-    words: list[str] = []
     WATCH.touched.clear()
     WATCH.folder = os.path.realpath(os.path.join(folder, NAMED))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data = load_data(spec)
-            words += [str(problem) for problem in data.problems]
-            faults = _faults(data, WATCH.folder)
-            words += [line for example in data.examples[:MAX_DECODED] for line in _decode(example)]
+            words, faults = use()
     except (ValueError, FileNotFoundError) as error:
         words, faults = [str(error)], []
+        if not _is_ours(error):
+            faults = [f"an error of another library: {type(error).__name__}"]
     except BaseException:
         return Verdict(LOST, traceback.format_exc())
     finally:
@@ -102,6 +122,12 @@ def judge(spec: str, folder: str) -> Verdict:
     if faults:
         return Verdict(LOST, "\n".join(faults))
     return Verdict(REPORTED, words[0]) if words else Verdict(ACCEPTED, "")
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether an error has the type of our messages; subclasses are other libraries'."""
+    module = type(error).__module__
+    return type(error) in (ValueError, FileNotFoundError) or module.startswith("ssd_keras")
 
 
 def _listing(folder: str) -> list[tuple[str, int, int]]:

@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 import keras
 
+from ssd_keras.core.text import first_cause
+from ssd_keras.models.finite_weights import check_finite
+
 # Loaders of backbones with ImageNet weights that Keras does not have, by name of the backbone.
 # `ssd_keras.importers.imagenet` registers them here: importers build on backbones, so backbones
 # do not import importers.
@@ -22,7 +25,7 @@ def load_backbone(build: Callable[..., keras.Model], weights: str | None) -> ker
         return build(weights="imagenet")
     except Exception as error:  # Keras raises a bare Exception where a download fails.
         raise ValueError(
-            f"ImageNet weights could not be downloaded ({_one_line(error)}); pass the path of a "
+            f"ImageNet weights could not be downloaded ({first_cause(error)}); pass the path of a "
             "weights file instead of 'imagenet' (--set model.backbone_weights=FILE), or None for "
             "random weights (--set model.backbone_weights=)."
         ) from error
@@ -46,10 +49,7 @@ def load_weights(network: keras.Model, path: str) -> None:
         network.load_weights(path)
     except Exception as error:
         raise ValueError(
-            f"{path!r} does not hold weights of {network.name!r} ({_one_line(error)}); pass a "
+            f"{path!r} does not hold weights of {network.name!r} ({first_cause(error)}); pass a "
             ".weights.h5 or .keras file that was saved from the same layers."
         ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    check_finite(network, repr(path))
