@@ -56,7 +56,7 @@ lint: .venv/.installed  ## ruff and mypy
 bench: .venv-bench/.installed  ## time this project and others side by side, in one table
 	@.venv-bench/bin/python benchmarks/suite.py --results runs/benchmarks
 
-fuzz: .venv/.installed  ## give damaged and hostile files to the readers; ARGS="--seed 7 --count 5000"
+fuzz: .venv/.installed  ## give 10,000 damaged and hostile files to what reads them; ARGS="--seed 7 --count 5000"
 	@PYTHONPATH=tests:tests/helpers .venv/bin/python -m fuzz $(ARGS)
 
 clean:  ## remove environments, builds and caches, but not runs/

@@ -71,9 +71,10 @@ def first_cause(error: BaseException) -> str:
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     """Returns the message for an unknown name, with the nearest known one."""
     names = list(known)
-    nearest = nearest_name(str(name), names)
+    nearest = nearest_name(str(name)[:MAX_LENGTH], names)
     hint = f"did you mean {nearest!r}? " if nearest else ""
-    return f"{kind} {name!r} is unknown; {hint}choose one of {', '.join(names) or 'none'}."
+    choices = ", ".join(names) or "none"
+    return f"{one_line(kind)} {one_line(repr(name))} is unknown; {hint}choose one of {choices}."
 
 
 def marked_encoding(content: bytes) -> str | None:

@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
+from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES, check_class_names
 from ssd_keras.core.text import clean_name, is_plain_text, unknown_name
 from ssd_keras.data.unions import ClassChanges, make_changes
 
@@ -89,4 +89,9 @@ def _class_names(path: str, value: Any) -> tuple[str, ...] | None:
             f"{path}: classes is {value!r}; expected a list of names, or one of "
             f"{', '.join(repr(name) for name in CLASS_LISTS)}"
         )
-    return tuple(map(clean_name, value))
+    names = tuple(map(clean_name, value))
+    try:
+        check_class_names(names)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return names

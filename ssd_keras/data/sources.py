@@ -7,9 +7,10 @@ from dataclasses import replace
 from types import ModuleType
 from typing import NamedTuple
 
+from ssd_keras.core.class_names import check_class_names
 from ssd_keras.core.images import MAX_PIXELS
 from ssd_keras.core.origin import joined_licences
-from ssd_keras.core.text import is_plain_text, nearest_name, one_line, unknown_name
+from ssd_keras.core.text import nearest_name, one_line, unknown_name
 from ssd_keras.data.data_file import EXTENSION, PARTS, is_data_file, read_data_file
 from ssd_keras.data.licences import licence_of_folders
 from ssd_keras.data.problems import Problem
@@ -135,7 +136,8 @@ def load_data(
         changes = make_changes(rename or {}, drop, "data")
         if class_names is None:
             class_names = file_class_names
-        _check_class_names(class_names)
+        if class_names is not None:
+            check_class_names(class_names)
     options = ReadOptions(class_names, check_images, progress, max_pixels)
     sources, notes = _read_all(expanded, changes, options)
     data = unite(sources, class_names)
@@ -266,16 +268,3 @@ def _refuse_problems(data: DetectionData) -> None:
         f"{first.location}: {first.sentence}{more}; correct the data, or pass bad_data='drop' "
         f"(--bad-data drop) to drop {them}"
     )
-
-
-def _check_class_names(class_names: Sequence[str] | None) -> None:
-    if class_names is None:
-        return
-    if isinstance(class_names, str) or not class_names:
-        raise ValueError(f"class_names is {class_names!r}; expected a list of at least one name")
-    repeated = sorted({name for name in class_names if list(class_names).count(name) > 1})
-    if repeated:
-        raise ValueError(f"class_names repeats {', '.join(repeated)}; expected each name once")
-    for name in class_names:
-        if not is_plain_text(name):
-            raise ValueError(f"class_names has {name!r}; expected a name in one line")

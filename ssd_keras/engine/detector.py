@@ -16,7 +16,7 @@ from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
 from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.evaluation.detection_table import DetectionTable
-from ssd_keras.exporters.exported_detector import artefact_errors
+from ssd_keras.exporters.exported_detector import artefact_errors, check_detections
 from ssd_keras.exporters.formats import find_format
 from ssd_keras.models.model_file import load_ssd
 from ssd_keras.models.post_process import DetectionModel, PostProcess
@@ -40,8 +40,11 @@ class Detector(Protocol):
 class KerasDetector:
     """A Keras `SSD` and its post-processing as one callable."""
 
-    def __init__(self, model: SSD, post_process: PostProcess | None = None):
+    def __init__(
+        self, model: SSD, post_process: PostProcess | None = None, name: str = "the model"
+    ):
         self.model = model
+        self.name = name  # in messages
         self.class_names = model.class_names
         self.image_size = model.image_size
         self._detect = DetectionModel(model, post_process)
@@ -52,7 +55,15 @@ class KerasDetector:
         images = np.asarray(images)
         found = self._detect.predict_on_batch(images)
         # On several devices TensorFlow returns the detections of each, one after the other.
-        return {name: np.asarray(value)[: len(images)] for name, value in found.items()}
+        detections = {name: np.asarray(value)[: len(images)] for name, value in found.items()}
+        try:
+            check_detections(detections, len(self.class_names))
+        except ValueError as error:
+            raise ValueError(
+                f"{self.name} cannot be used ({error}): its weights are too large; train again or "
+                "take an older file."
+            ) from error
+        return detections
 
 
 def load_detector(path: str, post_process: PostProcess | None = None) -> Detector:
@@ -71,7 +82,7 @@ def load_detector(path: str, post_process: PostProcess | None = None) -> Detecto
     """
     row = find_format(path)
     if row is None:
-        return KerasDetector(load_model(path), post_process)
+        return KerasDetector(load_model(path), post_process, repr(path))
     if post_process is not None:
         raise ValueError(
             f"{path!r} contains its post_process; pass post_process when exporting it."

@@ -230,7 +230,7 @@ def override(recipe: TrainRecipe, assignments: Sequence[str]) -> TrainRecipe:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise ValueError(
-                f"--set {assignment!r} has no value; write NAME=VALUE, such as "
+                f"--set {one_line(repr(assignment))} has no value; write NAME=VALUE, such as "
                 "optimizer.learning_rate=0.002."
             )
         changes[name] = _parse_value(text, _annotation(name))

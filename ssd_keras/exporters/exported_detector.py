@@ -47,17 +47,21 @@ class ExportedDetector:
         images = np.asarray(images)
         with artefact_errors(self.path), np.errstate(invalid="ignore"):
             found = {name: np.asarray(value) for name, value in self.run(images).items()}
-            counts = found["num_detections"].astype("int32").reshape(len(images))
-            boxes, scores = found["detection_boxes"], found["detection_scores"]
-            labels = found["detection_classes"].astype("int32")
-            _check_detections(boxes, scores, labels, counts, len(self.class_names))
-        return {"boxes": boxes, "scores": scores, "labels": labels, "num_detections": counts}
+            detections = {
+                "boxes": found["detection_boxes"],
+                "scores": found["detection_scores"],
+                "labels": found["detection_classes"].astype("int32"),
+                "num_detections": found["num_detections"].astype("int32").reshape(len(images)),
+            }
+            check_detections(detections, len(self.class_names))
+        return detections
 
 
-def _check_detections(
-    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, counts: np.ndarray, num_classes: int
-) -> None:
-    """Checks shapes, and the numbers of the used slots."""
+def check_detections(detections: Mapping[str, np.ndarray], num_classes: int) -> None:
+    """Checks the shapes of a detector's outputs, and the numbers of the used slots."""
+    boxes, scores, labels, counts = (
+        detections[name] for name in ("boxes", "scores", "labels", "num_detections")
+    )
     slots = boxes.shape[:2]
     if boxes.shape[2:] != (4,) or scores.shape != slots or labels.shape != slots:
         raise ValueError(f"it gives boxes {boxes.shape}, scores {scores.shape}")

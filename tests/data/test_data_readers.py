@@ -488,9 +488,9 @@ def test_wrong_specs_are_errors_of_one_line(tmp_path, spec, error, words):
     ("options", "words"),
     [
         ({"bad_data": "keep"}, r"unknown bad_data 'keep'; expected 'drop' or 'refuse'"),
-        ({"class_names": "dog"}, r"class_names is 'dog'; expected a list of at least one name"),
-        ({"class_names": []}, r"class_names is \[\]; expected a list of at least one name"),
-        ({"class_names": ["a", "b", "a"]}, r"class_names repeats a; expected each name once"),
+        ({"class_names": "dog"}, r"class_names='dog' is a string; pass a list of names"),
+        ({"class_names": []}, r"class_names is empty; pass the name of at least one"),
+        ({"class_names": ["a", "b", "a"]}, r"class_names holds 'a' twice; name each class once"),
     ],
 )
 def test_wrong_options_are_errors(options, words):

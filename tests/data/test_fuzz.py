@@ -1,5 +1,6 @@
 """Hostile and damaged files: what readers do with them, and that the fuzzer sees their faults."""
 
+import dataclasses
 import importlib.util
 import io
 import os
@@ -24,9 +25,10 @@ from fuzz.corpus import (
     write_input,
     write_records,
 )
-from fuzz.judge import ACCEPTED, LOST, REPORTED, judge
+from fuzz.judge import ACCEPTED, LOST, REPORTED, judge, judge_files, run_input
 from fuzz.mutations import PNG_SIGNATURE, fix_checksums, split_records
 from fuzz.pool import Task, run_all
+from fuzz.user_files import FILE_KINDS
 from PIL import Image, UnidentifiedImageError
 
 from ssd_keras.data import load_data
@@ -61,6 +63,15 @@ def test_good_data_are_accepted_and_damaged_data_not_lost(tmp_path, kind):
         assert verdict.kind != LOST, f"input {number} of seed 11: {verdict.words}"
         kinds.add(verdict.kind)
     assert REPORTED in kinds  # else nothing was damaged
+
+
+@pytest.mark.parametrize("kind", FILE_KINDS)
+def test_good_files_are_accepted_and_damaged_ones_not_lost(tmp_path, kind):
+    FILE_KINDS[kind].write(tmp_path / "good" / NAMED)
+    assert judge_files(kind, str(tmp_path / "good")) == (ACCEPTED, "")
+    for number in range(INPUTS):
+        verdict = run_input(Task(kind, 11, str(number)), str(tmp_path / str(number)))
+        assert verdict.kind != LOST, f"input {number} of seed 11: {verdict.words}"
 
 
 def test_folders_of_a_data_set_may_be_links(tmp_path):
@@ -176,6 +187,47 @@ def test_a_reader_that_goes_wrong_is_seen(tmp_path, monkeypatch, reader, words):
     spec = write_good("voc", folder)
     monkeypatch.setattr(judges, "load_data", reader)
     verdict = judge(spec, str(folder))
+    assert verdict.kind == LOST and re.search(words, verdict.words), verdict
+
+
+def refuse(words):
+    def use(folder):
+        raise ValueError(words.replace("FOLDER", str(folder)))
+
+    return use
+
+
+def decode(folder):
+    b"\xff".decode()
+
+
+def list_outside(folder):
+    os.listdir(folder.parents[1])
+    return []
+
+
+def write_beside(folder):
+    (folder / "x").write_text("x")
+    return []
+
+
+BAD_USES = {
+    "not finite": (lambda folder: ["weights not finite"], r"^weights not finite"),
+    "no file": (refuse("it is damaged"), r"^no file is named"),
+    "another library's": (decode, r"an error of another library: UnicodeDecodeError"),
+    "raw": (lambda folder: {}["x"], r"KeyError: 'x'"),
+    "two lines": (refuse("'FOLDER/a' is\ndamaged"), r"not one short line"),
+    "outside": (list_outside, r"touched os\.listdir"),
+    "writing": (write_beside, r"files were changed"),
+}
+
+
+@pytest.mark.parametrize(("use", "words"), BAD_USES.values(), ids=BAD_USES)
+def test_a_file_that_is_used_wrongly_is_seen(tmp_path, monkeypatch, use, words):
+    FILE_KINDS["labels"].write(tmp_path / "input" / NAMED)
+    kind = dataclasses.replace(FILE_KINDS["labels"], use=use)
+    monkeypatch.setitem(judges.FILE_KINDS, "labels", kind)
+    verdict = judge_files("labels", str(tmp_path / "input"))
     assert verdict.kind == LOST and re.search(words, verdict.words), verdict
 
 

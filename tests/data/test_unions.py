@@ -250,7 +250,10 @@ BAD_DATA_FILES = {
         'train = "voc:07@test"\nclasses = "pets"',
         r"classes is 'pets'; expected a list of",
     ),
-    "repeated": ('train = "voc:07@test"\nclasses = ["a", "a"]', r"class_names repeats a; expected"),
+    "repeated": (
+        'train = "voc:07@test"\nclasses = ["a", "a"]',
+        r"class_names holds 'a' twice; name",
+    ),
     "format": (
         'train = "07@test"\nformat = 7',
         r"data\.toml: format is 7; expected a word such as",

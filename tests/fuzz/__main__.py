@@ -14,8 +14,10 @@ from fuzz.attacks import ATTACKS
 from fuzz.corpus import KINDS
 from fuzz.judge import ACCEPTED, ATTACK, LOST, REPORTED, run_input
 from fuzz.pool import Task, run_all
+from fuzz.user_files import FILE_KINDS, MODEL_KINDS
 
-ROW = "{:10}{:>8}{:>10}{:>10}{:>8}"
+COUNT, MODEL_COUNT = 400, 300  # about 10,000 in all
+ROW = "{:12}{:>8}{:>10}{:>10}{:>8}"
 
 
 def main() -> int:
@@ -23,18 +25,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="fuzz", description=description, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--kinds", nargs="+", choices=(*KINDS, ATTACK), default=(*KINDS, ATTACK))
-    parser.add_argument("--count", type=int, default=600, help="inputs of each kind")
+    kinds = (*KINDS, *FILE_KINDS, ATTACK)
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
+    parser.add_argument(
+        "--count",
+        type=int,
+        help=f"inputs of each kind; default {COUNT}, of runs, models and exports {MODEL_COUNT}",
+    )
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=20, help="time limit of one input")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--output", default="runs/fuzz", help="folder of the lost inputs")
     options = parser.parse_args()
-    numbers = range(options.first, options.first + options.count)
     tasks = [Task(ATTACK, 0, name) for name in ATTACKS if ATTACK in options.kinds]
-    tasks += [Task(kind, options.seed, str(n)) for n in numbers for kind in options.kinds
-              if kind != ATTACK]  # fmt: skip
+    for kind in options.kinds:
+        count = options.count or (MODEL_COUNT if kind in MODEL_KINDS else COUNT)
+        numbers = range(options.first, options.first + (0 if kind == ATTACK else count))
+        tasks += [Task(kind, options.seed, str(number)) for number in numbers]
     counts: dict[str, collections.Counter] = {kind: collections.Counter() for kind in options.kinds}
     lost = []
     with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,14 @@
 """Judges one input: accepted, reported, or lost."""
 
 import os
+import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +17,7 @@ from fuzz.attacks import write_attack
 from fuzz.corpus import NAMED, write_input
 from fuzz.pool import Task
 from fuzz.user_files import FILE_KINDS, write_damaged
+from ssd_keras.core.downloads import CACHE_VARIABLE
 from ssd_keras.data import DetectionData, Example, load_data
 from ssd_keras.data.images import decode_image
 from ssd_keras.data.records import fit_box
@@ -29,6 +32,7 @@ FAR_CALLS = (
     "os.chmod", "os.chown", "os.utime", "os.system", "os.exec", "os.posix_spawn",
     "subprocess.Popen", "socket.connect", "socket.getaddrinfo", "shutil.rmtree",
 )  # fmt: skip
+OPENING = ("open", "os.listdir", "os.scandir")
 # Modules are imported late, and libraries read properties of the system.
 HARMLESS = (
     sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[2]), "/proc", "/sys",
@@ -47,23 +51,25 @@ class Watch:
     """Records the files opened outside a folder; one per process, since audit hooks stay."""
 
     def __init__(self) -> None:
-        self.folder = ""
+        self.folder = self.cache = ""
         self.touched: list[str] = []
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple) -> None:
-        if not self.folder:
+        if not self.folder or event not in (*FAR_CALLS, *OPENING):
             return
-        if event in FAR_CALLS:
+        path = arguments[0] if arguments else None
+        is_path = isinstance(path, str | bytes) and b"\0" not in os.fsencode(path)
+        place = os.path.realpath(os.fsdecode(path)) if is_path else ""
+        if event in FAR_CALLS and not place.startswith(self.cache):
             self.touched.append(f"{event} {arguments}")
-        if event in ("open", "os.listdir", "os.scandir"):
-            path = arguments[0]
-            if isinstance(path, str | bytes) and not self._may_open(os.fsdecode(path)):
-                self.touched.append(f"{event} {arguments}")
+        is_opened = is_path and event in OPENING
+        if is_opened and not self._may_open(place):
+            self.touched.append(f"{event} {arguments}")
 
-    def _may_open(self, path: str) -> bool:
-        path = os.path.realpath(path)
-        return path == self.folder or path.startswith((self.folder + os.sep, *HARMLESS))
+    def _may_open(self, place: str) -> bool:
+        beside = (self.folder + os.sep, self.cache, *HARMLESS)
+        return place == self.folder or place.startswith(beside)
 
 
 WATCH = Watch()
@@ -86,8 +92,9 @@ def judge(spec: str, folder: str) -> Verdict:
 
     def use() -> tuple[list[str], list[str]]:
         data = load_data(spec)
-        words = [str(problem) for problem in data.problems]
-        faults = _faults(data, WATCH.folder)
+        words = [str(problem) for problem in data.problems if problem.is_loss]
+        notes = [str(problem) for problem in data.problems if not problem.is_loss]
+        faults = _faults(data, WATCH.folder) + _line_faults(notes)
         return words + [line for x in data.examples[:MAX_DECODED] for line in _decode(x)], faults
 
     return _judged(use, folder)
@@ -95,28 +102,38 @@ def judge(spec: str, folder: str) -> Verdict:
 
 def judge_files(kind: str, folder: str) -> Verdict:
     """Reads files that are no data set, and looks at what was accepted."""
-    return _judged(lambda: ([], FILE_KINDS[kind].use(Path(folder, NAMED))), folder)
+    use = FILE_KINDS[kind].use
+    return _judged(lambda: ([], use(Path(folder, NAMED))), folder, names_file=kind != "set")
 
 
-def _judged(use: Callable[[], tuple[list[str], list[str]]], folder: str) -> Verdict:
+def _judged(
+    use: Callable[[], tuple[list[str], list[str]]], folder: str, names_file: bool = True
+) -> Verdict:
     """Runs a function that returns messages and faults; judges both, and what it touched."""
     before = _listing(folder)
     WATCH.touched.clear()
+    WATCH.cache = os.path.realpath(f"{folder}.cache")
     WATCH.folder = os.path.realpath(os.path.join(folder, NAMED))
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            mock.patch.dict(os.environ, {CACHE_VARIABLE: WATCH.cache}),
+        ):
             warnings.simplefilter("ignore")
             words, faults = use()
     except (ValueError, FileNotFoundError) as error:
         words, faults = [str(error)], []
+        if names_file and str(folder) not in str(error):
+            faults = ["no file is named"]
         if not _is_ours(error):
-            faults = [f"an error of another library: {type(error).__name__}"]
+            faults += [f"an error of another library: {type(error).__name__}"]
     except BaseException:
         return Verdict(LOST, traceback.format_exc())
     finally:
         WATCH.folder = ""
+        shutil.rmtree(WATCH.cache, ignore_errors=True)
     faults += [f"it touched {what}" for what in WATCH.touched]
-    faults += [f"not one short line: {line[:200]!r}" for line in words if not _is_line(line)]
+    faults += _line_faults(words)
     if _listing(folder) != before:
         faults.append("files were changed")
     if faults:
@@ -141,6 +158,10 @@ def _listing(folder: str) -> list[tuple[str, int, int]]:
     return sorted(entries)
 
 
+def _line_faults(lines: Sequence[str]) -> list[str]:
+    return [f"not one short line: {line[:200]!r}" for line in lines if not _is_line(line)]
+
+
 def _is_line(text: str) -> bool:
     return text.isprintable() and 0 < len(text) <= MAX_LINE
 
@@ -161,7 +182,8 @@ def _faults(data: DetectionData, folder: str) -> list[str]:
         faults.append("no image, and no message")
     for example in data.examples:
         path = getattr(example.image, "path", example.image)
-        if isinstance(path, str) and not os.path.realpath(path).startswith(folder + os.sep):
+        places = (folder + os.sep, WATCH.cache)  # converted images lie in the cache
+        if isinstance(path, str) and not os.path.realpath(path).startswith(places):
             faults.append(f"an image elsewhere: {path!r}")
         if not _is_name(str(example.image_id)):
             faults.append(f"image id {example.image_id!r}")

@@ -283,8 +283,8 @@ def _override_faults(path: Path) -> list[str]:
 
 
 def _label_faults(path: Path) -> list[str]:
-    names = read_label_map(str(path))
-    return [f"class name {name!r}" for name in names.values() if not is_plain_text(name)]
+    names, _ = read_label_map(str(path))
+    return [f"class name {name!r}" for name in names.name_of.values() if not is_plain_text(name)]
 
 
 LABEL_MAP = b"""item {\n  id: 1\n  name: "/m/01"\n  display_name: "dog"\n}
@@ -295,6 +295,7 @@ def _file(name: str, content: Callable[[], bytes], use: Callable[[Path], list[st
     return FileKind(_writer(name, content), (name,), lambda folder: use(folder / name))
 
 
+MODEL_KINDS = ("run", "keras", "tflite", "h5")
 FILE_KINDS: dict[str, FileKind] = {
     **{
         f"image-{kind.lower()}": _file(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from google.protobuf import text_format
 
 from ssd_keras.core.protobuf import Schema, message_class
-from ssd_keras.core.text import clean_name, decode_text, is_plain_text
+from ssd_keras.core.text import clean_name, decode_text, is_plain_text, one_line
 from ssd_keras.data.problems import Problem, ProblemKind
 
 # The fields of StringIntLabelMap that matter here.
@@ -76,7 +76,8 @@ def read_label_map(path: str) -> tuple[LabelMap, list[Problem]]:
     try:
         items = text_format.Parse(_read_text(path), LabelMapMessage(), allow_unknown_field=True)
     except (text_format.ParseError, RecursionError) as error:
-        raise ValueError(f"label map {path!r} cannot be parsed ({error}); correct it.") from error
+        reason = one_line(str(error))
+        raise ValueError(f"label map {path!r} cannot be parsed ({reason}); correct it.") from error
     found, notes = _collect(items.item, path)
     if not found.name_of:
         raise ValueError(f"label map {path!r} has no items; expected item {{ id: 1 name: 'dog' }}.")
