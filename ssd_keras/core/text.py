@@ -58,12 +58,14 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def first_cause(error: BaseException) -> str:
-    """Returns the words of an error's first cause in one line, without advice.
-
-    What a library says last may repeat a whole file, or tell how to be less careful.
-    """
+    """Returns the words of an error's first cause; what Keras says last repeats the whole file."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return words_of(error)
+
+
+def words_of(error: BaseException) -> str:
+    """Returns the words of an error in one line, without advice to be less careful."""
     words = ADVICE.sub("", " ".join(str(error).split())).rstrip(".")
     return one_line(words or type(error).__name__, MAX_CAUSE)
 

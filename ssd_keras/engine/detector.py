@@ -40,11 +40,9 @@ class Detector(Protocol):
 class KerasDetector:
     """A Keras `SSD` and its post-processing as one callable."""
 
-    def __init__(
-        self, model: SSD, post_process: PostProcess | None = None, name: str = "the model"
-    ):
+    def __init__(self, model: SSD, post_process: PostProcess | None = None, path: str = ""):
         self.model = model
-        self.name = name  # in messages
+        self.path = path  # of its file, which may be a stranger's
         self.class_names = model.class_names
         self.image_size = model.image_size
         self._detect = DetectionModel(model, post_process)
@@ -56,13 +54,9 @@ class KerasDetector:
         found = self._detect.predict_on_batch(images)
         # On several devices TensorFlow returns the detections of each, one after the other.
         detections = {name: np.asarray(value)[: len(images)] for name, value in found.items()}
-        try:
-            check_detections(detections, len(self.class_names))
-        except ValueError as error:
-            raise ValueError(
-                f"{self.name} cannot be used ({error}): its weights are too large; train again or "
-                "take an older file."
-            ) from error
+        if self.path:
+            with artefact_errors(self.path):
+                check_detections(detections, len(self.class_names))
         return detections
 
 
@@ -82,7 +76,7 @@ def load_detector(path: str, post_process: PostProcess | None = None) -> Detecto
     """
     row = find_format(path)
     if row is None:
-        return KerasDetector(load_model(path), post_process, repr(path))
+        return KerasDetector(load_model(path), post_process, path)
     if post_process is not None:
         raise ValueError(
             f"{path!r} contains its post_process; pass post_process when exporting it."

@@ -11,7 +11,7 @@ import numpy as np
 from ssd_keras.core.class_names import check_class_names
 from ssd_keras.core.images import MAX_PIXELS
 from ssd_keras.core.origin import Origin
-from ssd_keras.core.text import first_cause
+from ssd_keras.core.text import words_of
 from ssd_keras.models.ssd import SSD
 from ssd_keras.version import __version__
 
@@ -25,7 +25,8 @@ def artefact_errors(path: str) -> Iterator[None]:
         if isinstance(error, ValueError) and str(error).startswith(repr(path)):
             raise
         raise ValueError(
-            f"{path!r} cannot be used ({first_cause(error)}); pass what `ssd-keras export` wrote."
+            f"{path!r} cannot be used ({words_of(error)}); pass another file, "
+            "such as `ssd-keras` writes."
         ) from error
 
 
