@@ -47,6 +47,9 @@ class Verdict(NamedTuple):
     words: str
 
 
+Report = tuple[list[str], list[str], list[str]]  # losses, notes, faults
+
+
 class Watch:
     """Records the files opened outside a folder; one per process, since audit hooks stay."""
 
@@ -90,12 +93,13 @@ def run_input(task: Task, folder: str) -> Verdict:
 def judge(spec: str, folder: str) -> Verdict:
     """Loads a data set, looks at its records and decodes its images."""
 
-    def use() -> tuple[list[str], list[str]]:
+    def use() -> Report:
         data = load_data(spec)
-        words = [str(problem) for problem in data.problems if problem.is_loss]
+        faults = _faults(data, WATCH.folder)
+        losses = [str(problem) for problem in data.problems if problem.is_loss]
         notes = [str(problem) for problem in data.problems if not problem.is_loss]
-        faults = _faults(data, WATCH.folder) + _line_faults(notes)
-        return words + [line for x in data.examples[:MAX_DECODED] for line in _decode(x)], faults
+        losses += [line for x in data.examples[:MAX_DECODED] for line in _decode(x)]
+        return losses, notes, faults
 
     return _judged(use, folder)
 
@@ -103,13 +107,12 @@ def judge(spec: str, folder: str) -> Verdict:
 def judge_files(kind: str, folder: str) -> Verdict:
     """Reads files that are no data set, and looks at what was accepted."""
     use = FILE_KINDS[kind].use
-    return _judged(lambda: ([], use(Path(folder, NAMED))), folder, names_file=kind != "set")
+    return _judged(lambda: ([], [], use(Path(folder, NAMED))), folder, names_file=kind != "set")
 
 
-def _judged(
-    use: Callable[[], tuple[list[str], list[str]]], folder: str, names_file: bool = True
-) -> Verdict:
-    """Runs a function that returns messages and faults; judges both, and what it touched."""
+def _judged(use: Callable[[], Report], folder: str, names_file: bool = True) -> Verdict:
+    """Runs a function; judges its messages, and what it touched."""
+    losses, notes, faults = [], [], []
     before = _listing(folder)
     WATCH.touched.clear()
     WATCH.cache = os.path.realpath(f"{folder}.cache")
@@ -120,9 +123,9 @@ def _judged(
             mock.patch.dict(os.environ, {CACHE_VARIABLE: WATCH.cache}),
         ):
             warnings.simplefilter("ignore")
-            words, faults = use()
+            losses, notes, faults = use()
     except (ValueError, FileNotFoundError) as error:
-        words, faults = [str(error)], []
+        losses = [str(error)]
         if names_file and str(folder) not in str(error):
             faults = ["no file is named"]
         if not _is_ours(error):
@@ -133,12 +136,12 @@ def _judged(
         WATCH.folder = ""
         shutil.rmtree(WATCH.cache, ignore_errors=True)
     faults += [f"it touched {what}" for what in WATCH.touched]
-    faults += _line_faults(words)
+    faults += _line_faults([*losses, *notes])
     if _listing(folder) != before:
         faults.append("files were changed")
     if faults:
         return Verdict(LOST, "\n".join(faults))
-    return Verdict(REPORTED, words[0]) if words else Verdict(ACCEPTED, "")
+    return Verdict(REPORTED if losses else ACCEPTED, [*losses, *notes, ""][0])
 
 
 def _is_ours(error: Exception) -> bool:
