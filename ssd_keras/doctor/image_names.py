@@ -11,8 +11,8 @@ MIN_FRAMES = 3
 LAST_NUMBER = re.compile(r"(\d+)(\D*)$")
 # What Roboflow appends: clip0_frame0003_jpg.rf.5f2b...
 EXPORT_SUFFIX = re.compile(r"(_[A-Za-z]+)?\.rf\.\w+$")
-# A year or a day before the last number, as in 2008_000123 and IMG_20181228_101558: photographs.
-DATE = re.compile(r"(?<!\d)(19|20)\d\d([01]\d[0-3]\d)?[ _-]?$")
+# A year or a day before the last number, as in 2008_000123 and IMG-20181228-WA0007: photographs.
+DATE = re.compile(r"(?<!\d)(19|20)\d\d([01]\d[0-3]\d)?[ _-]?[A-Za-z]{0,2}$")
 
 
 def image_names(examples: Sequence[Example]) -> list[str]:

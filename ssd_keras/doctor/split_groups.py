@@ -40,7 +40,13 @@ def groups_by_look(
             f"{sum(sizes)} images are versions of others, as their names say, in "
             f"{_counted(sizes)}; each group goes to one part"
         )
-    sequences = frame_sequences(names, has_class, max_frames)
+    sequences = frame_sequences(names, max_frames)
+    if have_own_classes(sequences, has_class):
+        notes.append(
+            f"{len(sequences)} sequences of numbered names are divided, because each has classes "
+            "of its own; --groups REGEX keeps names together that match alike"
+        )
+        sequences = []
     if sequences:
         count = f"{len(sequences)} groups of numbered frames stay"
         if len(sequences) == 1:
@@ -53,23 +59,28 @@ def groups_by_look(
     return joined(len(names), [*alike, *versions, *sequences]), notes
 
 
-def frame_sequences(names: Sequence[str], has_class: np.ndarray, max_frames: float) -> list[Group]:
+def frame_sequences(names: Sequence[str], max_frames: float) -> list[Group]:
     """Returns the images that are frames of one video, as far as names say so.
 
     Numbers mean nothing where all images are one sequence, where a sequence is larger than any
-    part, where a date stands before the number, or where each class has its own sequence.
+    part, or where a date stands before the number.
     """
     sequences = numbered_sequences(names)
-    frames = [
+    if len(sequences) < 2:
+        return []
+    return [
         rows for key, rows in sequences.items() if len(rows) <= max_frames and not is_dated(key)
     ]
-    if len(sequences) < 2 or not frames:
-        return []
-    counts = np.stack([has_class[rows].sum(axis=0) for rows in frames])
-    total = has_class.sum(axis=0)
-    is_in_one = counts.max(axis=0) >= CLASS_SHARE * total
-    has_own = is_in_one[total > 0].all() and len(set(counts.argmax(axis=0)[total > 0])) > 1
-    return [] if has_own else frames
+
+
+def have_own_classes(sequences: Sequence[Group], has_class: np.ndarray) -> bool:
+    """Whether most images of every class lie in one sequence, as if it had the class's name."""
+    is_used = has_class.any(axis=0)
+    if not sequences or not is_used.any():
+        return False
+    counts = np.stack([has_class[rows].sum(axis=0) for rows in sequences])[:, is_used]
+    is_in_one = counts.max(axis=0) >= CLASS_SHARE * has_class.sum(axis=0)[is_used]
+    return bool(is_in_one.all()) and len(set(counts.argmax(axis=0))) > 1
 
 
 def groups_by_pattern(names: Sequence[str], pattern: str) -> tuple[list[Group], list[str]]:

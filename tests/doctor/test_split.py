@@ -253,24 +253,33 @@ def test_frames_are_known_by_the_names_of_files(tmp_path):
     assert ids(one) == [0, 1, 4, 5] and ids(two) == [2, 3, 6, 7]
 
 
-# names and, where they count, labels
 NUMBERS_WITHOUT_MEANING = {
-    "one sequence": (frame_names("img_{frame:04d}", "a", 8), None),
-    "years": (frame_names("{clip}_{frame:06d}", (2007, 2008), 4), None),
-    "days": (frame_names("IMG_{clip}_10155{frame}", (20181228, 20190104), 4), None),
-    "pairs": (frame_names("{clip}_{frame}", "abcd", 2), None),
-    "a few beside the others": (frame_names("a{frame}", "a", 14) + ["b1", "b2"], None),
-    "classes": (frame_names("{clip}{frame}", ("DOG", "CAT"), 4), [[0]] * 4 + [[1]] * 4),
+    "one sequence": frame_names("img_{frame:04d}", "a", 8),
+    "years": frame_names("{clip}_{frame:06d}", (2007, 2008), 4),
+    "days": frame_names("IMG-{clip}-WA000{frame}", (20181228, 20190104), 4),
+    "pairs": frame_names("{clip}_{frame}", "abcd", 2),
+    "a few beside the others": frame_names("a{frame}", "a", 14) + ["b1", "b2"],
 }
 
 
 @pytest.mark.parametrize("kind", NUMBERS_WITHOUT_MEANING)
 def test_numbers_without_meaning_make_no_groups(kind):
-    names, labels = NUMBERS_WITHOUT_MEANING[kind]
-    (train, val), notes = split_data(named(*names, labels=labels), {"train": 0.75, "val": 0.25})
+    names = NUMBERS_WITHOUT_MEANING[kind]
+    (_, val), notes = split_data(named(*names), {"train": 0.75, "val": 0.25})
     assert notes == [] and len(val.data) == round(len(names) / 4)
-    if kind == "classes":
-        assert sorted(label for x in val.data.examples for label in x.labels) == [0, 1]
+
+
+def test_numbered_names_of_classes_are_divided_and_told():
+    names = frame_names("{clip}{frame}", ("DOG", "CAT"), 4)
+    data = named(*names, labels=[[0]] * 4 + [[1]] * 4)
+    (_, val), notes = split_data(data, {"train": 0.75, "val": 0.25})
+    assert sorted(label for x in val.data.examples for label in x.labels) == [0, 1]
+    assert notes == [
+        "2 sequences of numbered names are divided, because each has classes of its own; --groups "
+        "REGEX keeps names together that match alike"
+    ]
+    (_, val), _ = split_data(data, {"train": 0.5, "val": 0.5}, groups=r"^\D+")
+    assert len({label for x in val.data.examples for label in x.labels}) == 1
 
 
 def test_versions_of_an_image_stay_in_one_part(tmp_path):
