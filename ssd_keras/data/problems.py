@@ -77,6 +77,8 @@ class ProblemKind(Enum):
     TURNED = (IMAGE, "images that EXIF data turn", "EXIF orientation {} turns it, and no annotated "
               "size says whether the boxes are turned too; expected boxes of the upright image",
               "turned upright")
+    BAD_SIZE = (IMAGE, "annotations without a usable size", "the size is {}; expected the width "
+                "and height of the image", "taken from the image")
     OTHER_SIZE = (IMAGE, "images of another size than annotated",
                   "the image has {} as annotated (width x height)")
     DUPLICATE_IMAGE = (IMAGE, "images that are listed twice",

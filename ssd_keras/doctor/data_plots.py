@@ -16,6 +16,7 @@ from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.data_report import DataReport
 from ssd_keras.doctor.default_box_report import DefaultBoxReport
+from ssd_keras.doctor.dropped_sheet import dropped_images
 from ssd_keras.doctor.findings import repeated_boxes
 from ssd_keras.doctor.statistics import label_counts, pixel_boxes, sides_and_aspects
 from ssd_keras.drawing.draw import class_colors, draw_boxes, save_image
@@ -56,6 +57,7 @@ def write_plots(
         plots["default_boxes"] = partial(_plot_default_boxes, report=default_boxes)
         plots["recall"] = partial(_plot_recall, report=default_boxes)
         sheets["unmatched"] = _unmatched_images(default_boxes)
+    sheets |= {"dropped": dropped_images(splits)}
     sheets |= {"repeated": _repeated_images(splits), "duplicates": _duplicate_images(report)}
     paths = []
     for name, plot in plots.items():

@@ -34,6 +34,7 @@ class Harm(IntEnum):
 NOTED_HARM = {
     ProblemKind.BELOW_ONE_PIXEL: Harm.WRONG_DATA,
     ProblemKind.SIMILAR_NAMES: Harm.WEAK_RESULTS,
+    ProblemKind.BAD_SIZE: Harm.OTHER_TOOLS,
 }
 
 

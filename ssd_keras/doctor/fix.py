@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ssd_keras.boxes.formats import convert_boxes
-from ssd_keras.data.problems import DROPPED, Scope
+from ssd_keras.data.problems import DROPPED, ProblemKind, Scope
 from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.data_report import DataReport
@@ -21,15 +21,23 @@ JUDGED_BY_A_PERSON = (
     FindingKind.PERHAPS_SHIFTED,
 )
 
+MENDED_BY_READERS = (ProblemKind.BAD_SIZE, ProblemKind.OTHER_FORMAT)  # without a loss
+
 
 def fixed_copy(report: DataReport) -> tuple[list[Split], list[str]]:
     """Returns the splits without what is certainly wrong, and the number of each change.
 
     Leaves out broken images, exact copies of images and objects annotated twice; clips boxes to
     their image; moves boxes that are certainly a pixel off. Near-duplicates and disputed objects
-    stay, because a person must judge them.
+    stay, because a person must judge them. Writers give files the extension of their format, and
+    annotations the size of the image.
     """
-    counts: Counter[str] = Counter()
+    problems = [problem for split in report.splits for problem in split.data.problems]
+    counts: Counter[str] = Counter(
+        f"{problem.kind.title} {problem.action}"
+        for problem in sorted(problems, key=lambda problem: not problem.is_loss)
+        if problem.is_loss or problem.kind in MENDED_BY_READERS
+    )
     seen: set[bytes] = set()
     splits: list[Split] = []
     # From the last split to the first: of copies in two splits, the one in the later split stays,
@@ -38,7 +46,6 @@ def fixed_copy(report: DataReport) -> tuple[list[Split], list[str]]:
     for split, fingerprints, shift in reversed(
         list(zip(report.splits, report.fingerprints, shifts, strict=True))
     ):
-        counts["boxes and images dropped or clipped by the reader"] += len(split.data.problems)
         examples = []
         for example, fingerprint in zip(split.data.examples, fingerprints, strict=True):
             if fingerprint.error:
@@ -50,6 +57,8 @@ def fixed_copy(report: DataReport) -> tuple[list[Split], list[str]]:
                 examples.append(_fix_boxes(example, shift, counts))
         data = replace(split.data, examples=tuple(examples), problems=())
         splits.append(split._replace(data=data))
+    misnamed = (each.kind is FindingKind.MISNAMED for each in report.findings)
+    counts["files given the extension of their format"] += sum(misnamed)
     return splits[::-1], [f"{change}: {count}" for change, count in counts.items() if count]
 
 

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from datasets import write_voc
-from example_records import example, split_of, titles, write_faulty_voc
+from datasets import voc_object, write_voc
+from example_records import encoded, example, split_of, textured, titles, write_faulty_voc
 
 from ssd_keras.cli import main
 from ssd_keras.data.splits import load_splits
@@ -17,7 +17,9 @@ def test_the_copy_has_no_certain_problem_and_the_source_stays(tmp_path):
     before = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
     splits, changes = fixed_copy(check_data(load_splits(specs)))
     assert changes == [
-        "boxes and images dropped or clipped by the reader: 2",
+        "boxes of no area dropped: 1",
+        "boxes that reach outside their image clipped: 1",
+        "annotations without a usable size taken from the image: 5",
         "repeated objects dropped: 1",
         "copies of images dropped: 1",
         "broken images dropped: 1",
@@ -69,6 +71,41 @@ def test_check_with_fix_writes_a_copy_without_problems(tmp_path, capsys, data_fo
     assert splits[1].data.examples[0].read() == source
     assert main(["data", "check", *specs, "--fix", str(folder)]) == 2
     assert "is not an empty folder; choose another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data_format", ["voc", "coco", "yolo"])
+def test_wrong_sizes_and_extensions_are_mended_and_told(tmp_path, capsys, data_format):
+    """A PNG named .jpg whose <size> is 0x0, one of no <size>, and one that is right."""
+    size = "<size><width>{0}</width><height>{0}</height></size>"
+    texts = {
+        "a": size.format(0),
+        "b": "",
+        "c": "<size><width>100</width><height>80</height></size>",
+    }
+    images = {
+        stem: f"<annotation>{text}{voc_object()}</annotation>" for stem, text in texts.items()
+    }
+    spec = write_voc(tmp_path / "data", images)
+    for seed, stem in enumerate("abc"):
+        encoded_image = encoded(textured(seed, (100, 80)), "PNG" if stem == "a" else "JPEG")
+        (tmp_path / "data" / "JPEGImages" / f"{stem}.jpg").write_bytes(encoded_image)
+    folder = tmp_path / "clean"
+    assert main(["data", "check", spec, "--fix", str(folder), "--format", data_format]) == 0
+    printed, _, copy = capsys.readouterr().out.partition("cleaned copy\n")
+    assert "  annotations without a usable size: 2 taken from the image\n    0x0: 1, the" in printed
+    assert "  images with the extension of another format: 1; " in printed
+    assert copy.splitlines()[:2] == [
+        "  annotations without a usable size taken from the image: 2",
+        "  files given the extension of their format: 1",
+    ]
+    names = {path.name for path in folder.rglob("*") if path.suffix in (".png", ".jpg")}
+    assert names == {"a.png", "b.jpg", "c.jpg"}
+    (read,) = re.findall(rf"read them as '({data_format}:.*)'", copy)
+    again = check_data(load_splits([read]))
+    assert not [
+        each for each in again.findings if each.kind.title.startswith(("annot", "images w"))
+    ]
+    assert [(x.width, x.height) for x in again.splits[0].data.examples] == [(100, 80)] * 3
 
 
 def test_a_recipe_value_without_a_recipe_is_an_error(capsys):

@@ -1,5 +1,6 @@
 """Images that are read otherwise than they look."""
 
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -8,6 +9,7 @@ from datasets import image_bytes, voc_object, write_voc
 from example_records import encoded, example, split_of, textured
 from PIL import Image
 
+from ssd_keras.cli import main
 from ssd_keras.doctor.findings import FindingKind
 from ssd_keras.doctor.findings_text import findings_text
 from ssd_keras.doctor.image_findings import image_findings, is_misnamed
@@ -114,3 +116,20 @@ def test_files_with_a_wrong_extension_are_counted_by_both(tmp_path):
     }
     lines = findings_text(found, str(tmp_path)).splitlines()
     assert lines[2] == "    PNG named .jpg: 3, the first JPEGImages/a.jpg: is PNG"
+
+
+def test_no_warning_of_another_library_reaches_the_user(tmp_path, capfd):
+    """Pillow warns of palettes with transparency in bytes, of EXIF data and of large images."""
+    spec = write_voc(tmp_path, {"a": [voc_object()], "b": [voc_object()]}, size=(0, 0))
+    palette = textured(1).quantize(16)
+    palette.info["transparency"] = bytes([0, 128] * 8)
+    for stem, image in (
+        ("a", encoded(palette, "PNG")),
+        ("b", encoded(textured(2), exif=b"Exif\0\0II*\0\xff")),
+    ):
+        (tmp_path / "JPEGImages" / f"{stem}.jpg").write_bytes(image)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert main(["data", "check", spec]) == 0
+    assert [str(each.message) for each in caught] == []
+    assert capfd.readouterr().err == ""

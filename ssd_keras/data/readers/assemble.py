@@ -10,7 +10,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from ssd_keras.core.class_names import labels_by_name
 from ssd_keras.core.images import MAX_PIXELS, ImageHeader
-from ssd_keras.core.text import is_plain_text
+from ssd_keras.core.text import is_plain_text, one_line
 from ssd_keras.data.image_files import (
     check_links,
     convert_image,
@@ -32,6 +32,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 NUM_THREADS = 8
 FLAG_WORDS = {"true": True, "yes": True, "": False, "false": False, "no": False}
+MAX_SIZE_LENGTH = 40  # of a file's text in a message
 LARGEST_SHARE = 1.1  # corners that are shares of the image may reach over its edge a little
 
 
@@ -82,6 +83,7 @@ class AnnotatedImage:
     objects: list[AnnotatedObject]
     folders: Sequence[str] = ()  # where given, symbolic links may not lead out of all of them
     to_box: Callable[[Sequence[float], int, int], Box] | None = None  # of box, height and width
+    bad_size: str = ""  # what a file has in place of a usable size
 
 
 def read_corners(texts: Sequence[str | None]) -> Box:
@@ -114,6 +116,13 @@ def read_flag(value: object) -> bool | None:
         return {0.0: False, 1.0: True}.get(float(text))
     except ValueError:
         return None
+
+
+def read_bad_size(width: object, height: object) -> str:
+    """Returns what a file has in place of a usable width and height, "" where they can be used."""
+    if read_side(width) and read_side(height):
+        return ""
+    return one_line(f"{width}x{height}", MAX_SIZE_LENGTH) if width or height else "missing"
 
 
 def read_side(value: Any) -> int:
@@ -217,6 +226,9 @@ def _locate(annotated: AnnotatedImage, options: ReadOptions) -> tuple[_Located, 
     orientation = find_orientation(header, height, width)
     location = image_location(image, annotated.image_id)
     notes = []
+    if annotated.bad_size:
+        file, size = annotated.annotation_file, annotated.bad_size
+        notes.append(Problem(ProblemKind.BAD_SIZE, file, size, group=size, image=image))
     if orientation != 1 and (not has_size or header.upright_size == (header.height, header.width)):
         notes.append(Problem(ProblemKind.TURNED, location, str(orientation), image=image))
     if header.is_handed_on:
@@ -242,7 +254,8 @@ def _make_example(
             raise BadDataError(ProblemKind.NO_IMAGE_PATH, repr(annotated.image_id))
         (image, height, width, orientation), problems = _locate(annotated, options)
     except (OSError, BadDataError) as error:
-        return None, [problem_of(error, image_location(annotated.image, annotated.image_id))]
+        problem = problem_of(error, image_location(annotated.image, annotated.image_id))
+        return None, [replace(problem, image=annotated.image)]
     objects, originals, more = _fit_objects(annotated, height, width, class_names, label_of)
     problems += more
     example = Example(

@@ -13,6 +13,7 @@ from ssd_keras.data.readers.assemble import (
     AnnotatedObject,
     ReadOptions,
     assemble,
+    read_bad_size,
     read_flag,
     read_relative_boxes,
     read_side,
@@ -112,8 +113,10 @@ def _read_image(
     if not _is_text(name):
         raise BadDataError(ProblemKind.NO_IMAGE_PATH, "missing or unusable")
     path = listed_image(name, found, folder, location, problems)
-    height, width = read_side(record.get("height")), read_side(record.get("width"))
-    return AnnotatedImage(image_id, path, height, width, file, [], (folder,))
+    sides = [record.get(name) for name in ("width", "height")]
+    width, height = map(read_side, sides)
+    bad_size = read_bad_size(*sides)
+    return AnnotatedImage(image_id, path, height, width, file, [], (folder,), bad_size=bad_size)
 
 
 def _listed_name(record: Record) -> Any:

@@ -78,7 +78,10 @@ def _read_image(layout: VocLayout, stem: str) -> tuple[AnnotatedImage | None, li
     ]
     folders = (layout.root, os.path.dirname(image))
     height, width, objects = annotation.height, annotation.width, annotation.objects
-    return AnnotatedImage(stem, image, height, width, path, objects, folders), problems
+    size = annotation.bad_size
+    return AnnotatedImage(
+        stem, image, height, width, path, objects, folders, bad_size=size
+    ), problems
 
 
 def _read_shares(

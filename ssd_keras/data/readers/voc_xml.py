@@ -12,6 +12,7 @@ from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_
 from ssd_keras.data.readers.assemble import (
     AnnotatedObject,
     in_order,
+    read_bad_size,
     read_corners,
     read_flag,
     read_side,
@@ -33,6 +34,7 @@ class VocAnnotation(NamedTuple):
     height: int
     width: int
     objects: list[AnnotatedObject]
+    bad_size: str = ""  # what the file has in place of a usable size
 
 
 def read_annotation(path: str, root: str) -> tuple[VocAnnotation | None, list[Problem]]:
@@ -48,7 +50,7 @@ def read_annotation(path: str, root: str) -> tuple[VocAnnotation | None, list[Pr
     except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
         return None, [Problem(ProblemKind.BAD_ANNOTATION, path, str(error))]
     size = next(tree.iter("size"), tree)
-    width, height = (read_side(size.findtext(name)) for name in ("width", "height"))
+    sides = [size.findtext(name) for name in ("width", "height")]
     objects: list[AnnotatedObject] = []
     problems: list[Problem] = []
     for number, element in enumerate(elements, start=1):
@@ -58,7 +60,9 @@ def read_annotation(path: str, root: str) -> tuple[VocAnnotation | None, list[Pr
             objects.append(_read_object(element, position, name, location, problems))
         except BadDataError as error:
             problems.append(problem_of(error, location))
-    return VocAnnotation(tree.findtext("filename") or "", height, width, objects), problems
+    width, height = map(read_side, sides)
+    name, bad_size = tree.findtext("filename") or "", read_bad_size(*sides)
+    return VocAnnotation(name, height, width, objects, bad_size), problems
 
 
 class _TreeBuilder(ElementTree.TreeBuilder):
