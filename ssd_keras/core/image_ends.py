@@ -9,7 +9,8 @@ TAIL_SIZE = 4096
 BLOCK_SIZE = 1 << 20
 PNG_SIGNATURE_SIZE, CHUNK_HEADER, CHECKSUM = 8, 8, 4
 # A marker within pixel data is neither 0xFF 0x00 (an escaped byte 0xFF) nor a restart (D0 to D7).
-MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+# Any number of bytes 0xFF may stand before it.
+MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 END_OF_IMAGE, START_OF_IMAGE = 0xD9, 0xD8
 
 
@@ -40,27 +41,24 @@ def has_png_end(file: BinaryIO) -> bool:
 
 def _next_end(file: BinaryIO, position: int) -> bool:
     """Whether pixel data from a byte on, and the segments between scans, reach the end mark."""
-    while (found := _next_marker(file, position)) is not None:
-        marker, position = found
-        if marker == END_OF_IMAGE:
+    start, block = position, b""
+    while True:
+        match = MARKER.search(block, max(position - start, 0))
+        if match is None:
+            # The last byte may begin a marker; a segment may end beyond the block.
+            start = max(position, start + len(block) - 1)
+            file.seek(start)
+            block = file.read(BLOCK_SIZE)
+            if len(block) < 2:
+                return False
+            continue
+        if match[1][0] == END_OF_IMAGE:
             return True
-        if marker == START_OF_IMAGE:
+        if match[1][0] == START_OF_IMAGE:
             return False  # the next image begins where this one still goes on
+        position = start + match.end()
         file.seek(position)
         position += int.from_bytes(file.read(2), "big")
-    return False
-
-
-def _next_marker(file: BinaryIO, position: int) -> tuple[int, int] | None:
-    """Returns the next marker of a JPEG and the position behind it."""
-    while True:
-        file.seek(position)
-        block = file.read(BLOCK_SIZE)
-        if match := MARKER.search(block):
-            return match[1][0], position + match.end()
-        if len(block) < 2:
-            return None
-        position += len(block) - 1  # the last byte may begin a marker
 
 
 def _read_tail(file: BinaryIO) -> bytes:

@@ -1,21 +1,19 @@
 """Detects JPEGs whose pixel data end early; decoders fill up the rest without an error."""
 
 import io
-import re
 import sys
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from ssd_keras.core.image_ends import END_OF_IMAGE, MARKER
 from ssd_keras.core.images import open_image
 
-# A marker within pixel data is neither 0xFF 0x00 (an escaped byte 0xFF) nor a restart (D0 to D7).
-MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 FRAMES = range(0xC0, 0xD0)
 NOT_FRAMES = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic conditioning
 SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended sequential, progressive
-START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+START_OF_SCAN = 0xDA
 FILLER = bytes(range(1, 251))
 BLOCK_SIDE = 8
 # The last row of blocks and the one that its colours reach may be missing: some cameras leave out
@@ -55,7 +53,8 @@ def find_pixel_data(data: bytes) -> PixelData | None:
         marker, position = match[1][0], match.end()
         if marker == END_OF_IMAGE:
             is_supported = num_scans and frame in SUPPORTED_FRAMES
-            return PixelData(match.start(), num_scans > 1) if is_supported else None
+            end = len(data[: match.start()].rstrip(b"\xff"))  # without fill bytes
+            return PixelData(end, num_scans > 1) if is_supported else None
         if marker in FRAMES and marker not in NOT_FRAMES:
             frame = marker
         num_scans += marker == START_OF_SCAN

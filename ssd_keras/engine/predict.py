@@ -54,7 +54,8 @@ def passed_over(paths: Sequence[str]) -> str:
         return ""
     listed = ", ".join(f"{ending} {count}" for ending, count in endings.most_common(MAX_ENDINGS))
     more = ", ..." if len(endings) > MAX_ENDINGS else ""
-    return f"{endings.total()} others passed over: {listed}{more}"
+    files = "other file" if endings.total() == 1 else "other files"
+    return f"{endings.total()} {files} passed over: {listed}{more}"
 
 
 def _is_image_name(name: str) -> bool:

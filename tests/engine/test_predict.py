@@ -28,7 +28,7 @@ def test_files_and_folders_are_found_once(tmp_path):
     alone = write(tmp_path / "any-name", encoded())
     found = find_images([alone, str(tmp_path / "folder"), str(tmp_path / "folder" / "b.JPG")])
     assert found == [alone, *(str(tmp_path / "folder" / name) for name in ("a.png", "b.JPG"))]
-    others = "3 others passed over: .txt 2, folders 1"
+    others = "3 other files passed over: .txt 2, folders 1"
     assert passed_over([alone, str(tmp_path / "folder")]) == others
     assert passed_over([alone]) == ""
 
@@ -39,7 +39,7 @@ def test_nothing_to_look_at_is_told(tmp_path):
         find_images([str(tmp_path / "empty")])
     write(tmp_path / "empty" / "a.pdf", b"%PDF")
     with pytest.raises(
-        ValueError, match=r"empty' holds no image \(1 others passed over: .pdf 1\);"
+        ValueError, match=r"empty' holds no image \(1 other file passed over: .pdf 1\);"
     ):
         find_images([str(tmp_path / "empty")])
     with pytest.raises(FileNotFoundError, match=r"^image '.*gone.jpg' does not exist; pass a fi"):
