@@ -132,11 +132,17 @@ class ProblemKind(Enum):
 
 
 class BadDataError(ValueError):
-    """Data that cannot be used, with the kind, the detail and the group of the problem."""
+    """Data that cannot be used, with the kind, the detail, the group and the box of the problem."""
 
-    def __init__(self, kind: ProblemKind, detail: str = "", group: str = "") -> None:
+    def __init__(
+        self,
+        kind: ProblemKind,
+        detail: str = "",
+        group: str = "",
+        box: Sequence[float] | None = None,
+    ) -> None:
         super().__init__(kind.sentence.format(detail))
-        self.kind, self.detail, self.group = kind, detail, group
+        self.kind, self.detail, self.group, self.box = kind, detail, group, box
 
 
 @dataclass(frozen=True)
@@ -228,7 +234,7 @@ def _line(group: Sequence[Problem]) -> str:
 def problem_of(error: Exception, location: str) -> Problem:
     """Returns the problem that an error of reading an image or its annotation stands for."""
     if isinstance(error, BadDataError):
-        return Problem(error.kind, location, error.detail, group=error.group)
+        return Problem(error.kind, location, error.detail, group=error.group, box=error.box)
     if isinstance(error, FileNotFoundError):
         return Problem(ProblemKind.MISSING_IMAGE, location)
     return Problem(ProblemKind.UNREADABLE, location, str(error))

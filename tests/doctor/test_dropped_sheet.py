@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from datasets import coco_image, coco_object, write_coco
+from datasets import coco_image, coco_object, voc_object, write_coco, write_voc
 from example_records import encoded
 from PIL import Image
 
@@ -85,6 +85,18 @@ def test_turned_images_are_shown_as_annotated(tmp_path):
 
 def test_nothing_dropped_gives_no_sheet(tmp_path):
     assert list(dropped_images(splits_of(tmp_path, [(0, [9, 9, 40, 40])]))) == []
+
+
+def test_a_box_that_the_reader_cannot_use_is_drawn_too(tmp_path):
+    """Corners that are equal or swapped: VOC's reader makes no box of them."""
+    objects = [voc_object(corners=(30, 40, 30, 60)), voc_object(corners=(90, 20, 70, 50))]
+    splits = load_splits(
+        [write_voc(tmp_path, {"a": [*objects, voc_object()], "b": [voc_object()]})]
+    )
+    found = dict((caption, image) for image, caption in dropped_images(splits))
+    assert "a.jpg: boxes of no area" in found
+    (top, bottom), (left, right) = red_rows_and_columns(found["a.jpg: boxes of no area"])
+    assert top < 42 and bottom > 56 and left < 31 and right > 29
 
 
 def test_the_command_writes_the_sheet(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Makes examples from what annotation files say: checks images, fits boxes, finds labels."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
@@ -94,10 +95,11 @@ def read_corners(texts: Sequence[str | None]) -> Box:
         left, top, right, bottom = (float(text or "") for text in texts)
     except ValueError:
         raise BadDataError(ProblemKind.NOT_FOUR_NUMBERS, detail) from None
+    box = (left, top, right - left, bottom - top)
     if right < left or bottom < top:
-        raise BadDataError(ProblemKind.SWAPPED_CORNERS, detail)
+        raise BadDataError(ProblemKind.SWAPPED_CORNERS, detail, box=box)
     if right == left or bottom == top:
-        raise BadDataError(ProblemKind.NO_AREA, detail)
+        raise BadDataError(ProblemKind.NO_AREA, detail, box=box)
     return left, top, right, bottom
 
 
@@ -197,10 +199,22 @@ def assemble(
         return _make_example(image, class_names, label_of, options)
 
     examples, more = options.read_all(make, images, "checking images")
+    problems = _with_images(problems, images)
     known = {number: label_of[name] for number, name in (name_of or {}).items() if name in label_of}
     category_ids = () if name_of is None else category_ids_of(class_names, known)
     examples = with_unique_ids(examples, list(map(_id_with_extension, examples)))
     return DetectionData(class_names, tuple(examples), (*problems, *more), category_ids, known)
+
+
+def _with_images(problems: Sequence[Problem], images: Sequence[AnnotatedImage]) -> list[Problem]:
+    """Returns the problems of annotation files that describe one image, with that image."""
+    files = Counter(image.annotation_file for image in images)
+    image_of = {x.annotation_file: x.image for x in images if files[x.annotation_file] == 1}
+    found = [image_of.get(problem.location.split(": ")[0]) for problem in problems]
+    return [
+        problem if image is None else replace(problem, image=problem.image or image)
+        for problem, image in zip(problems, found, strict=True)
+    ]
 
 
 class _Located(NamedTuple):
