@@ -150,7 +150,7 @@ SOURCES = {
         ProblemKind.UNKNOWN_CHANGE: 1,
     },
     turned: {ProblemKind.TURNED: 1},
-    lambda root: write_voc(root, {"a": []}, size=(0, 0)): {ProblemKind.BAD_SIZE: 1},
+    lambda root: write_voc(root, {"a": []}, size=(0, 80)): {ProblemKind.BAD_SIZE: 1},
     csv_notes: {
         ProblemKind.OTHER_PATH: 1,
         ProblemKind.SEVERAL_COLUMNS: 1,

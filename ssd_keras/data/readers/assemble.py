@@ -121,10 +121,11 @@ def read_flag(value: object) -> bool | None:
 
 
 def read_bad_size(width: object, height: object) -> str:
-    """Returns what a file has in place of a usable width and height, "" where they can be used."""
-    if read_side(width) and read_side(height):
+    """Returns the width and height of a file that has them and not above 0, else ""."""
+    has_neither = width is None and height is None
+    if has_neither or (read_side(width) and read_side(height)):
         return ""
-    return one_line(f"{width}x{height}", MAX_SIZE_LENGTH) if width or height else "missing"
+    return one_line(f"{width}x{height}", MAX_SIZE_LENGTH)
 
 
 def read_side(value: Any) -> int:
