@@ -59,7 +59,7 @@ class TooManyPixelsError(ValueError):
 
 
 def _mega(pixels: int) -> str:
-    return f"{pixels / MEGA:.{0 if pixels > 10 * MEGA else 2}f}"
+    return f"{pixels / MEGA:.0f}" if pixels >= 10 * MEGA else f"{pixels / MEGA:.3g}"
 
 
 @dataclass(frozen=True)

@@ -318,6 +318,11 @@ BAD_INPUTS = [
         r"none of 1 images could be read; .*a\.jpg: not an image \(it starts with .*",
     ),
     (
+        "only images above the limit",
+        lambda folder: [*predict(folder, encoded()), "--max-pixels", "5000"],
+        r"none of 1 images could be read; .*a\.jpg: has 0\.008 megapixels; more than 0\.005 are .*",
+    ),
+    (
         "drawings over the images",
         lambda folder: [*predict(folder, encoded())[:-1], str(folder / "images")],
         r"output '.*images' holds the image 'a\.jpg', which a drawing might overwrite; .*",

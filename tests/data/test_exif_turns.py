@@ -14,6 +14,8 @@ from ssd_keras.core.images import INVERSE_ORIENTATIONS, read_image, turned
 from ssd_keras.data import ProblemKind, load_data
 from ssd_keras.data.images import decode_example
 from ssd_keras.data.pipeline import inference_dataset
+from ssd_keras.data.splits import Split
+from ssd_keras.data.writers.write_splits import WRITERS, write_splits
 
 OPTIONS = {"JPEG": {"quality": 95}, "PNG": {}, "WEBP": {"lossless": True}, "TIFF": {}}
 NAMES = {f"{kind}{turn}": (kind, turn) for kind, turn in itertools.product(OPTIONS, range(1, 9))}
@@ -169,3 +171,15 @@ def test_training_sees_what_detection_sees(tmp_path):
         expected = ImageOps.exif_transpose(Image.open(example.location)).convert("RGB")
         np.testing.assert_array_equal(image, expected, example.location)
         np.testing.assert_array_equal(read_image(example.location), expected, example.location)
+
+
+@pytest.mark.parametrize("format", WRITERS)
+def test_copies_hold_the_same_images_and_boxes(tmp_path, format):
+    data = load_data(yolo(tmp_path / "data", SIZES["wide"], "no size"))
+    (spec,) = write_splits([Split("train", data)], str(tmp_path / "copy"), format)
+    copy = load_data(spec, bad_data="refuse")
+    for original, written in zip(data.examples, copy.examples, strict=True):
+        assert written.read() == original.read()
+        assert written.location.endswith((".jpg", ".png")) or format == "tfrecord"
+        assert (written.orientation, written.height) == (original.orientation, original.height)
+        assert written.boxes == pytest.approx(original.boxes, abs=1e-3)
