@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssd_keras.core.text import is_plain_text, one_line
@@ -38,6 +38,14 @@ def licence_of_coco(licences: Any, images: Sequence[dict[str, Any]]) -> str:
             texts = [record.get("name"), record.get("url")]
             names += [text for text in texts if isinstance(text, str) and is_plain_text(text)][:1]
     return "; ".join(dict.fromkeys(names))
+
+
+def licence_of_yaml(content: Mapping[str, Any]) -> str:
+    """Returns the licence that a YOLO data.yaml states, as Roboflow's do; "" for none."""
+    nested = content.get("roboflow")
+    tables = [content, nested if isinstance(nested, Mapping) else {}]
+    values = [table.get(key) for table in tables for key in ("license", "licence")]
+    return next((x for x in values if isinstance(x, str) and is_plain_text(x)), "")
 
 
 def _common(folders: Sequence[str]) -> str:

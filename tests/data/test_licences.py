@@ -53,6 +53,21 @@ def test_licences_of_coco_are_those_of_its_images(tmp_path, licences, used, lice
     assert load_data(spec).licence == licence
 
 
+@pytest.mark.parametrize(
+    ("text", "licence"),
+    [
+        ("roboflow: {workspace: w, license: CC BY 4.0}", "CC BY 4.0"),
+        ("license: AGPL-3.0", "AGPL-3.0"),
+        ("license: [4]\nroboflow: x", "not stated"),
+    ],
+)
+def test_a_data_yaml_states_its_licence(tmp_path, text, licence):
+    pytest.importorskip("yaml")
+    spec = write_yolo(tmp_path, {"a": "0 0.5 0.5 0.5 0.5"})
+    (tmp_path / "data.yaml").write_text(f"names: [dog]\ntrain: images/train\n{text}\n")
+    assert load_data(spec).licence == licence
+
+
 def test_the_folder_above_annotations_and_images_counts_and_none_above_one_root(tmp_path):
     (tmp_path / "LICENSE").write_text("ODbL")
     spec = write_coco(tmp_path / "set", [coco_image(7)], [coco_object()])

@@ -1,8 +1,10 @@
 """Reads YOLO folders: a text file for each image, a line for each object, relative boxes."""
 
 import os
+from dataclasses import replace
 
 from ssd_keras.data.image_files import check_links
+from ssd_keras.data.licences import licence_of_yaml
 from ssd_keras.data.problems import Problem, problem_of
 from ssd_keras.data.readers.assemble import AnnotatedImage, ReadOptions, assemble, to_pixels
 from ssd_keras.data.readers.file_index import ARCHIVES, FileIndex, require_folder
@@ -27,7 +29,8 @@ def read_yolo(root: str, split: str, options: ReadOptions) -> DetectionData:
         return _read_image(root, image, settings)
 
     annotated, more = options.read_all(read, images, "reading labels")
-    return assemble(annotated, settings.names, problems + more, options)
+    data = assemble(annotated, settings.names, problems + more, options)
+    return replace(data, licence=licence_of_yaml(settings.content))
 
 
 def _read_image(
