@@ -156,7 +156,7 @@ def _check_parts(
         return
     largest = max(grouped, key=len, default=[])
     if len(largest) < 2:
-        reason = f"there are {len(names)} images; choose a larger share, or add images"
+        reason = f"too few images ({len(names)}); choose a larger share, or add images"
     else:
         groups = f"the {len(names)} images lie in {len(grouped)} groups that stay together"
         if len(grouped) == 1:

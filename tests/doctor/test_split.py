@@ -166,7 +166,7 @@ def test_images_of_one_group_are_refused_with_the_ways_out():
     parts, notes = split_data(data, HALVES, groups="none")
     assert sorted(len(part.data) for part in parts) == [1, 2]
     assert len(notes) == 1 and notes[0].startswith("3 duplicates or near-duplicates lie in")
-    with pytest.raises(ValueError, match="would get no image: there are 1 images; choose a larger"):
+    with pytest.raises(ValueError, match="would get no image: too few images .1.; choose a larger"):
         split_data(images(1), HALVES, groups="none")
     with pytest.raises(ValueError, match="the 3 images lie in 2 groups that stay together, such"):
         split_data(images(3, copies=[(1, 0)]), {"a": 0.4, "b": 0.3, "c": 0.3})
