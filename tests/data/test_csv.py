@@ -57,7 +57,6 @@ def test_csv_with_difficult_objects_and_folders_below(tmp_path):
 
 
 BAD_CSV = {
-    "swapped": ("a.jpg,dog,40,20,10,60", r"line 3: box xmin=40 .* has swapped corners; expected"),
     "no area": ("a.jpg,dog,10,20,10,60", r"line 3: box xmin=10 .* has no area; expected"),
     "word": ("a.jpg,dog,left,20,10,60", r"line 3: box xmin=left .* is not four numbers; expected"),
     "short": ("a.jpg,dog,10,20", r"line 3: box .* xmax= ymax= is not four numbers; expected"),
@@ -197,3 +196,10 @@ def test_a_table_of_shares_is_read_as_such_and_told(tmp_path):
         [[10, 20, 30, 40]], [[0, 0, 100, 80.8]]
     ]  # fmt: skip
     assert "boxes.csv: all corners lie within 0 and 1; expected pixels" in only_problem(data)
+
+
+def test_swapped_corners_are_put_in_order_and_told(tmp_path):
+    text = "filename,class,xmin,ymin,xmax,ymax\na.jpg,dog,40,60,10,20\n"
+    data = load_data(write_csv(tmp_path, text), bad_data="refuse")
+    assert data.examples[0].boxes.tolist() == [[10, 20, 30, 40]]
+    assert re.search(r"line 2: box xmin=40 .* has swapped corners; .*; put in", only_problem(data))

@@ -97,3 +97,16 @@ def test_what_is_dropped_from_a_score_is_said(tmp_path):
     lines = metrics_table(found).splitlines()
     assert lines[1].startswith("not scored: 1 images and 2 objects that were dropped from the data")
     assert lines[2] == ("COCO's numbers count 2 objects as annotated that the others clip or drop")
+
+
+@pytest.mark.parametrize("image_id", [7, "7", "7.jpg", "7.0"])
+def test_detections_name_images_by_id_or_file(tmp_path, image_id):
+    spec = write_coco(tmp_path, annotations=[coco_object()])
+    detection = {"category_id": 18, "bbox": coco_object()["bbox"], "score": 0.9}
+    path = tmp_path / "detections.json"
+    path.write_text(json.dumps([detection | {"image_id": image_id}]))
+    if image_id == "7.0":
+        with pytest.raises(ValueError, match=r"image_id '7\.0' is unknown; expected an id"):
+            score(str(path), load_data(spec))
+    else:
+        assert score(str(path), load_data(spec))["coco"]["AP"] == pytest.approx(1)

@@ -34,6 +34,7 @@ Result = TypeVar("Result")
 NUM_THREADS = 8
 FLAG_WORDS = {"true": True, "yes": True, "": False, "false": False, "no": False}
 MAX_SIZE_LENGTH = 40  # of a file's text in a message
+PUT_IN_ORDER = "put in order"  # what is done with swapped corners
 LARGEST_SHARE = 1.1  # corners that are shares of the image may reach over its edge a little
 
 

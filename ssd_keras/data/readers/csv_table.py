@@ -10,10 +10,12 @@ from typing import Any
 from ssd_keras.core.text import clean_name, decode_text, is_plain_text
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
+    PUT_IN_ORDER,
     AnnotatedImage,
     AnnotatedObject,
     ReadOptions,
     assemble,
+    in_order,
     read_corners,
     read_flag,
     read_relative_boxes,
@@ -114,7 +116,13 @@ def _objects(row: Row, line: int, location: str, problems: list[Problem]) -> lis
     name = clean_name(row["class"])
     if not is_plain_text(name):
         raise BadDataError(ProblemKind.NO_CLASS_NAME)
-    left, top, right, bottom = read_corners(texts)
+    try:
+        left, top, right, bottom = read_corners(texts)
+    except BadDataError as error:
+        if error.kind is not ProblemKind.SWAPPED_CORNERS:
+            raise
+        left, top, right, bottom = read_corners(in_order(texts))
+        problems.append(Problem(error.kind, location, error.detail, PUT_IN_ORDER))
     flag = row.get("difficult", "")
     is_difficult = read_flag(flag)
     if is_difficult is None:

@@ -10,6 +10,7 @@ from ssd_keras.core.text import clean_name, is_plain_text, marked_encoding
 from ssd_keras.data.image_files import check_links
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
+    PUT_IN_ORDER,
     AnnotatedObject,
     in_order,
     read_bad_size,
@@ -24,7 +25,6 @@ DECLARATION = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)
 LARGER_ENCODINGS = {"gb2312": "gb18030", "gbk": "gb18030", "latin-1": "cp1252"}
 BEFORE_DECLARATION = "\ufeff \t\r\n"  # a mark of UTF-8, and blanks that XML forbids there
 BOX_TAGS = ("bndbox", "bbox")
-PUT_IN_ORDER = "put in order"
 
 
 class VocAnnotation(NamedTuple):
