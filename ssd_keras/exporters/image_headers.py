@@ -17,6 +17,7 @@ from ssd_keras.exporters.exif import jpeg_exif, png_exif, webp_exif
 MAX_SCANS = 32  # of an image with `max_pixels`; smaller ones may have more
 SCAN_MARK = b"\xff\xda"
 SCAN_ENDS = [bytes([0, 6 + 2 * number, number]) for number in (1, 2, 3, 4)]
+ADOBE_MARK = b"\xff\xee\0\x0eAdobe"
 MAX_TEXTS = 32  # in a PNG: a decoder takes 30 ms for a compressed text of 8 kB
 TEXT_MARKS = (b"zTXt", b"iTXt")
 MAX_GIF_BLOCKS = 1 << 15  # of up to 255 bytes, in the first image and before it
@@ -35,12 +36,18 @@ class Header(NamedTuple):
 
 
 def jpeg_header(content: EncodedBytes, max_pixels: int) -> Header:
-    """Reads a JPEG; a damaged one is an error of the operator."""
-    height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(content.data, tf.int64))
-    num_scans = _count(content.data, SCAN_MARK, SCAN_ENDS)
-    has_pixels = _has_pixels(width, height, max_pixels)
-    is_bounded = has_pixels & (height * width * num_scans <= MAX_SCANS * max_pixels)
-    return Header(is_bounded, jpeg_exif(content), content.data)
+    """Reads a JPEG, all but what `is_bounded_jpeg` says."""
+    return Header(tf.constant(True), jpeg_exif(content), content.data)
+
+
+def is_bounded_jpeg(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """Whether decoding a JPEG is bounded work and right; a damaged one is an error."""
+    height, width, channels = tf.unstack(tf.io.extract_jpeg_shape(data, tf.int64))
+    num_scans = _count(data, SCAN_MARK, SCAN_ENDS)
+    is_bounded = height * width * num_scans <= MAX_SCANS * max_pixels
+    # TensorFlow takes all inks for inverted, as Adobe writes them.
+    has_colors = (channels < 4) | (_count(data, ADOBE_MARK) > 0)
+    return _has_pixels(width, height, max_pixels) & is_bounded & has_colors
 
 
 def png_header(content: EncodedBytes, max_pixels: int) -> Header:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import tensorflow as tf
 
 from ssd_keras.data.images import resize_image
-from ssd_keras.exporters.encoded_images import read_upright
+from ssd_keras.exporters.encoded_images import EncodedImage, decode_upright, read_encoded
 from ssd_keras.exporters.formats import MAX_PIXELS
 from ssd_keras.exporters.network import network_function
 from ssd_keras.models.post_process import PostProcess
@@ -39,8 +40,10 @@ class ServedDetector(tf.Module):
             self.weights = [variable.value for variable in model.variables]
         # Behind functions: TensorFlow would save a Keras model among the attributes.
         self._get_model, self._get_network = lambda: model, lambda: network
-        read = tf.function(partial(read_upright, max_pixels=max_pixels), autograph=False)
-        self._read_upright = lambda data: read(data)
+        # Traced once for both signatures.
+        read = tf.function(partial(read_encoded, max_pixels=max_pixels), autograph=False)
+        self._read_encoded = lambda data: read(data)
+        self._max_pixels = max_pixels
         self._post_process = (post_process or model.post_process).bound_to(model)
 
     @_signature(tf.TensorSpec([None], tf.string, name="image_bytes"))
@@ -51,7 +54,8 @@ class ServedDetector(tf.Module):
     @_signature(tf.TensorSpec([None], tf.string, name="examples"))
     def from_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Signature tf_example: serialised tf.train.Example records."""
-        return self._detect(*self._read_images(examples, _encoded_image))
+        images = tf.map_fn(_encoded_image, examples, fn_output_signature=tf.string)
+        return self._detect(*self._read_images(images))
 
     @_signature(tf.TensorSpec([None, None, None, 3], tf.uint8, name="images"))
     def from_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -75,27 +79,21 @@ class ServedDetector(tf.Module):
         }
         return {name: function.get_concrete_function() for name, function in functions.items()}
 
-    def _read_images(
-        self, records: tf.Tensor, encoded_image: Callable[[tf.Tensor], tf.Tensor] = tf.identity
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _read_images(self, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns images of the model's size, and which of them could be decoded."""
         image_size = self._get_model().image_size
         blank = (tf.zeros([*image_size, 3]), False)
 
-        def read(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            image, is_valid = self._read_upright(encoded_image(record))
-            return tf.cond(is_valid, lambda: (resize_image(image, image_size), True), lambda: blank)
-
-        def read_or_blank(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            # An operator that fails fails its graph, all images of the batch included. Only a
-            # data set can ignore errors.
-            readable = tf.data.Dataset.from_tensors(record).map(read).ignore_errors()
-            blanks = tf.data.Dataset.from_tensors(blank)
-            return readable.concatenate(blanks).take(1).get_single_element()
+        def decode(image: EncodedImage) -> tuple[tf.Tensor, tf.Tensor]:
+            pixels, is_valid = decode_upright(image, self._max_pixels)
+            return tf.cond(
+                is_valid, lambda: (resize_image(pixels, image_size), True), lambda: blank
+            )
 
         return tf.map_fn(
-            read_or_blank,
-            records,
+            # A function in a data set is set up for each image, so that it should be small.
+            lambda data: _without_errors(decode, self._read_encoded(data), blank),
+            encoded,
             fn_output_signature=(
                 tf.TensorSpec((*image_size, 3), tf.float32),
                 tf.TensorSpec((), tf.bool),
@@ -127,5 +125,18 @@ class ServedDetector(tf.Module):
 
 
 def _encoded_image(record: tf.Tensor) -> tf.Tensor:
-    feature = tf.io.FixedLenFeature([], tf.string)
-    return tf.io.parse_single_example(record, {ENCODED_FEATURE: feature})[ENCODED_FEATURE]
+    """Returns the image of a serialised example, no bytes where it has none."""
+    features = {ENCODED_FEATURE: tf.io.FixedLenFeature([], tf.string)}
+
+    def parse(record: tf.Tensor) -> tf.Tensor:
+        return tf.io.parse_single_example(record, features)[ENCODED_FEATURE]
+
+    return _without_errors(parse, record, tf.constant(b""))
+
+
+def _without_errors(function: Callable, value: Any, otherwise: Any) -> Any:
+    """Returns the result of a function, or another value where one of its operators fails."""
+    # An operator that fails fails its graph, all images of the batch included. Only a data set
+    # can ignore errors.
+    results = tf.data.Dataset.from_tensors(value).map(function).ignore_errors()
+    return results.concatenate(tf.data.Dataset.from_tensors(otherwise)).take(1).get_single_element()

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from ssd_keras.core.images import read_image
-from ssd_keras.exporters.encoded_images import read_upright
+from ssd_keras.exporters.encoded_images import decode_upright, read_encoded
 
 MAX_PIXELS = 3000
 WIDTH, HEIGHT = 45, 31
@@ -33,7 +33,7 @@ TURNABLE = {
 
 @functools.partial(tf.function, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def in_graph(data):
-    return read_upright(data, MAX_PIXELS)
+    return decode_upright(read_encoded(data, MAX_PIXELS), MAX_PIXELS)
 
 
 def read(data: bytes):
@@ -149,7 +149,10 @@ RIGHT = {
     "WebP with EXIF behind its mark": webp_with_exif(b"Exif\0\0" + TIFF_6),
     "WebP with plain EXIF": webp_with_exif(TIFF_6),
 }
+CMYK = encoded(IMAGE.convert("CMYK"), "JPEG")
+ADOBE = CMYK.index(b"\xff\xee\0\x0eAdobe")
 INVALID = {
+    "CMYK JPEG without Adobe's mark": CMYK[:ADOBE] + CMYK[ADOBE + 16 :],
     "BMP with a palette": encoded(IMAGE.convert("P"), "BMP"),
     "BMP of 1 bit": encoded(IMAGE.convert("1"), "BMP"),
     "BMP with other masks": bmp_with_masks(0xFF, 0xFF00, 0xFF0000),
