@@ -10,7 +10,7 @@ export MALLOC_ARENA_MAX ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo quick test test-consumers test-slow lint bench fuzz clean
+.PHONY: help demo quick test test-consumers test-slow lint bench fuzz kills clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 16
@@ -58,6 +58,9 @@ bench: .venv-bench/.installed  ## time this project and others side by side, in 
 
 fuzz: .venv/.installed  ## give 10,000 damaged and hostile files to what reads them; ARGS="--seed 7 --count 5000"
 	@PYTHONPATH=tests:tests/helpers .venv/bin/python -m fuzz $(ARGS)
+
+kills: .venv/.installed  ## kill training, export, conversion and split 30 times each; bad disks (as root)
+	@KERAS_BACKEND=tensorflow .venv/bin/python tests/kills.py $(ARGS)
 
 clean:  ## remove environments, builds and caches, but not runs/
 	rm -rf .venv .venv-bench .venv-consumers .venv-opencv4 build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

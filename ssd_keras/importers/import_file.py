@@ -12,6 +12,7 @@ from ssd_keras.importers.object_detection_api import import_object_detection_api
 from ssd_keras.importers.published import BACKBONES, Published, origin_of_file
 from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_v2_backbone
 from ssd_keras.importers.torchvision import import_torchvision, import_torchvision_backbone
+from ssd_keras.models.finite_weights import check_finite
 from ssd_keras.models.ssd import SSD
 
 MODEL_SUFFIX, BACKBONE_SUFFIX = ".keras", ".weights.h5"
@@ -63,10 +64,12 @@ def import_file(source: str, path: str, output: str, labels: str | None = None) 
     check_writable(output)
     if output.endswith(BACKBONE_SUFFIX):
         backbone = import_backbone(source, path)
+        check_finite(backbone, repr(path))
         with replacing(output) as temporary:
             backbone.save_weights(temporary)
         return f"wrote {output}: the backbone {backbone.name}, for the argument backbone_weights"
     model = import_model(source, path, labels)
+    check_finite(model, repr(path))
     model.origin = origin_of_file(path)
     with replacing(output) as temporary:
         model.save(temporary)
