@@ -46,7 +46,10 @@ def common_folder(paths: Sequence[str]) -> str:
 
 
 def _relative(line: str, folder: str) -> str:
-    return line.replace(folder + os.sep, "") if folder else line
+    if not folder:
+        return line
+    # A data file may name its own folder, as in "voc:.@train".
+    return line.replace(os.path.join(folder, ".", ""), "").replace(os.path.join(folder, ""), "")
 
 
 def _title(group: Sequence[Finding]) -> str:

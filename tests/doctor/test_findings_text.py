@@ -35,6 +35,11 @@ def test_each_kind_has_its_number_and_three_examples():
     ]
 
 
+def test_a_folder_that_names_itself_is_left_out_too():
+    finding = Finding(FindingKind.REPEATED, os.path.join("/data", ".", "0.jpg"), "detail")
+    assert findings_text([finding], "/data").endswith("\n    0.jpg: detail")
+
+
 def test_groups_of_a_kind_are_one_line_each_with_their_number():
     counts = {"one": 1, "sun": 8, "two": 2, "van": 3, "ufo": 1}
     findings = [
