@@ -5,8 +5,9 @@ import argparse
 from ssd_keras.core.images import MAX_PIXELS
 
 DATA_HELP = (
-    "voc:ROOT@SPLIT (ROOT@all: every image), coco:ANNOTATIONS.json@IMAGES_DIR, "
-    "yolo:ROOT@SPLIT, csv:TABLE.csv@IMAGES_DIR, tfrecord:PATTERN[@LABEL_MAP], "
+    "voc:ROOT@SPLIT (ROOT@all: every image; SPLIT+negatives: images without XML have no objects), "
+    "coco:ANNOTATIONS.json@IMAGES_DIR, yolo:ROOT@SPLIT, images:DIR (without objects), "
+    "csv:TABLE.csv@IMAGES_DIR, tfrecord:PATTERN[@LABEL_MAP], "
     "tfds:voc/2007@train, synthetic:shapes@train or a data file data.toml; several are united "
     "by class name"
 )

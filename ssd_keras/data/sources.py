@@ -98,7 +98,9 @@ def load_data(
 
     Args:
         specs: one data set or several, which are united by class name: "voc:ROOT@SPLIT",
-            "coco:ANNOTATIONS.json@IMAGES_DIR", "yolo:ROOT@SPLIT", "csv:TABLE.csv@IMAGES_DIR",
+            "voc:ROOT@SPLIT+negatives" (images without an XML file have no objects),
+            "coco:ANNOTATIONS.json@IMAGES_DIR", "yolo:ROOT@SPLIT", "images:DIR" (images without
+            objects; the other data sets have the classes), "csv:TABLE.csv@IMAGES_DIR",
             "tfrecord:PATTERN[@LABEL_MAP]", "tfds:voc/2007@train", "synthetic:shapes@train" (its
             first 120 images: "synthetic:shapes@train[:120]"), or a data file "data.toml" (see
             `ssd_keras.data.data_file`), whose validation data are "data.toml@validation".

@@ -6,7 +6,8 @@ import pytest
 from datasets import image_bytes, only_problem, turned_image, voc_object, write_voc
 
 from ssd_keras.data import load_data
-from ssd_keras.data.splits import load_splits
+from ssd_keras.data.splits import Split, load_splits
+from ssd_keras.data.writers.write_splits import write_splits
 
 
 def write_images(root, *names):
@@ -64,3 +65,14 @@ def test_a_folder_without_images_is_an_error(tmp_path, name, words):
         path.write_text("")
     with pytest.raises((FileNotFoundError, ValueError), match=words):
         load_data(f"images:{tmp_path / name}")
+
+
+def test_equal_stems_of_several_folders_stay_apart_in_a_copy(tmp_path):
+    names = ["cam1/a.jpg", "cam2/a.jpg", "a.jpg", "a.png"]
+    spec = write_images(tmp_path / "in", *names)
+    splits = [Split("train", load_data(spec, class_names=["dog"]))]
+    assert [x.image_id for x in splits[0].data.examples] == ["a", "a.png", "cam1/a", "cam2/a"]
+    for file_format in ("voc", "yolo"):
+        copies = write_splits(splits, str(tmp_path / file_format), file_format)
+        found = load_data(copies, class_names=["dog"]).examples
+        assert sorted(x.image_id for x in found) == ["a", "a_2", "cam1_a", "cam2_a"]

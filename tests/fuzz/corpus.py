@@ -110,6 +110,13 @@ def write_yolo_list(folder: Path) -> str:
     return spec
 
 
+def write_image_folder(folder: Path) -> str:
+    (folder / "day").mkdir(parents=True)
+    for number, name in enumerate(("0.jpg", "day/1.jpg")):
+        (folder / name).write_bytes(image("JPEG", number))
+    return f"images:{folder}"
+
+
 def write_csv(folder: Path) -> str:
     (folder / "images").mkdir(parents=True)
     lines = ["filename,class,xmin,ymin,xmax,ymax"]
@@ -178,6 +185,7 @@ KINDS = {
     "coco": Kind(write_coco, ("instances.json",)),
     "yolo": Kind(write_yolo, ("data.yaml", "labels/train/0.txt")),
     "yolo-list": Kind(write_yolo_list, ("train.txt",)),
+    "images": Kind(write_image_folder, ("0.jpg",)),
     "csv": Kind(write_csv, ("objects.csv",)),
     "tfrecord": Kind(write_tfrecord, ("train.tfrecord", "train.tfrecord", "label_map.pbtxt")),
     "toml": Kind(write_toml, ("data.toml",)),
