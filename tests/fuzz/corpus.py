@@ -181,6 +181,8 @@ KINDS = {
     "png": _images("PNG"),
     "bmp": _images("BMP"),
     "gif": _images("GIF"),
+    "webp": _images("WEBP"),
+    "tiff": _images("TIFF"),
     "voc": Kind(write_voc, ("Annotations/p0.xml", "ImageSets/Main/train.txt")),
     "coco": Kind(write_coco, ("instances.json",)),
     "yolo": Kind(write_yolo, ("data.yaml", "labels/train/0.txt")),
