@@ -3,7 +3,7 @@
 import argparse
 
 from ssd_keras.cli.arguments import DETECTOR_HELP, RECIPE_HELP
-from ssd_keras.cli.inputs import check_parts
+from ssd_keras.cli.inputs import read_recipe_file
 from ssd_keras.core.terminal import start_tensorflow
 
 HELP = "describe a model or a recipe, or list presets, recipes or export formats"
@@ -48,18 +48,12 @@ def run(model: str, name: str | None) -> None:
 
 
 def _print_recipe(name: str | None) -> None:
-    from ssd_keras.engine.recipes import load_recipe
-
     if not name:
         raise ValueError(
             "`ssd-keras info recipe` needs a name; pass one of `ssd-keras info recipes`, a TOML "
             "file or a RUN directory."
         )
-    recipe = load_recipe(name)
-    try:
-        check_parts(recipe)
-    except ValueError as error:
-        raise ValueError(f"recipe {name!r}: {error}") from error
+    recipe = read_recipe_file(name)
     start_tensorflow()
     from ssd_keras.engine.recipe_summary import recipe_summary
 

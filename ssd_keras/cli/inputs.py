@@ -18,14 +18,14 @@ MAX_PROBLEMS_SHOWN = 20
 
 def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]) -> "TrainRecipe":
     """Returns the recipe of --recipe, --preset and --set."""
-    from ssd_keras.engine.recipes import load_recipe, override, paper_recipe
+    from ssd_keras.engine.recipes import override, paper_recipe
 
     if not recipe and not preset:
         raise ValueError(
             "neither --recipe nor --preset is given; pass --recipe NAME, such as own_data, or "
             "--preset NAME, or both."
         )
-    chosen = load_recipe(recipe) if recipe else paper_recipe(preset or "")
+    chosen = read_recipe_file(recipe) if recipe else paper_recipe(preset or "")
     if preset and preset != chosen.model.preset:
         # Options and backbone of the recipe belong to its own preset.
         model = {"model.preset": preset, "model.options": {}, "model.backbone_weights": ""}
@@ -33,6 +33,18 @@ def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]
     chosen = override(chosen, overrides)
     check_parts(chosen)
     return chosen
+
+
+def read_recipe_file(name: str) -> "TrainRecipe":
+    """Returns a recipe whose parts can be built, by its name or the path of its file."""
+    from ssd_keras.engine.recipes import load_recipe
+
+    recipe = load_recipe(name)
+    try:
+        check_parts(recipe)
+    except ValueError as error:
+        raise ValueError(f"recipe {name!r}: {error}") from error
+    return recipe
 
 
 def check_parts(recipe: "TrainRecipe") -> None:

@@ -108,7 +108,7 @@ BAD_INPUTS = [
     (
         "unknown preset",
         lambda folder: ["train", "--preset", "ssd300", *TRAIN[1 + len(SMALL) :], f"{folder}/run"],
-        r"preset 'ssd300' is unknown; choose one of ssd300_vgg16_voc, .*small_shapes, .*or .*",
+        r"preset 'ssd300' is unknown; did you mean 'ssd300_.*'\? choose one of ssd300_vgg.*or .*",
     ),
     (
         "unknown name in --set",

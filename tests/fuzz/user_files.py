@@ -27,7 +27,7 @@ from ssd_keras.data import load_data
 from ssd_keras.data.readers.label_map import read_label_map
 from ssd_keras.engine.detector import load_detector
 from ssd_keras.engine.evaluate import score
-from ssd_keras.engine.recipes import load_recipe, override, parse_recipe
+from ssd_keras.engine.recipes import override, parse_recipe
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.exporters.tflite import tflite_model
 from ssd_keras.models.backbones.weights import load_weights
@@ -268,10 +268,9 @@ def _score_faults(folder: Path) -> list[str]:
 
 
 def _recipe_faults(path: Path) -> list[str]:
-    from ssd_keras.cli.inputs import check_parts
+    from ssd_keras.cli.inputs import read_recipe_file
 
-    recipe = load_recipe(str(path))
-    check_parts(recipe)
+    recipe = read_recipe_file(str(path))
     again = parse_recipe(recipe.to_toml().encode(), "again")
     return [] if again == recipe else ["the recipe is another when written and read"]
 
