@@ -248,7 +248,7 @@ def test_unknown_presets_and_options_are_named():
         from_preset("ssd300_vgg16_voc", atrus=False)
     with pytest.raises(ValueError, match=r"^preset '.*_voc': image_size is 300; expected a list"):
         from_preset("ssd300_vgg16_voc", image_size=300)
-    message = r"^post_process: option 'iou' is unknown; choose one of score_threshold, iou_thresh"
+    message = r"^post_process: option 'iou' is unknown; did you mean 'iou_threshold'\? choose"
     with pytest.raises(ValueError, match=message):
         from_preset("ssd300_vgg16_voc", post_process={"iou": 0.4})
     with pytest.raises(ValueError, match=r"class_names is empty; pass the name of at least one"):
