@@ -203,3 +203,10 @@ def test_swapped_corners_are_put_in_order_and_told(tmp_path):
     data = load_data(write_csv(tmp_path, text), bad_data="refuse")
     assert data.examples[0].boxes.tolist() == [[10, 20, 30, 40]]
     assert re.search(r"line 2: box xmin=40 .* has swapped corners; .*; put in", only_problem(data))
+
+
+def test_lines_that_give_an_image_another_size_are_dropped(tmp_path):
+    text = "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,100,80,dog,1,2,30,40\n"
+    data = load_data(write_csv(tmp_path, f"{text}a.jpg,200,160,dog,10,20,40,60\n"))
+    assert data.examples[0].boxes.tolist() == [[1, 2, 29, 38]]
+    assert "line 3: the image has 100x80 pixels in an earlier line; exp" in only_problem(data)

@@ -54,9 +54,12 @@ def read_csv(table: str, image_folder: str, options: ReadOptions) -> DetectionDa
                 detail = repr(row["filename"]) if row["filename"] else "missing"
                 raise BadDataError(ProblemKind.NO_IMAGE_PATH, detail)
             path = listed_image(row["filename"], found, image_folder, location, problems)
-            image = images.setdefault(
-                os.path.normpath(path), _image(row, path, table, image_folder)
-            )
+            listed = _image(row, path, table, image_folder)
+            image = images.setdefault(os.path.normpath(path), listed)
+            if (image.height, image.width) != (listed.height, listed.width):
+                sizes = f"{image.width}x{image.height} pixels in an earlier line; expected "
+                sizes += f"{listed.width}x{listed.height}"
+                raise BadDataError(ProblemKind.OTHER_SIZE, sizes)
             image.objects.extend(_objects(row, line, location, problems))
         except BadDataError as error:
             problems.append(problem_of(error, location))
