@@ -4,7 +4,7 @@ import codecs
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # Control characters, surrogates, line and paragraph separators.
 UNUSABLE_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
@@ -43,6 +43,12 @@ def one_line(text: str, max_length: int = MAX_LENGTH) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def short_list(words: Sequence[str], max_words: int = 10) -> str:
+    """Returns the first words, and how many more there are."""
+    more = f" and {len(words) - max_words} more" if len(words) > max_words else ""
+    return ", ".join(words[:max_words]) + more
+
+
 def name_key(name: str) -> str:
     """Returns what two names share that differ in case, blanks, "_" and "-" alone."""
     return "".join(c for c in clean_name(name).casefold() if c not in "_-" and not c.isspace())
@@ -70,11 +76,16 @@ def words_of(error: BaseException) -> str:
     return one_line(words or type(error).__name__, MAX_CAUSE)
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns a question for a message, with a blank behind it; "" where no known name is near."""
+    nearest = nearest_name(name, known)
+    return f"did you mean {nearest!r}? " if nearest else ""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     """Returns the message for an unknown name, with the nearest known one."""
     names = list(known)
-    nearest = nearest_name(str(name)[:MAX_LENGTH], names)
-    hint = f"did you mean {nearest!r}? " if nearest else ""
+    hint = did_you_mean(str(name)[:MAX_LENGTH], names)
     choices = ", ".join(names) or "none"
     return f"{one_line(kind)} {one_line(repr(name))} is unknown; {hint}choose one of {choices}."
 

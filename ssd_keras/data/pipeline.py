@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from ssd_keras.core.text import short_list
 from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.augmentation.geometry import augment
 from ssd_keras.data.endless import Epoch, mark_epoch
@@ -209,10 +210,9 @@ def objects_of_a_batch(
     crowded = [x.location for x, n in zip(data.examples, counts, strict=True) if n > max_objects]
     if crowded:
         dropped = sum(max(0, count - max_objects) for count in counts)
-        more = f" and {len(crowded) - 5} more" if len(crowded) > 5 else ""
         warnings.warn(
             f"{dropped} objects beyond max_objects={max_objects} are dropped of training, in "
-            f"{len(crowded)} images: {', '.join(crowded[:5])}{more}; raise max_objects for them.",
+            f"{len(crowded)} images: {short_list(crowded, 5)}; raise max_objects for them.",
             stacklevel=3,
         )
     return max_objects

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
-from ssd_keras.core.text import one_line
+from ssd_keras.core.text import one_line, short_list
 from ssd_keras.data.image_sources import ImageSource
 
 DROPPED, CLIPPED, REST_DROPPED = "dropped", "clipped", "the rest dropped"
@@ -209,10 +209,9 @@ def problem_lines(problems: Sequence[Problem]) -> list[str]:
 
 def _line_of_groups(groups: Sequence[Sequence[Problem]]) -> str:
     first = groups[0][0]
-    names = ", ".join(f"'{group[0].group}'" for group in groups[:MAX_NAMES])
-    more = f" and {len(groups) - MAX_NAMES} more" if len(groups) > MAX_NAMES else ""
+    names = short_list([f"'{group[0].group}'" for group in groups], MAX_NAMES)
     count = f"{sum(map(len, groups))} more {first.kind.scope}s"
-    return one_line(f"{first.kind.title}: {count} {first.action}: {names}{more}")
+    return one_line(f"{first.kind.title}: {count} {first.action}: {names}")
 
 
 def _line(group: Sequence[Problem]) -> str:
@@ -223,11 +222,10 @@ def _line(group: Sequence[Problem]) -> str:
     num_images = len({str(problem.image) for problem in group if problem.image is not None})
     if first.kind.scope is OBJECT and num_images > 1:
         count += f" of {num_images} images"
-    also = ", ".join(problem.location for problem in others[:MAX_LOCATIONS])
-    more = f" and {len(others) - MAX_LOCATIONS} more" if len(others) > MAX_LOCATIONS else ""
+    also = short_list([problem.location for problem in others], MAX_LOCATIONS)
     return (
         f"{first.kind.title}: {count} {first.action}; first {first.location}: {first.sentence}; "
-        f"also {also}{more}"
+        f"also {also}"
     )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ssd_keras.core.class_names import check_class_names
 from ssd_keras.core.images import MAX_PIXELS
 from ssd_keras.core.origin import joined_licences
-from ssd_keras.core.text import nearest_name, one_line, unknown_name
+from ssd_keras.core.text import did_you_mean, one_line, unknown_name
 from ssd_keras.data.data_file import EXTENSION, PARTS, is_data_file, read_data_file
 from ssd_keras.data.licences import licence_of_folders
 from ssd_keras.data.problems import Problem
@@ -233,8 +233,7 @@ def parse_spec(spec: str) -> tuple[ReaderSpec, str, str]:
     """Returns the format of a spec and what surrounds its "@"."""
     prefix, colon, rest = spec.partition(":")
     if not colon or prefix not in READERS:
-        nearest = nearest_name(prefix, READERS)
-        hint = f"did you mean '{nearest}'? " if nearest else ""
+        hint = did_you_mean(prefix, READERS)
         raise ValueError(f"unknown format '{one_line(prefix)}'; {hint}expected one of {FORMS}")
     first, second = split_parts(rest, READERS[prefix].form)
     return READERS[prefix], first, second

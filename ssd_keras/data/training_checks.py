@@ -8,11 +8,12 @@ import numpy as np
 from tqdm.contrib.concurrent import thread_map
 
 from ssd_keras.core.class_names import labels_by_name
+from ssd_keras.core.text import short_list
 from ssd_keras.data.image_files import read_image_header
 from ssd_keras.data.problems import problem_of
 from ssd_keras.data.readers.assemble import NUM_THREADS
 from ssd_keras.data.records import DetectionData, Example
-from ssd_keras.data.unions import relabel, short_list
+from ssd_keras.data.unions import relabel
 
 
 def check_objects(data: DetectionData, title: str, use_difficult: bool = True) -> None:

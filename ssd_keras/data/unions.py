@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from ssd_keras.core.class_names import labels_by_name, united_names
-from ssd_keras.core.text import clean_name, is_plain_text, name_key, nearest_name
+from ssd_keras.core.text import clean_name, did_you_mean, is_plain_text, name_key, short_list
 from ssd_keras.data.image_sources import ImageSource
 from ssd_keras.data.problems import Problem, ProblemKind
 from ssd_keras.data.records import DetectionData, Example
 
-MAX_NAMES = 10  # class names that a message lists
 OBJECT_FIELDS = ("boxes", "labels", "is_difficult", "is_crowd", "areas")
 
 
@@ -73,8 +72,7 @@ def unknown_changes(
     problems = []
     for name in (*changes.rename, *changes.drop):
         if name not in known:
-            nearest = nearest_name(name, known)
-            hint = f"did you mean '{nearest}'?" if nearest else f"they have {short_list(known)}"
+            hint = did_you_mean(name, known).strip() or f"they have {short_list(known)}"
             detail = f"'{name}'; {hint}"
             problems.append(Problem(ProblemKind.UNKNOWN_CHANGE, place, detail, group=name))
     return problems
@@ -145,12 +143,6 @@ def unknown_class(
     detail = f"'{name}'; {expected}"
     kind = ProblemKind.UNKNOWN_CLASS
     return Problem(kind, location, detail, group=name, image=image, box=tuple(box))
-
-
-def short_list(names: Sequence[str]) -> str:
-    """Returns the first names, and how many more there are."""
-    hidden = len(names) - MAX_NAMES
-    return ", ".join(names[:MAX_NAMES]) + (f" and {hidden} more" if hidden > 0 else "")
 
 
 def category_ids_of(class_names: Sequence[str], label_of_id: Mapping[int, int]) -> tuple[int, ...]:

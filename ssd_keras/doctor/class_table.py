@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ssd_keras.core.text import short_list
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.object_sizes import small_objects_text
 from ssd_keras.doctor.statistics import (
@@ -19,7 +20,6 @@ from ssd_keras.doctor.statistics import (
 
 MAX_CLASSES = 30
 MAX_SPLITS = 3  # side by side
-MAX_NAMES = 10
 MAX_NAME_LENGTH = 32
 SIDE_NAMES = (
     f"<{SIDE_EDGES[0]}",
@@ -99,8 +99,7 @@ def _hidden_classes(statistics: Sequence[Sequence[ClassStatistics]], num_shown: 
     empty = [row.name for row, total in zip(statistics[0], totals, strict=False) if not total]
     lines = [f"{INDENT}... and {used - num_shown} rarer classes"] if used > num_shown else []
     if empty:
-        more = f" and {len(empty) - MAX_NAMES} more" if len(empty) > MAX_NAMES else ""
-        names = ", ".join(map(_shortened, empty[:MAX_NAMES])) + more
+        names = short_list(list(map(_shortened, empty)))
         count = f"{len(empty)} class{'es' if len(empty) > 1 else ''}"
         lines.append(f"{INDENT}{count} without objects: {names}")
     return lines

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
+from ssd_keras.core.text import short_list
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.default_box_fit import best_ious, fit_default_boxes, recipe_argument
 from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
@@ -111,7 +112,7 @@ class DefaultBoxReport(NamedTuple):
             unmatched = " -> ".join(counts) if self.is_fitted else next(counts)
             lines.append(f"    ... and {len(rest)} classes more: {unmatched} unmatched")
         if whole := [group.name for group in groups if not group.before and not group.after]:
-            lines.append(f"    nothing unmatched: {_listed(whole)}")
+            lines.append(f"    nothing unmatched: {short_list(whole, MAX_NAMES)}")
         return lines
 
     def _lines_of_losses(self) -> list[str]:
@@ -126,7 +127,9 @@ class DefaultBoxReport(NamedTuple):
             if group.after > group.before
         ]
         texts = [text for _, text in sorted(losses, key=lambda loss: -loss[0])]
-        return [f"  but more are unmatched than before in: {_listed(texts)}"] if texts else []
+        if not texts:
+            return []
+        return [f"  but more are unmatched than before in: {short_list(texts, MAX_NAMES)}"]
 
     def _hint_lines(self) -> list[str]:
         """Returns what helps where many objects are hard to learn, with the figures of inputs."""
@@ -209,8 +212,3 @@ def _masks(
 def _line(name: str, cells: Sequence[str]) -> str:
     short = name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 3]}..."
     return f"  {short:{MAX_NAME_LENGTH + 2}}" + "".join(f"{cell:>19}" for cell in cells)
-
-
-def _listed(words: Sequence[str]) -> str:
-    more = f" and {len(words) - MAX_NAMES} more" if len(words) > MAX_NAMES else ""
-    return ", ".join(words[:MAX_NAMES]) + more

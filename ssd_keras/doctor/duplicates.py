@@ -14,6 +14,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from ssd_keras.core.image_formats import JPEG, PNG
 from ssd_keras.core.images import open_image
+from ssd_keras.core.text import short_list
 from ssd_keras.data.problems import ProblemKind
 from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
@@ -191,8 +192,7 @@ def _describe(splits: Sequence[Split], group: DuplicateGroup) -> tuple[str, str]
     if len(group.splits) > 1:
         of_others = [splits[s].name for s, _ in group.members[1:]]
         names = [f"{name} ({split})" for name, split in zip(names, of_others, strict=True)]
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    listed = ", ".join(names[:MAX_NAMES]) + more
+    listed = short_list(names, MAX_NAMES)
     if not group.is_exact:
         least = f"{group.min_correlation:.2f}" + (" or more" if len(others) > 1 else "")
         return first.location, f"looks like {listed} (correlation {least})"

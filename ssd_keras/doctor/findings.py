@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from itertools import compress
 
 import numpy as np
 
 from ssd_keras.boxes.formats import convert_boxes
 from ssd_keras.boxes.iou import pairwise_iou
+from ssd_keras.core.text import short_list
 from ssd_keras.data.problems import LOSSES, ProblemKind, Scope
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.data.splits import Split
@@ -224,15 +226,14 @@ def class_findings(splits: Sequence[Split]) -> list[Finding]:
             continue
         detail = f"{is_empty.sum()} of {len(names)} classes have no object"
         if len(splits) == 1:
-            detail += f": {_listed([names[label] for label in np.flatnonzero(is_empty)])}"
+            detail += f": {_classes(names, is_empty)}"
         for other, other_counts in zip(splits, counts, strict=True):
             if (is_elsewhere := is_empty & (other_counts > 0)).any():
-                listed = _listed([names[label] for label in np.flatnonzero(is_elsewhere)])
+                listed = _classes(names, is_elsewhere)
                 detail += f", {is_elsewhere.sum()} of them are in {other.name} ({listed})"
         found.append(Finding(FindingKind.EMPTY_CLASS, split.name, detail))
     return found
 
 
-def _listed(words: Sequence[str]) -> str:
-    more = f" and {len(words) - MAX_NAMES} more" if len(words) > MAX_NAMES else ""
-    return ", ".join(words[:MAX_NAMES]) + more
+def _classes(names: Sequence[str], is_listed: np.ndarray) -> str:
+    return short_list(list(compress(names, is_listed)), MAX_NAMES)

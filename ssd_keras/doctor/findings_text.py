@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from ssd_keras.core.text import one_line
+from ssd_keras.core.text import one_line, short_list
 from ssd_keras.doctor.findings import Finding
 
 MAX_LINES = 40
@@ -32,7 +32,7 @@ def findings_text(findings: Sequence[Finding], folder: str = "") -> str:
         lines += [INDENT * 2 + text for text in texts[:count]]
     if hidden:
         names = [f"{group[0].title} {len(group)}" for group in hidden]
-        lines.append(f"{INDENT}and {len(hidden)} kinds more: {_listed(names)}")
+        lines.append(f"{INDENT}and {len(hidden)} kinds more: {short_list(names, MAX_NAMES)}")
     return "\n".join(one_line(_relative(line, folder), MAX_LENGTH) for line in lines)
 
 
@@ -72,7 +72,7 @@ def _examples(findings: Sequence[Finding]) -> list[str]:
         f"{group[0].group}: {len(group)}, the first {group[0]}" for group in largest[:num_whole]
     ]
     if others := [f"{group[0].group} {len(group)}" for group in largest[num_whole:]]:
-        lines.append(f"also {_listed(others)}")
+        lines.append(f"also {short_list(others, MAX_NAMES)}")
     return lines
 
 
@@ -85,8 +85,3 @@ def _fitting_counts(examples: Sequence[Sequence[str]], num_lines: int) -> list[i
                 counts[index] += 1
                 num_lines -= 1
     return counts
-
-
-def _listed(words: Sequence[str]) -> str:
-    more = f" and {len(words) - MAX_NAMES} more" if len(words) > MAX_NAMES else ""
-    return ", ".join(words[:MAX_NAMES]) + more

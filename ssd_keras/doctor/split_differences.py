@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssd_keras.core.text import short_list
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.findings import Finding, FindingKind
@@ -15,7 +16,6 @@ MIN_STANDARD_ERRORS = 2.5
 MIN_SHARE_CHANGE = 0.05
 MIN_FACTOR = 1.5  # between shares, and between sides
 VALIDATION_NAME = re.compile(r"(^|[^a-z])(val|valid|validation|test|dev)([^a-z]|$)", re.IGNORECASE)
-MAX_NAMES = 10
 
 
 class _Objects(NamedTuple):
@@ -50,10 +50,7 @@ def few_object_findings(splits: Sequence[Split]) -> list[Finding]:
         counts = np.bincount(np.concatenate([[], *counted]).astype(int), minlength=len(names))
         few = [x for x in np.argsort(counts, kind="stable") if 0 < counts[x] < MIN_OBJECTS]
         if few and is_validation(splits, index):
-            more = f" and {len(few) - MAX_NAMES} more classes" if len(few) > MAX_NAMES else ""
-            detail = (
-                ", ".join(f"{names[label]} {counts[label]}" for label in few[:MAX_NAMES]) + more
-            )
+            detail = short_list([f"{names[label]} {counts[label]}" for label in few])
             found.append(Finding(FindingKind.FEW_OBJECTS, split.name, detail))
     return found
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from PIL import ImageDraw, ImageFont
 
+from ssd_keras.core.text import short_list
+
 FONT_VARIABLE = "SSD_KERAS_FONT"
 MAX_NAMES = 5  # in a warning
 # Characters without a shape of their own, which no font needs to have: joiners, variations.
@@ -73,9 +75,8 @@ def warn_of_missing(names: tuple[str, ...]) -> None:
     """Warns, once for the same names, of those with letters that no font has."""
     missing = [name for name in names if not all(map(_has_font, _plain(name)))]
     if missing:
-        more = f" and {len(missing) - MAX_NAMES} more" if len(missing) > MAX_NAMES else ""
         warnings.warn(
-            f"no font here has the letters of {', '.join(map(repr, missing[:MAX_NAMES]))}{more}; "
+            f"no font here has the letters of {short_list(list(map(repr, missing)), MAX_NAMES)}; "
             "rectangles are drawn for them: install a font of their script, such as Noto Sans, or "
             f"name the file of one in the environment variable {FONT_VARIABLE}",
             stacklevel=2,

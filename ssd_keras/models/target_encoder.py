@@ -11,7 +11,7 @@ from ssd_keras.boxes.default_boxes import VARIANCES
 from ssd_keras.boxes.formats import Array
 from ssd_keras.boxes.iou import edges, giou
 from ssd_keras.boxes.matching import is_usable
-from ssd_keras.data.unions import short_list
+from ssd_keras.core.text import short_list
 
 
 class TargetEncoder:

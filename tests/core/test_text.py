@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssd_keras.core.text import is_plain_text, one_line
+from ssd_keras.core.text import did_you_mean, is_plain_text, one_line, short_list
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,17 @@ def test_messages_quote_in_one_line():
     assert one_line("two\nlines\x1b") == r"two\nlines\x1b"
     # Of 12 characters the first 6 and the last 4 stay.
     assert one_line("abcdefghijklmnopqrstuvwxyz", 12) == "abcdef ... wxyz"
+
+
+def test_a_long_list_says_how_many_words_it_lacks():
+    assert short_list(["cat", "dog"], 2) == "cat, dog"
+    assert short_list(["cat", "dog", "cow", "hen"], 2) == "cat, dog and 2 more"
+    assert (
+        short_list([str(number) for number in range(11)])
+        == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1 more"
+    )
+
+
+def test_a_question_names_the_nearest_known_name():
+    assert did_you_mean("trian", ["test", "train"]) == "did you mean 'train'? "
+    assert did_you_mean("x", ["test", "train"]) == ""

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from ssd_keras.core.class_names import SHAPE_CLASSES
-from ssd_keras.core.text import nearest_name
+from ssd_keras.core.text import did_you_mean
 from ssd_keras.data.readers.assemble import ReadOptions
 from ssd_keras.data.records import Box, DetectionData, Example
 from ssd_keras.data.unions import relabel
@@ -42,8 +42,7 @@ def read_synthetic(name: str, split: str, options: ReadOptions) -> DetectionData
         raise ValueError(f"unknown generated set '{name}'; expected 'shapes'")
     match = re.fullmatch(r"(\w+)(?:\[:(\d+)\])?", split)
     if match is None or match[1] not in SPLIT_SIZES:
-        nearest = nearest_name(split, SPLIT_SIZES)
-        hint = f"did you mean '{nearest}'? " if nearest else ""
+        hint = did_you_mean(split, SPLIT_SIZES)
         choices = ", ".join(SPLIT_SIZES)
         raise ValueError(f"unknown split '{split}'; {hint}expected {choices}, or as train[:120]")
     size = SPLIT_SIZES[match[1]]

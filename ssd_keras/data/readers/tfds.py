@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tqdm.auto import tqdm
 
 from ssd_keras.core.terminal import import_tensorflow, silence_tensorflow_log
-from ssd_keras.core.text import clean_name, is_plain_text, nearest_name
+from ssd_keras.core.text import clean_name, did_you_mean, is_plain_text
 from ssd_keras.data.image_sources import FileSlice, StoredImage
 from ssd_keras.data.readers.assemble import (
     AnnotatedImage,
@@ -118,8 +118,7 @@ def _elements(
             dataset = elements = builder.as_data_source(**options)
     except (ValueError, KeyError, AssertionError) as error:
         known = list(builder.info.splits)
-        nearest = nearest_name(split, known)
-        hint = f"did you mean '{nearest}'? " if nearest else ""
+        hint = did_you_mean(split, known)
         raise ValueError(
             f"no split '{split}'; {hint}expected {', '.join(known)}, or as train[:10%]"
         ) from error

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
+from ssd_keras.core.text import short_list
 from ssd_keras.data.splits import Split, load_splits
-
-MAX_NAMES = 10
 
 
 def describe_copies(
@@ -44,14 +43,9 @@ def _describe_classes(old: Sequence[str], new: Sequence[str]) -> list[str]:
     lines = []
     if changed:
         lines.append(
-            f"class indices changed (old -> new): {_listed(changed)}; to keep them, name the "
+            f"class indices changed (old -> new): {short_list(changed)}; to keep them, name the "
             "classes in a data.toml"
         )
     if lost:
-        lines.append(f"classes lost, because no object has them: {_listed(lost)}")
+        lines.append(f"classes lost, because no object has them: {short_list(lost)}")
     return lines
-
-
-def _listed(words: Sequence[str]) -> str:
-    more = f" and {len(words) - MAX_NAMES} more" if len(words) > MAX_NAMES else ""
-    return ", ".join(words[:MAX_NAMES]) + more
