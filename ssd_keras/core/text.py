@@ -29,9 +29,14 @@ def is_plain_text(text: str) -> bool:
     )
 
 
+def composed(text: str) -> str:
+    """Returns a text with composed letters (NFC); macOS writes file names with divided ones."""
+    return unicodedata.normalize("NFC", text)
+
+
 def clean_name(text: str) -> str:
-    """Returns a name as names are compared: composed letters (NFC), no blanks at the ends."""
-    return unicodedata.normalize("NFC", text).strip()
+    """Returns a name as names are compared: composed letters, no blanks at the ends."""
+    return composed(text).strip()
 
 
 def one_line(text: str, max_length: int = MAX_LENGTH) -> str:
@@ -93,6 +98,12 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
 def marked_encoding(content: bytes) -> str | None:
     """Returns the encoding of a file that begins with the mark of UTF-16 or UTF-32, else None."""
     return next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), None)
+
+
+def read_text(path: str) -> str:
+    """Returns the text of a file, decoded by `decode_text`."""
+    with open(path, "rb") as file:
+        return decode_text(file.read(), path)
 
 
 def decode_text(content: bytes, path: str) -> str:

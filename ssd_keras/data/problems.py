@@ -40,7 +40,8 @@ class ProblemKind(Enum):
     NO_AREA = (OBJECT, "boxes of no area",
                "{} has no area; expected a width and a height above 0")
     SWAPPED_CORNERS = (OBJECT, "boxes with swapped corners",
-                       "{} has swapped corners; expected xmin < xmax and ymin < ymax")
+                       "{} has swapped corners; expected xmin < xmax and ymin < ymax",
+                       "put in order")
     NOT_FOUR_NUMBERS = (OBJECT, "boxes that are not four numbers",
                         "{} is not four numbers; expected finite pixels")
     OUTSIDE_IMAGE = (OBJECT, "boxes outside their image", "{} lies outside the image")

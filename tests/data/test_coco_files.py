@@ -78,6 +78,13 @@ def test_two_images_of_one_file_are_told(tmp_path):
 def test_crowd_flags_may_be_texts(tmp_path, flag, is_crowd):
     data = load_data(write_coco(tmp_path, annotations=[coco_object(iscrowd=flag)]))
     assert data.examples[0].is_crowd.tolist() == [is_crowd]
+    assert not data.problems
+
+
+def test_a_crowd_flag_that_is_no_flag_is_named(tmp_path):
+    data = load_data(write_coco(tmp_path, annotations=[coco_object(iscrowd="perhaps")]))
+    assert data.examples[0].is_crowd.tolist() == [False]
+    assert "iscrowd is 'perhaps'; expected 0, 1, false or true; taken as no" in only_problem(data)
 
 
 def test_a_file_of_shares_is_read_as_such_and_told(tmp_path):

@@ -31,7 +31,7 @@ def test_links_to_folders_outside_are_named_and_not_followed(tmp_path):
     (root / "c.jpg").symlink_to(root / "in/b.jpg")
     index = FileIndex(str(root))
     assert index.names == ["c.jpg", "in/b.jpg"]
-    assert index.linked_folders == [str(root / "outside")]
+    assert [problem.location for problem in index.problems] == [str(root / "outside")]
     assert index.find("outside/A.jpg") is None
     linked = tmp_path / "linked"  # the folder itself may be a link
     linked.symlink_to(root)

@@ -1,5 +1,6 @@
 """Makes examples from what annotation files say: checks images, fits boxes, finds labels."""
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,7 +35,6 @@ Result = TypeVar("Result")
 NUM_THREADS = 8
 FLAG_WORDS = {"true": True, "yes": True, "": False, "false": False, "no": False}
 MAX_SIZE_LENGTH = 40  # of a file's text in a message
-PUT_IN_ORDER = "put in order"  # what is done with swapped corners
 LARGEST_SHARE = 1.1  # corners that are shares of the image may reach over its edge a little
 
 
@@ -88,37 +88,35 @@ class AnnotatedImage:
     bad_size: str = ""  # what a file has in place of a usable size
 
 
-def read_corners(texts: Sequence[str | None]) -> Box:
-    """Returns xmin, ymin, xmax, ymax from the texts of a file."""
+def read_corners(texts: Sequence[str | None], location: str, problems: list[Problem]) -> Box:
+    """Returns xmin, ymin, xmax, ymax from the texts of a file; puts swapped ones in order."""
     pairs = zip(CORNERS, texts, strict=True)
     detail = "box " + " ".join(f"{corner}={text}" for corner, text in pairs)
     try:
         left, top, right, bottom = (float(text or "") for text in texts)
     except ValueError:
         raise BadDataError(ProblemKind.NOT_FOUR_NUMBERS, detail) from None
-    box = (left, top, right - left, bottom - top)
-    if right < left or bottom < top:
-        raise BadDataError(ProblemKind.SWAPPED_CORNERS, detail, box=box)
     if right == left or bottom == top:
+        box = (left, top, right - left, bottom - top)
         raise BadDataError(ProblemKind.NO_AREA, detail, box=box)
+    if right < left or bottom < top:
+        problems.append(Problem(ProblemKind.SWAPPED_CORNERS, location, detail))
+    # Not `min` and `max`, which lose a NaN.
+    left, right = (right, left) if right < left else (left, right)
+    top, bottom = (bottom, top) if bottom < top else (top, bottom)
     return left, top, right, bottom
 
 
-def in_order(texts: Sequence[str | None]) -> list[str | None]:
-    """Returns the texts of xmin, ymin, xmax, ymax with the smaller number of each axis first."""
-    pairs = [sorted(texts[axis::2], key=lambda text: float(text or "nan")) for axis in (0, 1)]
-    return [text for corner in zip(*pairs, strict=True) for text in corner]
-
-
-def read_flag(value: object) -> bool | None:
-    """Returns a flag such as 1, 1.0, true or yes, or None for other words."""
-    text = "" if value is None else str(value).strip().lower()
-    if text in FLAG_WORDS:
-        return FLAG_WORDS[text]
-    try:
-        return {0.0: False, 1.0: True}.get(float(text))
-    except ValueError:
-        return None
+def read_flag(value: object, name: str, location: str, problems: list[Problem]) -> bool:
+    """Returns a flag such as 1, 1.0, true or yes; other words become a problem."""
+    text = "" if value is None else str(value).strip()
+    if text.lower() in FLAG_WORDS:
+        return FLAG_WORDS[text.lower()]
+    with contextlib.suppress(ValueError):
+        if float(text) in (0, 1):
+            return bool(float(text))
+    problems.append(Problem(ProblemKind.BAD_FLAG, location, f"{name} is '{text}'"))
+    return False
 
 
 def read_bad_size(width: object, height: object) -> str:

@@ -133,6 +133,7 @@ def _add_objects(
     problems: list[Problem] = []
     for number, record in enumerate(records, start=1):
         position = f"annotation {record.get('id', number)}"
+        location = f"{file}: {position}"
         image_id, category_id = record.get("image_id"), record.get("category_id")
         box, area = _numbers(record.get("bbox"), 4), _numbers([record.get("area")], 1)
         if not isinstance(image_id, (int, str)) or image_id not in images:
@@ -150,11 +151,11 @@ def _add_objects(
                     name_of[category_id],
                     (box[0], box[1], box[2], box[3]),
                     area=None if area is None else area[0],
-                    is_crowd=bool(read_flag(record.get("iscrowd", 0))),
+                    is_crowd=read_flag(record.get("iscrowd"), "iscrowd", location, problems),
                 )
             )
             continue
-        problems.append(Problem(kind, f"{file}: {position}", detail))
+        problems.append(Problem(kind, location, detail))
     return problems
 
 

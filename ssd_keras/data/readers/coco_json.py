@@ -5,7 +5,7 @@ import json
 import os
 from typing import Any
 
-from ssd_keras.core.text import decode_text
+from ssd_keras.core.text import read_text
 
 Record = dict[str, Any]
 SECTIONS = ("images", "annotations", "categories")
@@ -21,8 +21,7 @@ def load_coco_json(path: str) -> dict[str, list[Record]]:
     try:
         content = json.loads(_read(path))
     except UnicodeDecodeError:
-        with open(path, "rb") as file:
-            decode_text(file.read(), path)
+        read_text(path)  # names the line
         raise ValueError(f"{path} is not text; expected COCO annotations") from None
     except (OSError, EOFError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); expected COCO annotations") from error

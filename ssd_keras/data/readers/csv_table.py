@@ -7,15 +7,13 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ssd_keras.core.text import clean_name, decode_text, is_plain_text
+from ssd_keras.core.text import clean_name, is_plain_text, read_text
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
-    PUT_IN_ORDER,
     AnnotatedImage,
     AnnotatedObject,
     ReadOptions,
     assemble,
-    in_order,
     read_corners,
     read_flag,
     read_relative_boxes,
@@ -41,9 +39,7 @@ def read_csv(table: str, image_folder: str, options: ReadOptions) -> DetectionDa
         raise FileNotFoundError(f"no table {table}; expected a CSV file there")
     if not os.path.isdir(image_folder):
         raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the images")
-    with open(table, "rb") as file:
-        text = decode_text(file.read(), table)
-    rows, problems = _read_rows(text, table)
+    rows, problems = _read_rows(read_text(table), table)
     names = (row["filename"] for _, row in rows if is_plain_text(row["filename"]))
     found = find_listed_images(names, image_folder)
     images: dict[str, AnnotatedImage] = {}
@@ -119,20 +115,10 @@ def _objects(row: Row, line: int, location: str, problems: list[Problem]) -> lis
     name = clean_name(row["class"])
     if not is_plain_text(name):
         raise BadDataError(ProblemKind.NO_CLASS_NAME)
-    try:
-        left, top, right, bottom = read_corners(texts)
-    except BadDataError as error:
-        if error.kind is not ProblemKind.SWAPPED_CORNERS:
-            raise
-        left, top, right, bottom = read_corners(in_order(texts))
-        problems.append(Problem(error.kind, location, error.detail, PUT_IN_ORDER))
-    flag = row.get("difficult", "")
-    is_difficult = read_flag(flag)
-    if is_difficult is None:
-        detail = f"difficult is '{flag}'"
-        problems.append(Problem(ProblemKind.BAD_FLAG, location, detail))
+    left, top, right, bottom = read_corners(texts, location, problems)
+    is_difficult = read_flag(row.get("difficult"), "difficult", location, problems)
     box = (left, top, right - left, bottom - top)
-    return [AnnotatedObject(f"line {line}", name, box, is_difficult=bool(is_difficult))]
+    return [AnnotatedObject(f"line {line}", name, box, is_difficult=is_difficult)]
 
 
 def _corners_of_sides(texts: Sequence[str]) -> list[str]:

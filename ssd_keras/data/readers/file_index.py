@@ -3,14 +3,19 @@
 import functools
 import ntpath
 import os
-import unicodedata
 from collections.abc import Iterator
 
 from ssd_keras.core.files import lies_within
+from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
+from ssd_keras.core.text import composed
 from ssd_keras.data.image_files import leaves_folder
+from ssd_keras.data.problems import Problem, ProblemKind
 
 # Folders of thumbnails, of copies and of file attributes that systems put beside images.
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")
+# Of files that lie beside images and are none.
+TEXT_EXTENSIONS = (".txt", ".xml", ".json", ".csv", ".yaml", ".yml", ".md", ".py")
+OTHER_EXTENSIONS = (*TEXT_EXTENSIONS, ".cache", ".npy")
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 HIDDEN, FILE_ATTRIBUTES = ".", "._"  # what names of such folders, and of such files, begin with
 # Names of one split: of keys in data.yaml, of lists and of folders.
@@ -34,9 +39,14 @@ class FileIndex:
         return self._walked[0]
 
     @functools.cached_property
-    def linked_folders(self) -> list[str]:
-        """The paths of links to folders outside, whose files are not listed."""
-        return self._walked[1]
+    def images(self) -> list[str]:
+        """The names of all files with an extension of images."""
+        return [name for name in self.names if name.lower().endswith(IMAGE_EXTENSIONS)]
+
+    @functools.cached_property
+    def problems(self) -> list[Problem]:
+        """A problem for each link to a folder outside, whose files are not listed."""
+        return [Problem(ProblemKind.SYMBOLIC_LINK, x, self.root) for x in self._walked[1]]
 
     @functools.cached_property
     def _walked(self) -> tuple[list[str], list[str]]:
@@ -98,7 +108,7 @@ class FileIndex:
         if folder not in self._entries:
             self._entries[folder] = self._list(folder)
         known = self._entries[folder].get(path_key(name), [])
-        equal = [x for x in known if _composed(x) == _composed(name)]
+        equal = [x for x in known if composed(x) == composed(name)]
         return equal[0] if equal else known[0] if len(known) == 1 else None
 
     def _list(self, folder: str) -> dict[str, list[str]]:
@@ -109,13 +119,9 @@ class FileIndex:
         return names
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
 def path_key(name: str) -> str:
     """Returns what names share that differ in their Unicode form and in capitals alone."""
-    return _composed(_composed(name).casefold())
+    return composed(composed(name).casefold())
 
 
 def endings(path: str) -> Iterator[str]:
@@ -124,6 +130,12 @@ def endings(path: str) -> Iterator[str]:
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     for first in range(len(parts)):
         yield "/".join(parts[first:])
+
+
+def other_path(location: str, name: str, path: str, folder: str) -> Problem:
+    """Returns the note that a name stands for a file under another path."""
+    detail = f"'{name}', but {os.path.relpath(path, folder)}"
+    return Problem(ProblemKind.OTHER_PATH, location, detail)
 
 
 def names_of_split(split: str) -> list[str]:

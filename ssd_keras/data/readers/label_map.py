@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from google.protobuf import text_format
 
 from ssd_keras.core.protobuf import Schema, message_class
-from ssd_keras.core.text import clean_name, decode_text, is_plain_text, one_line
+from ssd_keras.core.text import clean_name, is_plain_text, one_line, read_text
 from ssd_keras.data.problems import Problem, ProblemKind
 
 # The fields of StringIntLabelMap that matter here.
@@ -107,5 +107,4 @@ def _collect(items: Sequence[Any], path: str) -> tuple[LabelMap, list[Problem]]:
 
 
 def _read_text(path: str) -> str:
-    with open(path, "rb") as file:
-        return io.StringIO(decode_text(file.read(), path), newline=None).getvalue()
+    return io.StringIO(read_text(path), newline=None).getvalue()

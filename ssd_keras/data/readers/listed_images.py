@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
 from ssd_keras.data.image_files import leaves_folder
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind
-from ssd_keras.data.readers.file_index import FileIndex
+from ssd_keras.data.readers.file_index import FileIndex, other_path
 
 
 class ListedImage(NamedTuple):
@@ -20,7 +20,7 @@ class ListedImage(NamedTuple):
 
 
 def find_listed_images(names: Iterable[str], folder: str) -> dict[str, ListedImage]:
-    """Returns the image that each name stands for; names that stand for none are left out.
+    """Returns the image that each name stands for; names that stand for none are absent.
 
     A name is tried as it is, without escapes such as %20, and with the endings of images. Else the
     longest end of its path that a file below the folder has counts, where no other name has it:
@@ -51,8 +51,7 @@ def listed_image(
             raise BadDataError(ProblemKind.PATH_OUTSIDE, name)
         return os.path.join(folder, name)
     if listed.by_ending:
-        detail = f"'{name}', but {os.path.relpath(listed.path, folder)}"
-        problems.append(Problem(ProblemKind.OTHER_PATH, location, detail))
+        problems.append(other_path(location, name, listed.path, folder))
     return listed.path
 
 

@@ -32,11 +32,9 @@ def read_voc(root: str, split: str, options: ReadOptions) -> DetectionData:
     takes_negatives = split.endswith(NEGATIVES)
     layout = find_layout(root, split.removesuffix(NEGATIVES))
     annotations, images = layout.annotations, layout.images
-    problems = [
-        Problem(ProblemKind.SYMBOLIC_LINK, path, index.root)
-        for index in {x.root: x for x in (annotations, images)}.values()
-        for path in index.linked_folders
-    ]
+    problems = list(annotations.problems)
+    if images.root != annotations.root:
+        problems += images.problems
 
     def read(stem: str) -> tuple[AnnotatedImage | None, list[Problem]]:
         if stem in annotations.annotations:

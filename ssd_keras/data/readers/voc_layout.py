@@ -2,25 +2,28 @@
 
 import functools
 import os
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ssd_keras.core.class_names import VOC_CLASSES
 from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
-from ssd_keras.core.text import decode_text
+from ssd_keras.core.text import composed, read_text
 from ssd_keras.data.image_files import check_links
 from ssd_keras.data.problems import Problem, ProblemKind
-from ssd_keras.data.readers.file_index import FileIndex, endings, names_of_split, path_key
+from ssd_keras.data.readers.file_index import (
+    OTHER_EXTENSIONS,
+    FileIndex,
+    endings,
+    names_of_split,
+    path_key,
+)
 
 ALL_IMAGES = "all"  # as a split: needs no split file
 XML, LIST = ".xml", ".txt"
 ANNOTATION_FOLDERS = ("Annotations", "Annotation", "xmls", "xml", "labels")
 IMAGE_FOLDERS = ("JPEGImages", "images", "image", "imgs", "img")
 LIST_FOLDERS = ("ImageSets/Main", "ImageSets", "")
-# What lies beside images and is none.
-OTHER_EXTENSIONS = (XML, LIST, ".json", ".csv", ".md", ".yaml", ".yml", ".py")
 
 
 class StemIndex(FileIndex):
@@ -31,11 +34,6 @@ class StemIndex(FileIndex):
         """The names of all XML files by their stems."""
         names = (name for name in self.names if name.lower().endswith(XML))
         return {os.path.splitext(name)[0]: name for name in names}
-
-    @functools.cached_property
-    def images(self) -> list[str]:
-        """The names of all files with an extension of images."""
-        return [name for name in self.names if name.lower().endswith(IMAGE_EXTENSIONS)]
 
     @functools.cached_property
     def _stems(self) -> Mapping[str, list[str]]:
@@ -145,9 +143,7 @@ def read_list(layout: VocLayout, path: str, problems: list[Problem]) -> list[str
         check_links(path, (layout.root, os.path.dirname(path)))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    with open(path, "rb") as file:
-        text = decode_text(file.read(), path)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not lines:
         raise ValueError(f"the split file {path} is empty; expected one image id a line")
     stems: dict[str, None] = {}
@@ -178,17 +174,13 @@ def _grouped(stems: Mapping[str, str]) -> Mapping[str, list[str]]:
 def _nearest(names: Sequence[str], stem: str, stem_of: Callable[[str], str]) -> Sequence[str]:
     """Returns the names of a stem, else of its composed letters, else of the only like it."""
     exact = [name for name in names if stem_of(name) == stem]
-    composed = [name for name in names if _composed(stem_of(name)) == _composed(stem)]
-    return exact or composed or (names if len({stem_of(name) for name in names}) == 1 else [])
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    same = [name for name in names if composed(stem_of(name)) == composed(stem)]
+    return exact or same or (names if len({stem_of(name) for name in names}) == 1 else [])
 
 
 def _is_named(name: str, filename: str) -> bool:
     last = filename.replace("\\", "/").rpartition("/")[2]
-    return _composed(os.path.basename(name)) == _composed(last)
+    return composed(os.path.basename(name)) == composed(last)
 
 
 def _rank(name: str) -> int:

@@ -10,9 +10,7 @@ from ssd_keras.core.text import clean_name, is_plain_text, marked_encoding
 from ssd_keras.data.image_files import check_links
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
-    PUT_IN_ORDER,
     AnnotatedObject,
-    in_order,
     read_bad_size,
     read_corners,
     read_flag,
@@ -129,16 +127,7 @@ def _read_object(
     texts: Sequence[str | None] = [boxes[0].findtext(corner) for corner in CORNERS]
     # By VOC's rule a box of equal corners is one pixel wide, but annotation tools write such boxes
     # for accidental clicks: it counts as having no area.
-    try:
-        left, top, right, bottom = read_corners(texts)
-    except BadDataError as error:
-        if error.kind is not ProblemKind.SWAPPED_CORNERS:
-            raise
-        left, top, right, bottom = read_corners(in_order(texts))
-        problems.append(Problem(error.kind, location, error.detail, PUT_IN_ORDER))
+    left, top, right, bottom = read_corners(texts, location, problems)
     box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
-    word = element.findtext("difficult") or ""
-    flag = read_flag(word)
-    if flag is None:
-        problems.append(Problem(ProblemKind.BAD_FLAG, location, f"difficult is '{word.strip()}'"))
-    return AnnotatedObject(position, name, box, is_difficult=bool(flag))
+    is_difficult = read_flag(element.findtext("difficult"), "difficult", location, problems)
+    return AnnotatedObject(position, name, box, is_difficult=is_difficult)

@@ -10,15 +10,20 @@ from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
 from ssd_keras.core.text import is_plain_text
 from ssd_keras.data.image_files import check_links
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
-from ssd_keras.data.readers.file_index import FileIndex, endings, names_of_split, path_key
+from ssd_keras.data.readers.file_index import (
+    OTHER_EXTENSIONS,
+    FileIndex,
+    endings,
+    names_of_split,
+    other_path,
+    path_key,
+)
 from ssd_keras.data.readers.yolo_names import YoloSettings
 from ssd_keras.data.readers.yolo_rows import is_row, read_lines
 
 LIST_EXTENSION = ".txt"
 # The part of a folder's name that "labels" stands for: images, JPEGImages, train_images.
 IMAGES_PART = re.compile(r"(?:jpeg)?(?:image|img)s?", re.IGNORECASE)
-# What lies beside images and is none.
-OTHER_EXTENSIONS = (".txt", ".xml", ".json", ".csv", ".yaml", ".yml", ".md", ".cache", ".npy")
 
 
 class YoloImage(NamedTuple):
@@ -139,7 +144,7 @@ def _sources(
         title = f"{split}: {entry}"
         source, choice = _first(index, [*choices, *endings(entry)], title)
         if choice not in choices:
-            problems.append(_other_path(title, entry, source, index.root))
+            problems.append(other_path(title, entry, source, index.root))
         sources.append(source)
     return sources
 
@@ -161,7 +166,7 @@ def _first(index: FileIndex, choices: Sequence[str], title: str) -> tuple[str, s
 def _images_in(folder: str, label_of: LabelFinder, problems: list[Problem]) -> list[str]:
     """Returns the images of a folder: files with an image's extension, or with a label file."""
     index = FileIndex(folder)
-    problems += [Problem(ProblemKind.SYMBOLIC_LINK, x, folder) for x in index.linked_folders]
+    problems += index.problems
     paths = [os.path.normpath(os.path.join(folder, name)) for name in index.names]
     images = [path for path in paths if path.lower().endswith(IMAGE_EXTENSIONS)]
     used = {path_key(os.path.splitext(path)[0]) for path in images}
@@ -211,13 +216,8 @@ def _listed_images(index: FileIndex, path: str, problems: list[Problem]) -> list
             problems.append(problem_of(error, location))
             continue
         if is_of_other:
-            problems.append(_other_path(location, line, image, index.root))
+            problems.append(other_path(location, line, image, index.root))
     return list(images)
-
-
-def _other_path(location: str, name: str, path: str, root: str) -> Problem:
-    detail = f"'{name}', but {os.path.relpath(path, root)}"
-    return Problem(ProblemKind.OTHER_PATH, location, detail)
 
 
 def _find_listed(index: FileIndex, folder: str, line: str) -> tuple[str, bool]:

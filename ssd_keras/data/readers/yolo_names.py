@@ -6,7 +6,7 @@ import reprlib
 from collections import Counter
 from typing import Any, NamedTuple
 
-from ssd_keras.core.text import clean_name, decode_text, is_plain_text, one_line
+from ssd_keras.core.text import clean_name, is_plain_text, one_line, read_text
 from ssd_keras.data.readers.file_index import FileIndex, endings
 
 YAML_EXTENSIONS = (".yaml", ".yml")
@@ -79,18 +79,13 @@ def _settings_file(index: FileIndex) -> str | None:
     return paths[0] if paths else None
 
 
-def _read_text(path: str) -> str:
-    with open(path, "rb") as file:
-        return decode_text(file.read(), path)
-
-
 def _is_yaml(name: str) -> bool:
     return os.sep not in name and name.lower().endswith(YAML_EXTENSIONS)
 
 
 def _read_list(path: str) -> list[str]:
     """Returns the names of a text file, one a line."""
-    text = _read_text(path).rstrip()
+    text = read_text(path).rstrip()
     if not text:
         raise ValueError(f"the labels {path!r} are empty; expected one name a line.")
     return _checked(text.splitlines(), path)
@@ -98,7 +93,7 @@ def _read_list(path: str) -> list[str]:
 
 def _read_darknet(path: str) -> dict[str, str]:
     """Returns the values of a file of lines such as "names = data/obj.names"."""
-    pairs = [line.partition("=") for line in _read_text(path).splitlines() if "=" in line]
+    pairs = [line.partition("=") for line in read_text(path).splitlines() if "=" in line]
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
@@ -124,7 +119,7 @@ def _load_yaml(path: str) -> Any:
                 raise ValueError(f"{path} has the key '{key}' twice; expected it once")
             return super().construct_mapping(node, deep)
 
-    text = _read_text(path)
+    text = read_text(path)
     try:
         return yaml.load(text, Loader)
     except (yaml.YAMLError, RecursionError) as error:
