@@ -3,12 +3,12 @@
 import hashlib
 import io
 import os
-import threading
+import uuid
 from collections.abc import Sequence
 from typing import BinaryIO
 
 from ssd_keras.core.downloads import CACHE_VARIABLE, cache_directory
-from ssd_keras.core.files import lies_within, replacing
+from ssd_keras.core.files import disk_errors, lies_within, replacing
 from ssd_keras.core.image_formats import UnreadFormatError
 from ssd_keras.core.images import (
     MAX_PIXELS,
@@ -24,7 +24,6 @@ from ssd_keras.data.image_sources import ConvertedImage, ImageSource, StoredImag
 from ssd_keras.data.problems import BadDataError, ProblemKind
 
 CACHE_FOLDER = "images"
-WRITE_LOCK = threading.Lock()  # the same image may lie in a data set twice
 
 
 def read_image_header(image: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageHeader:
@@ -50,8 +49,7 @@ def convert_image(image: StoredImage, max_pixels: int = MAX_PIXELS) -> Converted
             content = to_png(load_stored(opened, header), header.orientation)
         except ValueError as error:
             raise image_error(error) from error
-        with WRITE_LOCK:
-            _write_once(path, content)
+        _write(path, content)
     return ConvertedImage(image, path)
 
 
@@ -68,16 +66,14 @@ def open_source(image: ImageSource) -> BinaryIO:
     return open_image_file(image) if isinstance(image, str) else io.BytesIO(read_bytes(image))
 
 
-def _write_once(path: str, content: bytes) -> None:
-    """Writes a file unless another thread or process has just written it."""
-    if os.path.isfile(path):
-        return
+def _write(path: str, content: bytes) -> None:
+    """Writes a file of the cache; others may write the same one at the same time."""
+    own = f"{path}.{uuid.uuid4().hex}"
     try:
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            file.write(content)
-    except FileNotFoundError:  # another process has just moved the same file
-        if not os.path.isfile(path):
-            raise
+        with disk_errors(path):
+            with replacing(own) as temporary, open(temporary, "wb") as file:
+                file.write(content)
+            os.replace(own, path)
     except ValueError as error:
         words = str(error).rstrip(".")
         raise ValueError(f"{words}: {CACHE_VARIABLE} names the folder of the cache") from error

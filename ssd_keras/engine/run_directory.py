@@ -23,7 +23,7 @@ from ssd_keras.core.files import PARTIAL_PREFIX, check_writable, lies_within, ma
 from ssd_keras.core.origin import ORIGIN_FILE, DataOrigin, Origin, read_origin
 from ssd_keras.engine.recipes import RUN_FILE, TrainRecipe, load_recipe
 from ssd_keras.engine.run_lock import LOCK_FILE
-from ssd_keras.engine.training_state import TrainingState
+from ssd_keras.engine.training_state import TrainingState, model_file_of
 from ssd_keras.models.model_file import load_ssd
 
 
@@ -127,7 +127,7 @@ class RunDirectory:
 
     def save_state(self, model: keras.Model, state: TrainingState) -> None:
         """Saves the state from which a killed training resumes."""
-        state.model_file = f"state-{state.epoch}.keras"
+        state.model_file = model_file_of(state.epoch)
         with replacing(self.file(state.model_file)) as path:
             model.save(path)
         self.write_state(state)

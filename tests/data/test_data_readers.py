@@ -1,6 +1,7 @@
 """Readers of VOC and COCO: numbers, classes, and problems of bad data."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,11 @@ from datasets import (
     write_voc_lists,
 )
 
+from ssd_keras.core import files
 from ssd_keras.core.class_names import VOC_CLASSES
 from ssd_keras.core.images import read_image
 from ssd_keras.data import Example, Problem, ProblemKind, load_data
+from ssd_keras.data.image_files import convert_image
 from ssd_keras.data.images import decode_example
 from ssd_keras.data.records import fit_box
 
@@ -185,6 +188,25 @@ def test_a_cache_that_cannot_be_used_ends_the_reading(tmp_path, monkeypatch):
     message = r"cache.images' cannot be written .*another path: SSD_KERAS_CACHE names the folder of"
     with pytest.raises(ValueError, match=message):
         load_data(spec)
+
+
+def test_several_writers_of_one_converted_image_write_files_of_their_own(tmp_path, monkeypatch):
+    """Else the second would cut the file of the first, which is then moved to its place."""
+    monkeypatch.setenv("SSD_KERAS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.webp").write_bytes(image_bytes("WEBP"))
+    others = []
+
+    def flush(path):
+        """The first writer has written its file: now another one converts the image."""
+        if not others:
+            others.append(path)
+            others.append(convert_image(str(tmp_path / "a.webp")))
+            assert Path(path).read_bytes() == Path(others[1].path).read_bytes()
+
+    monkeypatch.setattr(files, "flush", flush)
+    converted = convert_image(str(tmp_path / "a.webp"))
+    assert converted == others[1]
+    assert [str(path) for path in (tmp_path / "cache/images").iterdir()] == [converted.path]
 
 
 def test_an_image_that_exif_turns_has_its_orientation(tmp_path):
