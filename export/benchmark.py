@@ -4,7 +4,7 @@
         --data voc:bccd@val --output cells.json
 
 AP and AP50 are COCO's over all images of --data, as in `ssd-keras evaluate`. An MB is 10^6 bytes:
-of the file, of all files of a SavedModel, of model.keras in a RUN directory, which also holds the
+of the file, of all files of a SavedModel, of model.keras in a RUN folder, which also holds the
 optimizer's state.
 
 ms is the median time of `detect_images` of `ssd_keras.engine.detector` for a batch of one: from a

@@ -11,9 +11,9 @@ DATA_HELP = (
     "tfds:voc/2007@train, synthetic:shapes@train or a data file data.toml; several are united "
     "by class name"
 )
-SPLITS_HELP = f"{DATA_HELP}; here each is a split by itself"
-MODEL_HELP = "a RUN directory of `ssd-keras train`, a .keras file, or a preset with weights"
-RECIPE_HELP = "a name of `ssd-keras info recipes`, a TOML file, or a RUN directory"
+SPLITS_HELP = f"{DATA_HELP}; here each one is a split"
+MODEL_HELP = "a RUN folder of `ssd-keras train`, a .keras file, or a preset with weights"
+RECIPE_HELP = "a name of `ssd-keras info recipes`, a TOML file, or a RUN folder"
 DETECTOR_HELP = f"{MODEL_HELP}, or what `ssd-keras export` wrote"
 
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     suffixes = " or ".join(row.suffix for row in FORMATS.values() if row.suffix)
     parser.add_argument("model", help=f"{MODEL_HELP}, or the name of a preset, untrained")
     parser.add_argument("--format", choices=FORMATS, required=True)
-    parser.add_argument("--output", required=True, help=f"directory, or file ending in {suffixes}")
+    parser.add_argument("--output", required=True, help=f"folder, or file ending in {suffixes}")
     for name in dict.fromkeys(name for row in FORMATS.values() for name in row.options):
         _add_option(parser, name)
     parser.add_argument(

@@ -51,7 +51,7 @@ def _print_recipe(name: str | None) -> None:
     if not name:
         raise ValueError(
             "`ssd-keras info recipe` needs a name; pass one of `ssd-keras info recipes`, a TOML "
-            "file or a RUN directory."
+            "file or a RUN folder."
         )
     recipe = read_recipe_file(name)
     start_tensorflow()

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="image files or folders; or, with OpenCV installed, videos and numbers of cameras",
     )
-    parser.add_argument("--output", required=True, help="directory to write")
+    parser.add_argument("--output", required=True, help="folder to write")
     parser.add_argument(
         "--score-threshold",
         type=fraction,
@@ -122,7 +122,7 @@ def _predict_images(
 ) -> None:
     from ssd_keras.data.problems import problem_lines
     from ssd_keras.engine.detector import load_detector
-    from ssd_keras.engine.predict import find_images, passed_over, predict
+    from ssd_keras.engine.predict import find_images, other_files, predict
 
     files = find_images(images)
     detections, problems = predict(
@@ -136,7 +136,7 @@ def _predict_images(
         pre_labels=pre_labels,
     )
     spec = pre_labels.write(is_terminal()) if pre_labels else ""
-    print_problems([*filter(None, [passed_over(images)]), *problem_lines(problems)])
+    print_problems([*filter(None, [other_files(images)]), *problem_lines(problems)])
     num_images = len(files) - sum(problem.is_loss for problem in problems)
     smallest = thresholds["display_threshold"]
     num_drawn = sum(detection["score"] >= smallest for detection in detections)

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--train-data", nargs="+", action="extend", required=True, help=DATA_HELP)
     parser.add_argument("--validation-data", nargs="+", action="extend", help=DATA_HELP)
-    parser.add_argument("--output", required=True, help="RUN directory to write")
+    parser.add_argument("--output", required=True, help="RUN folder to write")
     add_overrides(parser)
     parser.add_argument("--resume", action="store_true", help="continue the run in --output")
     parser.add_argument(

@@ -10,14 +10,14 @@ PRINT_SIZE = 8  # bytes of a file's head in messages
 
 
 class ImageFormat(NamedTuple):
-    """An image format: its name, the endings of its files, Pillow's name ("": it is not read)."""
+    """An image format: name, extensions of its files, Pillow's name ("": it is not read)."""
 
     name: str
     extensions: tuple[str, ...]
     pillow_name: str
 
 
-# Pillow opens more: EPS, which it gives to Ghostscript, and formats without pixels are left out.
+# Without EPS, which Pillow gives to Ghostscript, and formats without pixels.
 # TGA is last, because it has no signature.
 FORMATS = (
     ImageFormat("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"), "JPEG"),
@@ -44,7 +44,7 @@ FORMATS = (
 )
 JPEG, PNG = FORMATS[:2]
 IMAGE_EXTENSIONS = tuple(extension for row in FORMATS for extension in row.extensions)
-"""Endings of image files in lower case; files have them in any case."""
+"""Extensions of image files in lower case; files have them in any case."""
 
 JPEG_XL_SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")

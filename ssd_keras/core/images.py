@@ -174,7 +174,7 @@ def load_stored(image: Image.Image, header: ImageHeader) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Returns an image of any mode in RGB with 8 bits, without what lets the ground shine through.
+    """Returns an image of any mode in RGB with 8 bits, without transparency.
 
     Of 16-bit grey levels the upper byte is kept; raises `ValueError` for levels of 32 bits.
     """
@@ -218,7 +218,7 @@ def to_png(image: Image.Image, orientation: int) -> bytes:
 def used_bits(image: Image.Image, header: ImageHeader) -> int:
     """Returns how many of 16 bits the levels of a decoded image use; 16 for images of 8 bits.
 
-    Up to `MAX_DARK_BITS` it is seen nearly black: cameras store 10, 12 or 14 bits so.
+    Up to `MAX_DARK_BITS` it is nearly black: cameras store 10, 12 or 14 bits so.
     """
     if header.bit_depth < DEEP:
         return DEEP

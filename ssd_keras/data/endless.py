@@ -1,4 +1,4 @@
-"""How many batches of an endless `tf.data` stream are one look at the data."""
+"""How many batches of an endless `tf.data` stream are one pass over the data."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ MARK = "_ssd_keras_epoch"
 
 
 class Epoch(NamedTuple):
-    """One look at the data of a stream."""
+    """One pass over the data of a stream."""
 
     data: DataOrigin
     num_batches: int
@@ -40,7 +40,7 @@ def call_with_steps(
 
 
 def steps_of(dataset: Any, name: str, steps_name: str) -> int | None:
-    """Returns the batches of one look at the data of a stream; None for what has an end."""
+    """Returns the batches of one pass over the data of a stream; None for what has an end."""
     if not hasattr(dataset, "cardinality"):
         return None
     cardinality = int(dataset.cardinality())

@@ -112,7 +112,7 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Returns an endless stream of augmented batches with their targets.
 
-    `fit` of an `SSD` takes one look at the data as an epoch where it gets no `steps_per_epoch`.
+    `fit` of an `SSD` takes one pass over the data as an epoch where it gets no `steps_per_epoch`.
     Each epoch is a new permutation. The stream that starts at step k equals the stream from
     step 0 after k batches. The parts of a batch, one after the other, equal the batch, except for
     the last digit of a box delta.

@@ -59,7 +59,8 @@ class ProblemKind(Enum):
                      NO_OBJECTS)
     LABELS_WITHOUT_IMAGE = (FILE, "label files without an image",
                             "no image has the name of the label file; expected it in {}")
-    POSE_ROW = (OBJECT, "rows of poses", "{} is a box with key points", "the box is read")
+    POSE_ROW = (OBJECT, "rows of poses", "{} is a box with key points",
+                "read without the key points")
     SHARED_ANNOTATION = (IMAGE, "images that share an annotation file",
                          "the annotation file is that of {}; expected one for each image")
     MISSING_IMAGE = (IMAGE, "missing images", "the image is missing; expected a file there")
@@ -72,8 +73,8 @@ class ProblemKind(Enum):
     TOO_LARGE = (IMAGE, "images that are too large", "{}")
     OTHER_FORMAT = (IMAGE, "images in other formats than JPEG and PNG", "it is {}",
                     "converted to PNG")
-    DARK = (IMAGE, "16-bit images that come out dark", "its levels use {} of 16 bits, so that "
-            "it is seen nearly black; scale the levels of all images by the sensor's range", "read "
+    DARK = (IMAGE, "16-bit images that are nearly black", "its levels use {} of 16 bits, so that "
+            "it is nearly black; scale the levels of all images by the sensor's range", "read "
             "as it is")
     TURNED = (IMAGE, "images that EXIF data turn", "EXIF orientation {} turns it, and no annotated "
               "size says whether the boxes are turned too; expected boxes of the upright image",
@@ -106,9 +107,9 @@ class ProblemKind(Enum):
     BACKGROUND = (FILE, "background classes", "item 0 of the label map is the background, which is "
                   "no class", "not used")
     OTHER_PATH = (IMAGE, "images found under another path",
-                  "the image folder has no {}", "the latter taken")
+                  "the image folder has no {}", "read from there")
     SEVERAL_COLUMNS = (FILE, "tables with several columns for one",
-                       "the table has {}", "the first of them read")
+                       "the table has {}", "read from the first of them")
     NO_COLUMN_NAMES = (FILE, "tables without column names", "the first line has no column names",
                        "read as path, x1, y1, x2, y2, class")
     BAD_FLAG = (OBJECT, "flags that are no yes or no",

@@ -127,7 +127,7 @@ def distinct_names(candidates: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _stem(path: str) -> str:
-    """Returns the name of a file without ending, shard numbers and wildcards."""
+    """Returns the name of a file without extension, shard numbers and wildcards."""
     name = re.sub(r"-(\d{5}|[?*]+)(-of-[\d?*]+)?", "", os.path.basename(path))
     stem = name.split(".")[0] or name
     return stem.rstrip("*?-_") or name

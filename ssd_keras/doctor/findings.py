@@ -75,14 +75,15 @@ class FindingKind(Enum):
         "convert them again (--fix moves no box, because the others are right)",
     )
     DARK = (
-        "images of 16 bits that are nearly black",
+        "16-bit images that are nearly black",
         Harm.WRONG_DATA,
-        "multiply the levels of all images by one factor, that of the sensor's range",
+        "scale the levels of all images by the sensor's range",
     )
     SEE_THROUGH = (
         "images with see-through pixels",
         Harm.WRONG_DATA,
-        "viewers show the ground, training sees the colour beneath; save them without transparency",
+        "viewers show what is behind them, training sees their hidden colour; save the images "
+        "without transparency",
     )
     DISPUTED = ("disputed objects", Harm.WRONG_DATA, "one of the two classes is wrong")
     REPEATED = ("objects annotated twice", Harm.WRONG_DATA, "--fix drops the second")
@@ -93,9 +94,9 @@ class FindingKind(Enum):
     )
     DUPLICATE = ("groups of duplicates ({} images)", Harm.WEAK_RESULTS, "--fix keeps the first")
     FEW_OBJECTS = (
-        "splits to measure on with fewer than 10 objects of a class",
+        "validation splits with fewer than 10 objects of a class",
         Harm.WEAK_RESULTS,
-        "an AP on so few is noise",
+        "their AP is not reliable",
     )
     DIFFERENT = (
         "differences between splits",
@@ -112,7 +113,7 @@ class FindingKind(Enum):
     MISNAMED = (
         "images with the extension of another format",
         Harm.OTHER_TOOLS,
-        "they are read right here; --fix corrects the names",
+        "other programs may refuse them; --fix corrects the names",
     )
     ONE_OBJECT = ("splits of one object in each image", Harm.NOTE, "")
 

@@ -27,7 +27,7 @@ from ssd_keras.doctor.findings import Finding, FindingKind
 
 MIN_SEE_THROUGH = 0.05  # of the pixels
 SPOTTED = 32.0  # standard deviation of grey levels beneath
-BLACK, WHITE = 48, 207  # grey levels up to and from which a ground is called so
+BLACK, WHITE = 48, 207  # grey levels up to and from which a colour is called so
 
 Row = tuple[FindingKind, str, str]  # kind, detail, group
 
@@ -70,7 +70,7 @@ def _see_through(image: Image.Image) -> Iterator[Row]:
         yield (
             FindingKind.SEE_THROUGH,
             f"{share:.0%} of its pixels",
-            f"{ground_beneath(image)} beneath",
+            f"{hidden_color(image)} beneath",
         )
 
 
@@ -81,8 +81,8 @@ def is_misnamed(path: str, format_name: str) -> bool:
     return extension in IMAGE_EXTENSIONS and extension not in own
 
 
-def ground_beneath(image: Image.Image) -> str:
-    """Returns what see-through pixels look like to a reader without transparency."""
+def hidden_color(image: Image.Image) -> str:
+    """Returns the colour that see-through pixels have without their transparency."""
     pixels = np.asarray(image.convert("RGBA"), np.float32)
     colors = pixels[pixels[..., 3] < HALF_OPAQUE][:, :3]
     if colors.std(axis=0).max() > SPOTTED:

@@ -19,7 +19,7 @@ MIN_CORRELATION = 0.915
 LOW_FREQUENCIES = 3
 MIN_DETAIL_CORRELATION = 0.7
 MIN_CONTRAST = 2.0  # standard deviation of the details in grey levels; there is only noise below
-# On ground that never changes, objects at other places make another image.
+# In front of one background, objects at other places make another image.
 MIN_OBJECT_CORRELATION = 0.25  # of what stands out from its surroundings
 SURROUNDINGS = 3  # cells of a thumbnail to each side
 COARSE_FREQUENCIES = 8  # they rule out most pairs

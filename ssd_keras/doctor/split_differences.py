@@ -36,7 +36,7 @@ class _Objects(NamedTuple):
 
 
 def is_validation(splits: Sequence[Split], index: int) -> bool:
-    """Whether a split is one to measure on: by its name, else each one but the first."""
+    """Whether a split is for validation: by its name, else each one but the first."""
     name = splits[index].name
     return bool(VALIDATION_NAME.search(name)) or (index > 0 and "train" not in name.lower())
 

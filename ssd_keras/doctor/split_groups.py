@@ -43,8 +43,8 @@ def groups_by_look(
     sequences = frame_sequences(names, max_frames)
     if have_own_classes(sequences, has_class):
         notes.append(
-            f"{len(sequences)} sequences of numbered names are divided, because each has classes "
-            "of its own; --groups REGEX keeps names together that match alike"
+            f"{len(sequences)} sequences of numbered names are divided, because each has other "
+            "classes; --groups REGEX keeps images together whose names match alike"
         )
         sequences = []
     if sequences:
@@ -103,8 +103,8 @@ def groups_by_pattern(names: Sequence[str], pattern: str) -> tuple[list[Group], 
     notes = [f"the names make {_counted(sizes)} images; each group goes to one part"]
     if others:
         notes.append(
-            f"{len(others)} images do not match '{pattern}', such as {others[0]}; each is divided "
-            "by itself"
+            f"{len(others)} images do not match '{pattern}', such as {others[0]}; they are in no "
+            "group"
         )
     return groups, notes
 

@@ -1,4 +1,4 @@
-"""Keras callbacks of a training: validation AP, run directory, TensorBoard, progress."""
+"""Keras callbacks of a training: validation AP, run folder, TensorBoard, progress."""
 
 import math
 import time

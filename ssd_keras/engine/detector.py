@@ -92,7 +92,7 @@ def load_model(path: str) -> SSD:
     file = os.path.join(path, "model.keras") if os.path.isdir(path) else path
     if not os.path.isfile(file):
         raise FileNotFoundError(
-            f"{path!r} holds no model; pass the output directory of `ssd-keras train` (with "
+            f"{path!r} holds no model; pass the output folder of `ssd-keras train` (with "
             "model.keras inside), a .keras file, or a preset with weights."
         )
     if not zipfile.is_zipfile(file):  # Keras would report a missing file

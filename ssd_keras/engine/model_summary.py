@@ -13,7 +13,7 @@ from ssd_keras.presets import PRESETS, from_preset
 
 
 def model_summary(name: str) -> str:
-    """Returns lines about a preset, a RUN directory, a .keras file or an export."""
+    """Returns lines about a preset, a RUN folder, a .keras file or an export."""
     if name in PRESETS:
         weights = PRESETS[name].weights
         if weights is None:
@@ -22,7 +22,7 @@ def model_summary(name: str) -> str:
         return f"{PRESETS[name]}\nfrom {weights.address}\nSHA-256 {weights.sha256}"
     if not os.path.exists(name):
         raise FileNotFoundError(
-            f"{name!r} is neither a model nor a preset; pass a RUN directory of "
+            f"{name!r} is neither a model nor a preset; pass a RUN folder of "
             "`ssd-keras train`, a .keras file, an export, or a preset that "
             "`ssd-keras info presets` lists."
         )

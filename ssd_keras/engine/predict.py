@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from ssd_keras.core.files import check_writable
 from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
 from ssd_keras.core.images import MAX_DARK_BITS, MAX_PIXELS, DecodedImage, decode_image_file
+from ssd_keras.core.text import short_list
 from ssd_keras.data.image_files import image_error
 from ssd_keras.data.problems import Problem, ProblemKind, problem_lines, problem_of
 from ssd_keras.drawing.draw import save_image
@@ -18,7 +19,7 @@ from ssd_keras.engine.detector import Detector, detect_several
 from ssd_keras.engine.evaluate import write_json
 from ssd_keras.engine.pre_labels import PreLabels
 
-MAX_ENDINGS = 8  # kinds of other files that a message counts
+MAX_EXTENSIONS = 8  # of other files that a message counts
 
 
 def find_images(paths: Sequence[str]) -> list[str]:
@@ -28,9 +29,9 @@ def find_images(paths: Sequence[str]) -> list[str]:
         if os.path.isdir(path):
             names = sorted(filter(_is_image_name, os.listdir(path)))
             if not names:
-                others = passed_over([path])
+                others = other_files([path])
                 raise ValueError(
-                    f"directory {path!r} holds no image{others and f' ({others})'}; expected files "
+                    f"folder {path!r} holds no image{others and f' ({others})'}; expected files "
                     "that end in .jpg, .png, .webp, .tif or as another format that Pillow opens."
                 )
             found.update({os.path.join(path, name): None for name in names})
@@ -41,21 +42,20 @@ def find_images(paths: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def passed_over(paths: Sequence[str]) -> str:
-    """Returns what else lies in the folders among the paths, by ending; "" where nothing does."""
-    endings: Counter[str] = Counter()
+def other_files(paths: Sequence[str]) -> str:
+    """Returns what else lies in the folders among the paths, by extension; "" for nothing."""
+    counts: Counter[str] = Counter()
     for folder in filter(os.path.isdir, dict.fromkeys(paths)):
         for entry in os.scandir(folder):
             if _is_image_name(entry.name) or entry.name.startswith("."):
                 continue
-            ending = os.path.splitext(entry.name)[1].lower() or "without ending"
-            endings["folders" if entry.is_dir() else ending] += 1
-    if not endings:
+            extension = os.path.splitext(entry.name)[1].lower() or "without extension"
+            counts["folders" if entry.is_dir() else extension] += 1
+    if not counts:
         return ""
-    listed = ", ".join(f"{ending} {count}" for ending, count in endings.most_common(MAX_ENDINGS))
-    more = ", ..." if len(endings) > MAX_ENDINGS else ""
-    files = "other file" if endings.total() == 1 else "other files"
-    return f"{endings.total()} {files} passed over: {listed}{more}"
+    listed = short_list([f"{kind} {count}" for kind, count in counts.most_common()], MAX_EXTENSIONS)
+    files = "other file is" if counts.total() == 1 else "other files are"
+    return f"{counts.total()} {files} not read: {listed}"
 
 
 def _is_image_name(name: str) -> bool:
@@ -86,7 +86,7 @@ def predict(
         if os.path.realpath(output) == os.path.realpath(os.path.dirname(path)):
             raise ValueError(
                 f"output {output!r} holds the image {os.path.basename(path)!r}, which a drawing "
-                "might overwrite; choose another directory."
+                "might overwrite; choose another folder."
             )
     check_writable(output, is_folder=True)
     image_ids = unique_stems(files)

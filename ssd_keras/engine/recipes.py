@@ -36,7 +36,7 @@ from ssd_keras.engine.recipe_groups import (
 )
 
 VERSION = 1  # of the files
-RUN_FILE = "recipe.toml"  # in a RUN directory
+RUN_FILE = "recipe.toml"  # in a RUN folder
 RECIPES = resources.files("ssd_keras") / "recipes"
 
 
@@ -166,7 +166,7 @@ def load_recipe(name: str) -> TrainRecipe:
     """Reads a recipe.
 
     Args:
-        name: a recipe of `ssd-keras info recipes`, the path of a TOML file, or a RUN directory of
+        name: a recipe of `ssd-keras info recipes`, the path of a TOML file, or a RUN folder of
             `ssd-keras train`.
 
     Returns:
@@ -189,7 +189,7 @@ def load_recipe(name: str) -> TrainRecipe:
         unknown = unknown_name("recipe", name, recipe_names())[:-1]
         missing = f"recipe {path!r} does not exist; choose one of `ssd-keras info recipes`"
         raise FileNotFoundError(
-            f"{unknown if is_name else missing}, or pass a TOML file or a RUN directory."
+            f"{unknown if is_name else missing}, or pass a TOML file or a RUN folder."
         )
     with open(path, "rb") as file:
         return parse_recipe(file.read(), path)

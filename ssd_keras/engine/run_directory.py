@@ -1,4 +1,4 @@
-"""The RUN directory: the files of a training, and the state from which it resumes."""
+"""The RUN folder: the files of a training, and the state from which it resumes."""
 
 # Each file is written under a temporary name and then moved, in this order:
 #
@@ -28,7 +28,7 @@ from ssd_keras.models.model_file import load_ssd
 
 
 class RunDirectory:
-    """Reads and writes a RUN directory."""
+    """Reads and writes a RUN folder."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class RunDirectory:
         if not resume:
             if self._is_taken():
                 raise ValueError(
-                    f"output {self.path!r} is not an empty directory; choose another, or pass "
+                    f"output {self.path!r} is not an empty folder; choose another, or pass "
                     "--resume to continue the training in it."
                 )
             check_writable(self.path, is_folder=True)
@@ -74,7 +74,7 @@ class RunDirectory:
     def start(
         self, recipe: TrainRecipe, class_names: Sequence[str], origin: Origin | None = None
     ) -> None:
-        """Makes the directory and writes recipe, class names and origin."""
+        """Makes the folder and writes recipe, class names and origin."""
         make_folder(self.path)
         self.write_text(RUN_FILE, recipe.to_toml())
         self.write_text("class_names.txt", _lines(class_names))
@@ -93,7 +93,7 @@ class RunDirectory:
             )
 
     def _is_taken(self) -> bool:
-        """Whether the directory holds more than the lock and partial files of a killed start."""
+        """Whether the folder holds more than the lock and partial files of a killed start."""
         if not os.path.isdir(self.path):
             return os.path.exists(self.path)
         return not all(

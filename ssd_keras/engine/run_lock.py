@@ -1,4 +1,4 @@
-"""A lock on a RUN directory, which ends with its process however that ends."""
+"""A lock on a RUN folder, which ends with its process however that ends."""
 
 import contextlib
 import errno
@@ -21,9 +21,9 @@ TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 @contextlib.contextmanager
 def run_lock(path: str) -> Iterator[None]:
-    """Context manager: only one training at a time writes into a directory, which it makes.
+    """Context manager: only one training at a time writes into a folder, which it makes.
 
-    Where nothing was written, the directories that it made are removed again.
+    Where nothing was written, the folders that it made are removed again.
     """
     made = _make_directories(path)
     file = os.path.join(path, LOCK_FILE)
@@ -37,9 +37,9 @@ def run_lock(path: str) -> Iterator[None]:
 
 
 def _make_directories(path: str) -> list[str]:
-    """Makes a directory with its parents; returns those that are new, the deepest first."""
+    """Makes a folder with its parents; returns those that are new, the deepest first."""
     if os.path.lexists(path) and not os.path.isdir(path):
-        raise ValueError(f"output {path!r} is not an empty directory; choose another.")
+        raise ValueError(f"output {path!r} is not an empty folder; choose another.")
     missing, parent = [], os.path.abspath(path)
     while not os.path.lexists(parent):
         missing.append(parent)

@@ -1,4 +1,4 @@
-"""Trains a model by a recipe into a run directory; a killed training resumes."""
+"""Trains a model by a recipe into a run folder; a killed training resumes."""
 
 import contextlib
 import dataclasses
@@ -62,7 +62,7 @@ def train(
         train_data: images to learn from; their class names become the model's.
         validation_data: images for AP; classes are compared by name. None keeps the last model
             instead of the best.
-        output: the RUN directory to write. It must be new or empty unless `resume` is True.
+        output: the RUN folder to write. It must be new or empty unless `resume` is True.
         resume: continue what `output` holds. Default False.
         progress: True shows a progress bar, "lines" one line for each epoch; both warn where
             many objects are too small for the model. Default False.

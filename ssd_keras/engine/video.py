@@ -77,9 +77,7 @@ def predict_videos(
     for name, key in unique_stems(list(files)).items():
         source, target = files[key], os.path.join(output, f"{name}.mp4")
         if os.path.realpath(target) in taken:
-            raise ValueError(
-                f"output {target!r} is a video that is read; choose another directory."
-            )
+            raise ValueError(f"output {target!r} is a video that is read; choose another folder.")
         try:
             video = Video(cv2, source)
         except ValueError as error:

@@ -117,7 +117,7 @@ def run_artefact(
 
 
 def artefact_size(path: str) -> int:
-    """Returns the bytes of a file, or of all files of a directory."""
+    """Returns the bytes of a file, or of all files of a folder."""
     paths = [Path(path), *Path(path).rglob("*")]
     return sum(file.stat().st_size for file in paths if file.is_file())
 

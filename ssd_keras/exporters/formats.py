@@ -102,8 +102,8 @@ class Format:
     title: str  # in sentences
     keras_name: str  # as `model.export(format=...)` names it
     module: str  # with the functions of `FormatModule`
-    suffix: str = ""  # of the file's name; "" for a directory
-    marker: str = ""  # file that shows that a directory is such an artefact
+    suffix: str = ""  # of the file's name; "" for a folder
+    marker: str = ""  # file that shows that a folder is such an artefact
     takes_any_size: bool = False  # the artefact resizes images
     packages: tuple[str, ...] = ()  # beside those that ssd_keras needs, and an extra in setup.cfg
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
@@ -120,7 +120,7 @@ class Format:
     @property
     def output(self) -> str:
         """What is written, in words."""
-        return f"a file ending in {self.suffix}" if self.suffix else "a directory"
+        return f"a file ending in {self.suffix}" if self.suffix else "a folder"
 
     @property
     def functions(self) -> FormatModule:
@@ -258,10 +258,10 @@ def _check_path(path: str, row: Format) -> None:
     if suffix != row.suffix:
         raise ValueError(f"output {path!r} does not fit the format {row.name}; pass {row.output}.")
     if row.suffix and os.path.isdir(path):
-        raise ValueError(f"output {path!r} is a directory; pass the path of a file.")
+        raise ValueError(f"output {path!r} is a folder; pass the path of a file.")
     is_taken = os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path))
     if not row.suffix and is_taken and not row.is_artefact(path):
         raise ValueError(
-            f"output {path!r} already exists and is not a {row.title}; choose another directory."
+            f"output {path!r} already exists and is not a {row.title}; choose another folder."
         )
     check_writable(path, is_folder=not row.suffix)

@@ -60,7 +60,7 @@ def import_file(source: str, path: str, output: str, labels: str | None = None) 
         )
     directory = os.path.dirname(output) or "."
     if not os.path.isdir(directory):
-        raise FileNotFoundError(f"the directory {directory!r} does not exist; create it first.")
+        raise FileNotFoundError(f"the folder {directory!r} does not exist; create it first.")
     check_writable(output)
     if output.endswith(BACKBONE_SUFFIX):
         backbone = import_backbone(source, path)

@@ -195,7 +195,7 @@ class SSD(keras.Model):
         """Trains as any Keras model does.
 
         Of the endless stream of `ssd_keras.training_dataset`, an epoch without `steps_per_epoch`
-        is one look at the data, and so is a validation without `validation_steps`. Its data and
+        is one pass over the data, and so is a validation without `validation_steps`. Its data and
         their licence become the model's `origin`.
 
         Args:
@@ -256,7 +256,7 @@ class SSD(keras.Model):
         Args:
             filepath: path that ends in ".keras".
             overwrite: replace a file without asking. Default True.
-            zipped: False writes a directory. Default None: a file.
+            zipped: False writes a folder. Default None: a file.
             **kwargs: other arguments of `keras.Model.save`.
 
         Raises:
@@ -276,7 +276,7 @@ class SSD(keras.Model):
         """Exports the whole detector: network, decoding, NMS and class names.
 
         Args:
-            filepath: path of the artefact: a directory, or a file with the format's suffix.
+            filepath: path of the artefact: a folder, or a file with the format's suffix.
             format: Keras' name of a format, default "tf_saved_model". `ssd-keras info formats`
                 lists those that hold the whole detector; Keras' others export the raw outputs.
             verbose: print what was written and how it compares with this model. Default None,

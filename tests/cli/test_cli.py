@@ -174,7 +174,7 @@ BAD_INPUTS = [
         r"recipe '.*recipe\.toml': group 'optimiser' is unknown; did you mean 'optimizer'\? .*",
     ),
     (
-        "a RUN directory without a recipe",
+        "a RUN folder without a recipe",
         lambda folder: ["train", "--recipe", str(folder), *TRAIN[1 + len(SMALL) :], f"{folder}/r"],
         r"recipe '.*recipe\.toml' does not exist; choose one of .*",
     ),
@@ -182,7 +182,7 @@ BAD_INPUTS = [
     (
         "missing data folder",
         lambda folder: train_on(folder, f"voc:{folder}/gone@train"),
-        r"data 'voc:.*gone@train': no folder Annotations in .*gone; expected the folders .*",
+        r"data 'voc:.*gone@train': the folder .*gone does not exist; expected Annotations and .*",
     ),
     (
         "a part of data that is refused",
@@ -214,13 +214,13 @@ BAD_INPUTS = [
     (
         "unknown class under --bad-data refuse",
         unknown_class,
-        r".*p0\.xml: object 1 \(zebra\): unknown class 'zebra'; expected one of aeroplane, .*",
+        r".*p0\.xml: object 1 \(zebra\): unknown class 'zebra'; expected one of dog .*",
     ),
-    # the RUN directory
+    # the RUN folder
     (
-        "output directory taken",
+        "output folder taken",
         taken_output,
-        r"output '.*run' is not an empty directory; choose another, or pass --resume to continue "
+        r"output '.*run' is not an empty folder; choose another, or pass --resume to continue "
         r"the training in it\.",
     ),
     (
@@ -237,12 +237,12 @@ BAD_INPUTS = [
     (
         "model path that does not exist",
         lambda folder: evaluate(folder),
-        r"'.*model\.keras' holds no model; pass the output directory of `ssd-keras train` .*",
+        r"'.*model\.keras' holds no model; pass the output folder of `ssd-keras train` .*",
     ),
     (
-        "directory without a model",
+        "folder without a model",
         lambda folder: ["info", str(folder)],
-        r"'.*' holds no model; pass the output directory of `ssd-keras train` .*",
+        r"'.*' holds no model; pass the output folder of `ssd-keras train` .*",
     ),
     (
         "model file that is no model",
@@ -305,7 +305,7 @@ BAD_INPUTS = [
     (
         "image folder without images",
         lambda folder: predict(folder),
-        r"directory '.*images' holds no image; expected files that end in \.jpg, .*",
+        r"folder '.*images' holds no image; expected files that end in \.jpg, .*",
     ),
     (
         "missing image",

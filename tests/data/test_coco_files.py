@@ -46,7 +46,7 @@ def test_images_are_found_by_names_of_any_form(tmp_path, name, file, is_told, ke
     assert data.examples[0].image == str(tmp_path / "images" / file)
     assert len(data.problems) == is_told
     if is_told:
-        words = r"image 1: the image folder has no '.*', but .*; the latter taken"
+        words = r"image 1: the image folder has no '.*', but .*; read from there"
         assert re.search(words, only_problem(data))
 
 

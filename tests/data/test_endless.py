@@ -1,4 +1,4 @@
-"""An epoch of an endless stream is one look at the data."""
+"""An epoch of an endless stream is one pass over the data."""
 
 import keras
 import numpy as np

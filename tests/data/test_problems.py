@@ -165,7 +165,7 @@ SOURCES = {
     voc_of_one_stem: {ProblemKind.SHARED_ANNOTATION: 1},
 }
 # An image that its owner may not read cannot be made where tests run as root.
-# `predict` and `data check` find images that come out dark, which takes decoding.
+# `predict` and `data check` find images that are nearly black, which takes decoding.
 UNTESTED = {ProblemKind.UNREADABLE, ProblemKind.DARK}
 
 

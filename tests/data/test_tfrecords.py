@@ -284,7 +284,7 @@ def test_a_label_map_names_each_id_once_and_no_background(tmp_path):
         r"pbtxt: item 1: item 0 of the label map is the background.*; not us", background
     )
     assert re.search(
-        r"pbtxt: item 3: category id 1 is already 'cow', and now 'cat'; .*taken", twice
+        r"pbtxt: item 3: category id 1 is already 'cow', and now 'cat'; .*by the last name", twice
     )
 
 

@@ -123,7 +123,7 @@ def test_paths_of_another_computer_are_found_by_their_last_parts(tmp_path, files
     write(tmp_path, {**files, "images/train/a.jpg": None, "labels/train/a.txt": ROW})
     data = load_data(f"yolo:{tmp_path}@{'list' if name == 'list.txt' else 'train'}")
     assert [example.boxes.tolist() for example in data.examples] == [[BOX]]
-    words = r"the image folder has no '.*', but images/train.*; the latter taken$"
+    words = r"the image folder has no '.*', but images/train.*; read from there$"
     assert re.search(words, only_problem(data))
     assert not data.problems[0].is_loss
 

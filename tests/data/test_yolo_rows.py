@@ -79,7 +79,9 @@ def test_pose_rows_give_their_box_where_the_data_say_so(tmp_path, shape):
     (tmp_path / "data.yaml").write_text(f"kpt_shape: {shape}\nnames: [dog, cat]\n")
     data = load_data(spec, bad_data="refuse")
     assert data.examples[0].boxes.tolist() == [BOX]
-    assert re.search(r"line 1: .* is a box with key points; the box is read", only_problem(data))
+    assert re.search(
+        r"line 1: .* is a box with key points; read without the key points", only_problem(data)
+    )
 
 
 def test_unknown_classes_have_a_line_each(tmp_path):

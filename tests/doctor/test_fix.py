@@ -63,7 +63,7 @@ def test_check_with_fix_writes_a_copy_without_problems(tmp_path, capsys, data_fo
     assert len(copies) == 2
     splits = load_splits(copies)
     assert [len(split.data) for split in splits] == [2, 1]
-    few = "splits to measure on with fewer than 10 objects of a class"
+    few = "validation splits with fewer than 10 objects of a class"
     assert set(titles(check_data(splits).findings)) <= {"classes without objects", few}
     # b.jpg, whose copy in the validation set stays, byte for byte
     source = (tmp_path / "data" / "JPEGImages" / "b.jpg").read_bytes()

@@ -275,8 +275,8 @@ def test_numbered_names_of_classes_are_divided_and_told():
     (_, val), notes = split_data(data, {"train": 0.75, "val": 0.25})
     assert sorted(label for x in val.data.examples for label in x.labels) == [0, 1]
     assert notes == [
-        "2 sequences of numbered names are divided, because each has classes of its own; --groups "
-        "REGEX keeps names together that match alike"
+        "2 sequences of numbered names are divided, because each has other classes; --groups REGEX "
+        "keeps images together whose names match alike"
     ]
     (_, val), _ = split_data(data, {"train": 0.5, "val": 0.5}, groups=r"^\D+")
     assert len({label for x in val.data.examples for label in x.labels}) == 1
@@ -304,7 +304,7 @@ def test_a_pattern_of_names_makes_the_groups():
     assert {"c_y_1", "d_y_2"} <= set(ids(one)) or {"c_y_1", "d_y_2"} <= set(ids(two))
     assert notes == [
         "the names make 2 groups of up to 2 images; each group goes to one part",
-        "2 images do not match '_(.)_', such as left; each is divided by itself",
+        "2 images do not match '_(.)_', such as left; they are in no group",
     ]
     (one, two), notes = split_data(data, {"a": 2 / 3, "b": 1 / 3}, groups=r"^._[xy]|t$")
     assert "5 groups of up to 2" in notes[0] and len(notes) == 1

@@ -24,7 +24,7 @@ def split(labels_of_images, side=20.0, name="train"):
     return split_of(*examples, name=name)
 
 
-# names of the splits, index: is it one to measure on
+# names of the splits, index: whether it is one for validation
 NAMES = {
     "the first is not": (["train", "val"], 0, False),
     "the second is": (["a", "b"], 1, True),

@@ -64,7 +64,7 @@ def test_settings_replace_those_of_the_model():
 
 def test_a_path_with_nothing_is_told(tmp_path):
     message = (
-        r"^'.*' holds no model; pass the output directory of `ssd-keras train` \(with model\.keras "
+        r"^'.*' holds no model; pass the output folder of `ssd-keras train` \(with model\.keras "
         r"inside\), a \.keras file, or a preset with weights\.$"
     )
     for path in (tmp_path / "nothing", tmp_path):

@@ -11,7 +11,7 @@ from trainings import StubDetector, encoded
 
 from ssd_keras.core.images import read_image
 from ssd_keras.data.problems import ProblemKind, problem_lines
-from ssd_keras.engine.predict import find_images, passed_over, predict, unique_stems
+from ssd_keras.engine.predict import find_images, other_files, predict, unique_stems
 
 UPPER = ([[0.0, 0.0, 0.5, 1.0]], [0.9], [0])
 
@@ -28,18 +28,18 @@ def test_files_and_folders_are_found_once(tmp_path):
     alone = write(tmp_path / "any-name", encoded())
     found = find_images([alone, str(tmp_path / "folder"), str(tmp_path / "folder" / "b.JPG")])
     assert found == [alone, *(str(tmp_path / "folder" / name) for name in ("a.png", "b.JPG"))]
-    others = "3 other files passed over: .txt 2, folders 1"
-    assert passed_over([alone, str(tmp_path / "folder")]) == others
-    assert passed_over([alone]) == ""
+    others = "3 other files are not read: .txt 2, folders 1"
+    assert other_files([alone, str(tmp_path / "folder")]) == others
+    assert other_files([alone]) == ""
 
 
 def test_nothing_to_look_at_is_told(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"^directory '.*empty' holds no image; expected files"):
+    with pytest.raises(ValueError, match=r"^folder '.*empty' holds no image; expected files"):
         find_images([str(tmp_path / "empty")])
     write(tmp_path / "empty" / "a.pdf", b"%PDF")
     with pytest.raises(
-        ValueError, match=r"empty' holds no image \(1 other file passed over: .pdf 1\);"
+        ValueError, match=r"empty' holds no image \(1 other file is not read: .pdf 1\);"
     ):
         find_images([str(tmp_path / "empty")])
     with pytest.raises(FileNotFoundError, match=r"^image '.*gone.jpg' does not exist; pass a fi"):
@@ -179,7 +179,7 @@ def test_sixteen_bit_images_that_come_out_dark_are_told(tmp_path, bits, is_dark)
         assert [problem.kind for problem in problems] == [ProblemKind.DARK] * is_dark
         assert not any(problem.is_loss for problem in problems)
         assert not is_dark or str(problems[0]) == (
-            f"{path}: its levels use {bits} of 16 bits, so that it is seen nearly black; scale the "
+            f"{path}: its levels use {bits} of 16 bits, so that it is nearly black; scale the "
             "levels of all images by the sensor's range; read as it is"
         )
 

@@ -1,4 +1,4 @@
-"""The RUN directory: when it may be written, what resumes, and what a kill leaves behind."""
+"""The RUN folder: when it may be written, what resumes, and what a kill leaves behind."""
 
 import dataclasses
 import json
@@ -57,7 +57,7 @@ def test_a_taken_output_is_refused(tmp_path, kind):
         path.mkdir()
         (path / "notes.txt").write_text("mine")
     message = (
-        r"^output '.*run' is not an empty directory; choose another, or pass --resume to "
+        r"^output '.*run' is not an empty folder; choose another, or pass --resume to "
         r"continue the training in it\.$"
     )
     with pytest.raises(ValueError, match=message):

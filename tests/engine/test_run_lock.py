@@ -1,4 +1,4 @@
-"""Only one training at a time writes into a RUN directory; what a kill leaves does not block."""
+"""Only one training at a time writes into a RUN folder; what a kill leaves does not block."""
 
 import os
 import re
@@ -67,7 +67,7 @@ def test_a_file_system_without_locks_goes_without(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("file", r"^output '.*file' is not an empty directory; choose another\.$"),
+        ("file", r"^output '.*file' is not an empty folder; choose another\.$"),
         ("file/run", r"^'.*file/run' cannot be written \(Not a directory\); make"),
     ],
 )

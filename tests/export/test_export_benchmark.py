@@ -153,7 +153,7 @@ def command(monkeypatch):
     ("names", "options", "message"),
     [
         (["none.tflite", "gone.tflite"], [], r"'.*gone.tflite' holds no model; pass the output"),
-        (["images"], [], r"'.*images' holds no model; pass the output directory"),
+        (["images"], [], r"'.*images' holds no model; pass the output folder"),
         (["none.tflite"], ["--threads", "0"], r"--threads 0 must be 1 or more"),
         (["none.tflite"], ["--data", "voc:no@val"], r"data 'voc:no@val': .*no"),
         (

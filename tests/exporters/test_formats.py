@@ -31,7 +31,7 @@ WRONG = [
         {},
         "^output 'x' does not fit the format tflite; pass a file ending in .tflite",
     ),
-    ("x.tflite", "saved_model", {}, "does not fit the format saved_model; pass a directory"),
+    ("x.tflite", "saved_model", {}, "does not fit the format saved_model; pass a folder"),
     (*SAVED, {"nms": "op"}, "^option 'nms' is unknown; choose one of post_process, images, pre"),
     (*SAVED, {"quantize": "int8"}, r"^quantize is an option of tflite, not of saved_model\.$"),
     (*LITE, {"precision": "half"}, r"^precision is an option of saved_model, not of tflite\.$"),
@@ -82,7 +82,7 @@ def test_other_directories_and_files_are_not_replaced(tmp_path):
         with pytest.raises(ValueError, match="already exists and is not a SavedModel; choose"):
             check_request(str(path), "saved_model", {}, images=())
     (tmp_path / "x.tflite").mkdir()
-    with pytest.raises(ValueError, match="is a directory; pass the path of a file"):
+    with pytest.raises(ValueError, match="is a folder; pass the path of a file"):
         check_request(str(tmp_path / "x.tflite"), "tflite", {}, images=())
 
 
@@ -155,7 +155,7 @@ def test_flags_are_those_of_the_rows(monkeypatch):
 def test_info_lists_formats_and_options(capsys):
     assert cli.main(["info", "formats"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "saved_model (SavedModel, Keras' 'tf_saved_model'): a directory"
+    assert lines[0] == "saved_model (SavedModel, Keras' 'tf_saved_model'): a folder"
     assert "onnx (ONNX, Keras' 'onnx'): a file ending in .onnx" in lines
     assert "  input_dtype: uint8 (default) or float32" in lines
 

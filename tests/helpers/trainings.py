@@ -80,7 +80,7 @@ def validation_data():
 
 @functools.cache
 def finished_run() -> str:
-    """The RUN directory of `recipe()`, trained once for all workers, which leave it as it is."""
+    """The RUN folder of `recipe()`, trained once for all workers, which leave it as it is."""
     from ssd_keras.engine.train import train
 
     folder = Path(os.environ["SSD_KERAS_TEST_FOLDER"])

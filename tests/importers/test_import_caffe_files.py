@@ -208,6 +208,6 @@ def test_backbone_refusals_write_nothing(tmp_path, monkeypatch):
         import_file("caffe", "full.caffemodel", "backbone.weights.h5")
     with pytest.raises(ValueError, match=r"output 'backbone.h5' must end in .keras for"):
         import_file("caffe", "full.caffemodel", "backbone.h5")
-    with pytest.raises(FileNotFoundError, match=r"the directory 'no' does not exist; create it"):
+    with pytest.raises(FileNotFoundError, match=r"the folder 'no' does not exist; create it"):
         import_file("caffe", "full.caffemodel", "no/t.weights.h5")
     assert os.listdir() == ["full.caffemodel"]

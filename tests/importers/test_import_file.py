@@ -58,9 +58,9 @@ BAD = {
         ["caffe", "a.caffemodel", "--output", "{folder}/model.h5"],
         r"output '.*model\.h5' must end in \.keras for a detector or in \.weights\.h5 for .*",
     ),
-    "no directory": (
+    "no folder": (
         ["caffe", "a.caffemodel", "--output", "{folder}/gone/model.keras"],
-        r"the directory '.*gone' does not exist; create it first\.",
+        r"the folder '.*gone' does not exist; create it first\.",
     ),
     "no backbone": (
         ["object-detection-api", "{folder}/empty.pth", "--output", "{folder}/a.weights.h5"],

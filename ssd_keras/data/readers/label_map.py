@@ -99,7 +99,7 @@ def _collect(items: Sequence[Any], path: str) -> tuple[LabelMap, list[Problem]]:
             continue
         if item.id in name_of:
             detail = f"{item.id} is already '{name_of[item.id]}', and now '{name}'"
-            action = "the last name taken"
+            action = "read by the last name"
             notes.append(Problem(ProblemKind.DUPLICATE_CATEGORY, location, detail, action))
         name_of[item.id] = name
         name_of_text.update({text: name for text in texts if text})

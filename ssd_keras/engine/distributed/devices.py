@@ -24,7 +24,7 @@ class Devices:
     """The devices that share a training.
 
     Several processes, one on each host, start with the same arguments except their index. Process
-    0 alone evaluates and writes; all processes see the `output` directory.
+    0 alone evaluates and writes; all processes see the `output` folder.
     """
 
     # Devices of this process, or "all": GPUs, or where there are none, CPUs.
