@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageFont, ImageOps
+from PIL import Image, ImageOps
 from trainings import PLAIN
 
 from ssd_keras import MaxIoUAssigner, TargetEncoder
@@ -20,6 +20,7 @@ from ssd_keras.data.pipeline import (
     training_dataset,
     training_examples,
 )
+from ssd_keras.drawing.fonts import TextFont
 from ssd_keras.engine.augmentation_sheet import training_sheet
 from ssd_keras.engine.recipes import TrainRecipe, paper_recipe
 
@@ -340,7 +341,7 @@ def test_training_sheet_shows_images_with_boxes(shapes, recipe):
     steps = [{"type": "grey", "probability": 1.0}]
     recipe = recipe.replace({"augmentation.after": steps})
     sheet = training_sheet(recipe, shapes, count=5, seed=2)
-    gap, strip = 320 // 40, sum(ImageFont.load_default(320 // 20).getmetrics())
+    gap, strip = 320 // 40, TextFont(320 // 20).height
     height = 320 + gap + strip
     assert sheet.dtype == np.uint8
     assert sheet.shape == (3 * height + gap, 4 * (320 + gap) + gap, 3)
@@ -367,7 +368,7 @@ def test_training_sheet_shows_the_same_image_as_it_is(recipe):
     numbers = (31, 121, 211)  # one box each, which leaves the corner below right free
     data = DetectionData(("cup", "bowl"), tuple(map(make_example, numbers)))
     sheet = training_sheet(recipe.replace(PLAIN), data, count=3, seed=4)
-    height = 320 + 8 + sum(ImageFont.load_default(16).getmetrics())
+    height = 320 + 8 + TextFont(16).height
     reds = []
     for row, column in ((0, 0), (0, 2), (1, 0)):
         pair = sheet[8 + row * height :, 8 + column * 328 :]

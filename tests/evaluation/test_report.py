@@ -63,6 +63,7 @@ def written(folder, data, detections, **options):
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.filterwarnings("ignore:no font here")  # few machines have one for Japanese
 def test_nothing_in_the_report_lies_elsewhere_or_runs(tmp_path):
     data, detections = evil_scene()
     page = written(tmp_path, data, detections, title=f"run {EVIL}", read=read)
