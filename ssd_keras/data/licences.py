@@ -12,7 +12,7 @@ README = re.compile(r"(read.?me|source).*$", re.IGNORECASE)
 STATEMENT = re.compile(r"^\W*licen[cs]e\W*[:=]\s*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 VERSION = re.compile(r"version \d|cc0|attribution", re.IGNORECASE)  # on the second line
 MAX_BYTES = 20_000
-MAX_LENGTH = 100
+MAX_LENGTH = 400
 
 
 def licence_of_folders(paths: Sequence[str]) -> str:

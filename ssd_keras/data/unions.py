@@ -171,7 +171,7 @@ def _relabel(
     for example in data.examples:
         for index in np.flatnonzero(labels[example.labels] < 0):
             name = data.class_names[example.labels[index]]
-            location = f"{example.image_id}: object {index + 1} ({name})"
+            location = f"{example.location}: object {index + 1} ({name})"
             problems.append(problem_of(location, name, example, tuple(example.boxes[index])))
     examples = tuple(_with_labels(example, labels) for example in data.examples)
     label_of_id = {

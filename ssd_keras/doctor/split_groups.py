@@ -86,10 +86,12 @@ def have_own_classes(sequences: Sequence[Group], has_class: np.ndarray) -> bool:
 def groups_by_pattern(names: Sequence[str], pattern: str) -> tuple[list[Group], list[str]]:
     """Returns the images whose names give the same match, and messages about them.
 
-    Where the pattern has a group, the first one counts.
+    Where the pattern has groups, the first one that takes part in the match counts.
     """
     matches = [re.search(pattern, name) for name in names]
-    keys = [match and (match[1] if match.re.groups else match[0]) for match in matches]
+    keys = [
+        match and next((x for x in match.groups() if x is not None), match[0]) for match in matches
+    ]
     others = [name for name, key in zip(names, keys, strict=True) if key is None]
     if len(others) == len(names):
         example = f", such as {names[0]!r}" if names else ""

@@ -54,7 +54,7 @@ class RunDirectory:
         if load_recipe(self.file(RUN_FILE)) != recipe:
             raise ValueError(
                 f"the training in {self.path!r} was started with another recipe (see its "
-                f"{RUN_FILE}); resume with the same one, or choose another output."
+                f"{RUN_FILE}); resume with --recipe {self.path!r}, or choose another output."
             )
         names_file = self.file("class_names.txt")
         if os.path.isfile(names_file) and self._read("class_names.txt") != _lines(class_names):

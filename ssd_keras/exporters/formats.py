@@ -4,6 +4,7 @@ What a row cannot say is in its module, which is imported when it is used.
 """
 
 import dataclasses
+import fnmatch
 import importlib
 import importlib.util
 import os
@@ -264,4 +265,16 @@ def _check_path(path: str, row: Format) -> None:
         raise ValueError(
             f"output {path!r} already exists and is not a {row.title}; choose another folder."
         )
+    if not row.suffix:
+        check_no_pattern(path)
     check_writable(path, is_folder=not row.suffix)
+
+
+def check_no_pattern(path: str) -> None:
+    """Raises ValueError for the path of a SavedModel that, as a pattern, does not find itself."""
+    name = path.replace(os.sep, "/")
+    if "\\" in name or not fnmatch.fnmatchcase(name, name):
+        raise ValueError(
+            f"TensorFlow loads no SavedModel from {path!r}, because it reads paths as patterns; "
+            "choose a path without brackets and backslashes."
+        )

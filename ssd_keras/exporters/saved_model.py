@@ -13,7 +13,7 @@ from PIL import Image
 from ssd_keras.core.class_names import class_line
 from ssd_keras.core.origin import ORIGIN_FILE, origin_lines, read_origin
 from ssd_keras.exporters.exported_detector import ExportedDetector, exported_origin
-from ssd_keras.exporters.formats import MAX_PIXELS, NUM_THREADS
+from ssd_keras.exporters.formats import MAX_PIXELS, NUM_THREADS, check_no_pattern
 from ssd_keras.exporters.network import in_precision
 from ssd_keras.exporters.signatures import ENCODED_FEATURE, ServedDetector
 from ssd_keras.models.post_process import PostProcess
@@ -78,6 +78,7 @@ def describe(path: str) -> list[str]:
 
 def _interface(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """Returns the signatures and the class names."""
+    check_no_pattern(path)
     signatures = tf.saved_model.load(path).signatures
     labels_file = os.path.join(path, "assets", LABELS_FILE)
     if "image_tensor" not in signatures or not os.path.isfile(labels_file):

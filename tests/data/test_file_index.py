@@ -68,3 +68,12 @@ def test_a_name_finds_the_file_that_it_stands_for(tmp_path, name, found):
     write(root, "x/a.jpg", "b.jpg", f"{DECOMPOSED}.jpg", "Twice.jpg", "TWICE.jpg")
     path = FileIndex(str(root)).find(name)
     assert path == (found and str(root / found))
+
+
+def test_a_folder_in_two_unicode_forms_is_searched_in_both(tmp_path):
+    write(tmp_path, f"{DECOMPOSED}/x/a.jpg", "café/x/b.jpg")
+    index = FileIndex(str(tmp_path))
+    for form in (DECOMPOSED, "café"):
+        assert index.find(f"{form}/x/a.jpg") == str(tmp_path / f"{DECOMPOSED}/x/a.jpg")
+        assert index.find(f"{form}/x/b.jpg") == str(tmp_path / "café/x/b.jpg")
+        assert index.find(f"{form}/x/c.jpg") is None

@@ -7,6 +7,8 @@ from datasets import coco_image, coco_object, voc_object, write_coco, write_voc,
 
 from ssd_keras.core.origin import DataOrigin
 from ssd_keras.data import load_data
+from ssd_keras.data.splits import load_splits
+from ssd_keras.data.writers.write_splits import write_splits
 
 
 @pytest.mark.parametrize(
@@ -98,3 +100,12 @@ def test_other_class_names_keep_the_origin(tmp_path):
     assert data.sources == (spec, "synthetic:shapes@val[:1]")
     assert data.licence == "MIT License; none needed: generated"
     assert load_data(spec, drop=["dog"]).origin == DataOrigin((spec,), 1, 1, "MIT License")
+
+
+@pytest.mark.parametrize("file_format", ["voc", "coco", "yolo", "tfrecord"])
+def test_a_copy_keeps_the_licence(tmp_path, file_format):
+    write_voc(tmp_path / "source", {"a": [voc_object()]})
+    (tmp_path / "data.toml").write_text('train = "voc:source@train"\nlicense = "CC BY 4.0"\n')
+    splits = load_splits([str(tmp_path / "data.toml")])
+    (spec,) = write_splits(splits, str(tmp_path / "copy"), file_format)
+    assert load_data(spec).licence == "CC BY 4.0"

@@ -65,7 +65,8 @@ def test_relabel_knows_aliases_and_reports_the_others(tmp_path):
     np.testing.assert_array_equal(found.examples[0].boxes, [[10, 20, 30, 40]] * 2)
     (problem,) = found.problems
     assert str(problem) == (
-        "a: object 2 (dog): unknown class 'dog'; expected one of tv, couch; dropped"
+        f"{tmp_path}/JPEGImages/a.jpg: object 2 (dog): unknown class 'dog'; "
+        "expected one of tv, couch; dropped"
     )
 
 
@@ -303,7 +304,7 @@ def test_a_data_file_renames_merges_and_drops_classes_of_all_sources(tmp_path):
     assert data.examples[1].boxes.tolist() == [[10.25, 20.5, 30.125, 40], [0, 0, 100, 80]]
     lines = problem_lines(data.problems)
     assert len(lines) == 2
-    assert re.search(r"object 2 \(giraffe\): class 'giraffe' is to be dropped; not used", lines[0])
+    assert re.search(r"\.jpg: object 2 \(giraffe\): class 'giraffe' is to be dropped", lines[0])
     assert re.search(r"object 1 \(tie\): class 'tie' is to be dropped; not used", lines[1])
 
 

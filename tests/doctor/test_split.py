@@ -308,6 +308,9 @@ def test_a_pattern_of_names_makes_the_groups():
     ]
     (one, two), notes = split_data(data, {"a": 2 / 3, "b": 1 / 3}, groups=r"^._[xy]|t$")
     assert "5 groups of up to 2" in notes[0] and len(notes) == 1
+    _, notes = split_data(data, HALVES, groups=r"_([xy])_|(t)$")  # either group of the pattern
+    assert notes[0] == "the names make 3 groups of up to 2 images; each group goes to one part"
+    assert not any("do not match" in note for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_resume_before_the_first_state_starts_afresh(tmp_path):
 def test_resume_with_another_recipe_is_refused(tmp_path, changes):
     message = (
         r"^the training in '.*run' was started with another recipe \(see its recipe\.toml\); "
-        r"resume with the same one, or choose another output\.$"
+        r"resume with --recipe '.*run', or choose another output\.$"
     )
     with pytest.raises(ValueError, match=message):
         started(tmp_path).open(recipe(changes), NAMES, resume=True)

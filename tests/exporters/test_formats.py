@@ -86,6 +86,15 @@ def test_other_directories_and_files_are_not_replaced(tmp_path):
         check_request(str(tmp_path / "x.tflite"), "tflite", {}, images=())
 
 
+@pytest.mark.parametrize("name", ["a [1]", "[x]/1", "a\\b"])
+def test_a_path_that_tensorflow_reads_as_a_pattern_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="no SavedModel from .* path without brackets"):
+        check_request(str(tmp_path / name), "saved_model", {}, images=())
+    check_request(str(tmp_path / f"{name}.onnx"), "onnx", {}, images=())
+    for harmless in ("a[b", "a]b", "a*b", "a?b", "é @ #~ {b}"):  # TensorFlow loads from all of them
+        check_request(str(tmp_path / harmless), "saved_model", {}, images=())
+
+
 def test_a_fourth_format_needs_one_row(monkeypatch, tmp_path):
     row = Format(
         name="table",

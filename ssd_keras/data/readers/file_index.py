@@ -3,7 +3,7 @@
 import functools
 import ntpath
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ssd_keras.core.files import lies_within
 from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
@@ -94,22 +94,26 @@ class FileIndex:
             return None
         name = os.path.normpath(name)
         path = self.root if name == os.curdir else os.path.join(self.root, name)
-        if not os.path.lexists(path):
-            path = self.root
-            for part in name.split(os.sep):
-                known = self._entry(path, part)
-                if known is None:
-                    return None
-                path = os.path.join(path, known)
-        return path
+        return path if os.path.lexists(path) else self._walk(self.root, name.split(os.sep))
 
-    def _entry(self, folder: str, name: str) -> str | None:
-        """Returns the entry of a folder that a name stands for."""
+    def _walk(self, folder: str, parts: Sequence[str]) -> str | None:
+        """Returns the path below a folder that parts of a name stand for.
+
+        Where the folder has a part in two Unicode forms, the one that leads to a path counts.
+        """
+        if not parts:
+            return folder
+        below = (os.path.join(folder, name) for name in self._entries_named(folder, parts[0]))
+        found = (self._walk(path, parts[1:]) for path in below)
+        return next((path for path in found if path is not None), None)
+
+    def _entries_named(self, folder: str, name: str) -> list[str]:
+        """Returns the entries of a folder that a name may stand for."""
         if folder not in self._entries:
             self._entries[folder] = self._list(folder)
         known = self._entries[folder].get(path_key(name), [])
         equal = [x for x in known if composed(x) == composed(name)]
-        return equal[0] if equal else known[0] if len(known) == 1 else None
+        return equal or (known if len(known) == 1 else [])
 
     def _list(self, folder: str) -> dict[str, list[str]]:
         names: dict[str, list[str]] = {}

@@ -4,6 +4,7 @@ import os
 import re
 
 from ssd_keras.core.image_formats import PNG_SIGNATURE
+from ssd_keras.core.text import composed
 from ssd_keras.data.records import Example
 
 
@@ -25,7 +26,7 @@ class UniqueStems:
 
 def safe_name(name: str) -> str:
     """Returns a name of letters, digits and "._-" that starts and ends with none of these marks."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"
+    return re.sub(r"[^\w.-]+", "_", composed(name)).strip("._") or "image"
 
 
 def extension_of(encoded: bytes) -> str:

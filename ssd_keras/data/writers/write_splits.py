@@ -7,10 +7,11 @@ from dataclasses import replace
 from tqdm.auto import tqdm
 
 from ssd_keras.core.files import check_writable, replacing_directory
+from ssd_keras.core.origin import NOT_STATED, joined_licences
 from ssd_keras.data.sources import formats_of
 from ssd_keras.data.splits import Split
 from ssd_keras.data.writers.coco import write_coco
-from ssd_keras.data.writers.files import safe_name
+from ssd_keras.data.writers.files import safe_name, write_file
 from ssd_keras.data.writers.tfrecord import write_tfrecord
 from ssd_keras.data.writers.voc import write_voc
 from ssd_keras.data.writers.yolo import write_yolo
@@ -61,4 +62,12 @@ def write_splits(
         count = sum(len(split.data) for split in splits)
         with tqdm(total=count, desc="writing images", leave=False, disable=not progress) as bar:
             specs = WRITERS[format](splits, beside, bar.update, **options)
+        _write_licence(splits, beside)
     return [spec.replace(beside, folder) for spec in specs]
+
+
+def _write_licence(splits: Sequence[Split], folder: str) -> None:
+    """Writes what is known of the licence into a file, from which a reader of the copy has it."""
+    licence = joined_licences(split.data.licence for split in splits)
+    if licence != NOT_STATED:
+        write_file(os.path.join(folder, "LICENSE"), f"{licence}\n".encode())
