@@ -26,7 +26,6 @@ NAMES = {
     "difficult": ("difficult", "is_difficult"),
 }  # fmt: skip
 SIDES = ("x", "y", "box_width", "box_height")
-OPTIONAL = ("width", "height", "difficult")
 DELIMITERS = ",;\t|"
 RETINANET = ("filename", *("xmin", "ymin", "xmax", "ymax"), "class")  # tables without names
 EXPECTED = "expected filename,class,xmin,ymin,xmax,ymax"
