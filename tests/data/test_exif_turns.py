@@ -178,6 +178,7 @@ def test_copies_hold_the_same_images_and_boxes(tmp_path, format):
     data = load_data(yolo(tmp_path / "data", SIZES["wide"], "no size"))
     (spec,) = write_splits([Split("train", data)], str(tmp_path / "copy"), format)
     copy = load_data(spec, bad_data="refuse")
+    assert {example.orientation for example in copy.examples} > {1}
     for original, written in zip(data.examples, copy.examples, strict=True):
         assert written.read() == original.read()
         assert written.location.endswith((".jpg", ".png")) or format == "tfrecord"

@@ -13,7 +13,7 @@ from ssd_keras.doctor.dropped_sheet import dropped_images
 SIZE = (320, 240)
 
 
-def splits_of(tmp_path, objects, images=None, **saving):
+def splits_of(tmp_path, objects, images=None):
     """A set whose images are grey, 320 x 240; objects are (image, bbox)."""
     count = 1 + max(image for image, _ in objects)
     listed = images or [coco_image(n, width=320, height=240) for n in range(count)]
@@ -23,7 +23,7 @@ def splits_of(tmp_path, objects, images=None, **saving):
     spec = write_coco(tmp_path, listed, [*boxes, coco_object(99, image_id=0)])
     for image in listed:
         grey = Image.new("RGB", SIZE, (128, 128, 128))
-        (tmp_path / "images" / image["file_name"]).write_bytes(encoded(grey, quality=95, **saving))
+        (tmp_path / "images" / image["file_name"]).write_bytes(encoded(grey, quality=95))
     return load_splits([spec])
 
 
@@ -78,9 +78,15 @@ def test_turned_images_are_shown_as_annotated(tmp_path):
     """Stored 320 x 240, upright 240 x 320, which is what the annotations describe."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    images = [coco_image(0, width=240, height=320)]
-    ((image, _),) = dropped_images(splits_of(tmp_path, [(0, [300, 9, 9, 9])], images, exif=exif))
+    objects = [coco_object(0, image_id=0, bbox=[300, 9, 9, 9])]
+    spec = write_coco(tmp_path, [coco_image(0, width=240, height=320)], objects)
+    stored = Image.new("RGB", SIZE, (128, 128, 128))
+    stored.paste((0, 0, 200), (0, 0, 60, 60))  # upright the upper right corner
+    (tmp_path / "images" / "0.jpg").write_bytes(encoded(stored, quality=95, exif=exif))
+    ((image, _),) = dropped_images(load_splits([spec]))
     assert image.shape == (320, 240, 3)
+    assert image[55, 185].tolist() == pytest.approx([0, 0, 200], abs=9)
+    assert image[55, 55].tolist() == pytest.approx([128, 128, 128], abs=9)
 
 
 def test_nothing_dropped_gives_no_sheet(tmp_path):

@@ -61,7 +61,8 @@ def test_a_file_system_without_locks_goes_without(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.fcntl, "flock", flock)
     with run_lock(str(tmp_path / "run")):
-        pass
+        assert os.listdir(tmp_path / "run") == [LOCK_FILE]
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(

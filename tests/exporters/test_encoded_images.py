@@ -210,11 +210,11 @@ def test_images_beyond_the_limit_are_not_decoded(name):
     assert read(TOO_LARGE[name]) is None
 
 
-def test_images_of_the_largest_size_are_decoded():
-    image = LARGE.crop((0, 0, 60, 50))
-    for kind in ("JPEG", "PNG", "GIF", "WEBP"):
-        assert read(encoded(image, kind)).shape == (50, 60, 3)
-    assert read(encoded(image.convert("RGB"), "BMP")).shape == (50, 60, 3)
+def test_images_of_the_largest_size_are_decoded(tmp_path):
+    image = Image.linear_gradient("L").resize((60, 50))
+    for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP"):
+        data = encoded(image, kind)
+        np.testing.assert_array_equal(read(data), as_predict(data, tmp_path))
 
 
 def with_scans(number) -> bytes:
