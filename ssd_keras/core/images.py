@@ -58,6 +58,17 @@ class TooManyPixelsError(ValueError):
         )
 
 
+class LimitOfPillowError(TooManyPixelsError):
+    """An image with more pixels than Pillow reads of its format, whatever our own limit is."""
+
+    def __init__(self, name: str) -> None:
+        ValueError.__init__(
+            self,
+            f"it, or a part of it, has more than {_mega(MAX_PIXELS)} megapixels; no such {name} "
+            "file is read: cut it into tiles, or convert it to PNG",
+        )
+
+
 def _mega(pixels: int) -> str:
     return f"{pixels / MEGA:.0f}" if pixels >= 10 * MEGA else f"{pixels / MEGA:.3g}"
 
@@ -137,6 +148,8 @@ def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[Image.Imag
             header = _header_of(row, image, file)
         except UnreadFormatError:
             raise
+        except Image.DecompressionBombError as cause:
+            raise LimitOfPillowError(row.name) from cause
         # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken headers.
         except Exception as cause:
             if not _is_whole(row, file, position=FIRST_SEGMENT):
@@ -303,4 +316,7 @@ def _cut_off(row: ImageFormat) -> ValueError:
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return "a part of it has more pixels than are read"
+    # Of others, such as struct.error, the words are about Pillow's code.
+    if not isinstance(error.__cause__ or error, (OSError, SyntaxError, ValueError)):
+        return "a part of it is missing or damaged"
     return " ".join(str(error).split())[:160] or type(error).__name__

@@ -153,6 +153,11 @@ def test_photographs(shared):
         (b"", r"the file is empty; expected an image"),
         (b"RIFF....WEBPVP8 ", r"the WebP header cannot be read"),
         (
+            b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xaf\x36\0" * 2,  # 14,000 each
+            r"it, or a part of it, has more than 179 megapixels; no such WebP file is read: cut it",
+        ),
+        (b"GIF89a", r"the GIF header cannot be read \(a part of it is missing or damaged\)"),
+        (
             b"<html></html>   ",
             r"not an image \(it starts with b'<html></'\); expected JPEG, PNG, W",
         ),
