@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ssd_keras.core.text import short_list
 from ssd_keras.data.problems import CLIPPED, DROPPED, Scope
 from ssd_keras.data.records import DetectionData
 from ssd_keras.evaluation.coco import COCO_NAMES, coco_evaluation, coco_per_class, coco_summary
 from ssd_keras.evaluation.detection_table import Detections, as_table
 from ssd_keras.evaluation.voc import voc_metrics
+
+PER_CLASS = ("AP", "AP50")  # of COCO's numbers, what the table shows of a class
 
 
 def detection_metrics(data: DetectionData, detections: Detections) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         metrics: what `detection_metrics` returned.
 
     Returns:
-        Lines of text; "-" where there are no objects.
+        Lines of text; "-" where there are no objects. Classes without objects share one line.
 
     Example:
         >>> from ssd_keras.data import load_data
@@ -65,15 +68,25 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         return f"{title:<{width}}" + "".join(f"{text:>11}" for text in texts)
 
     coco, voc07, voc12 = metrics["coco"], metrics["voc07"], metrics["voc12"]
-    width = max(len("VOC mAP"), *map(len, voc07["AP"]), 0)
+    rows = {
+        name: [
+            value,
+            voc12["AP"][name],
+            *(metrics["coco_per_class"][name][key] for key in PER_CLASS),
+        ]
+        for name, value in voc07["AP"].items()
+    }
+    empty = [name for name, values in rows.items() if all(value is None for value in values)]
+    width = max(len("VOC mAP"), *(len(name) for name in rows if name not in empty), 0)
     lines = [f"{metrics['num_images']} images; numbers in percent", *_notes(metrics), ""]
     for title, names in (("COCO AP", COCO_NAMES[:6]), ("COCO AR", COCO_NAMES[6:])):
         lines += [row(title, names), row("", [coco[name] for name in names])]
     lines += [row("VOC mAP", ["voc07", "voc12"]), row("", [voc07["mAP"], voc12["mAP"]]), ""]
     lines += [row("class", ["voc07", "voc12", "COCO AP", "AP50"])]
-    for name, value in voc07["AP"].items():
-        per_class = metrics["coco_per_class"][name]
-        lines.append(row(name, [value, voc12["AP"][name], per_class["AP"], per_class["AP50"]]))
+    lines += [row(name, values) for name, values in rows.items() if name not in empty]
+    if empty:
+        count = f"{len(empty)} class{'es' if len(empty) > 1 else ''}"
+        lines.append(f"{count} without objects: {short_list(empty)}")
     return "\n".join(lines)
 
 

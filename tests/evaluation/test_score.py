@@ -6,6 +6,7 @@ import pytest
 from datasets import coco_image, coco_object, image_bytes, write_coco
 
 from ssd_keras.data import load_data
+from ssd_keras.data.problems import problem_lines
 from ssd_keras.engine.evaluate import score
 from ssd_keras.evaluation.metrics import metrics_table
 
@@ -70,6 +71,9 @@ def test_two_categories_of_one_name_are_one_class_of_both_ids(tmp_path):
     assert data.label_of_id == {1: 0, 2: 0, 5: 1}
     (problem,) = data.problems
     assert str(problem).endswith("categories 1 and 2 are both 'cat'; taken as one class")
+    several = [{**category, "id": 10 + category["id"], "name": "owl"} for category in categories]
+    spec_of_two = write_coco(tmp_path / "two", categories=[*categories, *several])
+    assert len(problem_lines(load_data(spec_of_two).problems)) == 2  # a line for each name
     box = coco_object()["bbox"]
     path = tmp_path / "detections.json"
     for ids in ((1, 2), (2, 1), (1, 1)):

@@ -68,6 +68,7 @@ def _same_names(name_of: dict[int, str], file: str) -> list[Problem]:
             ProblemKind.SAME_CATEGORY,
             file,
             f"{' and '.join(same)} are {'both' if len(same) == 2 else 'all'} '{name}'",
+            group=name,
         )
         for name, same in ids.items()
         if len(same) > 1
