@@ -2,6 +2,8 @@
 
 import collections
 import json
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -34,8 +36,7 @@ def write(
     **options: str,
 ) -> None:
     """See `FormatModule`."""
-    _simplify(_converted(model, post_process), path)
-    artefact = onnx.load(path)
+    artefact = _simplified(_converted(model, post_process))
     used = {node.domain for node in artefact.graph.node}
     opsets = [opset for opset in artefact.opset_import if opset.domain in used]
     del artefact.opset_import[:]
@@ -122,18 +123,21 @@ def _converted(model: SSD, post_process: PostProcess) -> onnx.ModelProto:
     return converted
 
 
-def _simplify(model: onnx.ModelProto, path: str) -> None:
-    """Writes the graph without most transposes, and with batch norm inside convolutions."""
+def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns the graph without most transposes, and with batch norm inside convolutions."""
     # Where a network adds a scalar, as hard swish does, tf2onnx 1.17 leaves two transposes at every
     # convolution. ONNX Runtime removes them when it loads a file, other runtimes do not. Its basic
     # level uses ONNX's own operators alone.
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = path
     options.log_severity_level = QUIET
-    onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    # Of a full disk ONNX Runtime says nothing: what it writes is not the artefact yet.
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = os.path.join(folder, "simplified.onnx")
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        return onnx.load(options.optimized_model_filepath)
 
 
 def _interface(path: str) -> tuple[onnxruntime.InferenceSession, tuple[str, ...]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ssd_keras import PostProcess, load_detector
+from ssd_keras.core.files import PARTIAL_PREFIX
 from ssd_keras.data.images import resize_image
 from ssd_keras.engine.detector import KerasDetector
 from ssd_keras.engine.model_summary import model_summary
@@ -112,6 +113,14 @@ def test_convolutions_follow_each_other(written):
     counts = written[1].operators
     num_heads = 2 * len(small_model().feature_sizes)
     assert counts["Transpose"] <= 2 + num_heads and "BatchNormalization" not in counts
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT TESTED: there is no /dev/full")
+def test_a_full_disk_is_told_in_the_words_of_the_disk(tmp_path):
+    (tmp_path / f"{PARTIAL_PREFIX}small.onnx").symlink_to("/dev/full")
+    with pytest.raises(ValueError, match=r"small\.onnx' cannot be written \(No space left on dev"):
+        export(small_model(), str(tmp_path / "small.onnx"), "onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_broken_graph_is_refused(written, tmp_path):
