@@ -12,6 +12,7 @@ from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.class_names import check_class_names
 from ssd_keras.core.origin import Origin
 from ssd_keras.core.precision import dtype_policy
+from ssd_keras.core.text import is_plain_text, one_line
 from ssd_keras.data.endless import call_with_steps, data_of
 from ssd_keras.losses.box import BoxLoss, SmoothL1Loss
 from ssd_keras.losses.classification import (
@@ -108,6 +109,10 @@ class SSD(keras.Model):
         trainable: bool = True,
     ) -> None:
         check_class_names(class_names)
+        if not is_plain_text(name):
+            raise ValueError(
+                f"name is {one_line(repr(name))}; expected one line without control characters."
+            )
         check_activation(activation)
         necks = _as_tuple(neck)
         head = head or SSDHead()

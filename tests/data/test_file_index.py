@@ -77,3 +77,10 @@ def test_a_folder_in_two_unicode_forms_is_searched_in_both(tmp_path):
         assert index.find(f"{form}/x/a.jpg") == str(tmp_path / f"{DECOMPOSED}/x/a.jpg")
         assert index.find(f"{form}/x/b.jpg") == str(tmp_path / "café/x/b.jpg")
         assert index.find(f"{form}/x/c.jpg") is None
+
+
+def test_an_absolute_path_below_the_folder_is_that_of_a_file(tmp_path):
+    write(tmp_path, "outside.jpg", "root/x/a.jpg")
+    index = FileIndex(str(tmp_path / "root"))
+    assert index.find(str(tmp_path / "root/x/a.jpg")) == str(tmp_path / "root/x/a.jpg")
+    assert index.find(str(tmp_path / "root/../outside.jpg")) is None

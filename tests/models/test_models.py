@@ -477,6 +477,7 @@ def test_detect_names_what_is_no_image(colour_detector, images, message):
             r"feature_maps=\(-1, 0\) must be between 0 and 2",
         ),
         ({"class_names": []}, r"class_names is empty; pass the name of at least one class"),
+        ({"name": "\x1b[2Jssd"}, r"name is '\\x1b\[2Jssd'; expected one line without control"),
         ({"class_names": "cat"}, r"class_names='cat' is a string; pass a list of names"),
         (
             {"neck": ExtraLayers((ExtraLayer(6, 10, kernel_size=9, padding=0),))},

@@ -74,8 +74,8 @@ class FileIndex:
         """Returns the path of a file by its relative name, or None where there is none below.
 
         A name that no file has exactly stands for the file of the same composed letters (NFC),
-        else for the only one that differs in capitals; "\\\\" divides folders too. The path may be
-        a link.
+        else for the only one that differs in capitals; "\\\\" divides folders too. An
+        absolute path below the folder counts too. The path found may be a link.
         """
         path = self._path(name)
         return path if path is not None and not os.path.isdir(path) else None
@@ -90,6 +90,8 @@ class FileIndex:
         return self._path_below(name.replace("\\", "/")) if path is None and "\\" in name else path
 
     def _path_below(self, name: str) -> str | None:
+        if os.path.isabs(name) and lies_within(name, self.root):
+            name = os.path.relpath(name, self.root)
         if leaves_folder(name):
             return None
         name = os.path.normpath(name)
