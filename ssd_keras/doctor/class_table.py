@@ -66,12 +66,12 @@ def _class_table(
     splits: Sequence[Split], statistics: Sequence[Sequence[ClassStatistics]], order: Sequence[int]
 ) -> list[str]:
     rows = [*order, -1]  # the last row is that of all classes
-    names = [_shortened(statistics[0][label].name) for label in rows]
+    names = [shortened_name(statistics[0][label].name) for label in rows]
     width = max(map(len, names))
     has_difficult = any(rows[-1].difficult for rows in statistics)
     heads = "  objects images" + (" difficult" if has_difficult else "") + "     side in px   w:h"
     blocks = [[_cells(of_split[label], has_difficult) for label in rows] for of_split in statistics]
-    titles = "".join(f"  {_shortened(split.name):{len(heads) - 2}}" for split in splits)
+    titles = "".join(f"  {shortened_name(split.name):{len(heads) - 2}}" for split in splits)
     return [
         f"{INDENT}{'':{width}}{titles}".rstrip(),
         f"{INDENT}{'':{width}}{heads * len(splits)}",
@@ -99,7 +99,7 @@ def _hidden_classes(statistics: Sequence[Sequence[ClassStatistics]], num_shown: 
     empty = [row.name for row, total in zip(statistics[0], totals, strict=False) if not total]
     lines = [f"{INDENT}... and {used - num_shown} rarer classes"] if used > num_shown else []
     if empty:
-        names = short_list(list(map(_shortened, empty)))
+        names = short_list(list(map(shortened_name, empty)))
         count = f"{len(empty)} class{'es' if len(empty) > 1 else ''}"
         lines.append(f"{INDENT}{count} without objects: {names}")
     return lines
@@ -120,5 +120,6 @@ def _shares(names: Sequence[str], counts: Sequence[int]) -> str:
     return ", ".join(f"{name}: {count} ({count / total:.0%})" for name, count in pairs if count)
 
 
-def _shortened(name: str) -> str:
+def shortened_name(name: str) -> str:
+    """Returns the beginning of a name that is too long for a table."""
     return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 3]}..."

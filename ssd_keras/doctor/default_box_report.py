@@ -8,6 +8,7 @@ import numpy as np
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.core.text import short_list
 from ssd_keras.data.splits import Split
+from ssd_keras.doctor.class_table import MAX_NAME_LENGTH, shortened_name
 from ssd_keras.doctor.default_box_fit import best_ious, fit_default_boxes, recipe_argument
 from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs, default_box_ious
 from ssd_keras.doctor.object_boxes import ObjectBoxes
@@ -17,7 +18,6 @@ from ssd_keras.doctor.small_objects import hard_objects, hard_shares, size_text
 SIDE_EDGES = (16, 32, 64, 128)
 MAX_ROWS = 10  # of classes, in each split
 MAX_NAMES = 8  # in a line
-MAX_NAME_LENGTH = 32
 SIZE_FACTORS, SIZE_STEP = (1.5, 2.0), 32
 COLUMNS = ("objects", "unmatched", "reachable recall", "mean best IoU")
 
@@ -210,5 +210,6 @@ def _masks(
 
 
 def _line(name: str, cells: Sequence[str]) -> str:
-    short = name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 3]}..."
-    return f"  {short:{MAX_NAME_LENGTH + 2}}" + "".join(f"{cell:>19}" for cell in cells)
+    return f"  {shortened_name(name):{MAX_NAME_LENGTH + 2}}" + "".join(
+        f"{cell:>19}" for cell in cells
+    )

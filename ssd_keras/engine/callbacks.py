@@ -6,7 +6,6 @@ import warnings
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
@@ -17,6 +16,7 @@ from ssd_keras.engine.detector import KerasDetector, detect_data
 from ssd_keras.engine.distributed.sync import LocalModel, single_process
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.evaluation.coco import coco_metrics
+from ssd_keras.models.finite_weights import not_finite
 
 Logs = dict[str, Any] | None
 TITLE = "validation data"
@@ -111,12 +111,11 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         # The loss of the last step was computed before its update of the weights.
-        for weight in self.model.weights:
-            if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
-                raise ValueError(
-                    f"the weights {weight.path!r} are not finite after epoch {epoch + 1}; "
-                    "lower learning_rate, or set gradient_norm=10, and start again."
-                )
+        if layer := not_finite(self.model.weights):
+            raise ValueError(
+                f"the weights of {layer!r} are not finite after epoch {epoch + 1}; lower "
+                "learning_rate, or set gradient_norm=10, and start again."
+            )
 
 
 class TensorBoardLog(keras.callbacks.Callback):

@@ -5,13 +5,12 @@ Addresses and checksums are the publishers'. The weights are not part of this pr
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 
-from ssd_keras.core.downloads import fetch
+from ssd_keras.core.downloads import checksum, fetch
 from ssd_keras.core.origin import Origin
 
 PYTORCH = "https://download.pytorch.org/models"
@@ -124,8 +123,7 @@ KERAS_BACKBONES: Mapping[str, Origin] = {
 
 def origin_of_file(path: str) -> Origin:
     """Returns the origin of a file of weights: the published file that it is, else its name."""
-    with open(path, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = checksum(path)
     for name, weights in {**DETECTORS, **BACKBONES}.items():
         if weights.sha256 == sha256:
             return weights.origin(name)

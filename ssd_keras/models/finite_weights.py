@@ -13,13 +13,13 @@ def check_finite(model: keras.Model, name: str) -> None:
     """Raises a `ValueError` where a weight, or a number of the optimizer, is not finite."""
     optimizer = getattr(model, "optimizer", None)  # only `compile` sets it
     variables = [*model.weights, *(optimizer.variables if optimizer else ())]
-    if layer := _not_finite(variables):
+    if layer := not_finite(variables):
         raise ValueError(
             f"{name} has weights that are not finite ({layer}); train again or take an older file."
         )
 
 
-def _not_finite(variables: Iterable[Any]) -> str:
+def not_finite(variables: Iterable[Any]) -> str:
     """Returns the layer of the first variable that is not finite, or ""."""
     for variable in variables:
         values = keras.ops.convert_to_numpy(variable)

@@ -293,7 +293,7 @@ def test_weights_that_are_no_numbers_are_never_saved():
     guard.on_epoch_end(0)
     model.set_weights([np.array([[1.0], [np.inf]]), np.zeros(1)])
     message = (
-        r"^the weights '.*head/kernel' are not finite after epoch 3; lower learning_rate, "
+        r"^the weights of '.*head' are not finite after epoch 3; lower learning_rate, "
         r"or set gradient_norm=10, and start again\.$"
     )
     with pytest.raises(ValueError, match=message):
