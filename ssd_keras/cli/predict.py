@@ -127,7 +127,7 @@ def _predict_images(
     files = find_images(images)
     detections, problems = predict(
         load_detector(model),
-        files,
+        images,
         output,
         **thresholds,
         batch_size=batch_size,

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 PARTIAL_PREFIX = ".writing-"  # begins the names of files that are not whole yet
+# Of a name of a file, which has at most 255 bytes: a number and an extension come behind it.
+MAX_STEM_BYTES = 240
 
 
 def _numbers(*names: str) -> set[int]:
@@ -37,7 +39,7 @@ CURRENT_DIRECTORY = -100
 def replacing(path: str) -> Iterator[str]:
     """Yields a temporary path; moves the file to `path` when the block succeeds."""
     directory, name = os.path.split(os.path.abspath(path))
-    temporary = os.path.join(directory, f"{PARTIAL_PREFIX}{name}")
+    temporary = os.path.join(directory, _partial_name(name))
     make_folder(directory)
     with disk_errors(path):
         try:
@@ -48,6 +50,18 @@ def replacing(path: str) -> Iterator[str]:
         finally:
             if os.path.exists(temporary):
                 os.remove(temporary)
+
+
+def _partial_name(name: str) -> str:
+    """Returns a temporary name with the end of a name, whose extension libraries look at."""
+    return f"{PARTIAL_PREFIX}{name[-60:]}"  # at most 240 bytes
+
+
+def short_stem(stem: str) -> str:
+    """Returns as much of a file's stem as leaves room for a number and an extension."""
+    while len(os.fsencode(stem)) > MAX_STEM_BYTES:
+        stem = stem[:-1]
+    return stem
 
 
 @contextlib.contextmanager
@@ -117,7 +131,7 @@ def replacing_directory(path: str) -> Iterator[str]:
     """Yields a temporary directory; moves it to `path` when the block succeeds."""
     target = os.path.realpath(path)
     parent, name = os.path.split(target)
-    temporary = os.path.join(parent, f"{PARTIAL_PREFIX}{name}")
+    temporary = os.path.join(parent, _partial_name(name))
     make_folder(parent)
     with disk_errors(path):
         # After a kill between the two renames of `_exchange`, only the old directory is whole.

@@ -4,10 +4,11 @@ import dataclasses
 import os
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from PIL.Image import Image
 from tqdm.auto import tqdm
 
 from ssd_keras.core.images import read_image
@@ -22,6 +23,8 @@ from ssd_keras.models.model_file import load_ssd
 from ssd_keras.models.post_process import DetectionModel, PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
+
+OVERSHOOT = 25  # of pixels that were interpolated, beyond 0 and 255
 
 
 class Detector(Protocol):
@@ -138,11 +141,16 @@ def detect(
         a `DetectionResult` for one image, a list of them for several.
 
     Raises:
-        ValueError: an image is not RGB.
+        ValueError: an image is not RGB in 0..255.
     """
-    is_one = isinstance(images, str | os.PathLike) or getattr(images, "ndim", 0) == 3
+    is_one = isinstance(images, str | os.PathLike | Image) or getattr(images, "ndim", 0) == 3
     if is_one:
         return detect_several(detector, [images])[0]
+    if isinstance(images, bytes) or not isinstance(images, Iterable):
+        raise ValueError(
+            f"images are of the type {type(images).__name__}; expected [H, W, 3] arrays or paths "
+            "of image files."
+        )
     several = list(images)
     if not several:
         raise ValueError("the list of images is empty; pass at least one [H, W, 3] array.")
@@ -174,7 +182,21 @@ def _pixels(image: Any, index: int) -> np.ndarray:
         return read_image(os.fspath(image))
     if np.ndim(image) != 3 or np.shape(image)[-1] != 3:
         raise ValueError(f"image {index} has the shape {np.shape(image)}; expected RGB [H, W, 3].")
-    return np.asarray(image)
+    pixels = np.asarray(image)
+    if pixels.size:
+        _check_range(pixels, index)
+    return pixels
+
+
+def _check_range(pixels: np.ndarray, index: int) -> None:
+    """Raises ValueError for pixels of another range, where a model would see other colours."""
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    # Whole numbers of 1 are black, fractions up to 1 are shares.
+    are_shares = pixels.dtype.kind in "fb" and 0 < highest <= 1
+    if are_shares or not -OVERSHOOT <= lowest <= highest <= 255 + OVERSHOOT:
+        raise ValueError(
+            f"image {index} has values from {lowest:.4g} to {highest:.4g}; expected RGB in 0..255."
+        )
 
 
 def detect_data(

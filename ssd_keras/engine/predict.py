@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm.auto import tqdm
 
-from ssd_keras.core.files import check_writable
+from ssd_keras.core.files import check_writable, short_stem
 from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
 from ssd_keras.core.images import MAX_DARK_BITS, MAX_PIXELS, DecodedImage, decode_image_file
 from ssd_keras.core.text import short_list
@@ -114,7 +114,7 @@ def unique_stems(files: Sequence[str]) -> dict[str, str]:
     """Returns file by name; the name is the stem, with a number where two files share it."""
     names: dict[str, str] = {}
     for path in files:
-        stem = name = os.path.splitext(os.path.basename(path))[0]
+        stem = name = short_stem(os.path.splitext(os.path.basename(path))[0])
         number = 1
         while name in names:
             number += 1

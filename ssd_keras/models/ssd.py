@@ -247,7 +247,7 @@ class SSD(keras.Model):
             `to_json()` and more.
 
         Raises:
-            ValueError: for an image that is not RGB.
+            ValueError: for an image that is not RGB in 0..255.
         """
         from ssd_keras.engine.detector import detect, own_detector
 

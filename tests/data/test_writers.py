@@ -169,6 +169,15 @@ def test_file_names_are_safe_and_unique(tmp_path):
     assert len(load_data(f"voc:{folder}@first_half", bad_data="refuse")) == 4
 
 
+def test_the_ids_of_deep_folders_become_names_that_a_disk_takes(tmp_path):
+    (split, _) = source(tmp_path / "source")
+    odd = [type(x)(**{**vars(x), "image_id": "é/" * 150 + str(n)})
+           for n, x in enumerate(split.data.examples)]  # fmt: skip
+    data = type(split.data)(split.data.class_names, tuple(odd))
+    (spec,) = write_splits([Split("train", data)], str(tmp_path / "copy"), "yolo")
+    assert len(load_data(spec, bad_data="refuse")) == 2
+
+
 def test_coco_keeps_whole_numbers_as_ids_and_crowds(tmp_path):
     annotations = [
         coco_object(1, iscrowd=1, bbox=[10.1, 20.2, 30.3, 40.4], area=0.1 + 0.2),

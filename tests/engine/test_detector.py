@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from trainings import StubDetector, encoded, finished_run, validation_data
 
 from ssd_keras.data.records import DetectionData, Example
@@ -164,6 +165,42 @@ def test_detect_refuses_what_is_no_rgb_image():
         detect(detector, [*[np.zeros((10, 10, 3))] * 9, np.zeros((10, 10))])
     with pytest.raises(ValueError, match=r"^the list of images is empty; pass at least one"):
         detect(detector, [])
+    for images in (None, 3, b"bytes"):
+        with pytest.raises(ValueError, match=r"^images are of the type .*; expected \[H, W"):
+            detect(detector, images)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [
+        (0, 1, "float32"),  # shares
+        (-1, 1, "float64"),
+        (False, True, "bool"),
+        (-123, 151, "float32"),  # a mean subtracted
+        (0, 65535, "uint16"),
+        (0, float("nan"), "float32"),
+        (0, float("inf"), "float32"),
+    ],
+)
+def test_detect_refuses_pixels_of_another_range(low, high, dtype):
+    image = np.array([[[low, low, low], [high, high, high]]], dtype)
+    with pytest.raises(
+        ValueError, match=r"^image 0 has values from .*; expected RGB in 0\.\.255\.$"
+    ):
+        detect(StubDetector([([], [], [])]), image)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.ones((4, 4, 3), "uint8"),
+        np.zeros((4, 4, 3), "float32"),
+        np.float32([[[-4.5, 0, 258]]]),  # interpolated
+        Image.new("RGB", (4, 4), (9, 9, 9)),
+    ],
+)
+def test_detect_takes_dark_interpolated_and_pillows_images(image):
+    assert len(detect(StubDetector([([], [], [])]), image).scores) == 0
 
 
 @pytest.mark.backends

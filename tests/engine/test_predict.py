@@ -52,6 +52,15 @@ def test_stems_that_clash_get_numbers():
     assert names == dict(zip(["cat", "cat_2", "cat_2_2", "cat_3", "v1.2"], files, strict=True))
 
 
+def test_names_as_long_as_file_systems_allow(tmp_path):
+    files = [
+        write(tmp_path / ending / ("é" * 125 + ending), encoded()) for ending in (".jpg", ".png")
+    ]
+    found, _ = predict(StubDetector([UPPER]), files, str(tmp_path / "output"))
+    assert [one["image_id"] for one in found] == ["é" * 120, "é" * 120 + "_2"]
+    assert len(os.listdir(tmp_path / "output")) == 3
+
+
 def test_detections_and_drawings_of_every_image(tmp_path):
     # Images of 100x80 (width x height) in two batches, the second of one image.
     paths = [
@@ -138,11 +147,15 @@ def test_broken_images_are_left_out_and_told(tmp_path):
     write(folder / "d_damaged.png", bytes(damaged))
     write(folder / "e_text.png", b"this is no image")
     (folder / "f_folder.jpg").mkdir()
+    (folder / "f_link.jpg").symlink_to(folder / "gone.jpg")
     write(folder / "g_phone.heic", b"\0\0\0\x18ftypheic" + bytes(20))
     write(folder / "h_good.png", encoded("PNG"))
     write(folder / "i_large.png", encoded("PNG", size=(300, 200)))
     detections, problems = predict(
-        StubDetector([UPPER]), [str(folder)], str(tmp_path / "output"), max_pixels=50_000
+        StubDetector([UPPER]),
+        [str(folder)],
+        str(tmp_path / "output"),
+        max_pixels=50_000,
     )
     assert [one["image_id"] for one in detections] == ["b_good", "h_good"]
     assert sorted(os.listdir(tmp_path / "output")) == [
@@ -153,7 +166,9 @@ def test_broken_images_are_left_out_and_told(tmp_path):
     assert problem_lines(problems) == [
         f"broken images: 4 images dropped; first {folder}/a_empty.jpg: the file is empty; expected "
         f"an image; also {folder}/c_cut.jpg, {folder}/d_damaged.png and 1 more",
-        f"{folder}/f_folder.jpg: the image is missing; expected a file there; dropped",
+        "missing images: 2 images dropped; first "
+        f"{folder}/f_folder.jpg: the image is missing; expected a file there; also "
+        f"{folder}/f_link.jpg",
         f"{folder}/g_phone.heic: HEIC is not read; convert it to JPEG or PNG; dropped",
         f"{folder}/i_large.png: has 0.06 megapixels; more than 0.05 are not read: cut it into "
         "tiles, or raise max_pixels (--max-pixels); dropped",

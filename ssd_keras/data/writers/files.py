@@ -3,6 +3,7 @@
 import os
 import re
 
+from ssd_keras.core.files import short_stem
 from ssd_keras.core.image_formats import PNG_SIGNATURE
 from ssd_keras.core.text import composed
 from ssd_keras.data.records import Example
@@ -15,7 +16,7 @@ class UniqueStems:
         self.taken: set[str] = set()
 
     def __call__(self, example: Example) -> str:
-        stem = base = safe_name(os.path.splitext(str(example.image_id))[0])
+        stem = base = short_stem(safe_name(os.path.splitext(str(example.image_id))[0]))
         number = 1
         while stem.lower() in self.taken:
             number += 1
