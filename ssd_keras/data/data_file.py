@@ -58,10 +58,13 @@ def read_data_file(path: str, resolve: Callable[[str, str], str]) -> DataFile:
     parts = {part: _specs(path, part, content.get(part, [])) for part in PARTS}
     if not parts["train"] and not parts["validation"]:
         raise ValueError(f'{path} names no data; expected such as train = "voc:ROOT@train"')
-    resolved = {
-        part: tuple(resolve(f"{prefix}:{spec}" if prefix else spec, folder) for spec in specs)
-        for part, specs in parts.items()
-    }
+    try:
+        resolved = {
+            part: tuple(resolve(f"{prefix}:{spec}" if prefix else spec, folder) for spec in specs)
+            for part, specs in parts.items()
+        }
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     changes = make_changes(content.get("rename", {}), content.get("drop", []), path)
     class_names, licence = _class_names(path, content.get("classes")), content.get("license", "")
     if not isinstance(licence, str) or (licence and not is_plain_text(licence)):

@@ -221,9 +221,7 @@ def formats_of(specs: Sequence[str]) -> set[str]:
 
 def join_folder(spec: str, folder: str, paths: ModuleType = os.path) -> str:
     """Returns a spec with its paths relative to a folder."""
-    prefix, colon, rest = spec.partition(":")
-    if not colon or prefix not in READERS:
-        return spec  # an error that `load_data` raises
+    prefix, rest = _split_format(spec)
     form = READERS[prefix].form
     first, second = join_parts(split_parts(rest, form, folder), form, folder, paths)
     return f"{prefix}:{first}@{second}" if second else f"{prefix}:{first}"
@@ -231,12 +229,18 @@ def join_folder(spec: str, folder: str, paths: ModuleType = os.path) -> str:
 
 def parse_spec(spec: str) -> tuple[ReaderSpec, str, str]:
     """Returns the format of a spec and what surrounds its "@"."""
+    prefix, rest = _split_format(spec)
+    first, second = split_parts(rest, READERS[prefix].form)
+    return READERS[prefix], first, second
+
+
+def _split_format(spec: str) -> tuple[str, str]:
+    """Returns the name of a spec's format and what follows its colon."""
     prefix, colon, rest = spec.partition(":")
     if not colon or prefix not in READERS:
         hint = did_you_mean(prefix, READERS)
         raise ValueError(f"unknown format '{one_line(prefix)}'; {hint}expected one of {FORMS}")
-    first, second = split_parts(rest, READERS[prefix].form)
-    return READERS[prefix], first, second
+    return prefix, rest
 
 
 def _read(spec: str, options: ReadOptions) -> DetectionData:

@@ -35,6 +35,7 @@ from ssd_keras.engine.recipe_groups import (
     ScheduleRecipe,
 )
 
+MAX_DEPTH = 8  # tables within tables: more than any value lies in
 VERSION = 1  # of the files
 RUN_FILE = "recipe.toml"  # in a RUN folder
 RECIPES = resources.files("ssd_keras") / "recipes"
@@ -279,6 +280,8 @@ def _parse_value(text: str, annotation: Any) -> Any:
 def _assign(tables: dict[str, Any], name: str, value: Any) -> None:
     """Sets a value by its dotted name."""
     *path, last = name.split(".")
+    if len(path) > MAX_DEPTH:
+        raise ValueError(unknown_name("name", one_line(name), value_names()))
     table = tables
     for key in path:
         if isinstance(table.get(key), str):  # a part by its type alone

@@ -306,6 +306,7 @@ def test_a_new_type_takes_the_old_ones_options_away():
         ("loss.box_weight=0", r"loss.box_weight=0.0 must be above 0"),
         ("augmentation.color_space=lab", r"augmentation.color_space 'lab' is unknown; choose one "),
         ("augmentation.zoom_out_max=0.5", r"augmentation.zoom_out_max=0.5 must be 1 or more"),
+        ("model.options" + ".width" * 2000 + "=1", r"name 'model\.options\.width.* is unknown; "),
     ],
 )
 def test_override_refuses_in_one_line(assignment, message):
