@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="OLD=NEW",
-        help="rename a class, such as van=vehicle; two of one new name become one class",
+        help="rename a class, such as van=vehicle; classes with the same new name become one",
     )
     parser.add_argument(
         "--drop", action="append", default=[], metavar="CLASS", help="use no object of this class"

@@ -4,7 +4,7 @@
 train = ["voc:VOC2007@trainval", "voc:VOC2012@trainval"]
 validation = "voc:VOC2007@test"
 classes = "voc"      # or "coco", or a list of names in label order, or left out
-rename = {van = "vehicle", bus = "vehicle"}  # optional: two of one new name become one class
+rename = {van = "vehicle", bus = "vehicle"}  # optional: the same new name makes one class
 drop = ["person"]    # optional: classes whose objects are not used
 license = "CC BY 4.0"  # optional: of all data sets, which else say it themselves
 format = "voc"       # optional prefix of all data sets, which then need none

@@ -109,7 +109,7 @@ def test_missing_csv_files_are_errors(tmp_path):
     spec = write_csv(tmp_path, "")
     with pytest.raises(FileNotFoundError, match=r"no table .*no\.csv; expected a CSV file there"):
         load_data(spec.replace("boxes.csv", "no.csv"))
-    with pytest.raises(FileNotFoundError, match=r"no folder .*elsewhere; expected the folder of"):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*elsewhere does not exist; exp"):
         load_data(spec.replace("/images", "/elsewhere"))
 
 

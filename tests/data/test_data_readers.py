@@ -471,7 +471,7 @@ WRONG_SPECS = {
     "root": (
         "voc:{root}/no@train",
         FileNotFoundError,
-        r"the folder .*no does not exist; exp",
+        r"folder .*no does not exist",
     ),
     "split": (
         "voc:{root}@tset",
@@ -481,7 +481,11 @@ WRONG_SPECS = {
     ),
     "empty split": ("voc:{root}@empty", ValueError, r"split file .*empty\.txt is empty; expected"),
     "file": ("coco:{root}/no.json@{root}", FileNotFoundError, r"no annotation file .*no\.json; e"),
-    "images": ("coco:{root}/instances.json@{root}/no", FileNotFoundError, r"no folder .*no; exp"),
+    "images": (
+        "coco:{root}/instances.json@{root}/no",
+        FileNotFoundError,
+        r"folder .*no does not exist",
+    ),
     "not JSON": ("coco:{root}/text.json@{root}", ValueError, r"text\.json is not JSON \(.*; exp"),
     "not COCO": ("coco:{root}/list.json@{root}", ValueError, r"has no list of records 'images'; e"),
     "set": ("synthetic:faces@train", ValueError, r"unknown generated set 'faces'; expected 'shap"),

@@ -19,6 +19,7 @@ from ssd_keras.data.readers.assemble import (
     read_side,
 )
 from ssd_keras.data.readers.coco_json import Record, load_coco_json
+from ssd_keras.data.readers.file_index import require_folder
 from ssd_keras.data.readers.listed_images import ListedImage, find_listed_images, listed_image
 from ssd_keras.data.records import DetectionData
 
@@ -28,8 +29,8 @@ ImageId = str | int
 def read_coco(annotation_file: str, image_folder: str, options: ReadOptions) -> DetectionData:
     """Reads a COCO file; boxes and areas stay the file's own doubles."""
     content = load_coco_json(annotation_file)
-    if options.check_images and not os.path.isdir(image_folder):
-        raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the images")
+    if options.check_images:
+        require_folder(image_folder, "the images")
     name_of, problems = _read_categories(content["categories"], annotation_file)
     images, more = _read_images(content["images"], annotation_file, image_folder)
     problems += more + _add_objects(content["annotations"], images, name_of, annotation_file)

@@ -20,6 +20,7 @@ from ssd_keras.data.readers.assemble import (
     read_side,
 )
 from ssd_keras.data.readers.csv_columns import SIDES, find_columns, find_dialect
+from ssd_keras.data.readers.file_index import require_folder
 from ssd_keras.data.readers.listed_images import find_listed_images, listed_image
 from ssd_keras.data.records import CORNERS, DetectionData
 
@@ -37,8 +38,7 @@ def read_csv(table: str, image_folder: str, options: ReadOptions) -> DetectionDa
     """
     if not os.path.isfile(table):
         raise FileNotFoundError(f"no table {table}; expected a CSV file there")
-    if not os.path.isdir(image_folder):
-        raise FileNotFoundError(f"no folder {image_folder}; expected the folder of the images")
+    require_folder(image_folder, "the images")
     rows, problems = _read_rows(read_text(table), table)
     names = (row["filename"] for _, row in rows if is_plain_text(row["filename"]))
     found = find_listed_images(names, image_folder)
