@@ -29,6 +29,9 @@ class TrainingState:
             raise ValueError("it is nested too deeply") from None
         if not isinstance(tables, dict):
             raise ValueError("it is not a table")
+        missing = [each.name for each in dataclasses.fields(cls) if each.name not in tables]
+        if missing:
+            raise ValueError(f"it has no {', '.join(missing)}")
         history = tables.pop("history", [])
         state = from_table(cls, tables, "state")
         state.history = [_entry(row) for row in history] if isinstance(history, list) else []

@@ -169,6 +169,7 @@ DAMAGES = {
     "cut off": ('{"epoch": 2, "his', r"Unterminated string"),
     "empty": ("", r"Expecting value"),
     "another table": ("[]", r"it is not a table"),
+    "an empty table": ("{}", r"it has no epoch, best, history, model_file, length"),
     "deep": ("[" * 100_000, r"it is nested too deeply"),
     "an unknown name": ({"epochs": 3}, r"state: option 'epochs' is unknown; did you mean 'epoch'"),
     "a text": ({"epoch": "2"}, r"state\.epoch is '2'; expected a whole number\."),
