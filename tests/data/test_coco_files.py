@@ -70,6 +70,13 @@ def test_two_images_of_one_file_are_told(tmp_path):
     assert problem.endswith("image 2: the image is of the same file as image 7; kept")
 
 
+def test_categories_that_the_file_lacks_have_a_line_each(tmp_path):
+    annotations = [coco_object(i, category_id=(18, 40, 50)[i % 3]) for i in range(1, 10)]
+    lines = problem_lines(load_data(write_coco(tmp_path, annotations=annotations)).problems)
+    assert ["unknown class 40" in line for line in lines] == [True, False]
+    assert all(line.startswith("objects of unknown classes: 3 objects dropped") for line in lines)
+
+
 @pytest.mark.parametrize(
     ("flag", "is_crowd"),
     [(1, True), ("1", True), (True, True), ("true", True), (1.0, True), (0, False), ("0", False),

@@ -54,6 +54,7 @@ UNCLEAR = {
     "name": "cat 0.25 0.5 0.3 0.5",
     "pose": "1 0.25 0.5 0.3 0.5 0.2 0.4 2 0.3 0.6 2",
     "pose of points that are not hidden": "1 0.25 0.5 0.3 0.5 0.2 0.4 1 0.3 0.6 0",
+    "score and track": "1 0.25 0.5 0.3 0.5 0.93 17",
     "NaN class": "nan 0.25 0.5 0.3 0.5",
 }
 

@@ -138,10 +138,11 @@ def _add_objects(
         location = f"{file}: {position}"
         image_id, category_id = record.get("image_id"), record.get("category_id")
         box, area = _numbers(record.get("bbox"), 4), _numbers([record.get("area")], 1)
+        group = ""
         if not isinstance(image_id, (int, str)) or image_id not in images:
             kind, detail = ProblemKind.UNKNOWN_IMAGE, repr(image_id)
         elif not isinstance(category_id, int) or category_id not in name_of:
-            kind = ProblemKind.UNKNOWN_CLASS
+            kind, group = ProblemKind.UNKNOWN_CLASS, repr(category_id)
             detail = f"{category_id!r} (category_id); expected the id of one of the categories"
         elif box is None:
             kind = ProblemKind.NOT_FOUR_NUMBERS
@@ -157,7 +158,7 @@ def _add_objects(
                 )
             )
             continue
-        problems.append(Problem(kind, location, detail))
+        problems.append(Problem(kind, location, detail, group=group))
     return problems
 
 

@@ -43,7 +43,7 @@ class LabelMap(NamedTuple):
         if is_plain_text(name):
             return name, None
         detail = f"{label}; expected class/text, or a label of the label map"
-        return "", Problem(ProblemKind.UNKNOWN_CLASS, location, detail)
+        return "", Problem(ProblemKind.UNKNOWN_CLASS, location, detail, group=str(label))
 
 
 def read_name_lines(path: str) -> list[str]:

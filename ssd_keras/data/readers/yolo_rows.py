@@ -86,7 +86,8 @@ def _corners(row: str, numbers: Sequence[float]) -> Box:
     if _is_pose(numbers):
         words = f"{_quoted(row)} (a pose row? then data.yaml needs kpt_shape)"
         raise BadDataError(ProblemKind.BAD_LINE, words)
-    if len(numbers) < 6 or len(numbers) % 2:
+    is_far = any(not -1 <= number <= 2 for number in numbers if math.isfinite(number))
+    if len(numbers) < 6 or len(numbers) % 2 or is_far:  # far: a box, a score and a track's number
         raise BadDataError(ProblemKind.BAD_LINE, _quoted(row))
     xs, ys = numbers[::2], numbers[1::2]
     if not all(map(math.isfinite, numbers)):  # else `min` would pass over a NaN
