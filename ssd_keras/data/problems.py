@@ -101,6 +101,8 @@ class ProblemKind(Enum):
     DUPLICATE_CATEGORY = (FILE, "category ids that occur twice",
                           "category id {}; expected each id once")
     SAME_CATEGORY = (FILE, "categories of one name", "categories {}", "taken as one class")
+    UMBRELLA_CATEGORY = (FILE, "categories that stand for all others",
+                         "category {} has no object, and all others are of it", "no class")
     SAME_FILE = (IMAGE, "images of one file", "the image is of the same file as image {}", "kept")
     OTHER_TEXT = (OBJECT, "class texts that the label map lacks",
                   "no item of the label map is called {}", "read by number")

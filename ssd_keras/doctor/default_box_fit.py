@@ -20,7 +20,7 @@ from ssd_keras.doctor.object_boxes import ObjectBoxes
 # boxes that gain nothing stay as they are.
 CHANGE_PENALTY = 0.01
 # An object is matched as far as it is at these scales, because other images and augmentation show
-# other sizes. On carla, of 140 validation objects 60 match no box fitted without it, 46 with it.
+# other sizes.
 SCALES = (1.0, 0.8, 1.25)
 MAX_OBJECTS = 4000  # a larger sample does not change the fit; this one takes less than a minute
 SEARCH_STEPS = (0.3, 0.12, 0.05, 0.02)  # in log(size or ratio): from 35 % down to 2 %

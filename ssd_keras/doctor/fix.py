@@ -80,7 +80,7 @@ def remaining_issues(report: DataReport, copies: Sequence[Split]) -> list[str]:
         lines.append(f"images without objects: {empty}, kept as background")
     counts = Counter(each.title for each in report.findings if each.kind in JUDGED_BY_A_PERSON)
     if counts:
-        titles = ", ".join(f"{title} {count}" for title, count in counts.items())
+        titles = ", ".join(f"{title}: {count}" for title, count in counts.items())
         lines.append(f"left unchanged, for you to judge: {titles}")
     return lines
 

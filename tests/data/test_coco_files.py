@@ -193,3 +193,31 @@ def test_data_convert_renames_and_drops_classes(tmp_path, capsys):
     assert (
         "--rename 'dog' is not understood; expected such as van=vehicle" in capsys.readouterr().err
     )
+
+
+ROBOFLOW = [
+    {"id": 0, "name": "objects", "supercategory": "none"},
+    {"id": 1, "name": "cat", "supercategory": "objects"},
+    {"id": 2, "name": "dog", "supercategory": "objects"},
+]
+
+
+def test_a_category_that_only_stands_for_all_others_is_no_class(tmp_path):
+    spec = write_coco(tmp_path, annotations=[coco_object(category_id=2)], categories=ROBOFLOW)
+    data = load_data(spec, bad_data="refuse")
+    assert (data.class_names, data.category_ids) == (("cat", "dog"), (1, 2))
+    assert data.examples[0].labels.tolist() == [1]
+    words = r"category 0 'objects' has no object, and all others are of it; no class"
+    assert re.search(words, only_problem(data))
+
+
+@pytest.mark.parametrize("category_id", [0, 3])
+def test_other_categories_without_objects_are_classes(tmp_path, category_id):
+    """One with an object of its own, or of which only some are kinds."""
+    other = {"id": 3, "name": "car", "supercategory": "vehicle"}
+    categories = [*ROBOFLOW, other] if category_id == 3 else ROBOFLOW
+    spec = write_coco(
+        tmp_path, annotations=[coco_object(category_id=category_id)], categories=categories
+    )
+    data = load_data(spec)
+    assert data.class_names[0] == "objects" and len(data.problems) == 0

@@ -61,6 +61,11 @@ def coco(root):
     return write_coco(root, images, annotations, categories)
 
 
+def coco_umbrella(root):
+    categories = [{"id": 0, "name": "pets"}, {"id": 1, "name": "dog", "supercategory": "pets"}]
+    return write_coco(root, annotations=[coco_object(category_id=1)], categories=categories)
+
+
 def coco_notes(root):
     annotations = [coco_object(1, bbox=[0.1, 0.2, 0.4, 0.009]), coco_object(2, category_id=3)]
     annotations[1]["bbox"] = [0, 0, 1, 0.5]
@@ -149,6 +154,7 @@ SOURCES = {
         ProblemKind.DROPPED_CLASS: 1,
         ProblemKind.UNKNOWN_CHANGE: 1,
     },
+    coco_umbrella: {ProblemKind.UMBRELLA_CATEGORY: 1},
     turned: {ProblemKind.TURNED: 1},
     lambda root: write_voc(root, {"a": []}, size=(0, 80)): {ProblemKind.BAD_SIZE: 1},
     csv_notes: {

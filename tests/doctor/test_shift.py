@@ -78,7 +78,7 @@ def test_boxes_are_not_moved_where_some_are_correct():
     assert split.data.examples[0].boxes[:, 0].tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
     assert changes == ["boxes clipped to the image: 5"]
     assert remaining_issues(report, [split]) == [
-        "left unchanged, for you to judge: boxes perhaps shifted by one 1"
+        "left unchanged, for you to judge: boxes perhaps shifted by one: 1"
     ]
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
 
@@ -35,6 +36,7 @@ def read_coco(annotation_file: str, image_folder: str, options: ReadOptions) -> 
     images, more = _read_images(content["images"], annotation_file, image_folder)
     problems += more + _add_objects(content["annotations"], images, name_of, annotation_file)
     annotated, more = read_relative_boxes(list(images.values()), annotation_file)
+    more += _take_umbrella(content["categories"], annotated, name_of, annotation_file)
     names = list(dict.fromkeys(name_of.values()))
     data = assemble(annotated, names, problems + more, options, name_of)
     return replace(data, licence=licence_of_coco(content.get("licenses"), content["images"]))
@@ -74,6 +76,24 @@ def _same_names(name_of: dict[int, str], file: str) -> list[Problem]:
         for name, same in ids.items()
         if len(same) > 1
     ]
+
+
+def _take_umbrella(
+    records: list[Record], images: Sequence[AnnotatedImage], name_of: dict[int, str], file: str
+) -> list[Problem]:
+    """Takes out a category without objects that all others are kinds of, as Roboflow writes it."""
+    used = {item.class_name for image in images for item in image.objects}
+    ids = [record.get("id") for record in records]
+    for category_id, name in name_of.items():
+        others = [
+            record.get("supercategory")
+            for record, other in zip(records, ids, strict=True)
+            if isinstance(other, int) and other in name_of and other != category_id
+        ]
+        if name not in used and others and all(above == name for above in others):
+            del name_of[category_id]
+            return [Problem(ProblemKind.UMBRELLA_CATEGORY, file, f"{category_id} '{name}'")]
+    return []
 
 
 def _read_images(

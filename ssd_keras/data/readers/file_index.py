@@ -4,6 +4,7 @@ import functools
 import ntpath
 import os
 from collections.abc import Iterator, Sequence
+from urllib.parse import unquote
 
 from ssd_keras.core.files import lies_within
 from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
@@ -74,8 +75,8 @@ class FileIndex:
         """Returns the path of a file by its relative name, or None where there is none below.
 
         A name that no file has exactly stands for the file of the same composed letters (NFC),
-        else for the only one that differs in capitals; "\\\\" divides folders too. An
-        absolute path below the folder counts too. The path found may be a link.
+        else for the only one that differs in capitals or in escapes of URLs (%20); a backslash divides
+        folders too. An absolute path below the folder counts too. The path found may be a link.
         """
         path = self._path(name)
         return path if path is not None and not os.path.isdir(path) else None
@@ -126,8 +127,8 @@ class FileIndex:
 
 
 def path_key(name: str) -> str:
-    """Returns what names share that differ in their Unicode form and in capitals alone."""
-    return composed(composed(name).casefold())
+    """Returns what names share that differ in Unicode form, capitals and escapes of URLs alone."""
+    return composed(composed(unquote(name)).casefold())
 
 
 def endings(path: str) -> Iterator[str]:
