@@ -75,8 +75,8 @@ class FileIndex:
         """Returns the path of a file by its relative name, or None where there is none below.
 
         A name that no file has exactly stands for the file of the same composed letters (NFC),
-        else for the only one that differs in capitals or in escapes of URLs (%20); a backslash divides
-        folders too. An absolute path below the folder counts too. The path found may be a link.
+        else for the only one that differs in capitals or in escapes of URLs (%20); "/" may be a
+        backslash. An absolute path below the folder counts too. The path found may be a link.
         """
         path = self._path(name)
         return path if path is not None and not os.path.isdir(path) else None
