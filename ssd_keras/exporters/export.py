@@ -35,6 +35,8 @@ def export(
     check_finite(model, "the model")
     if not len(images):
         images = sample_images(load_data(["synthetic:shapes@val[:4]"]), NUM_CHECK_IMAGES)
+    if "max_pixels" in options:
+        images = _decoded_by_a_server(images, int(options["max_pixels"]))
     is_tensorflow = keras.backend.backend() == "tensorflow"
     write = write_artefact if is_tensorflow else write_in_tensorflow_process
     return write(model, path, format, post_process or model.post_process, images, options)
@@ -44,3 +46,14 @@ def sample_images(data: DetectionData, limit: int) -> list[np.ndarray]:
     """Returns at most `limit` decoded images, spread evenly over a data set."""
     indices = np.linspace(0, len(data) - 1, min(limit, len(data))).round().astype(int)
     return [decode_example(data.examples[index]) for index in indices]
+
+
+def _decoded_by_a_server(images: Sequence[np.ndarray], max_pixels: int) -> list[np.ndarray]:
+    """Returns the images that an artefact with this limit decodes, for the check."""
+    pixels = [image.shape[0] * image.shape[1] for image in images]
+    if min(pixels) > max_pixels:
+        raise ValueError(
+            f"max_pixels={max_pixels} is less than each image has that the export is checked on; "
+            f"choose {min(pixels)} or more."
+        )
+    return [image for image, count in zip(images, pixels, strict=True) if count <= max_pixels]

@@ -127,6 +127,15 @@ def test_a_wrong_request_writes_nothing(tmp_path):
     assert os.listdir(tmp_path) == ["thesis"]
 
 
+def test_a_limit_below_the_images_of_the_check_is_named_as_the_reason(tmp_path):
+    message = (
+        r"^max_pixels=99 is less than each image has that the export is checked on; choose \d+"
+    )
+    with pytest.raises(ValueError, match=message):
+        export(small_model(), str(tmp_path / "1"), max_pixels="99")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_check_leaves_the_old_artefact(tmp_path, monkeypatch):
     path = tmp_path / "model.tflite"
     path.write_bytes(b"old")
