@@ -14,6 +14,7 @@ import dataclasses
 import glob
 import json
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,6 +68,11 @@ class RunDirectory:
             state = self._read("state.json", TrainingState.from_json)
         if state.epoch:
             self._state_model(state)
+        if state.best is not None and not zipfile.is_zipfile(self.file("model.keras")):
+            raise ValueError(
+                f"{self.file('model.keras')!r}, the best model so far, is missing or damaged; put "
+                "back a copy of the file, or start again in another output."
+            )
         check_writable(self.path, is_folder=True)
         self._remove_leftovers(state)
         return state

@@ -122,9 +122,16 @@ def test_a_state_comes_back_whole(tmp_path):
     run = started(tmp_path)
     history = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25, "val_AP": 0.1}]
     run.save_state(small_model(7.0), TrainingState(2, 0.1, history, length=(5, 4)))
+    run.save_model(small_model())
     state = run.open(recipe(), NAMES, resume=True)
     assert dataclasses.astuple(state) == (2, 0.1, history, "state-2.keras", (5, 4))
     assert (run.load_state_model(state).get_weights()[0] == 7.0).all()
+    for text in ("", "version https://git-lfs.github.com/spec/v1\n"):
+        run.write_text("model.keras", text)
+        with pytest.raises(
+            ValueError, match=r"model\.keras', the best model so far, is missing or"
+        ):
+            run.open(recipe(), NAMES, resume=True)
 
 
 def test_the_length_of_a_training_by_time_outlives_a_kill_in_the_first_epoch(tmp_path):
