@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ssd_keras.core.text import is_plain_text, one_line
+from ssd_keras.core.text import MAX_LENGTH, is_plain_text, one_line
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -55,10 +55,10 @@ def check_class_names(class_names: Sequence[str]) -> None:
     if not class_names:
         raise ValueError("class_names is empty; pass the name of at least one class.")
     for name in class_names:
-        if not isinstance(name, str) or not is_plain_text(name):
+        if not isinstance(name, str) or not is_plain_text(name) or len(name) > MAX_LENGTH:
             raise ValueError(
                 f"class_names holds {one_line(repr(name))}; expected names of one line without "
-                "control characters."
+                f"control characters, of at most {MAX_LENGTH} letters."
             )
     if len(set(class_names)) < len(class_names):
         repeated = next(name for name in class_names if list(class_names).count(name) > 1)

@@ -108,6 +108,10 @@ CONFIGS = {
     "a class twice": (sets(class_names=["a", "a"]), r"\(class_names holds 'a' twice"),
     "numbers": (sets(class_names=[1, 2]), r"\(class_names holds 1; expected"),
     "no name": (sets(class_names=["a", ""]), r"\(class_names holds ''; expected"),
+    "a name without end": (
+        sets(class_names=["a" * 1000, "b"]),
+        r"\(class_names holds .aaa.* \.\.\. .*of at most 500 letters",
+    ),
 }  # fmt: skip
 
 
