@@ -153,6 +153,8 @@ def training_dataset(
     TensorShape([4, 192, 192, 3])
     """
     index, num_parts = part
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}; expected 1 or more.")
     if not 0 <= index < num_parts or batch_size % num_parts:
         raise ValueError(
             f"part={part} of batch_size={batch_size}: expected an index below the number of "

@@ -18,10 +18,22 @@ def loss_arguments(
 
     `targets` are those of the model's target encoder: encoded, or the ground truth itself.
     """
+    names = set(targets) if isinstance(targets, Mapping) else set()
+    if not (names >= {"boxes", "labels"} or names >= {"box_deltas", "class_logits"}):
+        raise ValueError(
+            "the targets are not those of model.target_encoder(); train on batches of "
+            "training_dataset(data, model.target_encoder(), model.image_size, ...)."
+        )
     if "labels" in targets:
         targets = _assigned(model, targets, outputs)
     deltas, classes = targets["box_deltas"], targets["class_logits"]
     predicted = outputs["box_deltas"]
+    encoded, own = deltas.shape[-2], predicted.shape[-2]
+    if encoded != own and None not in (encoded, own):
+        raise ValueError(
+            f"the targets are of {encoded} default boxes, the model has {own}; expected those of "
+            "its own model.target_encoder()."
+        )
     if model.loss["box_deltas"].space == "boxes":
         is_positive = deltas[..., 4:]
         # Elsewhere the exponential of a delta might overflow, and its gradient with it.

@@ -96,3 +96,16 @@ def test_another_endless_data_set_is_refused(model):
         model.fit(dataset)
     with pytest.raises(ValueError, match=r"^x has no end; pass steps, the number of batches"):
         model.evaluate(dataset)
+
+
+def test_targets_that_are_not_the_models_are_refused(model):
+    stream = batches(model, train_data())
+    numbers = np.zeros((2, 64, 64, 3)), np.zeros(2)
+    for others in (stream.map(lambda image, _: image), tf.data.Dataset.from_tensors(numbers)):
+        with pytest.raises(ValueError, match=r"^the targets are not those of model\.target_encod"):
+            model.fit(others, steps_per_epoch=1, shuffle=False, verbose=0)
+    fewer = stream.map(lambda image, target: (image, {k: v[:, 1:] for k, v in target.items()}))
+    with pytest.raises(ValueError, match=r"^the targets are of \d+ default boxes, the model"):
+        model.fit(fewer, steps_per_epoch=1, verbose=0)
+    with pytest.raises(ValueError, match=r"^batch_size=0; expected 1 or more"):
+        training_dataset(train_data(), model.target_encoder(), (64, 64), 0)
