@@ -8,7 +8,13 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, SHAPE_CLASSES, VOC_CLASSES
+from ssd_keras.core.class_names import (
+    COCO_CLASSES,
+    COCO_CLASSES_BY_ID,
+    SHAPE_CLASSES,
+    VOC_CLASSES,
+    check_class_names,
+)
 from ssd_keras.core.origin import Origin
 from ssd_keras.core.records import converted, meanings
 from ssd_keras.core.text import unknown_name
@@ -214,6 +220,8 @@ def from_preset(
     if name not in PRESETS:
         raise ValueError(unknown_name("preset", name, PRESETS))
     preset = PRESETS[name]
+    if class_names is not None:
+        check_class_names(class_names)
     if image_size is not None:
         image_size = converted(image_size, tuple[int, int], f"preset {name!r}: image_size")
     if preset.weights is not None:

@@ -122,7 +122,7 @@ def _print_length(recipe: "TrainRecipe", num_images: int, output: str) -> None:
         f"{epochs} epochs of {steps} steps" if epochs else f"{recipe.schedule.minutes:g} minutes"
     )
     print(
-        f"{length} with {recipe.run.batch_size} images; "
+        f"{length} in batches of {recipe.run.batch_size} images; "
         f"curves: {os.path.join(output, 'curves.png')}",
         flush=True,
     )

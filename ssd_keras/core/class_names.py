@@ -52,6 +52,8 @@ def check_class_names(class_names: Sequence[str]) -> None:
     """Raises a `ValueError` for class names that are no list of different texts in one line."""
     if isinstance(class_names, str):
         raise ValueError(f"class_names={class_names!r} is a string; pass a list of names.")
+    if not isinstance(class_names, Sequence):
+        raise ValueError(f"class_names is {class_names!r}; expected a list of names.")
     if not class_names:
         raise ValueError("class_names is empty; pass the name of at least one class.")
     for name in class_names:

@@ -49,6 +49,11 @@ class Output:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())
             os.close(null)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ValueError(
+                f"the output cannot be written ({reason}); make room there, or send it elsewhere."
+            ) from error
 
 
 @contextlib.contextmanager
@@ -60,7 +65,7 @@ def lasting_output() -> Iterator[None]:
             yield
         finally:
             for stream in streams:
-                with contextlib.suppress(OSError):  # a full disk: the command has said so
+                with contextlib.suppress(ValueError):  # a full disk: the command has said so
                     stream.flush()
 
 

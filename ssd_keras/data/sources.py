@@ -130,7 +130,7 @@ def load_data(
     """
     if bad_data not in BAD_DATA_CHOICES:
         raise ValueError(f"unknown bad_data {bad_data!r}; expected 'drop' or 'refuse'")
-    specs = [specs] if isinstance(specs, str) else list(specs)
+    specs = [specs] if isinstance(specs, str) else list(specs or ())
     if not specs:
         raise ValueError(f"no data given; expected at least one of {FORMS}")
     with _errors_in_one_line():

@@ -150,7 +150,7 @@ class Format:
     def is_artefact(self, path: str) -> bool:
         """Whether a path holds an artefact of this format."""
         if self.suffix:
-            return path.endswith(self.suffix) and os.path.isfile(path)
+            return path.lower().endswith(self.suffix) and os.path.isfile(path)
         return os.path.isfile(os.path.join(path, self.marker))
 
     def replacing(self, path: str) -> AbstractContextManager[str]:

@@ -437,7 +437,7 @@ def test_train_evaluate_and_score_in_one_process(tmp_path, capsys):
     printed = capsys.readouterr()
     assert re.fullmatch(
         r"4 images, 2 classes, preset ssd192_small_shapes\n"
-        rf"1 epochs of 1 steps with 4 images; curves: {run}/curves\.png\n"
+        rf"1 epochs of 1 steps in batches of 4 images; curves: {run}/curves\.png\n"
         r"epoch 1/1: loss \d+\.\d\d, AP 0\.\d{3}, AP50 0\.\d{3}; about 0 min left\n"
         r"best: AP 0\.\d{3}, AP50 0\.\d{3} after epoch 1\n"
         rf"wrote {run}/model\.keras\n",

@@ -479,6 +479,7 @@ def test_detect_names_what_is_no_image(colour_detector, images, message):
         ({"class_names": []}, r"class_names is empty; pass the name of at least one class"),
         ({"name": "\x1b[2Jssd"}, r"name is '\\x1b\[2Jssd'; expected one line without control"),
         ({"class_names": "cat"}, r"class_names='cat' is a string; pass a list of names"),
+        ({"class_names": 3}, r"class_names is 3; expected a list of names"),
         (
             {"neck": ExtraLayers((ExtraLayer(6, 10, kernel_size=9, padding=0),))},
             r"extra1 needs a feature map of 9x9 or more but gets 8x12; use a larger image_size or "
