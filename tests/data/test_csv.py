@@ -202,7 +202,8 @@ def test_swapped_corners_are_put_in_order_and_told(tmp_path):
     text = "filename,class,xmin,ymin,xmax,ymax\na.jpg,dog,40,60,10,20\n"
     data = load_data(write_csv(tmp_path, text), bad_data="refuse")
     assert data.examples[0].boxes.tolist() == [[10, 20, 30, 40]]
-    assert re.search(r"line 2: box xmin=40 .* has swapped corners; .*; put in", only_problem(data))
+    words = r"line 2 \(dog\): box xmin=40 .* has swapped corners; .*; put in"
+    assert re.search(words, only_problem(data))
 
 
 def test_lines_that_give_an_image_another_size_are_dropped(tmp_path):

@@ -229,6 +229,17 @@ def test_swapped_corners_are_put_in_order(tmp_path, corners):
     assert re.search(r"object 1 \(dog\): .* has swapped corners; .*; put in order", str(problem))
 
 
+def test_swapped_corners_that_do_not_fit_in_order_are_dropped(tmp_path):
+    """A typing error in one number, such as 911 for 11, must not become a box of half the image."""
+    spec = write_voc(tmp_path, {"a": [voc_object("dog", (911, 21, 40, 60)), voc_object("cat")]})
+    data = load_data(spec)
+    assert [data.class_names[label] for label in data.examples[0].labels] == ["cat"]
+    (problem,) = data.problems
+    words = r"object 1 \(dog\): box xmin=911 .* has swapped corners; .*; dropped"
+    assert re.search(words, str(problem))
+    assert problem.box is not None and problem.is_loss
+
+
 def test_class_names_have_one_unicode_form(tmp_path):
     objects = [voc_object("cafe\u0301"), voc_object(" café\n")]
     assert load_data(write_voc(tmp_path, {"a": objects})).class_names == ("café",)

@@ -20,6 +20,9 @@ from ssd_keras.evaluation.matches import match
 from ssd_keras.evaluation.mistakes import largest_missed
 from ssd_keras.evaluation.report import write_report
 
+# Few machines have a font for Japanese, which a name here needs.
+pytestmark = pytest.mark.filterwarnings("ignore:no font here")
+
 EVIL = "<script>document.title='hurt'</script>"
 EVIL_FILE = '"><img src=x onerror=alert(1)>.jpg'
 
@@ -63,7 +66,6 @@ def written(folder, data, detections, **options):
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.filterwarnings("ignore:no font here")  # few machines have one for Japanese
 def test_nothing_in_the_report_lies_elsewhere_or_runs(tmp_path):
     data, detections = evil_scene()
     page = written(tmp_path, data, detections, title=f"run {EVIL}", read=read)

@@ -20,7 +20,7 @@ from ssd_keras.data.image_files import (
     read_image_header,
 )
 from ssd_keras.data.image_sources import ImageSource, StoredImage, image_location, original_of
-from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
+from ssd_keras.data.problems import DROPPED, BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.records import (
     CORNERS,
     Box,
@@ -71,6 +71,7 @@ class AnnotatedObject(NamedTuple):
     area: float | None = None
     is_difficult: bool = False
     is_crowd: bool = False
+    swapped_corners: str = ""  # as the file has them, where the box has them in order
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ class AnnotatedImage:
     bad_size: str = ""  # what a file has in place of a usable size
 
 
-def read_corners(texts: Sequence[str | None], location: str, problems: list[Problem]) -> Box:
-    """Returns xmin, ymin, xmax, ymax from the texts of a file; puts swapped ones in order."""
+def read_corners(texts: Sequence[str | None]) -> tuple[Box, str]:
+    """Returns xmin, ymin, xmax, ymax in order, and the texts of a file that has them swapped."""
     pairs = zip(CORNERS, texts, strict=True)
     detail = "box " + " ".join(f"{corner}={text}" for corner, text in pairs)
     try:
@@ -99,12 +100,11 @@ def read_corners(texts: Sequence[str | None], location: str, problems: list[Prob
     if right == left or bottom == top:
         box = (left, top, right - left, bottom - top)
         raise BadDataError(ProblemKind.NO_AREA, detail, box=box)
-    if right < left or bottom < top:
-        problems.append(Problem(ProblemKind.SWAPPED_CORNERS, location, detail))
+    is_swapped = right < left or bottom < top
     # Not `min` and `max`, which lose a NaN.
     left, right = (right, left) if right < left else (left, right)
     top, bottom = (bottom, top) if bottom < top else (top, bottom)
-    return left, top, right, bottom
+    return (left, top, right, bottom), detail if is_swapped else ""
 
 
 def read_flag(value: object, name: str, location: str, problems: list[Problem]) -> bool:
@@ -304,6 +304,19 @@ def _fit_objects(
             problems.append(problem)
             continue
         box, kind, detail = fit_box(item.box, height, width)
+        if item.swapped_corners:
+            # Where they do not fit in order either, a number is wrong.
+            problem = Problem(
+                ProblemKind.SWAPPED_CORNERS,
+                location,
+                item.swapped_corners,
+                "" if kind is None else DROPPED,
+                image=image,
+                box=item.box,
+            )
+            problems.append(problem)
+            if kind is not None:
+                continue
         if kind is not None:
             problems.append(Problem(kind, location, detail, image=image, box=item.box))
         if kind is not ProblemKind.NOT_FOUR_NUMBERS:

@@ -115,10 +115,14 @@ def _objects(row: Row, line: int, location: str, problems: list[Problem]) -> lis
     name = clean_name(row["class"])
     if not is_plain_text(name):
         raise BadDataError(ProblemKind.NO_CLASS_NAME)
-    left, top, right, bottom = read_corners(texts, location, problems)
+    (left, top, right, bottom), swapped = read_corners(texts)
     is_difficult = read_flag(row.get("difficult"), "difficult", location, problems)
     box = (left, top, right - left, bottom - top)
-    return [AnnotatedObject(f"line {line}", name, box, is_difficult=is_difficult)]
+    return [
+        AnnotatedObject(
+            f"line {line}", name, box, is_difficult=is_difficult, swapped_corners=swapped
+        )
+    ]
 
 
 def _corners_of_sides(texts: Sequence[str]) -> list[str]:

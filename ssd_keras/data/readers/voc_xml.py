@@ -127,7 +127,7 @@ def _read_object(
     texts: Sequence[str | None] = [boxes[0].findtext(corner) for corner in CORNERS]
     # By VOC's rule a box of equal corners is one pixel wide, but annotation tools write such boxes
     # for accidental clicks: it counts as having no area.
-    left, top, right, bottom = read_corners(texts, location, problems)
+    (left, top, right, bottom), swapped = read_corners(texts)
     box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
     is_difficult = read_flag(element.findtext("difficult"), "difficult", location, problems)
-    return AnnotatedObject(position, name, box, is_difficult=is_difficult)
+    return AnnotatedObject(position, name, box, is_difficult=is_difficult, swapped_corners=swapped)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import keras
 
-from ssd_keras.core.text import first_cause
+from ssd_keras.core.text import first_cause, one_line
 from ssd_keras.models.finite_weights import check_finite
 
 # Loaders of backbones with ImageNet weights that Keras does not have, by name of the backbone.
@@ -25,8 +25,8 @@ def load_backbone(build: Callable[..., keras.Model], weights: str | None) -> ker
         return build(weights="imagenet")
     except Exception as error:  # Keras raises a bare Exception where a download fails.
         raise ValueError(
-            f"ImageNet weights could not be downloaded ({first_cause(error)}); pass the path of a "
-            "weights file instead of 'imagenet' (--set model.backbone_weights=FILE), or None for "
+            f"ImageNet weights could not be downloaded ({one_line(str(error))}); pass the path of "
+            "a weights file instead of 'imagenet' (--set model.backbone_weights=FILE), or None for "
             "random weights (--set model.backbone_weights=)."
         ) from error
 
