@@ -107,9 +107,9 @@ def training(tmp_path_factory):
 def test_training_finds_the_planted_mistakes_and_fixes_a_copy(training):
     notebook, values, folder = training
     text = printed(notebook, "check")
-    assert re.search(r"boxes with swapped corners: 1\n.*train_0001\.xml", text)
-    assert re.search(r"broken images: 1\n.*train_0000\.jpg: the JPEG file is cut off", text)
-    assert re.search(r"train that are in val too: 1\n.*val_0000\.jpg: is .*train_0002", text)
+    assert re.search(r"boxes with swapped corners: 1 dropped\n.*train_0001\.xml", text)
+    assert re.search(r"broken images: 1 dropped\n.*train_0000\.jpg: the JPEG file is cut off", text)
+    assert re.search(r"across train and val \(2 images\): 1; .*\n.*train_0002\.jpg: is val_", text)
     # Without the broken image and the copy.
     assert values["sizes"].tolist() == [LESS["IMAGES"] - 2, LESS["VALIDATION_IMAGES"]]
     assert (folder / "images/JPEGImages/train_0000.jpg").stat().st_size == 2000
