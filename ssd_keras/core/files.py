@@ -109,7 +109,7 @@ def _disk_reason(error: Exception, path: str) -> str:
     folder, text = os.path.dirname(os.path.abspath(path)), str(error)
     number = error.errno if isinstance(error, OSError) else None
     if number is None:
-        # TensorFlow and HDF5 have errors of their own, with the system's words in them.
+        # TensorFlow and HDF5 raise other errors, whose texts quote the system's.
         number = next((n for n in DISK_ERRORS if os.strerror(n) in text), None)
         is_here = folder in text
     else:

@@ -79,7 +79,7 @@ def unknown_format(head: bytes) -> ValueError:
 
 
 def has_signature(row: ImageFormat) -> bool:
-    """Whether a format is told by its first bytes."""
+    """Whether the first bytes of a file show its format."""
     return Image.OPEN[row.pillow_name][1] is not None
 
 

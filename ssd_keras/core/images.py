@@ -59,7 +59,7 @@ class TooManyPixelsError(ValueError):
 
 
 class LimitOfPillowError(TooManyPixelsError):
-    """An image with more pixels than Pillow reads of its format, whatever our own limit is."""
+    """An image with more pixels than Pillow reads of its format, at any `max_pixels`."""
 
     def __init__(self, name: str) -> None:
         ValueError.__init__(

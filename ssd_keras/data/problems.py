@@ -11,7 +11,7 @@ DROPPED, CLIPPED, REST_DROPPED = "dropped", "clipped", "the rest dropped"
 NO_OBJECTS = "read as images without objects"
 LOSSES = (DROPPED, CLIPPED, REST_DROPPED)  # any other action is a note: nothing is lost
 MAX_LOCATIONS = 2  # beside the first of a kind
-MAX_GROUPS, MAX_NAMES = 4, 20  # of a kind: lines of their own, and names in the line of the rest
+MAX_GROUPS, MAX_NAMES = 4, 20  # of a kind: lines of single groups, names in the line of the rest
 
 
 class Scope(StrEnum):
@@ -195,7 +195,7 @@ class Problem:
 def problem_lines(problems: Sequence[Problem]) -> list[str]:
     """Returns one line for each kind of problem: how many, the first of them, others' locations.
 
-    Of a kind with many groups, such as unknown classes, the largest have lines of their own.
+    Of a kind with many groups, such as unknown classes, the largest have a line each.
     """
     kinds: dict[tuple[ProblemKind, str], dict[str, list[Problem]]] = {}
     for problem in problems:

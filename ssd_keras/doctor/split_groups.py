@@ -98,7 +98,7 @@ def groups_by_pattern(names: Sequence[str], pattern: str) -> tuple[list[Group], 
         raise ValueError(
             f"groups '{pattern}' matches none of {len(names)} names{example}; {_expected()}"
         )
-    # A name that does not match is a key of its own, of another type than those that do.
+    # A name that does not match is its own key, of another type than those that do.
     own = [(name,) if key is None else key for name, key in zip(names, keys, strict=True)]
     groups = _groups_of_equal_keys(own)
     sizes = [len(group) for group in groups if keys[group[0]] is not None]

@@ -15,7 +15,7 @@ from ssd_keras.core.text import short_list
 
 FONT_VARIABLE = "SSD_KERAS_FONT"
 MAX_NAMES = 5  # in a warning
-# Characters without a shape of their own, which no font needs to have: joiners, variations.
+# Characters that are not drawn, so that no font needs to have them: joiners, variations.
 SHAPELESS = {"\u200b", "\u200c", "\u200d", "\ufe0e", "\ufe0f"}
 
 
