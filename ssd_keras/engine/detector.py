@@ -115,11 +115,14 @@ def detect_images(detector: Detector, images: Sequence[np.ndarray]) -> dict[str,
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
-def own_detector(model: SSD) -> KerasDetector:
+def own_detector(model: SSD | Detector) -> Detector:
     """Returns the model's cached detector, so that repeated calls do not retrace.
 
-    It uses the current weights. A change of `model.post_process` makes a new detector.
+    It uses the current weights. A change of `model.post_process` makes a new detector. What is a
+    detector already is returned.
     """
+    if not isinstance(model, SSD):
+        return model
     detector = getattr(model, "_detector", None)
     if detector is None or detector.post_process != model.post_process:
         detector = model._detector = KerasDetector(model)
@@ -127,12 +130,12 @@ def own_detector(model: SSD) -> KerasDetector:
 
 
 def detect(
-    detector: Detector, images: Any, batch_size: int = 8
+    detector: Detector | SSD, images: Any, batch_size: int = 8
 ) -> DetectionResult | list[DetectionResult]:
     """Detects objects in images of any sizes: arrays, or files.
 
     Args:
-        detector: what `load_detector` gives.
+        detector: what `load_detector` gives, or a model.
         images: one image, or several: RGB in 0..255 [H, W, 3], uint8 or float, or the path of
             an image file; or an array [B, H, W, 3].
         batch_size: images of one forward pass. Default 8.
@@ -158,9 +161,10 @@ def detect(
 
 
 def detect_several(
-    detector: Detector, several: Sequence[Any], batch_size: int = 8
+    detector: Detector | SSD, several: Sequence[Any], batch_size: int = 8
 ) -> list[DetectionResult]:
     """Detects objects in several images; see `detect`."""
+    detector = own_detector(detector)
     results = []
     for start in range(0, len(several), batch_size):
         batch = several[start : start + batch_size]
@@ -200,9 +204,10 @@ def _check_range(pixels: np.ndarray, index: int) -> None:
 
 
 def detect_data(
-    detector: Detector, data: DetectionData, batch_size: int = 8, progress: bool = False
+    detector: Detector | SSD, data: DetectionData, batch_size: int = 8, progress: bool = False
 ) -> tuple[DetectionTable, float]:
     """Returns a detector's detections in a data set, and the seconds that it took."""
+    detector = own_detector(detector)
     batches = inference_dataset(data, detector.image_size, batch_size)
     bar = tqdm(total=len(data), desc="detecting", unit="image", disable=not progress)
 

@@ -13,10 +13,11 @@ from ssd_keras.evaluation.report import write_report
 
 if TYPE_CHECKING:
     from ssd_keras.engine.detector import Detector
+    from ssd_keras.models.ssd import SSD
 
 
 def evaluate(
-    detector: "Detector",
+    detector: "Detector | SSD",
     data: DetectionData,
     batch_size: int = 8,
     progress: bool = False,
@@ -26,7 +27,7 @@ def evaluate(
     """Detects objects in a data set and returns VOC's and COCO's metrics.
 
     Args:
-        detector: what `load_detector` returns.
+        detector: what `load_detector` returns, or a model.
         data: the annotated images. Classes are compared with the detector's by name, and a warning
             says where they differ.
         batch_size: images in a forward pass. Default 8.
@@ -44,9 +45,8 @@ def evaluate(
 
     Example:
         >>> from ssd_keras import from_preset, load_data
-        >>> from ssd_keras.engine.detector import KerasDetector
-        >>> detector = KerasDetector(from_preset("ssd192_small_shapes"))
-        >>> evaluate(detector, load_data("synthetic:shapes@test[:4]"))["num_images"]
+        >>> model = from_preset("ssd192_small_shapes")
+        >>> evaluate(model, load_data("synthetic:shapes@test[:4]"))["num_images"]
         4
     """
     # Not at the top: `score` needs no TensorFlow.

@@ -249,9 +249,9 @@ class SSD(keras.Model):
         Raises:
             ValueError: for an image that is not RGB in 0..255.
         """
-        from ssd_keras.engine.detector import detect, own_detector
+        from ssd_keras.engine.detector import detect
 
-        return detect(own_detector(self), images, batch_size)
+        return detect(self, images, batch_size)
 
     def save(
         self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
