@@ -51,7 +51,7 @@ class Kind:
 
 
 def work(arguments: Sequence[str], log: str) -> None:
-    """Runs `ssd-keras` in a process group of its own, which can be killed as a whole."""
+    """Runs `ssd-keras` in a new process group, which can be killed as a whole."""
     os.setsid()
     stream = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(stream, 1)

@@ -106,14 +106,18 @@ def read_text(path: str) -> str:
         return decode_text(file.read(), path)
 
 
+def line_of(error: UnicodeDecodeError) -> int:
+    """Returns the line, from 1 on, of the first byte that cannot be decoded."""
+    return error.object.count(b"\n", 0, error.start) + 1
+
+
 def decode_text(content: bytes, path: str) -> str:
     """Returns the text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark."""
     encoding = marked_encoding(content) or "utf-8-sig"
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(
-            f"{path}: line {line} is not {encoding.removesuffix('-sig').upper()}; save the file "
-            "as UTF-8"
+            f"{path}: line {line_of(error)} is not {encoding.removesuffix('-sig').upper()}; "
+            "save the file as UTF-8"
         ) from None

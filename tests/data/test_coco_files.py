@@ -12,7 +12,7 @@ from ssd_keras.cli.parser import main
 from ssd_keras.data import load_data
 from ssd_keras.data.problems import problem_lines
 
-PATHS = {  # the name in the annotations, the file, whether the difference is told
+PATHS = {  # the name in the annotations, the file, whether a note names the difference
     "decomposed name, composed file": (unicodedata.normalize("NFD", "café.jpg"), "café.jpg", False),
     "composed name, decomposed file": ("café.jpg", unicodedata.normalize("NFD", "café.jpg"), False),
     "folder below": ("./x//a.jpg", "x/a.jpg", False),
@@ -103,7 +103,7 @@ def test_a_file_of_shares_is_read_as_such_and_told(tmp_path):
     assert data.examples[0].boxes.tolist() == [[10, 20, 30.5, 40], [0, 0, 100, 80]]
     assert data.examples[0].areas.tolist() == [30.5 * 40, 8000]
     assert "all corners lie within 0 and 1; expected pixels; read as shares" in only_problem(data)
-    # One box of pixels among them: nothing is guessed, and what is below a pixel is told.
+    # One box of pixels among them: they are read as pixels, and a note names those below one pixel.
     annotations.append(coco_object(3, bbox=[10, 20, 30, 40]))
     data = load_data(write_coco(tmp_path, annotations=annotations))
     assert data.examples[0].boxes.tolist()[2] == [10, 20, 30, 40]
@@ -213,7 +213,7 @@ def test_a_category_that_only_stands_for_all_others_is_no_class(tmp_path):
 
 @pytest.mark.parametrize("category_id", [0, 3])
 def test_other_categories_without_objects_are_classes(tmp_path, category_id):
-    """One with an object of its own, or of which only some are kinds."""
+    """One that has an object, or that only some of the others are kinds of."""
     other = {"id": 3, "name": "car", "supercategory": "vehicle"}
     categories = [*ROBOFLOW, other] if category_id == 3 else ROBOFLOW
     spec = write_coco(

@@ -298,9 +298,10 @@ def test_records_are_read_without_tensorflow(tmp_path):
     spec = write_records(tmp_path, record())
     code = (
         "import sys; from ssd_keras.data import load_data; "
-        f"assert len(load_data({spec!r})) == 1; assert 'tensorflow' not in sys.modules"
+        f"print(len(load_data({spec!r})), 'tensorflow' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("1 False\n", "")
 
 
 def test_compressed_records_are_named(tmp_path):

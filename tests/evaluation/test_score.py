@@ -1,4 +1,4 @@
-"""`score` of a COCO file counts what pycocotools counts, whatever is wrong with the boxes."""
+"""`score` of a COCO file counts what pycocotools counts, in files with wrong boxes too."""
 
 import json
 

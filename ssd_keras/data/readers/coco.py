@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
@@ -83,14 +84,15 @@ def _take_umbrella(
 ) -> list[Problem]:
     """Takes out a category without objects that all others are kinds of, as Roboflow writes it."""
     used = {item.class_name for image in images for item in image.objects}
-    ids = [record.get("id") for record in records]
+    above = {
+        record["id"]: record.get("supercategory")
+        for record in records
+        if isinstance(record.get("id"), int) and record["id"] in name_of
+    }
+    counts = Counter(name for name in above.values() if isinstance(name, str))
     for category_id, name in name_of.items():
-        others = [
-            record.get("supercategory")
-            for record, other in zip(records, ids, strict=True)
-            if isinstance(other, int) and other in name_of and other != category_id
-        ]
-        if name not in used and others and all(above == name for above in others):
+        num_below = counts[name] - (above[category_id] == name)
+        if name not in used and 0 < num_below == len(name_of) - 1:
             del name_of[category_id]
             return [Problem(ProblemKind.UMBRELLA_CATEGORY, file, f"{category_id} '{name}'")]
     return []

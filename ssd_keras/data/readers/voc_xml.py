@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ssd_keras.core.text import clean_name, is_plain_text, marked_encoding
+from ssd_keras.core.text import clean_name, is_plain_text, line_of, marked_encoding
 from ssd_keras.data.image_files import check_links
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
@@ -95,9 +95,9 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(
-            f"it is not {encoding.upper()}, line {line}: save it as UTF-8, or declare its encoding"
+            f"it is not {encoding.upper()}, line {line_of(error)}: save it as UTF-8, or declare "
+            "its encoding"
         ) from None
 
 
