@@ -1,3 +1,3 @@
 """The version of the package, in one line; CHANGELOG.md's newest heading says the same."""
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"

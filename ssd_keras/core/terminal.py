@@ -96,6 +96,18 @@ def is_terminal() -> bool:
     return sys.stderr.isatty() or bool(os.environ.get("SSD_KERAS_PROGRESS"))
 
 
+def is_notebook() -> bool:
+    """Whether the code runs in a cell of a notebook, which shows progress bars as widgets."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    return bool(shell and hasattr(shell, "kernel"))
+
+
+def shows_progress(progress: bool | None = None) -> bool:
+    """Returns the choice of the caller; None shows bars in terminals and notebooks."""
+    return is_terminal() or is_notebook() if progress is None else progress
+
+
 def start_tensorflow() -> None:
     """Imports TensorFlow without its messages; a terminal shows that it loads."""
     if not is_terminal() or "tensorflow" in sys.modules:

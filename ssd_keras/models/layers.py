@@ -78,7 +78,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def _can_be_fused(self, inputs: Any) -> bool:
-        is_plain = self.scale and self.center and not (self.renorm or self.synchronized)
+        renorm = getattr(self, "renorm", False)  # since Keras 3.15
+        is_plain = self.scale and self.center and not (renorm or self.synchronized)
         is_image = len(inputs.shape) == 4 and self.axis in (-1, 3)
         return is_plain and is_image and keras.backend.backend() == "tensorflow"
 

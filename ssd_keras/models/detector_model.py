@@ -1,0 +1,128 @@
+"""What a detector does beyond Keras: fit on endless data, detect, save and export whole."""
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from ssd_keras.core.origin import Origin
+from ssd_keras.data.endless import call_with_steps, data_of
+from ssd_keras.models.save_format import check_checkpoints, check_model_path
+from ssd_keras.version import __version__
+
+if TYPE_CHECKING:
+    from ssd_keras.drawing.results import DetectionResult
+
+
+class DetectorModel(keras.Model):
+    """Methods of `SSD` that only check their arguments and forward to other packages."""
+
+    origin: Origin | None
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains as any Keras model does.
+
+        Of the endless stream of `ssd_keras.training_dataset`, an epoch without `steps_per_epoch`
+        is one pass over the data, and so is a validation without `validation_steps`. Its data and
+        their licence become the model's `origin`.
+
+        Args:
+            **kwargs: arguments of `keras.Model.fit`.
+
+        Returns:
+            `keras.callbacks.History`.
+
+        Raises:
+            ValueError: for another endless data set without its number of steps, or a
+                `ModelCheckpoint` in HDF5, which cannot hold an SSD.
+        """
+        check_checkpoints(kwargs.get("callbacks"))
+        data = data_of(kwargs.get("x", args[0] if args else None))
+        if data and data != (self.origin and self.origin.data):
+            version = f"ssd_keras {__version__}"
+            self.origin = Origin(self.name, data=data, made_with=version, parent=self.origin)
+        steps = {"x": "steps_per_epoch", "validation_data": "validation_steps"}
+        return call_with_steps(keras.Model.fit, steps, (self, *args), kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns the losses as any Keras model does.
+
+        Args:
+            **kwargs: arguments of `keras.Model.evaluate`. Without `steps`, the endless stream of
+                `ssd_keras.training_dataset` is looked at once.
+
+        Raises:
+            ValueError: for another endless data set without its number of steps.
+        """
+        return call_with_steps(keras.Model.evaluate, {"x": "steps"}, (self, *args), kwargs)
+
+    def detect(self, images: Any, batch_size: int = 8) -> "DetectionResult | list[DetectionResult]":
+        """Detects objects in images of any sizes, which are resized to the model's input.
+
+        Args:
+            images: an image or a list of images: RGB in 0..255 [H, W, 3], uint8 or float, or the
+                path of a JPEG, PNG, BMP or GIF file; or an array [B, H, W, 3].
+            batch_size: images of one forward pass. Default 8.
+
+        Returns:
+            a `ssd_keras.DetectionResult` for one image, a list of them for several: `boxes`
+            relative yxyx [n, 4], `scores` [n] falling, `labels` [n], `class_names`, `plot()`,
+            `to_json()` and more.
+
+        Raises:
+            ValueError: for an image that is not RGB in 0..255.
+        """
+        from ssd_keras.engine.detector import detect
+
+        return detect(self, images, batch_size)
+
+    def save(
+        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Saves the model like any Keras model, as a `.keras` file.
+
+        Args:
+            filepath: path that ends in ".keras".
+            overwrite: replace a file without asking. Default True.
+            zipped: False writes a folder. Default None: a file.
+            **kwargs: other arguments of `keras.Model.save`.
+
+        Raises:
+            ValueError: for another ending, such as that of HDF5, which cannot hold an SSD.
+        """
+        if zipped is not False:
+            check_model_path(filepath)
+        super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        **options: Any,
+    ) -> None:
+        """Exports the whole detector: network, decoding, NMS and class names.
+
+        Args:
+            filepath: path of the artefact: a folder, or a file with the format's suffix.
+            format: Keras' name of a format, default "tf_saved_model". `ssd-keras info formats`
+                lists those that hold the whole detector; Keras' others export the raw outputs.
+            verbose: print what was written and how it compares with this model. Default None,
+                which prints.
+            **options: post_process, a `PostProcess`, default the model's own. images, uint8
+                [H, W, 3] like those that it will see: the first four are for the check (default
+                generated ones), "int8" is calibrated on all. Others are of the format, as listed.
+
+        Raises:
+            ValueError: for an unknown option, or when the exported model fails its check.
+        """
+        from ssd_keras.exporters.formats import FORMATS
+
+        names = {row.keras_name: row.name for row in FORMATS.values()}
+        if format not in names:
+            super().export(filepath, format=format, verbose=verbose, **options)
+            return
+        from ssd_keras.exporters.export import export
+
+        report = export(self, str(filepath), names[format], **options)
+        if verbose is None or verbose:
+            print(report)
