@@ -1,6 +1,8 @@
 """Packages that only some uses need: the extras of `setup.cfg`."""
 
 import importlib
+import importlib.util
+from collections.abc import Iterable
 from types import ModuleType
 
 
@@ -12,8 +14,18 @@ def import_extra(module: str, extra: str, use: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
-        raise ImportError(
-            f"{use} needs the package {package}, which is not installed or does not load; run: "
-            f"pip install 'ssd_keras[{extra}]'"
-        ) from error
+        raise _missing(module, extra, use) from error
+
+
+def check_extra(modules: Iterable[str], extra: str, use: str) -> None:
+    """Raises the error of `import_extra` for the first that is missing; imports none."""
+    for module in modules:
+        if not importlib.util.find_spec(module):
+            raise _missing(module, extra, use)
+
+
+def _missing(module: str, extra: str, use: str) -> ImportError:
+    return ImportError(
+        f"{use} needs the package {module.partition('.')[0]}, which is not installed or does not "
+        f"load; run: pip install 'ssd_keras[{extra}]'"
+    )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from ssd_keras.core.extras import import_extra
 from ssd_keras.core.files import check_writable, replacing
 from ssd_keras.core.terminal import silence_stderr
 from ssd_keras.drawing.results import DetectionResult
@@ -108,13 +109,7 @@ def predict_videos(
 
 def import_opencv() -> Any:
     """Imports OpenCV, which is optional."""
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(
-            "videos and cameras need OpenCV: pip install opencv-python-headless"
-        ) from error
-    return cv2
+    return import_extra("cv2", "video", "reading videos and cameras")
 
 
 class Video:
@@ -214,7 +209,7 @@ def _video_writer(cv2: Any, path: str, video: Video) -> Iterator[Callable[[np.nd
             if not writer.isOpened():
                 raise ValueError(
                     f"{path}: OpenCV cannot write a video there with its codec {CODEC}; expected a "
-                    "folder to write to and a build with FFmpeg: pip install opencv-python-headless"
+                    "folder to write to and a build with FFmpeg: pip install 'ssd_keras[video]'"
                 )
             yield write
         finally:

@@ -6,12 +6,12 @@ What a row cannot say is in its module, which is imported when it is used.
 import dataclasses
 import fnmatch
 import importlib
-import importlib.util
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from ssd_keras.core.extras import check_extra
 from ssd_keras.core.files import check_writable, replacing, replacing_directory
 from ssd_keras.core.text import unknown_name
 
@@ -106,7 +106,7 @@ class Format:
     suffix: str = ""  # of the file's name; "" for a folder
     marker: str = ""  # file that shows that a folder is such an artefact
     takes_any_size: bool = False  # the artefact resizes images
-    packages: tuple[str, ...] = ()  # beside those that ssd_keras needs, and an extra in setup.cfg
+    packages: tuple[str, ...] = ()  # beside those that ssd_keras needs: the extra `name`
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     # Facts about choices of the options.
     tolerances: Mapping[str, Tolerance] = dataclasses.field(default_factory=dict)
@@ -130,13 +130,8 @@ class Format:
         return cast(FormatModule, importlib.import_module(self.module))
 
     def check_packages(self) -> None:
-        """Raises ValueError if a package is not installed."""
-        missing = [name for name in self.packages if not importlib.util.find_spec(name)]
-        if missing:
-            raise ValueError(
-                f"the format {self.name} needs {', '.join(missing)}; run: pip install "
-                + " ".join(missing)
-            )
+        """Raises ImportError if a package is not installed."""
+        check_extra(self.packages, self.name, f"the format {self.name}")
 
     def all_options(self, options: Mapping[str, str]) -> dict[str, str]:
         """Returns the given options and the defaults of the others."""

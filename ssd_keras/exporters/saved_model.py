@@ -1,6 +1,5 @@
 """A model as a SavedModel that TF Serving runs: signatures, labels, warm-up requests."""
 
-import io
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -8,19 +7,17 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from ssd_keras.core.class_names import class_line
 from ssd_keras.core.origin import ORIGIN_FILE, origin_lines, read_origin
 from ssd_keras.exporters.exported_detector import ExportedDetector, exported_origin
 from ssd_keras.exporters.formats import MAX_PIXELS, NUM_THREADS, check_no_pattern
 from ssd_keras.exporters.network import in_precision
-from ssd_keras.exporters.signatures import ENCODED_FEATURE, ServedDetector
+from ssd_keras.exporters.signatures import ServedDetector
+from ssd_keras.exporters.warm_up import WARM_UP_FILE, write_warm_up
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.tflite.metadata import LABELS_FILE
-
-WARM_UP_FILE = "tf_serving_warmup_requests"
 
 
 def write(
@@ -123,34 +120,3 @@ def write_saved_model(
     with open(os.path.join(extra, ORIGIN_FILE), "w", encoding="utf-8") as file:
         file.write(exported_origin(model).to_json())
     write_warm_up(os.path.join(extra, WARM_UP_FILE), model.name, model.image_size)
-
-
-def write_warm_up(path: str, model_name: str, image_size: tuple[int, int]) -> None:
-    """Writes one request for each signature; TF Serving replays them when it loads a model."""
-    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-
-    encoded = _gradient_jpeg(image_size)
-    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
-    example = tf.train.Example(features=tf.train.Features(feature={ENCODED_FEATURE: feature}))
-    inputs = {
-        "serving_default": ("image_bytes", [encoded]),
-        "image_tensor": ("images", tf.io.decode_jpeg(encoded)[None]),
-        "tf_example": ("examples", [example.SerializeToString()]),
-    }
-    with tf.io.TFRecordWriter(path) as writer:
-        for signature, (name, value) in inputs.items():
-            request = predict_pb2.PredictRequest()
-            request.model_spec.name = model_name
-            request.model_spec.signature_name = signature
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-            log = prediction_log_pb2.PredictLog(request=request)
-            record = prediction_log_pb2.PredictionLog(predict_log=log)
-            writer.write(record.SerializeToString())
-
-
-def _gradient_jpeg(image_size: tuple[int, int]) -> bytes:
-    rows, columns = np.mgrid[: image_size[0], : image_size[1]]
-    image = np.stack([rows, columns, rows + columns], axis=-1) % 256
-    file = io.BytesIO()
-    Image.fromarray(image.astype("uint8")).save(file, "JPEG")
-    return file.getvalue()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
 from ssd_keras.boxes import nms
 from ssd_keras.core.class_names import check_class_names, class_line
@@ -49,10 +48,16 @@ def write(
 
 
 def start(path: str, num_threads: int) -> tuple[Callable, Callable]:
-    """See `FormatModule`."""
-    from ai_edge_litert.interpreter import Interpreter
+    """See `FormatModule`. TensorFlow's interpreter serves where LiteRT is not installed."""
+    import warnings
 
-    interpreter = Interpreter(model_path=path, num_threads=num_threads)
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tensorflow.lite.python.interpreter import Interpreter
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow's says that LiteRT is its successor
+        interpreter = Interpreter(model_path=path, num_threads=num_threads)
     runner = interpreter.get_signature_runner()
     ((name, details),) = runner.get_input_details().items()
 
@@ -84,24 +89,24 @@ def check_operators(path: str) -> dict[str, int]:
 
 def load(path: str, num_threads: int = NUM_THREADS) -> ExportedDetector:
     """See `FormatModule`."""
-    inputs, outputs, class_names, _ = _interface(path)
-    if {x["name"] for x in outputs} != set(OUTPUTS):
+    model, class_names = _read(path)
+    if {name for name, _, _ in flatbuffer.outputs(model)} != set(OUTPUTS):
         raise ValueError(
             f"{path!r} has no post-processing inside; evaluate an export with "
             "--post-processing builtin."
         )
-    height, width = inputs[0]["shape"].tolist()[1:3]
+    _, height, width, _ = flatbuffer.inputs(model)[0][2]
     return ExportedDetector(class_names, (height, width), one_by_one(*start(path, num_threads)))
 
 
 def describe(path: str) -> list[str]:
     """See `FormatModule`."""
-    inputs, outputs, class_names, counts = _interface(path)
+    model, class_names = _read(path)
     lines = []
-    for kind, details in (("input", inputs), ("output", outputs)):
-        tensors = (f"{x['name']} {x['dtype'].__name__}{x['shape'].tolist()}" for x in details)
+    for kind, ends in (("input", flatbuffer.inputs(model)), ("output", flatbuffer.outputs(model))):
+        tensors = (f"{name} {dtype}{list(shape)}" for name, dtype, shape in ends)
         lines.append(f"{kind}: {', '.join(tensors)}")
-    operators = (f"{name} {count}" for name, count in counts.items())
+    operators = (f"{name} {count}" for name, count in flatbuffer.operator_counts(model).items())
     origin = metadata.read_file(Path(path).read_bytes(), ORIGIN_FILE)
     return [
         *lines,
@@ -111,15 +116,12 @@ def describe(path: str) -> list[str]:
     ]
 
 
-def _interface(path: str) -> tuple[list[dict], list[dict], tuple[str, ...], dict[str, int]]:
-    """Returns details of inputs and outputs, the class names, and the operators' counts."""
+def _read(path: str) -> tuple[schema.ModelT, tuple[str, ...]]:
+    """Returns a file's model and class names."""
     content = Path(path).read_bytes()
     class_names = read_labels(content)
     check_class_names(class_names)
-    counts = flatbuffer.operator_counts(flatbuffer.read_model(content))
-    interpreter = Interpreter(model_content=content)
-    details = interpreter.get_input_details(), interpreter.get_output_details()
-    return *details, class_names, counts
+    return flatbuffer.read_model(content), class_names
 
 
 def tflite_model(

@@ -4,10 +4,20 @@ import collections
 import re
 import struct
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
+
+from ssd_keras.core.extras import import_extra
+
+try:
+    from ai_edge_litert import schema_py_generated as schema
+except ImportError:
+    try:
+        from tensorflow.lite.python import schema_py_generated as schema
+    except ImportError:
+        import_extra("ai_edge_litert", "tflite", "reading and writing TFLite files")
 
 IDENTIFIER = b"TFL3"
 BUFFER_ALIGNMENT = 16
@@ -17,6 +27,11 @@ BUILTIN_NAMES = {
     for name, code in vars(schema.BuiltinOperator).items()
     if re.fullmatch("[A-Z0-9_]+", name)
 }
+DTYPE_NAMES = {
+    code: name.lower() for name, code in vars(schema.TensorType).items() if name.isupper()
+}
+End = tuple[str, str, tuple[int, ...]]
+"""Name, type and shape of an input or output."""
 
 
 class AlignedBuffer(schema.BufferT):
@@ -41,6 +56,16 @@ class AlignedBuffer(schema.BufferT):
         if vector is not None:
             schema.BufferAddData(builder, vector)
         return schema.BufferEnd(builder)
+
+
+def make(kind: type, **fields: Any) -> Any:
+    """Returns an object of the schema; its classes take arguments in newer versions only."""
+    made = kind()
+    for name, value in fields.items():
+        if not hasattr(made, name):
+            raise AttributeError(f"{kind.__name__} has no field {name}.")
+        setattr(made, name, value)
+    return made
 
 
 def read_model(data: bytes) -> schema.ModelT:
@@ -70,6 +95,21 @@ def tensor_index(model: schema.ModelT, name: str) -> int:
     if name not in names:
         raise ValueError(f"the TFLite graph has no tensor {name!r}; it has {', '.join(names)}.")
     return names.index(name)
+
+
+def inputs(model: schema.ModelT) -> list[End]:
+    """Returns the inputs of a model."""
+    return _ends(model, model.subgraphs[0].inputs)
+
+
+def outputs(model: schema.ModelT) -> list[End]:
+    """Returns the outputs of a model."""
+    return _ends(model, model.subgraphs[0].outputs)
+
+
+def _ends(model: schema.ModelT, indices: Sequence[int]) -> list[End]:
+    tensors = (model.subgraphs[0].tensors[index] for index in indices)
+    return [(x.name.decode(), DTYPE_NAMES[x.type], tuple(map(int, x.shape))) for x in tensors]
 
 
 def join_models(first: schema.ModelT, second: schema.ModelT, links: Mapping[str, str]) -> None:
@@ -118,7 +158,8 @@ def add_custom_operator(
     """
     graph = model.subgraphs[0]
     model.operatorCodes.append(
-        schema.OperatorCodeT(
+        make(
+            schema.OperatorCodeT,
             deprecatedBuiltinCode=schema.BuiltinOperator.CUSTOM,
             builtinCode=schema.BuiltinOperator.CUSTOM,
             customCode=name.encode(),
@@ -126,10 +167,11 @@ def add_custom_operator(
     )
     start = len(graph.tensors)
     for output, shape in outputs.items():
-        graph.tensors.append(schema.TensorT(name=output.encode(), shape=list(shape)))
+        graph.tensors.append(make(schema.TensorT, name=output.encode(), shape=list(shape)))
     graph.outputs = list(range(start, len(graph.tensors)))
     graph.operators.append(
-        schema.OperatorT(
+        make(
+            schema.OperatorT,
             opcodeIndex=len(model.operatorCodes) - 1,
             inputs=list(inputs),
             outputs=list(graph.outputs),
@@ -143,7 +185,12 @@ def add_constant(model: schema.ModelT, name: str, values: np.ndarray) -> int:
     graph = model.subgraphs[0]
     model.buffers.append(AlignedBuffer(np.ascontiguousarray(values, "<f4").tobytes()))
     graph.tensors.append(
-        schema.TensorT(name=name.encode(), shape=list(values.shape), buffer=len(model.buffers) - 1)
+        make(
+            schema.TensorT,
+            name=name.encode(),
+            shape=list(values.shape),
+            buffer=len(model.buffers) - 1,
+        )
     )
     return len(graph.tensors) - 1
 
@@ -165,10 +212,11 @@ def set_interface(model: schema.ModelT, input_name: str, outputs: Mapping[str, i
     graph.inputs = [new_index[index] for index in graph.inputs]
     graph.outputs = [new_index[index] for index in last]
     model.signatureDefs = [
-        schema.SignatureDefT(
-            inputs=[schema.TensorMapT(input_name.encode(), graph.inputs[0])],
+        make(
+            schema.SignatureDefT,
+            inputs=[_named_tensor(input_name, graph.inputs[0])],
             outputs=[
-                schema.TensorMapT(name.encode(), index)
+                _named_tensor(name, index)
                 for name, index in zip(outputs, graph.outputs, strict=True)
             ],
             signatureKey=SIGNATURE,
@@ -177,11 +225,15 @@ def set_interface(model: schema.ModelT, input_name: str, outputs: Mapping[str, i
     ]
 
 
+def _named_tensor(name: str, index: int) -> schema.TensorMapT:
+    return make(schema.TensorMapT, name=name.encode(), tensorIndex=index)
+
+
 def add_metadata(model: schema.ModelT, name: str, content: bytes) -> None:
     """Attaches named bytes to a model."""
     model.buffers.append(AlignedBuffer(content))
     model.metadata = model.metadata or []
-    model.metadata.append(schema.MetadataT(name.encode(), len(model.buffers) - 1))
+    model.metadata.append(make(schema.MetadataT, name=name.encode(), buffer=len(model.buffers) - 1))
 
 
 def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:

@@ -123,16 +123,6 @@ def test_a_data_yaml_that_cannot_be_used_is_an_error(tmp_path, text, words):
         load_data(spec)
 
 
-def test_data_yaml_without_pyyaml_names_the_command(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "yaml", None)
-    spec = write_yolo(tmp_path, {"a": None})
-    (tmp_path / "data.yaml").write_text("names: [mouse]")
-    assert load_data(spec).class_names == ("dog", "cat")  # those of classes.txt
-    (tmp_path / "classes.txt").unlink()
-    with pytest.raises(ValueError, match=r"PyYAML is missing; pip install pyyaml, or write the na"):
-        load_data(spec)
-
-
 def test_relative_boxes_of_float32_give_back_whole_pixels():
     rng = np.random.default_rng(0)
     low = rng.integers(0, 1000, size=(500, 2))

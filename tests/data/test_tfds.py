@@ -190,14 +190,6 @@ def test_a_set_that_is_not_prepared_names_the_command(tmp_path, monkeypatch):
         load_data("tfds:voc/2007@train")
 
 
-def test_without_tensorflow_datasets_the_command_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tensorflow_datasets", None)
-    with pytest.raises(
-        ValueError, match=r"tensorflow-datasets is missing; pip install tensorflow-"
-    ):
-        load_data("tfds:voc/2007@train")
-
-
 @pytest.mark.parametrize(
     ("features", "image_id"),
     [

@@ -150,7 +150,8 @@ def test_what_tensorflow_cannot_do_is_told_before_anything_is_written(tmp_path):
     run = tmp_path / "run"
     message = (
         r"^2 processes need Keras' JAX backend, this is tensorflow: set the environment variable "
-        r"KERAS_BACKEND=jax \(pip install jax\), or train on the devices of one host\.$"
+        r"KERAS_BACKEND=jax \(pip install 'ssd_keras\[jax\]'\), or train on "
+        r"the devices of one host\.$"
     )
     with pytest.raises(ValueError, match=message):
         train(recipe(), train_data(), None, str(run), devices=Devices(1, "a:1", 2, 0))

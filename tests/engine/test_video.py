@@ -22,7 +22,7 @@ RIGHT = ([[0.1, 0.6, 0.9, 0.9]], [0.25], [0])
 @pytest.fixture(scope="module")
 def cv2():
     return pytest.importorskip(
-        "cv2", reason="NOT TESTED: videos need OpenCV: pip install opencv-python-headless"
+        "cv2", reason="NOT TESTED: videos need OpenCV: pip install 'ssd_keras[video]'"
     )
 
 
@@ -188,7 +188,7 @@ def test_missing_codec_and_missing_opencv_are_told(cv2, tmp_path, monkeypatch):
         predict_videos(StubDetector([LEFT]), [source], str(tmp_path / "out"))
     assert os.listdir(tmp_path / "out") == []
     monkeypatch.setitem(sys.modules, "cv2", None)
-    message = r"^videos and cameras need OpenCV: pip install opencv-python-headless$"
+    message = r"^reading videos and cameras needs the package cv2, .*install 'ssd_keras\[video\]'$"
     with pytest.raises(ImportError, match=message):
         predict_videos(StubDetector([LEFT]), [source], str(tmp_path / "out"))
 

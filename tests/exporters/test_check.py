@@ -121,7 +121,8 @@ def reverse_order(model):
 def stretch_classes(model):
     """Multiplies the classes by nearly one, as quantisation does."""
     graph = model.subgraphs[0]
-    code = schema.OperatorCodeT(
+    code = flatbuffer.make(
+        schema.OperatorCodeT,
         deprecatedBuiltinCode=schema.BuiltinOperator.MUL,
         builtinCode=schema.BuiltinOperator.MUL,
         version=1,
@@ -131,10 +132,11 @@ def stretch_classes(model):
     outputs = dict(zip(OUTPUTS, graph.outputs, strict=True))
     classes = outputs["detection_classes"]
     graph.tensors.append(
-        schema.TensorT(name=b"stretched", shape=list(graph.tensors[classes].shape))
+        flatbuffer.make(schema.TensorT, name=b"stretched", shape=list(graph.tensors[classes].shape))
     )
     graph.operators.append(
-        schema.OperatorT(
+        flatbuffer.make(
+            schema.OperatorT,
             opcodeIndex=len(model.operatorCodes) - 1,
             inputs=[classes, factor],
             outputs=[len(graph.tensors) - 1],
@@ -154,13 +156,16 @@ def add_operator(name):
         number = getattr(schema.BuiltinOperator, name, schema.BuiltinOperator.CUSTOM)
         is_custom = number == schema.BuiltinOperator.CUSTOM
         model.operatorCodes.append(
-            schema.OperatorCodeT(
+            flatbuffer.make(
+                schema.OperatorCodeT,
                 deprecatedBuiltinCode=min(number, 127),
                 builtinCode=number,
                 customCode=name.encode() if is_custom else None,
             )
         )
-        operator = schema.OperatorT(opcodeIndex=len(model.operatorCodes) - 1, inputs=[], outputs=[])
+        operator = flatbuffer.make(
+            schema.OperatorT, opcodeIndex=len(model.operatorCodes) - 1, inputs=[], outputs=[]
+        )
         model.subgraphs[0].operators.append(operator)
 
     return break_model

@@ -256,7 +256,9 @@ def test_labels_and_replayed_warm_up_requests():
     signatures = []
     for record in tf.data.TFRecordDataset(path):
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        assert log.SerializeToString() == record.numpy()
         request = log.predict_log.request
+        assert request.model_spec.name == small_model().name
         signatures.append(request.model_spec.signature_name)
         inputs = {name: tf.constant(tf.make_ndarray(x)) for name, x in request.inputs.items()}
         response = predict_pb2.PredictResponse()

@@ -189,8 +189,8 @@ def detector_file(quantize="none", names=NAMES, boxes="float32", smallest=0.2, p
 def _code_in_bytes(model, tensor, values):
     step = float(values.max()) / 255
     tensor.type = flatbuffer.schema.TensorType.UINT8
-    tensor.quantization = flatbuffer.schema.QuantizationParametersT(
-        scale=[step], zeroPoint=[0], quantizedDimension=0
+    tensor.quantization = flatbuffer.make(
+        flatbuffer.schema.QuantizationParametersT, scale=[step], zeroPoint=[0], quantizedDimension=0
     )
     codes = np.rint(values / step).astype("uint8")
     model.buffers[tensor.buffer] = flatbuffer.AlignedBuffer(codes.tobytes())

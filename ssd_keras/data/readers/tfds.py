@@ -59,12 +59,8 @@ class _Keys(NamedTuple):
 
 def _import_tfds() -> Any:
     import_tensorflow()
-    try:
-        import tensorflow_datasets
-    except ImportError:
-        raise ValueError(
-            "tensorflow-datasets is missing; pip install tensorflow-datasets"
-        ) from None
+    import tensorflow_datasets
+
     return tensorflow_datasets
 
 

@@ -1,10 +1,11 @@
 """Class names and splits of YOLO folders, from data.yaml, obj.data or a list of names."""
 
-import importlib.util
 import os
 import reprlib
 from collections import Counter
 from typing import Any, NamedTuple
+
+import yaml
 
 from ssd_keras.core.text import clean_name, is_plain_text, one_line, read_text
 from ssd_keras.data.readers.file_index import FileIndex, endings
@@ -61,10 +62,7 @@ def read_settings(file: str, index: FileIndex) -> YoloSettings:
 def _settings_file(index: FileIndex) -> str | None:
     """Returns the path of the settings in a folder, or the only list of names below it."""
     lists = (*NAME_LISTS, f"labels/{NAME_LISTS[0]}")
-    names = (*YAML_FILES, DARKNET_FILE, *lists)
-    if importlib.util.find_spec("yaml") is None:
-        names = (DARKNET_FILE, *lists, *YAML_FILES)
-    found = next(filter(None, map(index.find, names)), None)
+    found = next(filter(None, map(index.find, (*YAML_FILES, DARKNET_FILE, *lists))), None)
     if found:
         return found
     below = [name for name in index.names if os.path.basename(name).lower() in NAME_LISTS]
@@ -99,12 +97,6 @@ def _read_darknet(path: str) -> dict[str, str]:
 
 def _load_yaml(path: str) -> Any:
     """Returns the content of a YAML file, every scalar as the text that it is written with."""
-    try:
-        import yaml
-    except ImportError:
-        raise ValueError(
-            f"{path}: PyYAML is missing; pip install pyyaml, or write the names into classes.txt"
-        ) from None
 
     class Loader(yaml.BaseLoader):
         def construct_object(self, node: Any, deep: bool = False) -> Any:

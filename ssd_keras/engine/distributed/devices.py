@@ -68,8 +68,8 @@ class Devices:
         if self.num_processes > 1 and backend != "jax":
             raise ValueError(
                 f"{self.num_processes} processes need Keras' JAX backend, this is {backend}: set "
-                "the environment variable KERAS_BACKEND=jax (pip install jax), or train on the "
-                "devices of one host."
+                "the environment variable KERAS_BACKEND=jax (pip install 'ssd_keras[jax]'), or "
+                "train on the devices of one host."
             )
         if self.num_processes == 1:
             with self._scope(backend, batch_size):
