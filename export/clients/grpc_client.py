@@ -1,7 +1,7 @@
 """Sends images to TF Serving over gRPC: python grpc_client.py image.jpg --model detector
 
-It needs tensorflow-serving-api (`pip install 'ssd_keras[serving]'`). Images are sent as they are, without base64: a quarter less data
-than over REST.
+It needs tensorflow-serving-api (`pip install 'ssd_keras[serving]'`). Images are sent as they are,
+without base64: a quarter less data than over REST.
 """
 
 import argparse
