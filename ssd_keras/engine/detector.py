@@ -11,6 +11,7 @@ import numpy as np
 from PIL.Image import Image
 from tqdm.auto import tqdm
 
+from ssd_keras.core.display_thresholds import DisplayThreshold
 from ssd_keras.core.images import read_image
 from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
@@ -50,6 +51,11 @@ class KerasDetector:
         self.image_size = model.image_size
         self._detect = DetectionModel(model, post_process)
         self.post_process = self._detect.post_process
+
+    @property
+    def display_threshold(self) -> DisplayThreshold:
+        """The model's: the smallest score that is drawn and counted."""
+        return self.model.display_threshold
 
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         # Every Keras backend compiles predict_on_batch and takes NumPy arrays.

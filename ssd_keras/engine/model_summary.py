@@ -3,6 +3,7 @@
 import os
 
 from ssd_keras.core.class_names import class_line
+from ssd_keras.core.display_thresholds import thresholds_line
 from ssd_keras.core.origin import origin_lines
 from ssd_keras.engine.detector import load_model
 from ssd_keras.exporters.check import artefact_size
@@ -42,6 +43,7 @@ def _describe_model(model: SSD) -> str:
         f"{len(model.default_box_array)} default boxes, {model.count_params():,} parameters",
         class_line(model.class_names),
         f"post-processing: {model.post_process}",
+        thresholds_line(model.display_threshold, model.class_names),
         *origin_lines(model.origin),
     ]
     return "\n".join(lines)

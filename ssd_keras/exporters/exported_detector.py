@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ssd_keras.core.class_names import check_class_names
+from ssd_keras.core.display_thresholds import DEFAULT, DisplayThreshold
 from ssd_keras.core.images import MAX_PIXELS
 from ssd_keras.core.origin import Origin
 from ssd_keras.core.text import words_of
@@ -37,6 +38,7 @@ class ExportedDetector:
     class_names: tuple[str, ...]
     image_size: tuple[int, int] | None  # None: of any size
     run: Callable[[np.ndarray], Mapping[str, Any]]  # images [B, H, W, 3] -> outputs by name
+    display_threshold: DisplayThreshold = DEFAULT
     path: str = ""  # in messages
 
     def __post_init__(self) -> None:

@@ -14,6 +14,12 @@ import tf2onnx
 
 from ssd_keras.boxes import nms
 from ssd_keras.core.class_names import class_line
+from ssd_keras.core.display_thresholds import (
+    DisplayThreshold,
+    by_name,
+    read_thresholds,
+    thresholds_line,
+)
 from ssd_keras.core.origin import Origin, origin_lines
 from ssd_keras.core.terminal import silence_stderr
 from ssd_keras.exporters.exported_detector import ExportedDetector, exported_origin, one_by_one
@@ -47,6 +53,7 @@ def write(
     facts = {
         "class_names": list(model.class_names),
         "post_process": post_process.get_config(),
+        "display_threshold": by_name(model.display_threshold, model.class_names),
         "origin": exported_origin(model).to_dict(),
     }
     onnx.helper.set_model_props(artefact, {k: json.dumps(v) for k, v in facts.items()})
@@ -88,7 +95,9 @@ def load(path: str, num_threads: int = NUM_THREADS) -> ExportedDetector:
     """See `FormatModule`."""
     session, class_names = _interface(path)
     _, height, width, _ = session.get_inputs()[0].shape
-    return ExportedDetector(class_names, (height, width), one_by_one(*start(path, num_threads)))
+    run = one_by_one(*start(path, num_threads))
+    thresholds = _display_threshold(session, class_names, path)
+    return ExportedDetector(class_names, (height, width), run, thresholds)
 
 
 def describe(path: str) -> list[str]:
@@ -104,8 +113,16 @@ def describe(path: str) -> list[str]:
         *lines,
         f"operators: {', '.join(operators)}",
         class_line(class_names),
+        thresholds_line(_display_threshold(session, class_names, path), class_names),
         *origin_lines(Origin.from_json(origin, f"{path!r}: origin") if origin else None),
     ]
+
+
+def _display_threshold(
+    session: onnxruntime.InferenceSession, class_names: Sequence[str], path: str
+) -> DisplayThreshold:
+    text = session.get_modelmeta().custom_metadata_map.get("display_threshold")
+    return read_thresholds(text, class_names, f"{path!r}: display_threshold")
 
 
 def _converted(model: SSD, post_process: PostProcess) -> onnx.ModelProto:

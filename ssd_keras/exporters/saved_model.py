@@ -3,12 +3,20 @@
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from ssd_keras.core.class_names import class_line
+from ssd_keras.core.display_thresholds import (
+    THRESHOLDS_FILE,
+    DisplayThreshold,
+    read_thresholds,
+    thresholds_line,
+    thresholds_text,
+)
 from ssd_keras.core.origin import ORIGIN_FILE, origin_lines, read_origin
 from ssd_keras.exporters.exported_detector import ExportedDetector, exported_origin
 from ssd_keras.exporters.formats import MAX_PIXELS, NUM_THREADS, check_no_pattern
@@ -59,7 +67,7 @@ def load(path: str, num_threads: int = NUM_THREADS) -> ExportedDetector:
     def run(images: np.ndarray) -> dict[str, tf.Tensor]:
         return detect(images=tf.constant(images, tf.uint8))
 
-    return ExportedDetector(class_names, None, run)
+    return ExportedDetector(class_names, None, run, _display_threshold(path, class_names))
 
 
 def describe(path: str) -> list[str]:
@@ -70,7 +78,14 @@ def describe(path: str) -> list[str]:
         ((_, inputs),) = [signature.structured_input_signature]
         lines += [f"signature {name}: {_specs(inputs)} -> {_specs(signature.structured_outputs)}"]
     origin = read_origin(os.path.join(path, "assets.extra", ORIGIN_FILE))
-    return [*lines, class_line(class_names), *origin_lines(origin)]
+    thresholds = thresholds_line(_display_threshold(path, class_names), class_names)
+    return [*lines, class_line(class_names), thresholds, *origin_lines(origin)]
+
+
+def _display_threshold(path: str, class_names: Sequence[str]) -> DisplayThreshold:
+    file = Path(path, "assets.extra", THRESHOLDS_FILE)
+    text = file.read_bytes() if file.is_file() else None
+    return read_thresholds(text, class_names, repr(str(file)))
 
 
 def _interface(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
@@ -117,6 +132,8 @@ def write_saved_model(
             logger.setLevel(level)
     extra = os.path.join(path, "assets.extra")
     os.makedirs(extra)
-    with open(os.path.join(extra, ORIGIN_FILE), "w", encoding="utf-8") as file:
-        file.write(exported_origin(model).to_json())
+    thresholds = thresholds_text(model.display_threshold, model.class_names)
+    texts = {ORIGIN_FILE: exported_origin(model).to_json(), THRESHOLDS_FILE: thresholds}
+    for name, text in texts.items():
+        Path(extra, name).write_text(text, encoding="utf-8")
     write_warm_up(os.path.join(extra, WARM_UP_FILE), model.name, model.image_size)

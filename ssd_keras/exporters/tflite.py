@@ -13,6 +13,13 @@ import tensorflow as tf
 
 from ssd_keras.boxes import nms
 from ssd_keras.core.class_names import check_class_names, class_line
+from ssd_keras.core.display_thresholds import (
+    THRESHOLDS_FILE,
+    DisplayThreshold,
+    read_thresholds,
+    thresholds_line,
+    thresholds_text,
+)
 from ssd_keras.core.origin import ORIGIN_FILE, Origin, joined_licences, origin_lines
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters.exported_detector import ExportedDetector, exported_origin, one_by_one
@@ -96,7 +103,9 @@ def load(path: str, num_threads: int = NUM_THREADS) -> ExportedDetector:
             "--post-processing builtin."
         )
     _, height, width, _ = flatbuffer.inputs(model)[0][2]
-    return ExportedDetector(class_names, (height, width), one_by_one(*start(path, num_threads)))
+    run = one_by_one(*start(path, num_threads))
+    thresholds = _display_threshold(path, class_names)
+    return ExportedDetector(class_names, (height, width), run, thresholds)
 
 
 def describe(path: str) -> list[str]:
@@ -112,8 +121,14 @@ def describe(path: str) -> list[str]:
         *lines,
         f"operators: {', '.join(operators)}",
         class_line(class_names),
+        thresholds_line(_display_threshold(path, class_names), class_names),
         *origin_lines(Origin.from_json(origin, f"{path!r}: {ORIGIN_FILE}") if origin else None),
     ]
+
+
+def _display_threshold(path: str, class_names: Sequence[str]) -> DisplayThreshold:
+    text = metadata.read_file(Path(path).read_bytes(), THRESHOLDS_FILE)
+    return read_thresholds(text, class_names, f"{path!r}: {THRESHOLDS_FILE}")
 
 
 def _read(path: str) -> tuple[schema.ModelT, tuple[str, ...]]:
@@ -164,7 +179,8 @@ def tflite_model(
         outputs = dict(zip(RAW_OUTPUTS, (deltas, scores), strict=True))
     flatbuffer.set_interface(network, INPUT, outputs)
     _add_metadata(network, model, post_processing)
-    files = {ORIGIN_FILE: exported_origin(model).to_json()}
+    thresholds = thresholds_text(model.display_threshold, model.class_names)
+    files = {ORIGIN_FILE: exported_origin(model).to_json(), THRESHOLDS_FILE: thresholds}
     return with_labels(flatbuffer.write_model(network), model.class_names, files)
 
 

@@ -10,6 +10,7 @@ from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.class_names import check_class_names
+from ssd_keras.core.display_thresholds import DEFAULT, DisplayThreshold, by_label, by_name
 from ssd_keras.core.origin import Origin
 from ssd_keras.core.precision import dtype_policy
 from ssd_keras.core.text import is_plain_text, one_line
@@ -63,6 +64,9 @@ class SSD(DetectorModel):
         origin: `ssd_keras.core.origin.Origin`, data and weights that the model comes from with
             their licences, which training sets and exports record; or its dictionary. Default
             None: not stated.
+        display_threshold: the operating point, the smallest score that is drawn and counted, 0..1:
+            one for all classes, or by class name; classes that are not named have 0.5. Default
+            0.5.
         name: name of the model. Default "ssd".
         trainable: the weights are trained, but for those of frozen layers. Default True.
 
@@ -75,7 +79,8 @@ class SSD(DetectorModel):
 
     Raises:
         ValueError: when feature maps and default boxes disagree, class names are missing,
-            repeated or no plain text, or the activation is unknown.
+            repeated or no plain text, the activation or a class of the thresholds is unknown, or a
+            threshold is out of range.
 
     Example:
 
@@ -103,6 +108,7 @@ class SSD(DetectorModel):
         activation: str = "softmax",
         preprocessor: Mapping[str, Any] | None = None,
         origin: Origin | Mapping[str, Any] | None = None,
+        display_threshold: float | Mapping[str, float] = DEFAULT,
         name: str = "ssd",
         trainable: bool = True,
     ) -> None:
@@ -146,6 +152,7 @@ class SSD(DetectorModel):
         self.feature_sizes = tuple(tuple(x.shape[1:3]) for x in maps)
         self.default_box_array = self.default_box_grid.boxes()
         self.post_process = post_process or PostProcess()
+        self._display_threshold = by_label(display_threshold, self.class_names)
 
     @property
     def post_process(self) -> PostProcess:
@@ -155,6 +162,18 @@ class SSD(DetectorModel):
     @post_process.setter
     def post_process(self, post_process: PostProcess) -> None:
         self._post_process = post_process.bound_to(self)
+
+    @property
+    def display_threshold(self) -> DisplayThreshold:
+        """The smallest score that is drawn and counted: for all classes, or a tuple by label.
+
+        It may be set to a number, a dictionary by class name, or such a tuple.
+        """
+        return self._display_threshold
+
+    @display_threshold.setter
+    def display_threshold(self, value: float | Mapping[str, float] | tuple[float, ...]) -> None:
+        self._display_threshold = by_label(value, self.class_names)
 
     @property
     def default_box_grid(self) -> DefaultBoxGrid:
@@ -227,6 +246,7 @@ class SSD(DetectorModel):
             "post_process": serialize(self.post_process),
             "activation": self.activation,
             "origin": self.origin and self.origin.to_dict(),
+            "display_threshold": by_name(self.display_threshold, self.class_names),
         }
 
     @classmethod

@@ -1,7 +1,7 @@
 """Transfers a trained detector to other classes, input sizes or default boxes."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -25,7 +25,7 @@ def with_classes(
 
     All weights are copied but those of the class heads. Of these, the rows of the background and
     of classes that both models have are copied; classes are compared by name or alias, such as
-    "tv" for "tvmonitor".
+    "tv" for "tvmonitor". So are display thresholds by class; a new class has 0.5.
 
     Args:
         model: `SSD`; it is not changed.
@@ -54,11 +54,15 @@ def with_classes(
     config = {**model.get_config(), "class_names": list(class_names)}
     if image_size is not None or shapes is not None:
         config |= _config_at_size(model, tuple(image_size or model.image_size), shapes)
+    thresholds = config.pop("display_threshold")  # a table of the old names
     copy = SSD.from_config(config)
     known = known_classes(model, copy.class_names)
     old_labels = [
         model.class_names.index(known[name]) if name in known else None for name in copy.class_names
     ]
+    if isinstance(thresholds, Mapping):
+        thresholds = {name: thresholds[old_name] for name, old_name in known.items()}
+    copy.display_threshold = thresholds
     class_layers = {layer.name for layer in copy.head.class_layers(copy)}
     for layer in copy.layers:
         # A backbone of another size is a clone, which may have another name.

@@ -26,7 +26,9 @@ from ssd_keras.exporters.tflite import OUTPUTS, tflite_model
 
 @functools.cache
 def small_model():
-    return exports.lively_model(image_size=(64, 96), width=4)
+    model = exports.lively_model(image_size=(64, 96), width=4)
+    model.display_threshold = {"square": 0.25}
+    return model
 
 
 def image_of_model():
@@ -63,6 +65,7 @@ def test_model_export_writes_a_whole_detector(name, exported):
     expected = KerasDetector(model)(image[None])
     detector = load_detector(exported(name))
     assert detector.class_names == model.class_names
+    assert detector.display_threshold == (0.5, 0.25, 0.5, 0.5, 0.5)
     found = detector(image[None])
     np.testing.assert_array_equal(found["labels"], expected["labels"])
     np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=2e-4)
@@ -80,6 +83,7 @@ def test_info_describes_exports(tmp_path, capsys, exported):
     assert "detection_scores float32[None, 200]" in signatures["image_tensor"]
     assert lines[4:] == [
         "5 classes: circle, square, triangle, star, cross",
+        "display thresholds: circle 0.5, square 0.25, triangle 0.5, star 0.5, cross 0.5",
         *exports.ORIGIN.lines(),
     ]
     assert cli.main(["info", exported(TFLITE)]) == 0
@@ -89,7 +93,8 @@ def test_info_describes_exports(tmp_path, capsys, exported):
     assert lines[1] == "input: images uint8[1, 64, 96, 3]"
     assert lines[2].endswith(", num_detections float32[1]")
     assert "NON_MAX_SUPPRESSION_V5 1" in lines[3] and lines[4].startswith("5 classes: circle, ")
-    assert lines[5:] == exports.ORIGIN.lines()
+    assert lines[5].startswith("display thresholds: circle 0.5, square 0.25, ")
+    assert lines[6:] == exports.ORIGIN.lines()
     assert cli.main(["info", str(tmp_path / "bad.tflite")]) == 2
     assert re.fullmatch(
         r"ssd-keras: '.*bad\.tflite' cannot be used \(.*\n", capsys.readouterr().err
@@ -115,6 +120,7 @@ def test_mixed_precision_exports_in_float32(exported):
     assert mixed.layers[2].compute_dtype == "bfloat16"
     for weight, other in zip(mixed.weights, small_model().weights, strict=True):
         weight.assign(other)
+    mixed.display_threshold = small_model().display_threshold
     assert tflite_model(mixed) == Path(exported(TFLITE)).read_bytes()
 
 

@@ -30,7 +30,9 @@ POST_PROCESS = PostProcess(0.8, 0.4, max_candidates=150, max_detections=60)
 
 @functools.cache
 def small_model():
-    return exports.lively_model(image_size=(64, 96), width=4, post_process=POST_PROCESS)
+    model = exports.lively_model(image_size=(64, 96), width=4, post_process=POST_PROCESS)
+    model.display_threshold = {"star": 0.25}
+    return model
 
 
 @functools.cache
@@ -59,6 +61,7 @@ def test_detections_are_those_of_keras(written):
     detector = load_detector(path)
     assert detector.class_names == small_model().class_names
     assert detector.image_size == (64, 96)
+    assert detector.display_threshold == (0.5, 0.5, 0.5, 0.25, 0.5)
     expected = KerasDetector(small_model())(input_images())
     assert 10 < expected["num_detections"].min() < expected["num_detections"].max() <= 60
     assert_equal(detector(input_images()), expected)
@@ -106,6 +109,9 @@ def test_a_file_names_its_classes_thresholds_and_origin(written):
     assert lines[3].startswith("operators: ")
     assert {"Conv 18", "NonMaxSuppression 1"} <= set(lines[3][11:].split(", "))
     assert lines[4].startswith("5 classes: circle, ")
+    assert lines[5] == (
+        "display thresholds: circle 0.5, square 0.5, triangle 0.5, star 0.25, cross 0.5"
+    )
 
 
 def test_convolutions_follow_each_other(written):

@@ -72,6 +72,7 @@ def arguments(**changes) -> dict:
         "preprocessor": {"mean": (120.0, 110.0, 100.0), "scale": 0.02, "channel_order": "bgr"},
         "assigner": MaxIoUAssigner(0.4, use_boundary_boxes=False),
         "post_process": PostProcess(0.2, 0.6, 50, 20, clip_boxes="before"),
+        "display_threshold": {"cow": 0.25, "cat": 0.75},
         "name": "mine",
         **changes,
     }
@@ -217,6 +218,7 @@ def test_config_is_the_arguments():
         assert model.activation == expected["activation"]
         assert model.origin == origin
         assert model.name == expected["name"]
+        assert model.display_threshold == (0.75, 0.5, 0.25)  # a dog is not named
     revived = keras.saving.deserialize_keras_object
     assert revived(config["default_boxes"]) == expected["default_boxes"]
     assert list(map(revived, config["neck"])) == expected["neck"]
@@ -260,6 +262,7 @@ def test_saved_model_loads_without_custom_objects(tmp_path, separable):
     assert loaded.post_process == PostProcess(0.2, 0.6, 50, 20, clip_boxes="before")
     assert loaded.assigner == MaxIoUAssigner(0.4, use_boundary_boxes=False)
     assert loaded.class_names == ("cat", "dog", "cow")
+    assert loaded.display_threshold == (0.75, 0.5, 0.25)
 
 
 def test_training_continues_where_a_saved_model_stopped(tmp_path):

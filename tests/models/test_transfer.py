@@ -22,7 +22,9 @@ OLD, NEW = ("tvmonitor", "dog", "person"), ("person", "moon", "tv", "star")
 
 @functools.cache
 def old_model():
-    return exports.lively_model(class_names=OLD, image_size=(64, 96), width=4)
+    model = exports.lively_model(class_names=OLD, image_size=(64, 96), width=4)
+    model.display_threshold = 0.3
+    return model
 
 
 def outputs_of(model, seed=0):
@@ -51,9 +53,17 @@ def test_logits_of_known_classes_are_kept(new_rows):
         assert is_mean == (new_rows == "mean")
 
 
+def test_display_thresholds_are_kept_by_name():
+    old = SSD.from_config(old_model().get_config())
+    old.display_threshold = {"tvmonitor": 0.2, "person": 0.9}
+    # person, moon, tv and star: the two new classes have the default.
+    assert with_classes(old, NEW).display_threshold == (0.9, 0.5, 0.2, 0.5)
+
+
 def test_everything_else_of_the_model_stays():
     old = old_model()
     new = with_classes(old, ["one"])
+    assert new.display_threshold == 0.3
     expected = {**old.get_config(), "class_names": ["one"]}
     for name in ("default_boxes", "image_size", "preprocessor", "post_process", "neck", "head"):
         assert new.get_config()[name] == expected[name]
