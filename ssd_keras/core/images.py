@@ -41,6 +41,7 @@ INVERSE_ORIENTATIONS = {6: 8, 8: 6}  # the others are their own
 EXIF_KEYS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 PNG_BIT_DEPTH = 16  # its place in the first chunk
 FIRST_SEGMENT = 2  # of a JPEG
+TIFF_SIDES = (256, 257)  # tags of width and height
 TIFF_SUBFILE_TYPE, TIFF_BITS_PER_SAMPLE, TIFF_ORIENTATION, DNG_VERSION = 254, 258, 274, 50706
 HALF_OPAQUE = 128
 DEEP = 16  # bits; of such levels the upper byte is what training and detection see
@@ -262,10 +263,10 @@ def _open_as(row: ImageFormat, file: BinaryIO) -> Image.Image:
 def _header_of(row: ImageFormat, image: Image.Image, file: BinaryIO) -> ImageHeader:
     width, height = image.size
     bit_depth = DEEP if image.mode.startswith("I;16") else 8
-    if isinstance(image, TiffImageFile):  # Pillow gives the size after the turn
+    if isinstance(image, TiffImageFile):
         orientation = image.tag_v2.get(TIFF_ORIENTATION, 1)
-        if orientation in TRANSPOSED_ORIENTATIONS:
-            width, height = height, width
+        # From version 11 on, Pillow gives the size after the turn.
+        width, height = (int(image.tag_v2[tag]) for tag in TIFF_SIDES)
         is_preview = image.tag_v2.get(TIFF_SUBFILE_TYPE, 0) & TIFF_PREVIEW
         if is_preview or DNG_VERSION in image.tag_v2:
             raise UnreadFormatError("a camera's raw file is not read; convert it to JPEG or PNG")

@@ -198,13 +198,13 @@ def _covers(path: str, text: str) -> bool:
 @functools.cache
 def _letters(path: str) -> frozenset[int]:
     """Returns the code points of a font that can be drawn at any size."""
-    from matplotlib.ft2font import FaceFlags, FT2Font
+    from matplotlib.ft2font import FT2Font
 
     try:
         font = FT2Font(path)
     except (OSError, RuntimeError):  # moved, or damaged
         return frozenset()
-    return frozenset(font.get_charmap() if FaceFlags.SCALABLE in font.face_flags else ())
+    return frozenset(font.get_charmap() if font.scalable else ())
 
 
 @functools.lru_cache(maxsize=64)

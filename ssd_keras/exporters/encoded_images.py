@@ -18,6 +18,7 @@ FORMATS = (
     (b"GIF8", image_headers.gif_header),
 )
 """By signature; `decode_upright` has a branch for each, in this order."""
+READS_WEBP = hasattr(tf.raw_ops, "DecodeWebP")  # from TensorFlow 2.20 on
 
 
 class EncodedImage(NamedTuple):
@@ -59,6 +60,8 @@ def decode_upright(image: EncodedImage, max_pixels: int) -> tuple[tf.Tensor, tf.
         )
 
     def decode_webp() -> tuple[tf.Tensor, tf.Tensor]:
+        if not READS_WEBP:
+            return _nothing()
         # The operator takes the alpha channel off no WebP.
         return _decoded(tf.io.decode_image(data, channels=0, expand_animations=False)[..., :3])
 

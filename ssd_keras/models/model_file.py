@@ -1,11 +1,14 @@
 """Reads `.keras` files, which may come from strangers.
 
-Keras runs no code of a file, since its safe mode stays on. Bounded here are the sizes of the
-description and of the weights that it describes; checked is that the weights are finite.
+Keras runs no code of a file, since its safe mode stays on. Refused here is what that mode leaves
+out before Keras 3.13. Bounded are the sizes of the description and of the weights that it
+describes; checked is that the weights are finite.
 """
 
 import contextlib
+import json
 import math
+import re
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -23,6 +26,7 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_ENTRIES = 1000
 MAX_TEXT = 8 << 20  # bytes of the description; that of a large model has some 100,000
 MAX_EXPANSION = 100  # of compressed weights; Keras does not compress
+MATHEMATICS = re.compile(r"keras(\.src)?\.(activations|ops|losses|metrics|initializers)\b")
 SPARE_WEIGHTS = 1 << 20  # beyond those that a file has: layers that a model shares count twice
 
 
@@ -50,6 +54,13 @@ def _checked_archive(path: str) -> int:
     """Checks names and sizes in an archive; returns the number of bytes of the weights."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
+        sizes = _checked_sizes(entries)
+        _check_layers(json.loads(archive.read(CONFIG)))
+    return sizes[WEIGHTS]
+
+
+def _checked_sizes(entries: list[zipfile.ZipInfo]) -> dict[str, int]:
+    """Checks the entries; returns their sizes by name."""
     if len(entries) > MAX_ENTRIES:
         raise ValueError(f"it has {len(entries)} entries; expected {MAX_ENTRIES} at most")
     sizes: dict[str, int] = {}
@@ -66,7 +77,24 @@ def _checked_archive(path: str) -> int:
     for name in (CONFIG, WEIGHTS):
         if name not in sizes:
             raise ValueError(f"it has no {name}")
-    return sizes[WEIGHTS]
+    return sizes
+
+
+def _check_layers(node: Any) -> None:
+    """Refuses layers that read other files, and functions of Keras that are no mathematics."""
+    if isinstance(node, list):
+        for child in node:
+            _check_layers(child)
+    elif isinstance(node, dict):
+        name, module = (str(node.get(key)) for key in ("class_name", "module"))
+        if name == "TFSMLayer" or isinstance(node.get("vocabulary"), str):
+            raise ValueError("one of its layers reads a file outside of it")
+        is_function = name == "function" and module.startswith("keras")
+        if is_function and not MATHEMATICS.match(module):
+            function = one_line(f"{module}.{node.get('registered_name')}")
+            raise ValueError(f"it calls the function {function}")
+        for child in node.values():
+            _check_layers(child)
 
 
 @contextlib.contextmanager

@@ -98,7 +98,9 @@ def _config_at_size(
     config = {"default_boxes": serialize(boxes), "image_size": list(image_size)}
     if is_resized:
         images = keras.Input((*image_size, 3))
-        backbone = keras.models.clone_model(model.backbone, input_tensors=images)
+        # Keras before 3.11 wants the structure of the model's own input.
+        inputs = [images] if isinstance(model.backbone.input, list) else images
+        backbone = keras.models.clone_model(model.backbone, input_tensors=inputs)
         config["backbone"] = serialize(backbone)
     return config
 

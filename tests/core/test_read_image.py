@@ -5,6 +5,7 @@ import itertools
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageCms, ImageOps
@@ -95,6 +96,9 @@ MODES = {
     "DDS": ("RGBA",),
 }
 KEEPS_EXIF = ("WEBP", "TIFF", "AVIF")
+PILLOW = tuple(map(int, PIL.__version__.split(".")[:2]))
+# The first version that writes and reads what older ones do not.
+SINCE = {"AVIF": (11, 3), "QOI": (11, 3), "PPM I;16": (11, 0), "TIFF YCbCr": (13, 0)}
 
 
 def in_mode(mode: str) -> Image.Image:
@@ -112,7 +116,8 @@ def in_mode(mode: str) -> Image.Image:
 @pytest.mark.parametrize("kind", MODES)
 def test_pixels_of_other_formats_are_pillows_upright(tmp_path, kind):
     for mode, orientation in itertools.product(MODES[kind], range(1, 9)):
-        if orientation > 1 and kind not in KEEPS_EXIF:
+        is_new = any(SINCE.get(name, (0, 0)) > PILLOW for name in (kind, f"{kind} {mode}"))
+        if is_new or (orientation > 1 and kind not in KEEPS_EXIF):
             continue
         exif = Image.Exif()
         exif[0x0112] = orientation
@@ -154,7 +159,9 @@ def test_photographs(shared):
         (b"RIFF....WEBPVP8 ", r"the WebP header cannot be read"),
         (
             b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xaf\x36\0" * 2,  # 14,000 each
-            r"it, or a part of it, has more than 179 megapixels; no such WebP file is read: cut it",
+            r"it, or a part of it, has more than 179 megapixels; no such WebP file is read: cut it"
+            if PILLOW >= (13, 0)
+            else r"the WebP header cannot be read",
         ),
         (b"GIF89a", r"the GIF header cannot be read \(a part of it is missing or damaged\)"),
         (

@@ -1,6 +1,8 @@
 """Readers of YOLO folders, CSV tables and TFRecords: numbers, and problems of bad data."""
 
 import re
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -121,6 +123,15 @@ def test_a_data_yaml_that_cannot_be_used_is_an_error(tmp_path, text, words):
     (tmp_path / "data.yaml").write_text(text)
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         load_data(spec)
+
+
+def test_tensorflow_datasets_that_does_not_load_names_the_command(monkeypatch):
+    # With protobuf 5 and tensorflow-metadata 1.21, as on Colab, it is a module without functions.
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", types.ModuleType("tensorflow_datasets"))
+    with pytest.raises(
+        ImportError, match=r"does not .*; run: pip install 'tensorflow-metadata<1\.1"
+    ):
+        load_data("tfds:voc/2007@train")
 
 
 def test_relative_boxes_of_float32_give_back_whole_pixels():

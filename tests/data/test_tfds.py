@@ -19,9 +19,8 @@ IMAGES = [image_bytes(), image_bytes("PNG"), image_bytes(quality=50)]
 
 @pytest.fixture(autouse=True)
 def needs_tfds():
-    pytest.importorskip(
-        "tensorflow_datasets", reason="NOT TESTED: tensorflow-datasets is not installed"
-    )
+    if not hasattr(pytest.importorskip("tensorflow_datasets"), "builder"):
+        pytest.skip("NOT TESTED: tensorflow-datasets does not load with this protobuf")
 
 
 def voc_element(tfds, folder, number):

@@ -73,24 +73,24 @@ CODE = {"class_name": "__lambda__", "config": {"value": "4wEA", "defaults": None
 CONFIGS = {
     "a lambda": (
         with_layer("Lambda", "keras.layers", {"function": CODE}),
-        r"\(Requested the deserialization of a `Lambda` layer whose `function` is a Python",
+        r"\(.*`Lambda` layer.* is a Python",
     ),
     "os.system": (function("os", "system"), r"\(Could not locate function 'system'"),
     "eval": (function("builtins", "eval"), r"\(Could not locate function 'eval'"),
     "unsafe mode": (
         function("keras.config", "enable_unsafe_deserialization"),
-        r"\(Cannot deserialize `keras\.config\.enable_unsafe_deserialization` because",
+        r"\(it calls the function keras\.config\.enable_unsafe_deserialization\)",
     ),
     "a program": (
         with_layer("Popen", "subprocess", {"args": ["true"]}), r"\(Could not locate class 'Popen'"
     ),
     "a SavedModel": (
         with_layer("TFSMLayer", "keras.layers", {"filepath": "/tmp"}),
-        r"\(Requested the deserialization of a `TFSMLayer`, which loads an external SavedModel\.",
+        r"\(one of its layers reads a file outside of it\)",
     ),
     "a file": (
         with_layer("StringLookup", "keras.layers", {"vocabulary": "/etc/passwd"}),
-        r"\(Requested the loading of a vocabulary file outside of the model archive\.",
+        r"\(one of its layers reads a file outside of it\)",
     ),
     "many classes": (
         sets(class_names=[str(n) for n in range(400_000)]), r"\(its layers have more weights than"
