@@ -12,6 +12,9 @@ from ssd_keras.doctor.findings import Finding, FindingKind
 
 MIN_BORDER_BOXES = 5
 CERTAIN_SHARE = 0.9  # of the boxes at the border: then all boxes can be moved
+# Objects that the border cuts pile up at it; a box lies at any other pixel by chance.
+STRIP = 9  # pixels
+MIN_PILE = 3.0  # times the mean number of boxes at a pixel of the strip
 EDGES = (("left and top", "0"), ("right and bottom", "the edge"))
 
 Offsets = tuple[Counter[int], Counter[int]]  # of left and top edges, of right and bottom edges
@@ -45,14 +48,18 @@ class BoxShift(NamedTuple):
 
 
 def border_offsets(data: DetectionData) -> Offsets:
-    """Counts the offsets of boxes from the left and top border, and from the right and bottom."""
+    """Counts the offsets of boxes from the left and top border, and from the right and bottom.
+
+    Boxes farther than `STRIP` pixels from a border do not count.
+    """
     begins: Counter[int] = Counter()
     ends: Counter[int] = Counter()
     for example in data.examples:
         low = example.boxes[:, :2]
         high = low + example.boxes[:, 2:] - np.array([example.width, example.height], np.float64)
         for counter, offsets in ((begins, low), (ends, high)):
-            counter.update(np.round(offsets[np.abs(offsets) < 1.5]).astype(int).tolist())
+            rounded = np.round(offsets).astype(int)
+            counter.update(rounded[np.abs(rounded) <= STRIP].tolist())
     return begins, ends
 
 
@@ -101,11 +108,14 @@ def _shifts_of_source(splits: Sequence[Split]) -> list[BoxShift]:
 
 
 def _edge_shift(offsets: Counter[int]) -> EdgeShift:
-    total = offsets.total()
+    at_border = Counter({pixel: offsets[pixel] for pixel in (-1, 0, 1)})
+    total = at_border.total()
     if total < MIN_BORDER_BOXES:
         return EdgeShift(None, 0, total)
-    offset, count = offsets.most_common(1)[0]
-    return EdgeShift(offset if 2 * count > total else 0, count, total)
+    offset, count = at_border.most_common(1)[0]
+    by_chance = (offsets.total() - total) / (STRIP - 1)
+    is_pile = 2 * count > total and count > MIN_PILE * by_chance
+    return EdgeShift(offset if is_pile else 0, count, total)
 
 
 def _box_shift(

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from example_records import encoded, example, split_of, textured
 
-from ssd_keras.data.splits import source_of
+from ssd_keras import load_data
+from ssd_keras.data.splits import Split, source_of
 from ssd_keras.doctor.data_report import check_data
 from ssd_keras.doctor.findings import FindingKind
 from ssd_keras.doctor.fix import fixed_copy, remaining_issues
@@ -84,6 +85,20 @@ def test_boxes_are_not_moved_where_some_are_correct():
 
 def test_few_boxes_at_the_border_are_not_evidence():
     assert shift_findings([split_of(example(boxes=[[-1, -1, 30, 20]]))]) == []
+
+
+def test_boxes_that_lie_at_a_pixel_by_chance_are_not_evidence():
+    # Objects that the border does not cut: 8 boxes begin at 1, and 4 at each of 2 to 9 pixels, so
+    # that a pixel has 4 by chance, and 8 are no pile: fewer than 3 * 4. 16 boxes are one.
+    beside = [[x, 30, 40, 20] for x in range(2, 10)] * 4
+    for count, num_findings in ((8, 0), (16, 1)):
+        boxes = [[1, 40, 30, 20]] * count + beside
+        assert len(shift_findings([split_of(example(boxes=boxes))])) == num_findings
+
+
+def test_generated_objects_are_not_shifted():
+    data = load_data("synthetic:shapes@train[:400]")
+    assert shift_findings([Split("train", data)]) == []
 
 
 def test_boxes_at_the_border_that_disagree_are_not_evidence():
