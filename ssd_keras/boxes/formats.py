@@ -13,6 +13,8 @@ Array: TypeAlias = Any
 BOX_FORMATS = ("yxyx", "xyxy", "xywh", "rel_yxyx", "rel_xyxy", "rel_xywh")
 """In pixels, counted from 0 and continuous; with "rel_" relative to the image."""
 
+CORNERS = ("xmin", "ymin", "xmax", "ymax")  # of "xyxy", as VOC files and tables name them
+
 
 def convert_boxes(
     boxes: Any, source: str, target: str, image_size: tuple[float, float] = (1, 1)

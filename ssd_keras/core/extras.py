@@ -17,6 +17,14 @@ def import_extra(module: str, extra: str, use: str) -> ModuleType:
         raise _missing(module, extra, use) from error
 
 
+def import_package(package: str, use: str) -> ModuleType:
+    """Imports a package that no extra installs; where it is missing, the error says how to."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(f"{use} needs the package {package}: pip install {package}") from error
+
+
 def check_extra(modules: Iterable[str], extra: str, use: str) -> None:
     """Raises the error of `import_extra` for the first that is missing; imports none."""
     for module in modules:

@@ -113,9 +113,12 @@ def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise ValueError(f"{path}: {error}") from error
 
 
-def decode_image_file(path: str, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Decodes an image file; raises `ValueError`, or `FileNotFoundError` where there is none."""
-    with open_image_file(path) as file:
+def decode_image_file(source: str | bytes, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Decodes an image file, by its path or its bytes.
+
+    Raises `ValueError`, or `FileNotFoundError` where there is none.
+    """
+    with io.BytesIO(source) if isinstance(source, bytes) else open_image_file(source) as file:
         image, header = open_image(file, max_pixels)
         image = load_stored(image, header)
         bits = used_bits(image, header)

@@ -12,7 +12,6 @@ from ssd_keras.data.image_sources import ImageSource, image_location, read_bytes
 from ssd_keras.data.problems import Problem, ProblemKind
 
 Box = tuple[float, float, float, float]
-CORNERS = ("xmin", "ymin", "xmax", "ymax")  # as VOC files and tables name them
 # Tools disagree on whether pixels start at 0 or at 1: one pixel beyond the edge is no mistake.
 EDGE_TOLERANCE = 1.0
 

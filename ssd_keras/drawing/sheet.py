@@ -1,13 +1,21 @@
 """Contact sheets: many images in one."""
 
+import contextlib
+import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ssd_keras.drawing.draw import WHITE, checked_image
 from ssd_keras.drawing.fonts import TextFont, shortened, warn_of_missing
+
+NOTEBOOK_SIDE = 1280  # pixels; the PNG of a whole photo would have ten megabytes
+MAX_CELLS = 16  # of a sheet in a notebook
+
+Item = TypeVar("Item")
 
 
 def contact_sheet(
@@ -68,3 +76,30 @@ def contact_sheet(
             text = shortened(captions[index], font, width)
             font.draw(draw, (left, top + height), text, fill=WHITE)
     return np.array(sheet)
+
+
+def sheet_of_first(
+    items: Sequence[Item], draw: Callable[[Item], Image.Image], name: Callable[[Item], object]
+) -> Image.Image | None:
+    """Returns a sheet of the first items; None where none of them has an image.
+
+    The last caption begins with how many more items there are.
+    """
+    drawings, captions = [], []
+    for item in items[:MAX_CELLS]:
+        with contextlib.suppress(ValueError, OSError):  # an image that is missing or broken
+            drawings.append(np.asarray(draw(item)))
+            captions.append(str(name(item)))
+    if not drawings:
+        return None
+    if len(items) > MAX_CELLS:
+        captions[-1] = f"(+{len(items) - MAX_CELLS} more) {captions[-1]}"
+    return Image.fromarray(contact_sheet(drawings, captions=captions))
+
+
+def notebook_png(image: Image.Image) -> bytes:
+    """Returns an image as PNG, small enough for a notebook."""
+    image.thumbnail((NOTEBOOK_SIDE, NOTEBOOK_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

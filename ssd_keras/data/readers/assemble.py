@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from tqdm.contrib.concurrent import thread_map
 
+from ssd_keras.boxes.formats import CORNERS
 from ssd_keras.core.class_names import labels_by_name
 from ssd_keras.core.images import MAX_PIXELS, ImageHeader
 from ssd_keras.core.text import is_plain_text, one_line
@@ -22,7 +23,6 @@ from ssd_keras.data.image_files import (
 from ssd_keras.data.image_sources import ImageSource, StoredImage, image_location, original_of
 from ssd_keras.data.problems import DROPPED, BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.records import (
-    CORNERS,
     Box,
     DetectionData,
     Example,

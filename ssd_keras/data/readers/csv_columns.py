@@ -4,8 +4,8 @@ import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ssd_keras.boxes.formats import CORNERS
 from ssd_keras.data.problems import Problem, ProblemKind
-from ssd_keras.data.records import CORNERS
 
 # Accepted names of each column, in small letters without blanks.
 NAMES = {

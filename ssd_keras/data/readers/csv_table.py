@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ssd_keras.boxes.formats import CORNERS
 from ssd_keras.core.text import clean_name, is_plain_text, read_text
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.assemble import (
@@ -22,7 +23,7 @@ from ssd_keras.data.readers.assemble import (
 from ssd_keras.data.readers.csv_columns import SIDES, find_columns, find_dialect
 from ssd_keras.data.readers.file_index import require_folder
 from ssd_keras.data.readers.listed_images import find_listed_images, listed_image
-from ssd_keras.data.records import CORNERS, DetectionData
+from ssd_keras.data.records import DetectionData
 
 Row = dict[str, str]
 NUMBERS = (*CORNERS, *SIDES, "width", "height")

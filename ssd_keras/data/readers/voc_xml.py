@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ssd_keras.boxes.formats import CORNERS
 from ssd_keras.core.text import clean_name, is_plain_text, line_of, marked_encoding
 from ssd_keras.data.image_files import check_links
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
@@ -16,7 +17,6 @@ from ssd_keras.data.readers.assemble import (
     read_flag,
     read_side,
 )
-from ssd_keras.data.records import CORNERS
 
 DECLARATION = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)")
 # Encodings of which files hold letters of a larger one.

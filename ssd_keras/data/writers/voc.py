@@ -4,7 +4,8 @@ import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 
-from ssd_keras.data.records import CORNERS, Example
+from ssd_keras.boxes.formats import CORNERS
+from ssd_keras.data.records import Example
 from ssd_keras.data.splits import Split
 from ssd_keras.data.writers.files import UniqueStems, extension_of, refuse_crowds, write_file
 
