@@ -2,61 +2,90 @@
 
 import argparse
 
-from ssd_keras.core.images import MAX_PIXELS
+from ssd_keras.core.image_formats import MAX_PIXELS
 
 DATA_HELP = (
-    "voc:ROOT@SPLIT (ROOT@all: every image; SPLIT+negatives: images without XML have no objects), "
-    "coco:ANNOTATIONS.json@IMAGES_DIR, yolo:ROOT@SPLIT, images:DIR (without objects), "
-    "csv:TABLE.csv@IMAGES_DIR, tfrecord:PATTERN[@LABEL_MAP], "
-    "tfds:voc/2007@train, synthetic:shapes@train or a data file data.toml; several are united "
-    "by class name"
+    "data set, such as voc:ROOT@train or data.toml; `ssd-keras info data` lists the kinds. "
+    "Several are merged by class name"
 )
-SPLITS_HELP = f"{DATA_HELP}; here each one is a split"
-MODEL_HELP = "a RUN folder of `ssd-keras train`, a .keras file, or a preset with weights"
-RECIPE_HELP = "a name of `ssd-keras info recipes`, a TOML file, or a RUN folder"
-DETECTOR_HELP = f"{MODEL_HELP}, or what `ssd-keras export` wrote"
+SPLITS_HELP = (
+    "data set, such as voc:ROOT@train; `ssd-keras info data` lists the kinds. Several are "
+    "splits of one data set, such as its training and its validation data"
+)
+MODEL_HELP = "RUN folder of `ssd-keras train`, .keras file, or name of a preset with weights"
+DETECTOR_HELP = f"{MODEL_HELP}; or what `ssd-keras export` wrote"
+PRESET_HELP = "name of `ssd-keras info presets`"
+RECIPE_HELP = "name of `ssd-keras info recipes`, TOML file, or RUN folder of an earlier training"
+
+Group = argparse._ActionsContainer  # a parser, or a group of its arguments
 
 
-def add_bad_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def add_bad_data(group: Group) -> None:
+    group.add_argument(
         "--bad-data",
         choices=("drop", "refuse"),
         default="drop",
-        help="what to do with broken images and boxes: drop and report them (default), or stop",
+        help="drop broken images and boxes and report them (default), or refuse the data",
     )
 
 
-def add_max_pixels(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def add_max_pixels(group: Group) -> None:
+    group.add_argument(
         "--max-pixels",
         type=positive_int,
         default=MAX_PIXELS,
         metavar="N",
-        help="largest number of pixels of an image that is read; default %(default)s",
+        help="drop images of more pixels; default %(default)s",
     )
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", nargs="+", action="extend", required=True, help=DATA_HELP)
-    add_bad_data(parser)
-    add_max_pixels(parser)
+    """Adds the group of --data."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data", nargs="+", action="extend", required=True, metavar="DATA", help=DATA_HELP
+    )
+    add_bad_data(group)
+    add_max_pixels(group)
 
 
-def add_overrides(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def add_data_words(parser: argparse.ArgumentParser, help: str) -> None:
+    """Adds the group of DATA without a flag."""
+    group = parser.add_argument_group("data")
+    group.add_argument("data", nargs="+", metavar="DATA", help=help)
+    add_bad_data(group)
+    add_max_pixels(group)
+
+
+def add_overrides(group: Group) -> None:
+    group.add_argument(
         "--set",
         dest="overrides",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="replace a value of the recipe, such as optimizer.learning_rate=0.002; `ssd-keras "
-        "info recipe NAME` lists them",
+        help="change a value of the recipe, such as optimizer.learning_rate=0.002; may be "
+        "repeated. `ssd-keras info recipe own_data` lists the names with their meaning",
     )
 
 
 def add_results(parser: argparse.ArgumentParser, plots_help: str) -> None:
-    parser.add_argument("--json", dest="json_path", metavar="FILE", help="file for the metrics")
-    parser.add_argument("--plots", metavar="DIR", help=plots_help)
+    """Adds the group of --json and --plots."""
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--json", dest="json_path", metavar="FILE", help="also write the metrics to a JSON file"
+    )
+    group.add_argument("--plots", metavar="DIR", help=plots_help)
+
+
+def add_batch_size(group: Group) -> None:
+    group.add_argument(
+        "--batch-size",
+        type=positive_int,
+        default=8,
+        metavar="N",
+        help="images that the model takes at once; default %(default)s",
+    )
 
 
 def positive_int(text: str) -> int:

@@ -1,19 +1,18 @@
 """`ssd-keras data`: its actions are commands with a file each."""
 
-import argparse
-
 from ssd_keras.cli import data_check, data_convert, data_show, data_split
+from ssd_keras.cli.command_parser import Command, CommandParser
 
-HELP = "show, check, split and convert data sets"
-ACTIONS = {
-    "show": data_show,
+HELP = "check, look at, split and convert data sets"
+DESCRIPTION = "Checks, draws, splits and converts data sets. `ssd-keras info data` lists the kinds."
+EXAMPLES = ("ssd-keras data check voc:ROOT@train voc:ROOT@val --recipe own_data --plots plots",)
+ACTIONS: dict[str, Command] = {
     "check": data_check,
+    "show": data_show,
     "split": data_split,
     "convert": data_convert,
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    subparsers = parser.add_subparsers(metavar="action", required=True)
-    for name, action in ACTIONS.items():
-        action.add_arguments(subparsers.add_parser(name, help=action.HELP))
+def add_arguments(parser: CommandParser) -> None:
+    parser.add_commands(ACTIONS, "actions", "ACTION")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ssd_keras.cli.arguments import (
+    PRESET_HELP,
     RECIPE_HELP,
     SPLITS_HELP,
-    add_bad_data,
-    add_max_pixels,
+    add_data_words,
     add_overrides,
 )
 from ssd_keras.cli.data_convert import FORMAT_HELP, write_copies
@@ -25,23 +25,32 @@ if TYPE_CHECKING:
     from ssd_keras.engine.recipes import TrainRecipe
 
 HELP = "find what is wrong with data, and default boxes that fit them"
+DESCRIPTION = (
+    "Finds broken images and boxes, doubles, images of one split that look like those of another, "
+    "and classes with few objects. With --recipe or --preset it also compares the model's default "
+    "boxes with the objects, and prints the --set options that fit them better."
+)
+EXAMPLES = (
+    "ssd-keras data check voc:ROOT@train voc:ROOT@val --recipe own_data --plots plots",
+    "ssd-keras data check yolo:ROOT@train --fix CLEANED --format yolo",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", nargs="+", help=SPLITS_HELP)
-    model = parser.add_mutually_exclusive_group()
-    model.add_argument(
-        "--preset", help="preset whose default boxes are compared with the objects and fitted"
+    add_data_words(parser, SPLITS_HELP)
+    group = parser.add_argument_group("model whose default boxes are compared")
+    model = group.add_mutually_exclusive_group()
+    model.add_argument("--recipe", metavar="NAME", help=f"the model of a recipe: {RECIPE_HELP}")
+    model.add_argument("--preset", metavar="NAME", help=f"the model of a preset: {PRESET_HELP}")
+    add_overrides(group)
+    output = parser.add_argument_group("output")
+    output.add_argument("--plots", metavar="DIR", help="also write plots of the findings")
+    output.add_argument(
+        "--fix", metavar="DIR", help="also write a cleaned copy of the data into a new folder"
     )
-    model.add_argument("--recipe", help=f"recipe whose model is used instead: {RECIPE_HELP}")
-    add_overrides(parser)
-    parser.add_argument("--plots", metavar="DIR", help="folder for plots of the findings")
-    parser.add_argument("--fix", metavar="DIR", help="new folder for a cleaned copy of the data")
-    parser.add_argument(
-        "--format", choices=DATA_FORMATS, help=f"format of that copy; {FORMAT_HELP}"
+    output.add_argument(
+        "--format", choices=DATA_FORMATS, help=f"format of the cleaned copy; {FORMAT_HELP}"
     )
-    add_bad_data(parser)
-    add_max_pixels(parser)
     parser.set_defaults(run=run)
 
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ssd_keras.cli.arguments import SPLITS_HELP, add_bad_data, add_max_pixels, positive_int
+from ssd_keras.cli.arguments import SPLITS_HELP, add_data_words, positive_int
 from ssd_keras.cli.inputs import print_problems
 from ssd_keras.core.data_formats import DATA_FORMATS
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
@@ -12,29 +12,46 @@ from ssd_keras.core.terminal import is_terminal, start_tensorflow
 if TYPE_CHECKING:
     from ssd_keras.data.splits import Split
 
-HELP = "write data in another format"
+HELP = "write data in another format, rename or drop classes"
+DESCRIPTION = (
+    "Writes a copy of the data as VOC, COCO, YOLO or TFRecord files, with classes renamed, merged "
+    "or dropped on request."
+)
+EXAMPLES = (
+    "ssd-keras data convert voc:ROOT@train voc:ROOT@val --format coco --output COPY",
+    "ssd-keras data convert yolo:ROOT@train --format yolo \\\n"
+    "--rename van=vehicle --rename bus=vehicle --drop person --output COPY",
+)
 FORMAT_HELP = "default: the format of the data, or voc where it cannot be written"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", nargs="+", help=SPLITS_HELP)
-    parser.add_argument("--format", choices=DATA_FORMATS, required=True)
-    parser.add_argument("--output", required=True, help="new folder to write")
-    parser.add_argument(
-        "--shards", type=positive_int, default=1, help="tfrecord: files of each split; default 1"
-    )
-    parser.add_argument(
+    add_data_words(parser, SPLITS_HELP)
+    classes = parser.add_argument_group("classes")
+    classes.add_argument(
         "--rename",
         action="append",
         default=[],
         metavar="OLD=NEW",
-        help="rename a class, such as van=vehicle; classes with the same new name become one",
+        help="rename a class; classes with the same new name become one. May be repeated",
     )
-    parser.add_argument(
-        "--drop", action="append", default=[], metavar="CLASS", help="use no object of this class"
+    classes.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="CLASS",
+        help="leave out the objects of a class; may be repeated",
     )
-    add_bad_data(parser)
-    add_max_pixels(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", required=True, metavar="DIR", help="new folder to write")
+    output.add_argument("--format", choices=DATA_FORMATS, required=True, help="format to write")
+    output.add_argument(
+        "--shards",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="number of files of each split, of tfrecord; default %(default)s",
+    )
     parser.set_defaults(run=run)
 
 

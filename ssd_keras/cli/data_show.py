@@ -5,31 +5,50 @@ from collections.abc import Sequence
 
 from ssd_keras.cli.arguments import (
     DATA_HELP,
+    PRESET_HELP,
     RECIPE_HELP,
-    add_bad_data,
-    add_max_pixels,
+    add_data_words,
     positive_int,
 )
 from ssd_keras.cli.inputs import read_data
 from ssd_keras.core.files import check_writable
 from ssd_keras.core.terminal import start_tensorflow
 
-HELP = "draw images as training sees them"
+HELP = "draw images as the training sees them"
+DESCRIPTION = (
+    "Draws some images before and after augmentation, with their objects and the default boxes "
+    "that learn them, into one image."
+)
+EXAMPLES = ("ssd-keras data show voc:ROOT@train --recipe own_data --output sheet.png",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", nargs="+", help=DATA_HELP)
-    parser.add_argument("--output", required=True, help="PNG file to write")
-    parser.add_argument(
-        "--preset", default="ssd300_vgg16_voc", help="preset whose default boxes are matched"
+    add_data_words(parser, DATA_HELP)
+    model = parser.add_argument_group("model and augmentation")
+    model.add_argument("--recipe", metavar="NAME", help=RECIPE_HELP)
+    model.add_argument(
+        "--preset",
+        metavar="NAME",
+        default="ssd300_vgg16_voc",
+        help=f"without --recipe, the preset that the paper's training has: {PRESET_HELP}; default "
+        "%(default)s",
     )
-    parser.add_argument(
-        "--recipe", help=f"recipe whose model and augmentation are used instead: {RECIPE_HELP}"
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", required=True, metavar="FILE", help="image file to write")
+    output.add_argument(
+        "--count",
+        type=positive_int,
+        default=12,
+        metavar="N",
+        help="number of images; default %(default)s",
     )
-    parser.add_argument("--count", type=positive_int, default=12, help="number of images")
-    parser.add_argument("--seed", type=int, default=0)
-    add_bad_data(parser)
-    add_max_pixels(parser)
+    output.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="another number draws other images; default %(default)s",
+    )
     parser.set_defaults(run=run)
 
 

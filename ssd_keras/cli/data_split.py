@@ -3,24 +3,33 @@
 import argparse
 from collections.abc import Sequence
 
-from ssd_keras.cli.arguments import DATA_HELP, add_bad_data, add_max_pixels
+from ssd_keras.cli.arguments import DATA_HELP, add_data_words
 from ssd_keras.cli.data_convert import FORMAT_HELP, write_copies
 from ssd_keras.cli.inputs import print_problems, read_data
 from ssd_keras.core.data_formats import DATA_FORMATS
 from ssd_keras.core.terminal import is_terminal
 
-HELP = "split data into parts"
+HELP = "split data into training and validation data"
 DESCRIPTION = (
     "Writes a copy of the data in parts. Each part has the same mix of classes; images that look "
-    "alike, and frames of one video by their names, stay in one part. --groups chooses otherwise."
+    "alike, and frames of one video by their names, stay in one part."
+)
+EXAMPLES = (
+    "ssd-keras data split voc:ROOT@all --output SPLIT",
+    "ssd-keras data split coco:all.json@images --parts train=0.7 val=0.2 test=0.1 --output SPLIT",
+)
+GROUPS_HELP = (
+    "what stays in one part: `look` (default), images that look alike and frames with numbered "
+    "names; `none`, nothing; `blocks`, parts are runs of consecutive names in each numbered "
+    "sequence, for frames of cameras; or a regular expression, images whose names have the same "
+    "match of it, or of its first group"
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = DESCRIPTION
-    parser.add_argument("data", nargs="+", help=DATA_HELP)
-    parser.add_argument("--output", required=True, help="new folder to write")
-    parser.add_argument(
+    add_data_words(parser, DATA_HELP)
+    parts = parser.add_argument_group("parts")
+    parts.add_argument(
         "--parts",
         nargs="+",
         type=_part,
@@ -28,19 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=SHARE",
         help="names and shares of the parts, together 1; default: train=0.8 val=0.2",
     )
-    parser.add_argument("--seed", type=int, default=0, help="another seed draws other parts")
-    parser.add_argument(
-        "--groups",
-        default="look",
-        metavar="look|blocks|none|REGEX",
-        help="what stays in one part: images that look alike and frames with numbered names "
-        "(look, the default), those whose names have the same match of a regular expression or "
-        "of its first group (REGEX), or nothing (none); blocks makes parts of consecutive names "
-        "in each numbered sequence, for frames of cameras",
+    parts.add_argument("--groups", default="look", metavar="WORD", help=GROUPS_HELP)
+    parts.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="another number splits otherwise; default %(default)s",
     )
-    parser.add_argument("--format", choices=DATA_FORMATS, help=FORMAT_HELP)
-    add_bad_data(parser)
-    add_max_pixels(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", required=True, metavar="DIR", help="new folder to write")
+    output.add_argument("--format", choices=DATA_FORMATS, help=f"format to write; {FORMAT_HELP}")
     parser.set_defaults(run=run)
 
 

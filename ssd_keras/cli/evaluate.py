@@ -4,19 +4,28 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from ssd_keras.cli.arguments import DETECTOR_HELP, add_data, add_results, positive_int
+from ssd_keras.cli.arguments import DETECTOR_HELP, add_batch_size, add_data, add_results
 from ssd_keras.cli.inputs import read_data
 from ssd_keras.core.files import check_writable
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
 
-HELP = "measure a model as the papers do"
+HELP = "measure a detector on labelled data"
+DESCRIPTION = (
+    "Measures a detector on labelled data: COCO's AP, VOC's mAP, and AP by class and size of the "
+    "objects. With --plots it also writes report.html, which shows the mistakes with their images."
+)
+EXAMPLES = (
+    "ssd-keras evaluate runs/mine --data voc:ROOT@val --plots report",
+    "ssd-keras evaluate mine_int8.tflite --data data.toml --json metrics.json",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help=DETECTOR_HELP)
+    model = parser.add_argument_group("model")
+    model.add_argument("model", metavar="MODEL", help=DETECTOR_HELP)
+    add_batch_size(model)
     add_data(parser)
-    add_results(parser, "folder for report.html, which shows the mistakes")
-    parser.add_argument("--batch-size", type=positive_int, default=8)
+    add_results(parser, "also write report.html with the mistakes into this folder")
     parser.set_defaults(run=run)
 
 

@@ -7,7 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ssd_keras.cli.arguments import DATA_HELP, MODEL_HELP, add_bad_data, fraction, positive_int
+from ssd_keras.cli.arguments import (
+    DATA_HELP,
+    MODEL_HELP,
+    Group,
+    add_bad_data,
+    fraction,
+    positive_int,
+)
 from ssd_keras.cli.inputs import read_data
 from ssd_keras.core.terminal import start_tensorflow
 from ssd_keras.exporters.formats import FORMATS, check_request
@@ -15,40 +22,88 @@ from ssd_keras.exporters.formats import FORMATS, check_request
 if TYPE_CHECKING:
     from ssd_keras.models.ssd import SSD
 
-HELP = f"write a model as {' or '.join(row.title for row in FORMATS.values())}"
+HELP = f"write a detector as {', '.join(row.title for row in FORMATS.values())}"
+DESCRIPTION = (
+    "Writes a whole detector, with decoding and NMS inside, for programs without Keras, and "
+    "compares it with Keras on some images. SavedModel is for servers, TFLite for phones and small "
+    "boards, ONNX for ONNX Runtime. `ssd-keras info formats` lists formats and options."
+)
+EXAMPLES = (
+    "ssd-keras export runs/mine --format tflite --output mine.tflite",
+    "ssd-keras export runs/mine --format tflite --quantize int8 \\\n"
+    "--calibration-data voc:ROOT@train --output mine_int8.tflite",
+)
 MAX_CALIBRATION_IMAGES = 200  # int8 calibration gains nothing from more
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "model", metavar="MODEL", help=f"{MODEL_HELP}; a preset without weights is untrained"
+    )
+    _add_output(parser)
+    for name, group in _option_groups(parser).items():
+        _add_option(group, name)
+    _add_images(parser)
+    thresholds = parser.add_argument_group("post-processing; default: as in the model")
+    for name, meaning in (
+        ("score-threshold", "drop detections of a smaller score, 0..1"),
+        ("iou-threshold", "NMS drops a box that overlaps a better one by more than this IoU, 0..1"),
+    ):
+        thresholds.add_argument(f"--{name}", type=fraction, metavar="X", help=meaning)
+    thresholds.add_argument(
+        "--max-detections", type=positive_int, metavar="N", help="most detections of an image"
+    )
+    parser.set_defaults(run=run)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     suffixes = " or ".join(row.suffix for row in FORMATS.values() if row.suffix)
-    parser.add_argument("model", help=f"{MODEL_HELP}, or the name of a preset, untrained")
-    parser.add_argument("--format", choices=FORMATS, required=True)
-    parser.add_argument("--output", required=True, help=f"folder, or file ending in {suffixes}")
+    output = parser.add_argument_group("output")
+    output.add_argument("--format", choices=FORMATS, required=True, help="format to write")
+    output.add_argument(
+        "--output",
+        required=True,
+        metavar="PATH",
+        help=f"folder of a SavedModel, or file that ends in {suffixes}",
+    )
+
+
+def _option_groups(parser: argparse.ArgumentParser) -> dict[str, Group]:
+    """Returns the group of each option; those of the same formats are one group."""
+    owners: dict[str, str] = {}
     for name in dict.fromkeys(name for row in FORMATS.values() for name in row.options):
-        _add_option(parser, name)
-    parser.add_argument(
+        owners[name] = ", ".join(row.name for row in FORMATS.values() if name in row.options)
+    groups = {each: parser.add_argument_group(f"options of {each}") for each in owners.values()}
+    return {name: groups[each] for name, each in owners.items()}
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    images = parser.add_argument_group("images")
+    images.add_argument(
         "--calibration-data",
         nargs="+",
         action="extend",
         default=[],
-        help=f"images for the calibration of int8 and for the check: {DATA_HELP}",
+        metavar="DATA",
+        help="images like those that the detector will see, such as its training data: int8 is "
+        f"calibrated on {MAX_CALIBRATION_IMAGES} of them, and the export is compared with Keras "
+        "on some; default: generated images, which do not calibrate int8. A "
+        f"{DATA_HELP}",
     )
-    for name in ("score-threshold", "iou-threshold"):
-        parser.add_argument(f"--{name}", type=fraction, help="default: the model's own")
-    parser.add_argument("--max-detections", type=positive_int, help="default: the model's own")
-    add_bad_data(parser)
-    parser.set_defaults(run=run)
+    add_bad_data(images)
 
 
-def _add_option(parser: argparse.ArgumentParser, name: str) -> None:
+def _add_option(group: Group, name: str) -> None:
     """Adds the flag of an option of one format or several."""
-    options = {row.name: row.options[name] for row in FORMATS.values() if name in row.options}
-    words = [option.choices for option in options.values() if not option.is_number]
-    choices = dict.fromkeys(itertools.chain.from_iterable(words)) or None
-    meaning = "; ".join(f"{format}: {option.help}" for format, option in options.items())
-    metavar = None if choices else "N"
-    parser.add_argument(
-        f"--{name.replace('_', '-')}", choices=choices, metavar=metavar, help=meaning
+    options = [row.options[name] for row in FORMATS.values() if name in row.options]
+    words = [option.choices for option in options if not option.is_number]
+    choices = list(dict.fromkeys(itertools.chain.from_iterable(words))) or None
+    group.add_argument(
+        f"--{name.replace('_', '-')}",
+        choices=choices,
+        metavar=None if choices else "N",
+        help="; ".join(dict.fromkeys(option.help for option in options)),
     )
 
 

@@ -5,14 +5,36 @@ import argparse
 from ssd_keras.core.terminal import start_tensorflow
 from ssd_keras.importers import SOURCES
 
-HELP = "read weights that were trained elsewhere"
+HELP = "make a model of weights that another project trained"
+DESCRIPTION = (
+    "Reads weights of torchvision (.pth), of Caffe's SSD (.caffemodel) or of the TensorFlow Object "
+    "Detection API (.tflite), and writes a .keras file; or, of the classifier MobileNetV2 as "
+    ".tflite, a .weights.h5 file for `--set model.backbone_weights=FILE`."
+)
+EXAMPLES = (
+    "ssd-keras import torchvision ssd300_vgg16_coco-b556d3b4.pth --output coco.keras",
+    "ssd-keras import object-detection-api detect.tflite --labels labels.txt --output coco.keras",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", choices=SOURCES)
-    parser.add_argument("file", help=".pth, .caffemodel or .tflite file")
-    parser.add_argument("--output", required=True, help=".keras, or .weights.h5 for a backbone")
-    parser.add_argument("--labels", help="text file, one class name a line; default: known names")
+    given = parser.add_argument_group("input")
+    given.add_argument(
+        "source",
+        choices=SOURCES,
+        metavar="SOURCE",
+        help=f"who trained it: {', '.join(SOURCES)}",
+    )
+    given.add_argument("file", metavar="FILE", help=".pth, .caffemodel or .tflite file")
+    given.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="text file with a class name in each line; default: the names of the published models",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--output", required=True, metavar="FILE", help=".keras, or .weights.h5 for a backbone"
+    )
     parser.set_defaults(run=run)
 
 

@@ -1,21 +1,39 @@
 """`ssd-keras info`."""
 
 import argparse
+import os
+from collections.abc import Callable, Iterable
 
-from ssd_keras.cli.arguments import DETECTOR_HELP, RECIPE_HELP
+from ssd_keras.cli.arguments import RECIPE_HELP
 from ssd_keras.cli.inputs import read_recipe_file
 from ssd_keras.core.terminal import start_tensorflow
+from ssd_keras.core.text import did_you_mean
+from ssd_keras.presets import PRESETS
 
-HELP = "describe a model or a recipe, or list presets, recipes or export formats"
-WORDS = "presets, recipes, formats"
+HELP = "describe a model or recipe; list presets, recipes, formats, kinds of data"
+DESCRIPTION = (
+    "Describes a model, a preset or an export: sizes, classes, default boxes, origin of data and "
+    "weights. A word in its place lists what there is: presets, recipes, formats (of export), data "
+    "(kinds of data); `recipe NAME` prints every value of a recipe with its meaning."
+)
+EXAMPLES = (
+    "ssd-keras info presets",
+    "ssd-keras info data",
+    "ssd-keras info recipe own_data",
+    "ssd-keras info runs/mine",
+)
+WORDS = ("presets", "recipes", "formats", "data", "recipe")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    group = parser.add_argument_group("what to describe")
+    group.add_argument(
         "model",
-        help=f"{DETECTOR_HELP}, a preset's name, or one of the words {WORDS}, recipe",
+        metavar="WHAT",
+        help=f"one of the words {', '.join(WORDS)}; or a name of `ssd-keras info presets`, a RUN "
+        "folder of `ssd-keras train`, a .keras file, or what `ssd-keras export` wrote",
     )
-    parser.add_argument("name", nargs="?", help=f"after the word recipe: {RECIPE_HELP}")
+    group.add_argument("name", nargs="?", metavar="NAME", help=f"after `recipe`: {RECIPE_HELP}")
     parser.set_defaults(run=run)
 
 
@@ -27,24 +45,62 @@ def run(model: str, name: str | None) -> None:
         raise ValueError(
             f"{name!r} is one word too many; `ssd-keras info {model}` takes none after it."
         )
-    from ssd_keras.engine.recipe_summary import recipe_list
-    from ssd_keras.engine.recipes import recipe_names
-    from ssd_keras.exporters.formats import FORMATS
-    from ssd_keras.presets import PRESETS
-
-    lists = {"presets": PRESETS.values(), "formats": FORMATS.values(), "recipes": recipe_list()}
-    if model in lists:
-        print(*lists[model], sep="\n")
+    if model in LISTS:
+        print(*LISTS[model](), sep="\n")
         return
-    if model in recipe_names() or model.endswith(".toml"):
-        raise ValueError(
-            f"{model!r} is a recipe, not a model; write `ssd-keras info recipe {model}` to see "
-            "its values."
-        )
+    _check_is_model(model)
     start_tensorflow()
     from ssd_keras.engine.model_summary import model_summary
 
     print(model_summary(model))
+
+
+def _check_is_model(name: str) -> None:
+    """Raises a `ValueError` for a recipe, and for a word that was probably meant otherwise."""
+    from ssd_keras.engine.recipes import recipe_names
+
+    if name in recipe_names() or name.endswith(".toml"):
+        raise ValueError(
+            f"{name!r} is a recipe, not a model; write `ssd-keras info recipe {name}` to see "
+            "its values."
+        )
+    question = did_you_mean(name, [*WORDS, *PRESETS, *recipe_names()])
+    if name not in PRESETS and question and not os.path.exists(name):
+        raise FileNotFoundError(
+            f"{name!r} does not exist; {question}`ssd-keras info presets` and `ssd-keras info "
+            "recipes` list the names."
+        )
+
+
+def _presets() -> Iterable[object]:
+    return PRESETS.values()
+
+
+def _formats() -> Iterable[object]:
+    from ssd_keras.exporters.formats import FORMATS
+
+    return FORMATS.values()
+
+
+def _recipes() -> Iterable[object]:
+    from ssd_keras.engine.recipe_summary import recipe_list
+
+    return recipe_list()
+
+
+def _data() -> Iterable[object]:
+    from ssd_keras.data.data_file import EXAMPLE
+    from ssd_keras.data.sources import READERS
+
+    return [*READERS.values(), EXAMPLE]
+
+
+LISTS: dict[str, Callable[[], Iterable[object]]] = {
+    "presets": _presets,
+    "recipes": _recipes,
+    "formats": _formats,
+    "data": _data,
+}
 
 
 def _print_recipe(name: str | None) -> None:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ssd_keras.core.images import MAX_PIXELS
+from ssd_keras.core.image_formats import MAX_PIXELS
 from ssd_keras.core.parts import make_part
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
 from ssd_keras.presets import check_options

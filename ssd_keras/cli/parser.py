@@ -1,16 +1,16 @@
 """The parser of `ssd-keras`: finds the command and runs it with its arguments."""
 
-import argparse
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 
 from ssd_keras.cli import data, evaluate, export, import_weights, info, predict, score, train
+from ssd_keras.cli.command_parser import Command, CommandParser, examples_text
+from ssd_keras.cli.version import VersionAction
 from ssd_keras.core.terminal import lasting_output
 
-# Each module has HELP, `add_arguments(parser)` and `run` with the arguments by name.
-COMMANDS = {
+COMMANDS: dict[str, Command] = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
@@ -20,6 +20,11 @@ COMMANDS = {
     "data": data,
     "info": info,
 }
+DESCRIPTION = "Trains, measures and exports SSD object detectors in Keras 3."
+EXAMPLES = (
+    "ssd-keras train --recipe own_data --train-data voc:ROOT@train --output runs/mine",
+    "ssd-keras train --help",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,13 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.formatwarning = lambda message, *_, **__: f"ssd-keras: warning: {message}\n"
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd image files, with its own path
     with lasting_output():
-        return _run(arguments)
+        return _run(sys.argv[1:] if arguments is None else arguments)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    parsed = vars(build_parser().parse_args(arguments))
-    run = parsed.pop("run")
+def _run(arguments: Sequence[str]) -> int:
     try:
+        parsed = vars(build_parser().parse_args(arguments))
+        run = parsed.pop("run")
         run(**parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -45,14 +50,14 @@ def _run(arguments: Sequence[str] | None) -> int:
     return 0
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """Returns the parser of all commands; its result has `run` and the arguments of `run`."""
-    parser = argparse.ArgumentParser(
-        prog="ssd-keras", description="SSD object detection in Keras 3."
+    parser = CommandParser(
+        prog="ssd-keras", description=DESCRIPTION, epilog=examples_text(EXAMPLES)
     )
-    subparsers = parser.add_subparsers(metavar="command", required=True)
-    for name, command in COMMANDS.items():
-        command.add_arguments(subparsers.add_parser(name, help=command.HELP))
+    parser.add_commands(COMMANDS, "commands", "COMMAND")
+    parser.add_help_flag()
+    parser.add_argument_group("version").add_argument("-V", "--version", action=VersionAction)
     return parser
 
 

@@ -5,7 +5,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ssd_keras.cli.arguments import DETECTOR_HELP, add_max_pixels, fraction, positive_int
+from ssd_keras.cli.arguments import (
+    DETECTOR_HELP,
+    add_batch_size,
+    add_max_pixels,
+    fraction,
+    positive_int,
+)
 from ssd_keras.cli.inputs import print_problems
 from ssd_keras.core.data_formats import PRE_LABEL_FORMATS
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
@@ -13,41 +19,63 @@ from ssd_keras.core.terminal import is_terminal, start_tensorflow
 if TYPE_CHECKING:
     from ssd_keras.engine.pre_labels import PreLabels
 
-HELP = "draw and list what a model detects"
+HELP = "detect objects in images, videos or a camera"
+DESCRIPTION = (
+    "Detects objects. Writes the images with their boxes and detections.json, which lists every "
+    "detection, into a folder."
+)
+EXAMPLES = (
+    "ssd-keras predict runs/mine photo.jpg FOLDER --output detected",
+    "ssd-keras predict torchvision_ssd300_vgg16_coco street.mp4 --output detected",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help=DETECTOR_HELP)
-    parser.add_argument(
+    given = parser.add_argument_group("input")
+    given.add_argument("model", metavar="MODEL", help=DETECTOR_HELP)
+    given.add_argument(
         "images",
         nargs="+",
-        help="image files or folders; or, with OpenCV installed, videos and numbers of cameras",
+        metavar="IMAGE",
+        help="image files or folders of them; or, with OpenCV installed, videos and numbers of "
+        "cameras",
     )
-    parser.add_argument("--output", required=True, help="folder to write")
-    parser.add_argument(
-        "--score-threshold",
-        type=fraction,
-        help="smallest score listed in detections.json, 0..1; default: the model's own",
+    add_max_pixels(given)
+    given.add_argument(
+        "--frames",
+        type=positive_int,
+        metavar="N",
+        help="read only the first frames of a video or camera; default: all",
     )
-    parser.add_argument(
+    add_batch_size(given)
+    _add_output(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", required=True, metavar="DIR", help="folder to write")
+    output.add_argument(
         "--display-threshold",
         type=fraction,
         default=0.5,
-        help="smallest score drawn, 0..1; default 0.5",
+        metavar="SCORE",
+        help="draw detections of this score or more, 0..1; default %(default)s",
     )
-    parser.add_argument(
+    output.add_argument(
+        "--score-threshold",
+        type=fraction,
+        metavar="SCORE",
+        help="list detections of this score or more in detections.json, 0..1; default: all that "
+        "the model gives, most models from 0.01 on",
+    )
+    output.add_argument(
         "--format",
         choices=PRE_LABEL_FORMATS,
-        help="also write the images with the detections as annotations, for labelling tools, into "
-        "a folder of this name in the output: those from --score-threshold on, by default from "
-        "--display-threshold",
+        help="also write the images and the detections as annotations for a labelling tool, into "
+        "a folder of this name in --output: detections from --score-threshold on, by default "
+        "from --display-threshold on",
     )
-    parser.add_argument("--batch-size", type=positive_int, default=8)
-    parser.add_argument(
-        "--frames", type=positive_int, help="most frames of a video or camera; default: all"
-    )
-    add_max_pixels(parser)
-    parser.set_defaults(run=run)
 
 
 def run(

@@ -8,13 +8,22 @@ from ssd_keras.cli.arguments import add_data, add_results
 from ssd_keras.cli.inputs import read_data
 from ssd_keras.core.files import check_writable
 
-HELP = "measure detections of another program"
+HELP = "measure detections that another program wrote"
+DESCRIPTION = (
+    "Measures detections in COCO's results format as `ssd-keras evaluate` measures a model; images "
+    "are not read. Each entry has image_id, category_id or category_name, bbox [x, y, width, "
+    "height] in pixels, and score."
+)
+EXAMPLES = ("ssd-keras score --detections detections.json --data coco:instances.json@images",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--detections", required=True, help="COCO results JSON")
+    detections = parser.add_argument_group("detections")
+    detections.add_argument(
+        "--detections", required=True, metavar="FILE", help="JSON file in COCO's results format"
+    )
     add_data(parser)
-    add_results(parser, "folder for report.html, without images")
+    add_results(parser, "also write report.html, without images, into this folder")
     parser.set_defaults(run=run)
 
 

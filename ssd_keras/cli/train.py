@@ -19,27 +19,69 @@ from ssd_keras.core.terminal import is_terminal, start_tensorflow
 if TYPE_CHECKING:
     from ssd_keras.engine.recipes import TrainRecipe
 
-HELP = "train a model from a recipe or a preset"
+HELP = "train a detector on your data"
+DESCRIPTION = (
+    "Trains a detector and writes a RUN folder: the model with the best validation AP "
+    "(model.keras), the course of loss and AP (curves.png, history.csv), and what --resume needs. "
+    "A recipe holds every choice of a training; own_data is the one for your own images."
+)
+EXAMPLES = (
+    "ssd-keras train --recipe own_data --train-data voc:ROOT@train \\\n"
+    "--validation-data voc:ROOT@val --output runs/mine",
+    "ssd-keras train --preset ssd192_small_shapes --set schedule.epochs=5 \\\n"
+    "--train-data synthetic:shapes@train --output runs/shapes",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", help=RECIPE_HELP)
-    parser.add_argument(
+    model = parser.add_argument_group("model and training (one of --recipe and --preset, or both)")
+    model.add_argument("--recipe", metavar="NAME", help=RECIPE_HELP)
+    model.add_argument(
         "--preset",
-        help="name of a preset, or a trained model to start from; it replaces the recipe's. "
-        "Without a recipe the training follows the paper",
+        metavar="NAME",
+        help="model to train, in place of the recipe's: a name of `ssd-keras info presets`, or a "
+        "trained model to start from. Without --recipe the training is the paper's, 120,000 "
+        "steps: shorten it with --set schedule.epochs=N",
     )
-    parser.add_argument("--train-data", nargs="+", action="extend", required=True, help=DATA_HELP)
-    parser.add_argument("--validation-data", nargs="+", action="extend", help=DATA_HELP)
-    parser.add_argument("--output", required=True, help="RUN folder to write")
-    add_overrides(parser)
-    parser.add_argument("--resume", action="store_true", help="continue the run in --output")
-    parser.add_argument(
+    add_overrides(model)
+    _add_data(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", required=True, metavar="DIR", help="RUN folder to write")
+    output.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the training in --output where it stopped; the other arguments are the same",
+    )
+    _add_devices(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--train-data", nargs="+", action="extend", required=True, metavar="DATA", help=DATA_HELP
+    )
+    data.add_argument(
+        "--validation-data",
+        nargs="+",
+        action="extend",
+        metavar="DATA",
+        help="data that choose the best epoch, in the same words; default: those of data.toml, "
+        "else none, and the last epoch is kept",
+    )
+    add_bad_data(data)
+    add_max_pixels(data)
+
+
+def _add_devices(parser: argparse.ArgumentParser) -> None:
+    devices = parser.add_argument_group("devices")
+    devices.add_argument(
         "--devices",
         type=_number_or_all,
         default=1,
         metavar="N",
-        help="GPUs (without any, CPUs) of this host that share each batch, or all; default 1",
+        help="number of GPUs (without any, CPUs) of this host that share each batch, or all; "
+        "default 1",
     )
     hosts = parser.add_argument_group(
         "several hosts", "the same command on each, except --process-index; KERAS_BACKEND=jax"
@@ -51,7 +93,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="address of process 0; all processes wait up to 5 minutes for each other",
     )
     hosts.add_argument(
-        "--num-processes", type=positive_int, default=1, metavar="N", help="one on each host"
+        "--num-processes",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="number of processes, one on each host; default 1",
     )
     hosts.add_argument(
         "--process-index",
@@ -60,9 +106,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="I",
         help="index of this process, from 0; process 0 writes",
     )
-    add_bad_data(parser)
-    add_max_pixels(parser)
-    parser.set_defaults(run=run)
 
 
 def run(

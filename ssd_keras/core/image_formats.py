@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+MAX_PIXELS = 178_956_970  # above twice that, Pillow refuses images at the latest
 HEAD_SIZE = 16  # bytes of a file that tell its format
 JPEG_SIGNATURE, PNG_SIGNATURE = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 PRINT_SIZE = 8  # bytes of a file's head in messages

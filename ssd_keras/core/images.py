@@ -15,6 +15,7 @@ from ssd_keras.core.image_ends import PNG_SIGNATURE_SIZE, has_jpeg_end, has_png_
 from ssd_keras.core.image_formats import (
     HEAD_SIZE,
     JPEG,
+    MAX_PIXELS,
     PNG,
     ImageFormat,
     UnreadFormatError,
@@ -23,7 +24,6 @@ from ssd_keras.core.image_formats import (
     unknown_format,
 )
 
-MAX_PIXELS = 178_956_970  # above twice that, Pillow refuses images at the latest
 MEGA = 1_000_000
 EXIF_ORIENTATION = 0x0112
 TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)

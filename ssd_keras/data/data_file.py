@@ -1,14 +1,4 @@
-"""Reads data files: TOML files that name data sets and class names.
-
-# data.toml; paths are relative to this file
-train = ["voc:VOC2007@trainval", "voc:VOC2012@trainval"]
-validation = "voc:VOC2007@test"
-classes = "voc"      # or "coco", or a list of names in label order, or left out
-rename = {van = "vehicle", bus = "vehicle"}  # optional: the same new name makes one class
-drop = ["person"]    # optional: classes whose objects are not used
-license = "CC BY 4.0"  # optional: of all data sets, which else say it themselves
-format = "voc"       # optional prefix of all data sets, which then need none
-"""
+"""Reads data files: TOML files that name data sets and class names, such as `EXAMPLE`."""
 
 import os
 import tomllib
@@ -23,6 +13,16 @@ PARTS = ("train", "validation")
 KEYS = (*PARTS, "classes", "format", "rename", "drop", "license")
 CLASS_LISTS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}
 EXTENSION = ".toml"
+EXAMPLE = """\
+data.toml (any name that ends in .toml; data.toml@validation is its validation data)
+    # Paths are relative to this file; all but one of train and validation may be left out.
+    train = ["voc:VOC2007@trainval", "voc:VOC2012@trainval"]
+    validation = "voc:VOC2007@test"
+    classes = "voc"                              # or "coco", or a list of names in label order
+    rename = {van = "vehicle", bus = "vehicle"}  # the same new name makes one class
+    drop = ["person"]                            # classes whose objects are not used
+    license = "CC BY 4.0"                        # of all data sets that do not say it themselves
+    # format = "voc"                             # kind of all data sets, then named without it"""
 
 
 class DataFile(NamedTuple):

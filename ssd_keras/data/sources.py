@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
@@ -53,33 +54,85 @@ class SourceSpec(NamedTuple):
 
 
 class ReaderSpec(NamedTuple):
-    """A data format: prefix and form of its specs, its reader of what surrounds the "@"."""
+    """A data format: prefix and form of its specs, what it reads, an example, and its reader."""
 
     prefix: str
     form: SpecForm
-    read: Callable[[str, str, ReadOptions], DetectionData]
+    read: Callable[[str, str, ReadOptions], DetectionData]  # of what surrounds the "@"
+    meaning: str
+    example: str
+
+    def __str__(self) -> str:
+        lines = textwrap.wrap(self.meaning, WIDTH - 4)
+        return "\n    ".join([self.form.text, *lines, f"such as {self.example}"])
 
 
 _SPECS = (
-    ReaderSpec("voc", SpecForm("voc:ROOT@SPLIT", is_folder), read_voc),
     ReaderSpec(
-        "coco", SpecForm("coco:ANNOTATIONS.json@IMAGES_DIR", is_file, is_folder, ".json"), read_coco
+        "voc",
+        SpecForm("voc:ROOT@SPLIT", is_folder),
+        read_voc,
+        "Pascal VOC: Annotations/*.xml, JPEGImages and ImageSets/Main/SPLIT.txt in ROOT, or a "
+        "folder SPLIT with images and XML files. SPLIT `all` takes every image; with "
+        "`SPLIT+negatives`, images without an XML file have no objects.",
+        "voc:VOC2007@trainval",
     ),
-    ReaderSpec("yolo", SpecForm("yolo:ROOT@SPLIT", is_any), read_yolo),
-    ReaderSpec("images", SpecForm("images:DIR", is_folder, needs_second=False), read_image_folder),
-    ReaderSpec("csv", SpecForm("csv:TABLE.csv@IMAGES_DIR", is_file, is_folder, ".csv"), read_csv),
+    ReaderSpec(
+        "coco",
+        SpecForm("coco:ANNOTATIONS.json@IMAGES_DIR", is_file, is_folder, ".json"),
+        read_coco,
+        "COCO: one JSON file with images, annotations and categories.",
+        "coco:annotations/instances_train2017.json@train2017",
+    ),
+    ReaderSpec(
+        "yolo",
+        SpecForm("yolo:ROOT@SPLIT", is_any),
+        read_yolo,
+        "YOLO: a folder, or its data.yaml, whose images have text files with a line for each "
+        "object. SPLIT is train, val or test.",
+        "yolo:coco128/data.yaml@train",
+    ),
+    ReaderSpec(
+        "images",
+        SpecForm("images:DIR", is_folder, needs_second=False),
+        read_image_folder,
+        "Images without objects, as examples of background beside other data sets.",
+        "images:backgrounds",
+    ),
+    ReaderSpec(
+        "csv",
+        SpecForm("csv:TABLE.csv@IMAGES_DIR", is_file, is_folder, ".csv"),
+        read_csv,
+        "A table with a row for each object: file name, class, corners of the box.",
+        "csv:labels.csv@images",
+    ),
     ReaderSpec(
         "tfrecord",
         SpecForm("tfrecord:PATTERN[@LABEL_MAP]", has_matches, is_file, needs_second=False),
         read_tfrecord,
+        "TFRecord files of the TensorFlow Object Detection API, with or without their label map.",
+        "tfrecord:'train-*.tfrecord@labels.pbtxt'",
     ),
-    ReaderSpec("tfds", SpecForm("tfds:voc/2007@train"), read_tfds),
-    ReaderSpec("synthetic", SpecForm("synthetic:shapes@train|val|test"), read_synthetic),
+    ReaderSpec(
+        "tfds",
+        SpecForm("tfds:voc/2007@train"),
+        read_tfds,
+        "A detection data set that TensorFlow Datasets has prepared.",
+        "tfds:voc/2007@train",
+    ),
+    ReaderSpec(
+        "synthetic",
+        SpecForm("synthetic:shapes@train|val|test"),
+        read_synthetic,
+        "Generated images of five shapes, to try things out; `train[:120]` takes the first 120.",
+        "synthetic:shapes@train[:120]",
+    ),
 )
 READERS = {spec.prefix: spec for spec in _SPECS}
 FORMS = ", ".join([*(spec.form.text for spec in _SPECS), "data.toml"])
 BAD_DATA_CHOICES = ("drop", "refuse")
 MAX_ERROR_LENGTH = 2000
+WIDTH = 100  # of lines for `ssd-keras info data`
 
 
 def load_data(

@@ -164,17 +164,17 @@ _ROWS = (
         options={
             "precision": Option(
                 ("float32", "bfloat16"),
-                "precision of the network, float32 (default) or bfloat16, which takes about half "
-                "the time where the processor or GPU computes in it",
+                "numbers of the network: float32 (default), or bfloat16, which takes about half "
+                "the time on a processor or GPU that computes in it",
             ),
             "weights": Option(
                 ("constants", "variables"),
-                "constants (default) are faster for small batches, variables take a sixth of the "
-                "memory",
+                "where the weights are: constants (default) are faster for small batches, "
+                "variables take a sixth of the memory",
             ),
             "max_pixels": Option(
                 (str(MAX_PIXELS),),
-                f"the server decodes no image of more pixels; default {MAX_PIXELS}",
+                f"refuse encoded images of more pixels; default {MAX_PIXELS}",
                 is_number=True,
             ),
         },
@@ -189,16 +189,20 @@ _ROWS = (
         options={
             "quantize": Option(
                 ("none", "float16", "dynamic", "int8"),
-                "none (default) is float32, float16 and dynamic have smaller weights, int8 has a "
-                "smaller and faster network",
+                "make the file smaller: none (default) keeps float32 weights, float16 halves them, "
+                "dynamic quarters them, int8 quarters them and is faster, and needs calibration "
+                "data",
             ),
             "post_processing": Option(
                 ("builtin", "op", "none"),
-                "builtin (default) is exact per-class NMS in built-in operators, op one custom "
-                "operator with NMS across classes and without clipping, none raw outputs for GPU "
-                "delegates",
+                "how boxes are chosen: builtin (default) is the model's NMS by class in built-in "
+                "operators; op is TFLite's own operator, with NMS across classes and without "
+                "clipping; none gives the outputs of the network, for GPU delegates",
             ),
-            "input_dtype": Option(("uint8", "float32"), "uint8 (default) or float32"),
+            "input_dtype": Option(
+                ("uint8", "float32"),
+                "type of the image's pixels, 0..255: uint8 (default) or float32",
+            ),
         },
         tolerances={
             "float16": Tolerance(0.95, 0.03, 0.98, floor=0.1),

@@ -10,7 +10,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 
-from ssd_keras.core.downloads import checksum, fetch
 from ssd_keras.core.origin import Origin
 
 PYTORCH = "https://download.pytorch.org/models"
@@ -36,6 +35,8 @@ class Published:
     @contextlib.contextmanager
     def file(self, progress: bool | None = None) -> Iterator[str]:
         """Gives the path of a local copy, downloaded unless the cache has it."""
+        from ssd_keras.core.downloads import fetch  # its packages are not needed to list names
+
         path = fetch(self.address, self.sha256, self.max_bytes, progress=progress)
         if not self.member:
             yield path
@@ -123,6 +124,8 @@ KERAS_BACKBONES: Mapping[str, Origin] = {
 
 def origin_of_file(path: str) -> Origin:
     """Returns the origin of a file of weights: the published file that it is, else its name."""
+    from ssd_keras.core.downloads import checksum
+
     sha256 = checksum(path)
     for name, weights in {**DETECTORS, **BACKBONES}.items():
         if weights.sha256 == sha256:

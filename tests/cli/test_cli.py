@@ -349,55 +349,6 @@ def test_a_bad_input_gives_one_line(tmp_path, capfd, words, message):
     assert re.fullmatch(rf"ssd-keras: {message}\n", error), error
 
 
-USAGE_ERRORS = [
-    ("no command", [], r"the following arguments are required: command"),
-    ("unknown command", ["trian"], r"argument command: invalid choice: 'trian' \(choose from .*"),
-    (
-        "no model and no data",
-        ["evaluate"],
-        r"the following arguments are required: model, --data",
-    ),
-    (
-        "batch size that is no number",
-        ["evaluate", "model", "--data", "data", "--batch-size", "many"],
-        r"argument --batch-size: 'many' must be a whole number of 1 or more",
-    ),
-    (
-        "batch size of zero",
-        ["predict", "model", "a.jpg", "--output", "output", "--batch-size", "0"],
-        r"argument --batch-size: '0' must be a whole number of 1 or more",
-    ),
-    (
-        "share that is no number",
-        ["predict", "model", "a.jpg", "--output", "output", "--display-threshold", "half"],
-        r"argument --display-threshold: 'half' must be a number between 0 and 1",
-    ),
-    (
-        "share out of range",
-        ["predict", "model", "a.jpg", "--output", "output", "--display-threshold", "nan"],
-        r"argument --display-threshold: 'nan' must be a number between 0 and 1",
-    ),
-    (
-        "unknown choice",
-        ["evaluate", "model", "--data", "data", "--bad-data", "keep"],
-        r"argument --bad-data: invalid choice: 'keep' \(choose from '?drop'?, '?refuse'?\)",
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [case[1:] for case in USAGE_ERRORS],
-    ids=[case[0] for case in USAGE_ERRORS],
-)
-def test_a_wrong_word_gives_the_usage_and_one_line(capsys, words, message):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(words)
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert re.fullmatch(rf"usage: ssd-keras(?s:.*)\nssd-keras[a-z ]*: error: {message}\n", error)
-
-
 def test_errors_of_the_program_itself_are_one_line_too(tmp_path, capsys, monkeypatch):
     from ssd_keras.data import sources
 
@@ -534,22 +485,6 @@ def test_info_describes_presets_and_models(capsys):
 
 
 # A process of its own
-
-
-def test_what_can_be_answered_at_once_imports_no_framework():
-    refused = [["info", "own_data"], ["export", "model", *INT8, "--output", "x.tflite"]]
-    for words in (["--help"], ["train", "--help"], ["info", "recipes"], *refused):
-        status = 2 if words in refused else 0
-        command = (
-            "import sys; sys.stderr = sys.stdout\n"
-            "from ssd_keras import cli\ntry:\n"
-            f"    assert cli.main({words!r}) == {status}\n"
-            "except SystemExit as stop:\n    assert stop.code == 0\n"
-            "print(sorted({'tensorflow', 'keras', 'jax'} & sys.modules.keys()))"
-        )
-        done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
-        assert done.stderr == ""
-        assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_tensorflow_greets_nobody(tmp_path):
