@@ -218,7 +218,7 @@ def from_preset(
     ('cat', 'dog')
     """
     if name not in PRESETS:
-        raise ValueError(unknown_name("preset", name, PRESETS))
+        raise ValueError(unknown_name("preset", name, PRESETS, "ssd-keras info presets"))
     preset = PRESETS[name]
     if class_names is not None:
         check_class_names(class_names)

@@ -96,14 +96,17 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
 
 def _add_option(group: Group, name: str) -> None:
     """Adds the flag of an option of one format or several."""
-    options = [row.options[name] for row in FORMATS.values() if name in row.options]
-    words = [option.choices for option in options if not option.is_number]
+    options = {row.name: row.options[name] for row in FORMATS.values() if name in row.options}
+    words = [option.choices for option in options.values() if not option.is_number]
+    meanings = [option.help for option in options.values()]
+    if len(options) > 1:
+        meanings = [f"{format}: {option.help}" for format, option in options.items()]
     choices = list(dict.fromkeys(itertools.chain.from_iterable(words))) or None
     group.add_argument(
         f"--{name.replace('_', '-')}",
         choices=choices,
         metavar=None if choices else "N",
-        help="; ".join(dict.fromkeys(option.help for option in options)),
+        help="; ".join(meanings),
     )
 
 

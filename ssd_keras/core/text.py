@@ -12,6 +12,7 @@ UNUSABLE_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 MAX_LENGTH = 500  # characters of a file's text in a message
 MIN_PREFIX = 3  # letters of a name that stand for a longer one
+MAX_CHOICES = 9  # named in a message where a command lists them too
 BYTE_ORDER_MARKS = (  # that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -60,12 +61,25 @@ def name_key(name: str) -> str:
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """Returns the known name that was probably meant: of equal key, longer, or nearly equal."""
-    names = {name_key(each): each for each in reversed(list(known))}
+    """Returns the known name that was probably meant.
+
+    It has the same key, is longer ("val" for "validation"), has these initials ("lr" for
+    "learning_rate"), or is nearly equal.
+    """
+    names: dict[str, str] = {}
+    for each in known:
+        names.setdefault(name_key(each), each)
     key = name_key(name)
     longer = [each for each in names if len(key) >= MIN_PREFIX and each.startswith(key)]
+    initials = [each for each in names if key == _initials(names[each])]
     near = difflib.get_close_matches(key, names, n=1)
-    return next((names[each] for each in ([key] if key in names else [*longer[:1], *near])), None)
+    found = [key] if key in names else [*longer, *initials, *near]
+    return names[found[0]] if found else None
+
+
+def _initials(name: str) -> str | None:
+    words = [word for word in re.split(r"[\W_]+", name.casefold()) if word]
+    return "".join(word[0] for word in words) if len(words) > 1 else None
 
 
 def first_cause(error: BaseException) -> str:
@@ -87,12 +101,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {nearest!r}? " if nearest else ""
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
-    """Returns the message for an unknown name, with the nearest known one."""
+def unknown_name(kind: str, name: object, known: Iterable[str], see: str = "") -> str:
+    """Returns the message for an unknown name, with the nearest known one.
+
+    Where there are many, `see` is the command that lists them.
+    """
     names = list(known)
-    hint = did_you_mean(str(name)[:MAX_LENGTH], names)
-    choices = ", ".join(names) or "none"
-    return f"{one_line(kind)} {one_line(repr(name))} is unknown; {hint}choose one of {choices}."
+    question = did_you_mean(str(name)[:MAX_LENGTH], names)
+    is_long = see and len(names) > MAX_CHOICES
+    choices = f"`{see}` lists all" if is_long else f"choose one of {', '.join(names) or 'none'}"
+    return f"{one_line(kind)} {one_line(repr(name))} is unknown; {question}{choices}."
 
 
 def marked_encoding(content: bytes) -> str | None:

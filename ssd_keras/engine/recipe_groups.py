@@ -35,8 +35,8 @@ class ModelRecipe:
             return
         if not os.path.exists(self.preset):
             raise ValueError(
-                f"{unknown_name('preset', self.preset, PRESETS)[:-1]}, or pass the path of a "
-                "trained model."
+                unknown_name("preset", self.preset, PRESETS, "ssd-keras info presets")[:-1]
+                + "; or pass the path of a trained model."
             )
         if self.backbone_weights:
             raise ValueError(

@@ -21,7 +21,7 @@ from ssd_keras.core.records import (
     from_table,
     part_kind,
 )
-from ssd_keras.core.text import one_line, unknown_name
+from ssd_keras.core.text import nearest_name, one_line, short_list, unknown_name
 from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.augmentation.registry import KIND
 from ssd_keras.engine.recipe_groups import (
@@ -123,6 +123,7 @@ class TrainRecipe:
         for name in LENGTHS if lengths else ():
             tables["schedule"][name] = 0
         for name, value in changes.items():
+            _check_name(name, value)
             _assign(tables, name, value)
         changed = TrainRecipe.from_tables(tables)
         return self if changed == self else dataclasses.replace(changed, record=RecipeRecord())
@@ -149,10 +150,9 @@ class TrainRecipe:
         Raises:
             ValueError: for an unknown name, or a value of a wrong type or out of range.
         """
-        groups = field_types(cls)
-        for name in tables.keys() - groups.keys():
-            if owners := [full for full in value_names() if full.endswith(f".{name}")]:
-                raise ValueError(f"group {name!r} is unknown; did you mean {owners[0]!r}?")
+        for name in sorted(tables.keys() - field_types(cls).keys()):
+            if meant := _meant_name(name):
+                raise ValueError(f"group {name!r} is unknown; did you mean {meant!r}?")
         return from_table(cls, tables)
 
     def to_toml(self) -> str:
@@ -187,7 +187,7 @@ def load_recipe(name: str) -> TrainRecipe:
     path = os.path.join(name, RUN_FILE) if os.path.isdir(name) else name
     if not os.path.isfile(path):
         is_name = path == os.path.basename(path) and not path.endswith(".toml")
-        unknown = unknown_name("recipe", name, recipe_names())[:-1]
+        unknown = unknown_name("recipe", name, recipe_names(), "ssd-keras info recipes")[:-1]
         missing = f"recipe {path!r} does not exist; choose one of `ssd-keras info recipes`"
         raise FileNotFoundError(
             f"{unknown if is_name else missing}, or pass a TOML file or a RUN folder."
@@ -256,6 +256,38 @@ def value_names() -> list[str]:
     return names
 
 
+def _check_name(name: str, value: Any) -> None:
+    """Raises a `ValueError` for a name that no group has; what a table takes, its part knows."""
+    known = value_names()
+    group, _, last = name.partition(".")
+    if any(f"{name}.".startswith(f"{each}.") for each in known):
+        return
+    own = [each for each in known if each.startswith(f"{group}.")]
+    if own and not last:
+        if isinstance(value, str | int | float):
+            raise ValueError(
+                f"recipe value {name!r} is a group; write one of {short_list(own)}, with its value."
+            )
+        return
+    meant = _meant_name(name)
+    question = f"did you mean {meant!r}? " if meant else ""
+    raise ValueError(
+        f"recipe value {one_line(repr(name))} is unknown; {question}`ssd-keras info recipe "
+        "own_data` lists the names."
+    )
+
+
+def _meant_name(name: str) -> str | None:
+    """Returns the dotted name that was probably meant by one with a wrong group, or none."""
+    group, _, last = name.rpartition(".")
+    groups = [each for each in value_names() if each.startswith(f"{group}.")]
+    owners: dict[str, str] = {}
+    for each in [*groups, *value_names()]:
+        owners.setdefault(each.rpartition(".")[2], each)
+    near = nearest_name(last, owners)
+    return owners[near] if near else None
+
+
 def _annotation(name: str) -> Any:
     """Returns the annotation of a value, or Any within a table and for an unknown name."""
     annotation: Any = TrainRecipe
@@ -281,14 +313,17 @@ def _assign(tables: dict[str, Any], name: str, value: Any) -> None:
     """Sets a value by its dotted name."""
     *path, last = name.split(".")
     if len(path) > MAX_DEPTH:
-        raise ValueError(unknown_name("name", one_line(name), value_names()))
+        raise ValueError(f"recipe value {one_line(repr(name))} lies too deep.")
     table = tables
     for key in path:
         if isinstance(table.get(key), str):  # a part by its type alone
             table[key] = {"type": table[key]}
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise ValueError(unknown_name("name", name, value_names()))
+            parent = name.partition(f".{key}")[0]
+            raise ValueError(
+                f"recipe value {one_line(repr(name))} is unknown; did you mean {parent}.{key}?"
+            )
     if last == "type":
         table.clear()  # the options are those of the old type
     table[last] = value

@@ -2,7 +2,14 @@
 
 import pytest
 
-from ssd_keras.core.text import did_you_mean, is_plain_text, one_line, short_list
+from ssd_keras.core.text import (
+    did_you_mean,
+    is_plain_text,
+    nearest_name,
+    one_line,
+    short_list,
+    unknown_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +47,29 @@ def test_a_long_list_says_how_many_words_it_lacks():
 def test_a_question_names_the_nearest_known_name():
     assert did_you_mean("trian", ["test", "train"]) == "did you mean 'train'? "
     assert did_you_mean("x", ["test", "train"]) == ""
+
+
+NEAREST = [
+    ("trian", ["test", "train"], "train"),  # nearly equal
+    ("val", ["train", "validation"], "validation"),  # its beginning
+    ("lr", ["learning_rate", "left"], "learning_rate"),  # its initials
+    ("Saved-Model", ["saved_models", "saved_model"], "saved_model"),  # of equal key
+    ("ssd300", ["ssd300_voc", "ssd300_coco"], "ssd300_voc"),  # the first of two
+    ("x", ["test", "train"], None),
+]
+
+
+@pytest.mark.parametrize(("name", "known", "nearest"), NEAREST, ids=[x[0] for x in NEAREST])
+def test_the_nearest_name(name, known, nearest):
+    assert nearest_name(name, known) == nearest
+
+
+def test_an_unknown_name_is_told_with_few_others():
+    few, many = ["red", "blue"], [f"color{number}" for number in range(12)]
+    assert unknown_name("color", "rad", few, "ls") == (
+        "color 'rad' is unknown; did you mean 'red'? choose one of red, blue."
+    )
+    assert unknown_name("color", "color3x", many, "ls") == (
+        "color 'color3x' is unknown; did you mean 'color3'? `ls` lists all."
+    )
+    assert unknown_name("color", "mauve", many).endswith("choose one of " + ", ".join(many) + ".")

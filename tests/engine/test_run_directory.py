@@ -108,7 +108,7 @@ def test_resume_with_other_classes_is_refused(tmp_path):
         ("{", "is not TOML (Invalid statement (at line 1, column 1)); correct it."),
         ("", ": model is missing; add it."),
         ("version = 2", "has the version 2; expected 1: another version of ssd_keras wrote it."),
-        ("[model]\npreset = 'gone'", ": model.preset 'gone' is unknown; choose one of"),
+        ("[model]\npreset = 'gone'", ": model.preset 'gone' is unknown; `ssd-keras info presets`"),
     ],
 )
 def test_a_recipe_of_another_kind_is_refused(tmp_path, text, message):

@@ -160,8 +160,9 @@ def test_flags_are_those_of_the_rows(monkeypatch):
     given = vars(parser.parse_args(words))
     assert (given["quantize"], given["opset"], given["post_processing"]) == ("int4", "17", None)
     text = " ".join(parser.format_help().split())
-    assert "{none,float16,dynamic,int8,int4} tflite: none (default) is float32" in text
-    assert "network; table: four bits" in text and "--input-dtype {uint8,float32}" in text
+    assert "options of tflite, table: --quantize {none,float16,dynamic,int8,int4} tflite: " in text
+    assert "calibration data; table: four bits" in text
+    assert "options of tflite: --post-processing {builtin,op,none} how boxes are chosen" in text
 
 
 def test_info_lists_formats_and_options(capsys):
@@ -169,7 +170,7 @@ def test_info_lists_formats_and_options(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "saved_model (SavedModel, Keras' 'tf_saved_model'): a folder"
     assert "onnx (ONNX, Keras' 'onnx'): a file ending in .onnx" in lines
-    assert "  input_dtype: uint8 (default) or float32" in lines
+    assert "  input_dtype: type of the image's pixels, 0..255: uint8 (default) or float32" in lines
 
 
 @pytest.mark.parametrize("name", formats.FORMATS)

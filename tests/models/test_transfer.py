@@ -139,7 +139,9 @@ def test_a_recipe_starts_from_a_trained_model(tmp_path):
         initial_model(recipe.replace({"run.precision": "mixed_bfloat16"}), NEW)
     with pytest.raises(ValueError, match=r"model\.options has 'width', but '.*old\.keras' is a"):
         recipe.replace({"model.options": {"width": 8}})
-    with pytest.raises(ValueError, match=r"'gone\.keras' is unknown; choose one of ssd300"):
+    with pytest.raises(
+        ValueError, match=r"'gone\.keras' is unknown; `ssd-keras info presets` lists"
+    ):
         recipe.replace({"model.preset": "gone.keras"})
 
 
