@@ -238,7 +238,7 @@ def test_parts_that_do_not_fit_are_named(options, message):
 def test_unknown_presets_and_options_are_named():
     with pytest.raises(
         ValueError,
-        match=r"preset 'ssd300' is unknown; did you mean 'ssd300_vgg16_voc'\? `ssd-keras info presets`",
+        match=r"preset 'ssd300' is unknown; did you mean 'ssd300_vgg16_voc'\? `ssd-keras info p",
     ):
         from_preset("ssd300")
     with pytest.raises(

@@ -151,7 +151,7 @@ class TrainRecipe:
             ValueError: for an unknown name, or a value of a wrong type or out of range.
         """
         for name in sorted(tables.keys() - field_types(cls).keys()):
-            if meant := _meant_name(name):
+            if not isinstance(tables[name], Mapping) and (meant := _meant_name(name)):
                 raise ValueError(f"group {name!r} is unknown; did you mean {meant!r}?")
         return from_table(cls, tables)
 
@@ -320,9 +320,10 @@ def _assign(tables: dict[str, Any], name: str, value: Any) -> None:
             table[key] = {"type": table[key]}
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            parent = name.partition(f".{key}")[0]
+            table_name = name.partition(f".{key}")[0]
             raise ValueError(
-                f"recipe value {one_line(repr(name))} is unknown; did you mean {parent}.{key}?"
+                f"recipe value {one_line(repr(name))} is unknown; did you mean "
+                f"'{table_name}.{key}'?"
             )
     if last == "type":
         table.clear()  # the options are those of the old type

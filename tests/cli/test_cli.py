@@ -108,7 +108,7 @@ BAD_INPUTS = [
     (
         "unknown preset",
         lambda folder: ["train", "--preset", "ssd300", *TRAIN[1 + len(SMALL) :], f"{folder}/run"],
-        r"preset 'ssd300' is unknown; did you mean 'ssd300_vgg16_voc'\? `ssd-keras info presets` .*",
+        r"preset 'ssd300' is unknown; did you mean 'ssd300_vgg16_voc'\? `ssd-keras info .*",
     ),
     (
         "unknown name in --set",
