@@ -1,6 +1,7 @@
 """Arguments that several commands share."""
 
 import argparse
+from collections.abc import Callable
 
 from ssd_keras.core.image_formats import MAX_PIXELS
 
@@ -94,11 +95,20 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
-def fraction(text: str) -> float:
+def fraction_or_word(word: str) -> Callable[[str], float | str]:
+    """Returns the type of an argument that is a fraction or one word."""
+
+    def parse(text: str) -> float | str:
+        return text if text == word else fraction(text, f" or the word {word}")
+
+    return parse
+
+
+def fraction(text: str, alternative: str = "") -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number between 0 and 1")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number between 0 and 1{alternative}")
     return value

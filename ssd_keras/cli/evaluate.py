@@ -4,7 +4,13 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from ssd_keras.cli.arguments import DETECTOR_HELP, add_batch_size, add_data, add_results
+from ssd_keras.cli.arguments import (
+    DETECTOR_HELP,
+    add_batch_size,
+    add_data,
+    add_results,
+    fraction_or_word,
+)
 from ssd_keras.cli.inputs import read_data
 from ssd_keras.core.files import check_writable
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
@@ -17,6 +23,7 @@ DESCRIPTION = (
 EXAMPLES = (
     "ssd-keras evaluate runs/mine --data voc:ROOT@val --plots report",
     "ssd-keras evaluate mine_int8.tflite --data data.toml --json metrics.json",
+    "ssd-keras evaluate runs/mine --data voc:ROOT@val --score-threshold best --keep",
 )
 
 
@@ -26,6 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_batch_size(model)
     add_data(parser)
     add_results(parser, "also write report.html with the mistakes into this folder")
+    thresholds = parser.add_argument_group("operating point")
+    thresholds.add_argument(
+        "--score-threshold",
+        type=fraction_or_word("best"),
+        metavar="X",
+        help="also count what is right, wrong and missed of each class from this score on; `best`: "
+        "from the score of its largest F1 (of all classes together where it has fewer than 10 "
+        "objects); default: the model's own, 0.5 unless it keeps others",
+    )
+    thresholds.add_argument(
+        "--keep",
+        action="store_true",
+        help="write these thresholds into the model's file, so that predict and plot use them",
+    )
     parser.set_defaults(run=run)
 
 
@@ -36,15 +57,24 @@ def run(
     max_pixels: int,
     json_path: str | None,
     plots: str | None,
+    score_threshold: float | str | None,
+    keep: bool,
     batch_size: int,
 ) -> None:
     if json_path:
         check_writable(json_path)
+    if keep and score_threshold is None:
+        raise ValueError(
+            "--keep is given without thresholds to keep; pass --score-threshold best, or a number."
+        )
     start_tensorflow()
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.evaluate import evaluate, write_json
+    from ssd_keras.engine.keep_thresholds import file_to_keep_in, keep_thresholds
     from ssd_keras.evaluation.metrics import metrics_table
+    from ssd_keras.evaluation.operating_point import operating_point_line, operating_point_table
 
+    kept_file = file_to_keep_in(model) if keep else ""
     detector = load_detector(model)
     names = detector.class_names
     metrics = evaluate(
@@ -54,10 +84,18 @@ def run(
         progress=is_terminal(),
         plots=plots,
         title=f"{model} on {' '.join(data)}",
+        score_threshold=score_threshold,
     )
     if json_path:  # before what is printed, which may fail
         write_json(metrics, json_path)
+    point = metrics["operating_point"]
+    if keep:
+        keep_thresholds(kept_file, names, point["thresholds"])
     print(metrics_table(metrics))
+    print()
+    print(operating_point_line(point) if score_threshold is None else operating_point_table(point))
     print(f"{metrics['images_per_second']} images a second, reading included")
+    if keep:
+        print(f"wrote the thresholds into {kept_file}")
     if plots:
         print(f"wrote {os.path.join(plots, 'report.html')}")

@@ -16,26 +16,29 @@ DisplayThreshold: TypeAlias = float | tuple[float, ...]
 """One smallest score for all classes, or one for each label."""
 
 
-def by_label(value: Any, class_names: Sequence[str]) -> DisplayThreshold:
+def by_label(
+    value: Any, class_names: Sequence[str], name: str = "display_threshold"
+) -> DisplayThreshold:
     """Returns thresholds by label from one number, a table by class name, or numbers by label.
 
-    Classes that a table does not name have the default; a name may be an alias.
+    Classes that a table does not name have the default; they may be aliases. `name` is that of
+    the argument, for messages.
     """
     if isinstance(value, Mapping):
         labels, thresholds = labels_by_name(class_names), [DEFAULT] * len(class_names)
-        for name, threshold in value.items():
-            if name not in labels:
-                raise ValueError(unknown_name("class of display_threshold", name, class_names))
-            thresholds[labels[name]] = _checked(threshold)
+        for class_name, threshold in value.items():
+            if class_name not in labels:
+                raise ValueError(unknown_name(f"class of {name}", class_name, class_names))
+            thresholds[labels[class_name]] = _checked(threshold, name)
         return tuple(thresholds)
     if isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != len(class_names):
             raise ValueError(
-                f"display_threshold has {len(value)} numbers; expected one for each of "
+                f"{name} has {len(value)} numbers; expected one for each of "
                 f"{len(class_names)} classes, or a single number."
             )
-        return tuple(map(_checked, value))
-    return _checked(value)
+        return tuple(_checked(each, name) for each in value)
+    return _checked(value, name)
 
 
 def by_name(thresholds: DisplayThreshold, class_names: Sequence[str]) -> float | dict[str, float]:
@@ -73,11 +76,11 @@ def thresholds_line(thresholds: DisplayThreshold, class_names: Sequence[str]) ->
     return "display thresholds: " + ", ".join(f"{name} {value:.4g}" for name, value in pairs)
 
 
-def _checked(value: Any) -> float:
+def _checked(value: Any, name: str) -> float:
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not 0.0 <= float(value) <= 1.0:
         raise ValueError(
-            f"display_threshold={one_line(repr(value), MAX_REASON)}: expected a score from 0 to 1 "
+            f"{name}={one_line(repr(value), MAX_REASON)}: expected a score from 0 to 1 "
             "for all classes, or one for each class name."
         )
     return float(value)

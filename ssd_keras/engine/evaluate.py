@@ -2,13 +2,18 @@
 
 import json
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ssd_keras.core.display_thresholds import DEFAULT, DisplayThreshold, by_label
 from ssd_keras.core.files import check_writable, replacing
+from ssd_keras.core.text import one_line
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.training_checks import class_differences
 from ssd_keras.evaluation.detection_table import read_detections
+from ssd_keras.evaluation.matches import match
 from ssd_keras.evaluation.metrics import detection_metrics
+from ssd_keras.evaluation.operating_point import BEST, operating_point
 from ssd_keras.evaluation.report import write_report
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ def evaluate(
     progress: bool = False,
     plots: str | None = None,
     title: str = "Evaluation",
+    score_threshold: float | Mapping[str, float] | str | None = None,
 ) -> dict[str, Any]:
     """Detects objects in a data set and returns VOC's and COCO's metrics.
 
@@ -34,14 +40,23 @@ def evaluate(
         progress: whether to show a progress bar. Default False.
         plots: folder for `report.html`, which shows the mistakes. Default None: no report.
         title: headline of the report. Default "Evaluation".
+        score_threshold: smallest score that counts in "operating_point", 0..1: for all classes;
+            by class name, 0.5 for those without; or "best", for each class the one of the largest
+            F1 on these data, the highest of several, in the middle between two scores. Classes of
+            fewer than 10 objects, or of which nothing is found, then take the best of all classes
+            together. Default None: the detector's `display_threshold`.
 
     Returns:
-        The dictionary of `ssd_keras.evaluation.detection_metrics`, and "images_per_second" with
-        reading included.
+        The dictionary of `ssd_keras.evaluation.detection_metrics`; "images_per_second" with
+        reading included; and "operating_point", for an IoU of 0.5 by VOC's rule: {"thresholds":
+        {class: score}, which may become the model's `display_threshold`; "all" and "classes":
+        "precision", "recall", "F1", "true_positives", "false_positives", "missed"; "confusion":
+        counts of (object, detection); with "best" also "common_threshold", "common_classes" that
+        take it, and a "warning": numbers at thresholds chosen on the same data are optimistic}.
 
     Raises:
-        ValueError: the folder cannot be written to, an image is broken, or the data have no class
-            in common with the detector.
+        ValueError: the folder cannot be written to, an image is broken, a threshold is wrong, or
+            the data have no class in common with the detector.
 
     Example:
         >>> from ssd_keras import from_preset, load_data
@@ -55,13 +70,33 @@ def evaluate(
 
     if plots is not None:
         check_writable(plots, is_folder=True)
+    thresholds = _thresholds(detector, score_threshold)
     if difference := class_differences(data, detector.class_names, "data"):
         warnings.warn(difference, stacklevel=2)
     detections, seconds = detect_data(detector, data, batch_size, progress)
     metrics = detection_metrics(data, detections)
+    point = operating_point(match(data, detections), thresholds, detector.class_names)
     if plots is not None:
-        write_report(plots, data, detections, title=title, read=decode_example, progress=progress)
-    return {**metrics, "images_per_second": round(len(data) / seconds, 2)}
+        write_report(
+            plots, data, detections, title=title, read=decode_example, point=point,
+            progress=progress,
+        )  # fmt: skip
+    speed = round(len(data) / seconds, 2)
+    return {**metrics, "operating_point": point, "images_per_second": speed}
+
+
+def _thresholds(detector: "Detector | SSD", given: Any) -> DisplayThreshold | str:
+    """Returns thresholds by label of the detector, or "best"."""
+    if isinstance(given, str):
+        if given != BEST:
+            raise ValueError(
+                f"score_threshold={one_line(repr(given))}: expected a score from 0 to 1, a "
+                f"dictionary of them by class name, or {BEST!r}."
+            )
+        return given
+    if given is None:
+        given = getattr(detector, "display_threshold", DEFAULT)
+    return by_label(given, detector.class_names, "score_threshold")
 
 
 def score(

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ssd_keras.evaluation.matches import Matches
+from ssd_keras.evaluation.matches import Matches, ScoreThreshold
 from ssd_keras.evaluation.voc import best_object_ious
 
 
-def confusion_matrix(matches: Matches, score_threshold: float = 0.5) -> np.ndarray:
+def confusion_matrix(matches: Matches, score_threshold: ScoreThreshold = 0.5) -> np.ndarray:
     """Returns counts of (object class, detected class), int [classes + 1, classes + 1].
 
     The last row is background, the last column is missed objects. True detections are on the
@@ -18,7 +18,7 @@ def confusion_matrix(matches: Matches, score_threshold: float = 0.5) -> np.ndarr
     num_classes = len(matches.data.class_names)
     matrix = np.zeros((num_classes + 1, num_classes + 1), int)
     detections, objects = matches.detections, matches.objects
-    is_kept = detections.scores >= score_threshold
+    is_kept = matches.reaches(score_threshold)
     is_free = np.ones(len(objects), bool)
     is_free[matches.target[is_kept & matches.is_true]] = False
     np.add.at(matrix, (detections.labels[is_kept & matches.is_true],) * 2, 1)

@@ -1,12 +1,17 @@
 """Matches of detections with objects by VOC's rule: the base of all analysis."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from ssd_keras.data.records import DetectionData
 from ssd_keras.evaluation.detection_table import Detections, DetectionTable, ObjectTable, as_table
 from ssd_keras.evaluation.voc import best_object_ious, voc_match
+
+ScoreThreshold: TypeAlias = float | Sequence[float] | np.ndarray
+"""One for all classes, or one for each label of the data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +39,11 @@ class Matches:
         """int [classes], objects that count."""
         labels = self.objects.labels[~self.objects.is_ignored]
         return np.bincount(labels, minlength=len(self.data.class_names))
+
+    def reaches(self, score_threshold: ScoreThreshold) -> np.ndarray:
+        """Returns which detections have the score of their class or more, bool [n]."""
+        by_label = np.broadcast_to(score_threshold, len(self.data.class_names))
+        return self.detections.scores >= by_label[self.detections.labels]
 
 
 def match(data: DetectionData, detections: Detections, iou_threshold: float = 0.5) -> Matches:

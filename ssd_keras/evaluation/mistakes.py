@@ -9,7 +9,7 @@ from PIL import Image
 
 from ssd_keras.drawing.draw import draw_boxes
 from ssd_keras.evaluation.errors import BACKGROUND_IOU, ERROR_TYPES, error_types
-from ssd_keras.evaluation.matches import Matches
+from ssd_keras.evaluation.matches import Matches, ScoreThreshold
 
 MAX_PER_IMAGE = 2
 """One bad image must not fill the page."""
@@ -50,12 +50,12 @@ def most_confident_false(matches: Matches, count: int = 12) -> list[Mistake]:
 
 
 def largest_missed(
-    matches: Matches, score_threshold: float = 0.5, count: int = 12
+    matches: Matches, score_threshold: ScoreThreshold = 0.5, count: int = 12
 ) -> list[Mistake]:
     """Returns the objects that no detection from a score on has found, largest share first."""
     detections, objects = matches.detections, matches.objects
     is_missed = ~objects.is_ignored
-    is_missed[matches.target[matches.is_true & (detections.scores >= score_threshold)]] = False
+    is_missed[matches.target[matches.is_true & matches.reaches(score_threshold)]] = False
     sizes = np.array([(e.height, e.width) for e in matches.data.examples]).reshape(-1, 2)
     share = np.prod(objects.boxes[:, 2:], axis=1) / np.prod(sizes, axis=1)[objects.image_index]
     order = np.argsort(-share, kind="stable")

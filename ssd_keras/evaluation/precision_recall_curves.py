@@ -34,6 +34,13 @@ def class_curves(matches: Matches) -> list[PrecisionRecallCurve]:
     return curves
 
 
+def all_classes_curve(matches: Matches) -> PrecisionRecallCurve:
+    """Returns the curve of one threshold for all classes."""
+    rows, num_objects = ~matches.is_ignored, int(matches.num_objects.sum())
+    recall, precision = precision_recall(matches.is_true[rows], num_objects)
+    return PrecisionRecallCurve(matches.detections.scores[rows], recall, precision, num_objects)
+
+
 def best_f1(curve: PrecisionRecallCurve) -> dict[str, float]:
     """Returns the "score" with the highest "F1" = 2 P R / (P + R), "precision" and "recall"."""
     if not len(curve.scores) or not curve.num_objects:

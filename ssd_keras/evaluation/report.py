@@ -26,6 +26,7 @@ from ssd_keras.evaluation.mistakes import (
     largest_missed,
     most_confident_false,
 )
+from ssd_keras.evaluation.operating_point import COUNTS, operating_point_line
 from ssd_keras.evaluation.plots import precision_recall_plot, reliability_plot, slices_plot
 from ssd_keras.evaluation.precision_recall_curves import class_curves
 from ssd_keras.evaluation.slices import mean_over_classes
@@ -37,7 +38,10 @@ MAX_CLASSES = 24
 MIN_OBJECTS = 10
 """A class of fewer objects has no five slices worth a diagram."""
 
-SECTIONS = ("What errors cost", "Classes", "Confusion", "Calibration", "Sizes and shapes")
+SECTIONS = (
+    *("What errors cost", "Classes", "Operating point", "Confusion", "Calibration"),
+    "Sizes and shapes",
+)
 FALSE, MISSED = "Most confident false detections", "Largest missed objects"
 
 MEANINGS = {
@@ -73,18 +77,19 @@ def write_report(
     *,
     title: str = "Evaluation",
     read: Callable[[Example], np.ndarray] | None = None,
-    score_threshold: float = 0.5,
+    point: dict[str, Any] | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Writes `report.html`, which needs no other file, and `report.json`; returns its numbers.
 
-    `read` gives the pixels of an image; without it the page shows no mistakes.
+    `read` gives the pixels of an image; without it the page shows no mistakes. `point` is the
+    `operating_point` of confusion, counts and missed objects, default a score of 0.5.
     """
     check_writable(folder, is_folder=True)
     matches = match(data, detections)
-    numbers = summarize(matches, score_threshold)
+    numbers = summarize(matches, point)
     steps: list[Callable[[Matches, dict[str, Any]], dict[str, Any]]]
-    steps = [_overview, _classes, _confusion, _calibration, _slices]
+    steps = [_overview, _classes, _operating_point, _confusion, _calibration, _slices]
     if read is not None:
         steps.append(functools.partial(_mistakes, read=read))
     content = {"title": title, "sections": SECTIONS if read is None else (*SECTIONS, FALSE, MISSED)}
@@ -117,15 +122,15 @@ def _decimals(value: float | None, digits: int) -> str:
 
 
 def _overview(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
-    threshold = f"{numbers['score_threshold']:g}"
-    is_shown = matches.detections.scores >= numbers["score_threshold"]
+    found = numbers["operating_point"]["all"]
     aps = [curve["AP"] for curve in numbers["classes"].values() if curve["AP"] is not None]
     facts = (
         ("AP50 (voc12)", _decimals(float(np.mean(aps)) if aps else None, 3)),
         ("images", numbers["num_images"]),
         ("objects", matches.num_objects.sum()),
-        (f"found, score ≥ {threshold}", np.sum(matches.is_true & is_shown)),
-        (f"false, score ≥ {threshold}", np.sum(matches.is_false & is_shown)),
+        ("precision", _decimals(found["precision"], 3)),
+        ("recall", _decimals(found["recall"], 3)),
+        ("F1", _decimals(found["F1"], 3)),
     )
     errors, parts = numbers["errors"], (*ERROR_TYPES, "missed")
     costs = {name: errors[name]["AP"] or 0.0 for name in parts}
@@ -136,7 +141,7 @@ def _overview(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
     ]
     rows += [(n, MEANINGS[n], errors[n], 0.0) for n in ("false positives", "false negatives")]
     num_ignored = int(matches.objects.is_ignored.sum())
-    return {"facts": facts, "threshold": threshold, "num_ignored": num_ignored, "errors": rows}
+    return {"facts": facts, "num_ignored": num_ignored, "errors": rows}
 
 
 def _classes(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
@@ -158,9 +163,22 @@ def _classes(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _operating_point(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
+    point = numbers["operating_point"]
+    rows = {name: row for name, row in point["classes"].items() if any(_counts(row))}
+    return {
+        "point": {**point, "rows": {**rows, "all": point["all"]}, "counts": COUNTS},
+        "point_line": operating_point_line(point),
+    }
+
+
+def _counts(row: dict[str, Any]) -> list[int]:
+    return [row[key] for key in COUNTS]
+
+
 def _confusion(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
     names = matches.data.class_names
-    counts = np.array(numbers["confusion"]["counts"])
+    counts = np.array(numbers["operating_point"]["confusion"]["counts"])
     # Background and missed stay; of the classes, those with the most mistakes.
     num_wrong = (counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts))[:-1]
     shown = np.sort(np.argsort(-num_wrong, kind="stable")[:MAX_CLASSES]).tolist()
@@ -205,9 +223,10 @@ def _slices(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
 def _mistakes(
     matches: Matches, numbers: dict[str, Any], read: Callable[[Example], np.ndarray]
 ) -> dict[str, Any]:
+    classes = numbers["operating_point"]["classes"]
     mistakes = {
         FALSE: most_confident_false(matches),
-        MISSED: largest_missed(matches, numbers["score_threshold"]),
+        MISSED: largest_missed(matches, [row["threshold"] for row in classes.values()]),
     }
     figures = {
         section: [_figure(matches.data.examples[m.image_index], m, read) for m in group]

@@ -3,9 +3,9 @@
 from typing import Any
 
 from ssd_keras.evaluation.calibration import expected_calibration_error, reliability_bins
-from ssd_keras.evaluation.confusion import confusion_matrix
 from ssd_keras.evaluation.errors import error_costs
 from ssd_keras.evaluation.matches import Matches
+from ssd_keras.evaluation.operating_point import operating_point
 from ssd_keras.evaluation.precision_recall_curves import best_f1, class_curves
 from ssd_keras.evaluation.slices import sliced_average_precision
 
@@ -13,8 +13,8 @@ CONFIDENT = 0.3
 """Calibration is also given from this score on, because most detections have low scores."""
 
 
-def summarize(matches: Matches, score_threshold: float = 0.5) -> dict[str, Any]:
-    """Returns the numbers that the report shows; the confusion matrix is from a score on."""
+def summarize(matches: Matches, point: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Returns the numbers that the report shows; `point` is an `operating_point`, default 0.5."""
     names, scores = matches.data.class_names, matches.detections.scores
     calibration = None
     if not len(scores) or 0.0 <= scores.min() <= scores.max() <= 1.0:
@@ -28,7 +28,6 @@ def summarize(matches: Matches, score_threshold: float = 0.5) -> dict[str, Any]:
     return {
         "num_images": len(matches.data),
         "iou_threshold": matches.iou_threshold,
-        "score_threshold": score_threshold,
         "classes": {
             name: {
                 "num_objects": curve.num_objects,
@@ -38,11 +37,7 @@ def summarize(matches: Matches, score_threshold: float = 0.5) -> dict[str, Any]:
             for name, curve in zip(names, class_curves(matches), strict=True)
         },
         "errors": error_costs(matches),
-        "confusion": {
-            "rows": [*names, "background"],
-            "columns": [*names, "missed"],
-            "counts": confusion_matrix(matches, score_threshold).tolist(),
-        },
+        "operating_point": point or operating_point(matches),
         "calibration": calibration,
         "by_size": sliced_average_precision(matches, "size"),
         "by_aspect": sliced_average_precision(matches, "aspect"),

@@ -11,11 +11,13 @@ import math
 import re
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 
+from ssd_keras.core.display_thresholds import DisplayThreshold, by_name
+from ssd_keras.core.files import replacing
 from ssd_keras.core.text import first_cause, one_line
 from ssd_keras.models.finite_weights import check_finite
 from ssd_keras.models.ssd import SSD
@@ -48,6 +50,23 @@ def load_ssd(path: str, compile: bool = False) -> SSD:
         )
     check_finite(model, repr(path))
     return model
+
+
+def replace_display_threshold(
+    path: str, thresholds: DisplayThreshold, class_names: Sequence[str]
+) -> None:
+    """Writes thresholds into the file of an SSD; weights and optimizer stay as they are."""
+    _checked_archive(path)
+    with replacing(path) as beside, zipfile.ZipFile(path) as old:
+        description = json.loads(old.read(CONFIG))
+        if description["config"]["class_names"] != list(class_names):
+            raise ValueError(f"{path!r} has changed: it holds a model of other classes; try again.")
+        description["config"]["display_threshold"] = by_name(thresholds, class_names)
+        with zipfile.ZipFile(beside, "w") as new:
+            for entry in old.infolist():
+                is_config = entry.filename == CONFIG
+                content = json.dumps(description).encode() if is_config else old.read(entry)
+                new.writestr(entry, content)
 
 
 def _checked_archive(path: str) -> int:

@@ -12,6 +12,7 @@ from trainings import PLAIN, encoded, finished_run, write_voc
 
 from ssd_keras import cli
 from ssd_keras.core import terminal
+from ssd_keras.engine.run_lock import run_lock
 
 SMALL = ["--preset", "ssd192_small_shapes", "--set", "schedule.epochs=1"]
 SMALL += ["--set", "run.batch_size=4", "--set", "optimizer.name=adamw"]
@@ -102,6 +103,8 @@ def predict(folder, content=None):
 def detection(**changes):
     return {"image_id": "p0", "category_name": "dog", "bbox": [1, 2, 3, 4], "score": 0.5} | changes
 
+
+KEEP = ("--score-threshold", "best", "--keep")
 
 BAD_INPUTS = [
     # the recipe
@@ -248,6 +251,16 @@ BAD_INPUTS = [
         "model file that is no model",
         lambda folder: evaluate(folder, b"no model at all"),
         r"'.*model\.keras' is not a Keras model; pass a \.keras file that .* wrote\.",
+    ),
+    (
+        "thresholds to keep in no model file",
+        lambda folder: [*evaluate(folder, b"TFL3", "a.tflite"), *KEEP],
+        r"'.*a\.tflite' is an export, whose thresholds are the model's; thresholds are kept in .*",
+    ),
+    (
+        "thresholds to keep that are none",
+        lambda folder: [*evaluate(folder), KEEP[-1]],
+        "--keep is given without thresholds to keep; pass --score-threshold best, or a number.",
     ),
     (
         "a recipe for a model",
@@ -402,10 +415,25 @@ def test_train_evaluate_and_score_in_one_process(tmp_path, capsys):
     assert cli.main(["evaluate", run, "--data", spec, "--json", str(numbers)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("4 images; numbers in percent\n")
+    assert "\nfrom a score of 0.5 on: precision " in printed
     assert "images a second, reading included" in printed
     metrics = json.loads(numbers.read_text())
     assert metrics["num_images"] == 4
     assert {"coco", "voc07", "voc12", "images_per_second"} <= metrics.keys()
+
+    words = ["--data", spec, "--score-threshold", "0.125", "--keep"]
+    assert cli.main(["evaluate", run, *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines if line.startswith(("dog", "car"))][2:] == [
+        ["car", "0.125"],
+        ["dog", "0.125"],
+    ]
+    assert lines[-1] == f"wrote the thresholds into {run}/model.keras"
+    assert cli.main(["info", run]) == 0
+    assert "\ndisplay thresholds: car 0.125, dog 0.125\n" in capsys.readouterr().out
+    with run_lock(run):
+        assert cli.main(["evaluate", run, *words]) == 2
+    assert re.fullmatch("ssd-keras: output '.*run' is in use: .*\n", capsys.readouterr().err)
 
 
 def test_score_needs_no_images(tmp_path, capsys):

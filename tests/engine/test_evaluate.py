@@ -35,6 +35,31 @@ def test_a_perfect_detector_scores_one():
     assert metrics["images_per_second"] > 0
 
 
+def test_thresholds_are_the_detector_s_the_given_ones_or_the_best():
+    data = validation_data()
+
+    def point(display_threshold=0.5, **options):
+        detector = shifted(data, 0.0)  # scores from 0.9 down to 0.5
+        detector.display_threshold = display_threshold
+        return evaluate(detector, data, **options)["operating_point"]
+
+    found = point()
+    assert found["thresholds"] == dict.fromkeys(data.class_names, 0.5)
+    assert found["all"]["F1"] == 1.0
+    assert found["all"]["true_positives"] == sum(len(one.labels) for one in data.examples)
+    # The last object of each image has a score of 0.5.
+    assert point(0.51)["all"]["missed"] == sum(len(one.labels) > 1 for one in data.examples) > 3
+    found = point(score_threshold={"star": 0.95})
+    assert found["thresholds"] == dict.fromkeys(data.class_names, 0.5) | {"star": 0.95}
+    assert found["classes"]["star"]["recall"] == 0.0
+    best = point(score_threshold="best")
+    assert best["all"]["F1"] == 1.0 and set(best["thresholds"]) == set(data.class_names)
+    with pytest.raises(ValueError, match="class of score_threshold 'stars' is unknown; did you me"):
+        point(score_threshold={"stars": 0.95})
+    with pytest.raises(ValueError, match="^score_threshold='max': expected a score from 0 to 1,"):
+        point(score_threshold="max")
+
+
 def test_an_empty_detector_scores_zero():
     metrics = evaluate(
         StubDetector([([], [], [])], validation_data().class_names), validation_data()
@@ -55,7 +80,7 @@ def test_score_equals_evaluate_and_opens_no_image(tmp_path):
     write_json(detections.to_coco(data), str(path))
     shutil.rmtree(tmp_path / "voc" / "JPEGImages")
     scored = score(str(path), load_data(spec, check_images=False))
-    metrics.pop("images_per_second")
+    del metrics["images_per_second"], metrics["operating_point"]
     assert scored == metrics
 
 

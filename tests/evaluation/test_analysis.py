@@ -551,7 +551,7 @@ def test_nothing_detected_and_nothing_annotated():
     assert numbers["errors"]["missed"] == {"count": 6, "AP": pytest.approx(0.0)}
     assert numbers["calibration"]["expected_calibration_error"] is None
     assert numbers["classes"]["cat"] == {"num_objects": 4, "AP": 0.0, "best_threshold": {}}
-    assert numbers["confusion"]["counts"] == [[0, 0, 4], [0, 0, 2], [0, 0, 0]]
+    assert numbers["operating_point"]["confusion"]["counts"] == [[0, 0, 4], [0, 0, 2], [0, 0, 0]]
     empty = DetectionData(("cat",), (example("a", [], []),))
     numbers = summarize(match(empty, [detection("a", [0, 0, 9, 9], 0.5)]))
     assert numbers["errors"]["background"] == {"count": 1, "AP": None}

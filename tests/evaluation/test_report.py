@@ -108,7 +108,7 @@ def test_nothing_in_the_report_lies_elsewhere_or_runs(tmp_path):
     sources = [value for name, value in parser.attributes if name == "src"]
     links = [value for name, value in parser.attributes if name == "href"]
     targets = {f"#{value}" for name, value in parser.attributes if name == "id"}
-    assert len(links) == 7 and set(links) == targets
+    assert len(links) == 8 and set(links) == targets
     matches = match(data, detections)
     # Three classes with objects have curves; those of ten or more have slices beside the mean.
     assert (matches.num_objects > 0).sum() == 3 and (matches.num_objects >= 10).sum() == 1
@@ -174,11 +174,16 @@ def test_evaluate_and_score_write_it(tmp_path, capsys):
         [(one.relative_boxes(), [0.9] * len(one.labels), one.labels) for one in data.examples],
         data.class_names,
     )
-    metrics = evaluate(detector, data, plots=str(tmp_path / "plots"), title="stub")
+    options = {"title": "stub", "score_threshold": dict.fromkeys(data.class_names, 0.8)}
+    options["score_threshold"][data.class_names[1]] = 0.95
+    metrics = evaluate(detector, data, plots=str(tmp_path / "plots"), **options)
+    assert metrics["operating_point"]["classes"][data.class_names[1]]["true_positives"] == 0
     numbers = json.loads((tmp_path / "plots" / "report.json").read_text())
     assert {name: one["AP"] for name, one in numbers["classes"].items()} == metrics["voc12"]["AP"]
     page = (tmp_path / "plots" / "report.html").read_text()
     assert "<h1>stub</h1>" in page and "Most confident false detections" in page
+    assert numbers["operating_point"] == metrics["operating_point"]
+    assert "from a score of 0.8 to 0.95, by class, on: precision 100.00" in " ".join(page.split())
     one = data.examples[0]
     found = [
         {"image_id": one.image_id, "category_name": data.class_names[one.labels[0]]}

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
-from ssd_keras.models.model_file import CONFIG, METADATA, WEIGHTS, load_ssd
+from ssd_keras.models.model_file import (
+    CONFIG,
+    METADATA,
+    WEIGHTS,
+    load_ssd,
+    replace_display_threshold,
+)
 from ssd_keras.models.ssd import SSD
 
 PARSED = "cannot be read as a Keras model "
@@ -28,6 +34,20 @@ def entries(tmp_path_factory):
     small_model().save(path)
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_thresholds_are_replaced_and_nothing_else(tmp_path, entries):
+    path = write(tmp_path, entries, zipfile.ZIP_STORED)
+    replace_display_threshold(path, (0.25, 0.75), ("dog", "cat"))
+    assert load_ssd(path).display_threshold == (0.25, 0.75)
+    with zipfile.ZipFile(path) as archive:
+        after = {name: archive.read(name) for name in archive.namelist()}
+    assert list(after) == list(entries) and after[WEIGHTS] == entries[WEIGHTS]
+    config = {"display_threshold": {"dog": 0.25, "cat": 0.75}}
+    assert json.loads(after[CONFIG]) == json.loads(with_config(entries, sets(**config))[CONFIG])
+    with pytest.raises(ValueError, match="holds a model of other classes; try again"):
+        replace_display_threshold(path, 0.5, ("cat", "dog"))
+    assert load_ssd(path).display_threshold == (0.25, 0.75)
 
 
 def write(tmp_path, entries, compression=zipfile.ZIP_DEFLATED):
