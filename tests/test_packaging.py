@@ -1,5 +1,6 @@
 """The built wheel holds the package, all of it and nothing else."""
 
+import configparser
 import re
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from ssd_keras.version import __version__
 
@@ -67,6 +69,37 @@ def test_wheel_states_version_and_licence(wheel):
     assert f"Version: {__version__}" in metadata
     assert "Requires-Python: >=3.11" in metadata
     assert any(re.fullmatch(r"License(-Expression)?: Apache-2\.0", line) for line in metadata)
+
+
+def requirements():
+    """The requirement of each package by name; those of consumers and PyTorch have other sets."""
+    config = configparser.ConfigParser()
+    config.read(REPOSITORY / "setup.cfg")
+    extras = dict(config["options.extras_require"])
+    lines = config["options"]["install_requires"].splitlines()
+    for extra in extras.keys() - {"consumers", "torch"}:
+        lines += extras[extra].splitlines()
+    return {re.sub("_", "-", Requirement(x).name): Requirement(x) for x in lines if x}
+
+
+def test_the_oldest_set_has_each_lower_bound():
+    text = (REPOSITORY / "tests/constraints/oldest.txt").read_text()
+    direct, other = text.split("\n\n")
+    pins = dict(line.split("==") for line in direct.splitlines() if line[0] != "#")
+    bounds = {name: str(x.specifier).removeprefix(">=") for name, x in requirements().items()}
+    assert bounds.keys() == pins.keys()
+    for name, bound in bounds.items():  # 3.9 is met by the last 3.9.x
+        assert f"{pins[name]}.".startswith(f"{bound}."), name
+    assert not bounds.keys() & {line.partition("==")[0] for line in other.splitlines()}
+
+
+@pytest.mark.parametrize("name", ["colab", "kaggle"])
+def test_nothing_that_colab_and_kaggle_have_is_too_old(name):
+    lines = (REPOSITORY / f"tests/constraints/{name}.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line[0] != "#")
+    assert {"tensorflow", "keras", "numpy", "pillow", "matplotlib"} <= pins.keys()
+    met = {key: x.specifier.contains(pins[key]) for key, x in requirements().items() if key in pins}
+    assert len(met) > 10 and all(met.values()), met
 
 
 def test_changelog_begins_with_this_version():

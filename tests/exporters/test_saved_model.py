@@ -335,7 +335,7 @@ def test_a_process_without_this_package_and_keras_runs_it(tmp_path):
     image = exports.images()[0]
     inputs = requests_of([GOOD, b"no image", GOOD], [image, image[::-1], image])
     arrays = {f"{key}/{name}": x for key, named in inputs.items() for name, x in named.items()}
-    np.savez(requests, allow_pickle=True, **arrays)
+    np.savez(requests, **arrays)
     command = [sys.executable, "-I", "-c", ALONE, directory(), requests, results]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr[-900:]
