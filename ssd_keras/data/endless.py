@@ -51,6 +51,11 @@ def steps_of(dataset: Any, name: str, steps_name: str) -> int | None:
     return None
 
 
+def is_training_stream(dataset: Any) -> bool:
+    """Whether a data set is what `training_dataset` returned, with no change behind it."""
+    return getattr(dataset, MARK, None) is not None
+
+
 def data_of(dataset: Any) -> DataOrigin | None:
     """Returns the origin of the data of a stream; None for another data set."""
     stream = _marked(dataset)

@@ -94,6 +94,8 @@ def class_differences(data: DetectionData, class_names: Sequence[str], title: st
             f"model detects {short_list(class_names)}; load the data with load_data(..., "
             "class_names=model.class_names)."
         )
+    if not foreign and not missing:
+        return ""
     parts = [f"the classes of the {title} are not those of the model, and are compared by name"]
     if foreign:
         parts.append(f"detections of {short_list(foreign)}, which the data lack, do not count")

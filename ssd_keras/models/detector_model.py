@@ -6,6 +6,9 @@ import keras
 
 from ssd_keras.core.origin import Origin
 from ssd_keras.data.endless import call_with_steps, data_of
+from ssd_keras.data.records import DetectionData
+from ssd_keras.data.sources import load_data
+from ssd_keras.models.method_inputs import check_arrays, check_training_data
 from ssd_keras.models.save_format import check_checkpoints, check_model_path
 from ssd_keras.version import __version__
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 class DetectorModel(keras.Model):
     """Methods of `SSD` that only check their arguments and forward to other packages."""
 
+    image_size: tuple[int, int]
     origin: Origin | None
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
@@ -32,28 +36,66 @@ class DetectorModel(keras.Model):
             `keras.callbacks.History`.
 
         Raises:
-            ValueError: for another endless data set without its number of steps, or a
-                `ModelCheckpoint` in HDF5, which cannot hold an SSD.
+            ValueError: for another endless data set without its number of steps, images of
+                another size or range, or a `ModelCheckpoint` in HDF5, which cannot hold an SSD.
         """
         check_checkpoints(kwargs.get("callbacks"))
-        data = data_of(kwargs.get("x", args[0] if args else None))
+        x = kwargs.get("x", args[0] if args else None)
+        check_training_data(x, "x", self.image_size)
+        data = data_of(x)
         if data and data != (self.origin and self.origin.data):
             version = f"ssd_keras {__version__}"
             self.origin = Origin(self.name, data=data, made_with=version, parent=self.origin)
         steps = {"x": "steps_per_epoch", "validation_data": "validation_steps"}
         return call_with_steps(keras.Model.fit, steps, (self, *args), kwargs)
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Returns the losses as any Keras model does.
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Returns VOC's and COCO's metrics of annotated images, or Keras' losses of batches.
 
         Args:
-            **kwargs: arguments of `keras.Model.evaluate`. Without `steps`, the endless stream of
+            x: annotated images: `DetectionData`, or the text that `load_data` takes; or batches
+                of images and targets, as `fit` takes them.
+            *args: for annotated images those of `ssd_keras.evaluate` after the data, for batches
+                those of `keras.Model.evaluate`.
+            **kwargs: the same by name. Without `steps`, the endless stream of
                 `ssd_keras.training_dataset` is looked at once.
 
+        Returns:
+            The dictionary of `ssd_keras.evaluate`, or what `keras.Model.evaluate` returns.
+
         Raises:
-            ValueError: for another endless data set without its number of steps.
+            ValueError: for another endless data set without its number of steps, or annotated
+                images without a class of the model.
         """
-        return call_with_steps(keras.Model.evaluate, {"x": "steps"}, (self, *args), kwargs)
+        if isinstance(x, str):
+            x = load_data(x, class_names=self.class_names, part="validation")
+        if isinstance(x, DetectionData):
+            from ssd_keras.engine.evaluate import evaluate
+
+            return evaluate(self, x, *args, **kwargs)
+        arguments = (self, x, *args)
+        return call_with_steps(keras.Model.evaluate, {"x": "steps"}, arguments, kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Returns the raw outputs for batches of images; `detect` returns detections.
+
+        Args:
+            x: RGB in 0..255 [B, H, W, 3] of the model's size, or a data set of such batches.
+            *args: other arguments of `keras.Model.predict`.
+            **kwargs: the same by name.
+
+        Returns:
+            "box_deltas" float32 [B, N, 4] and "class_logits" float32 [B, N, 1 + classes].
+
+        Raises:
+            ValueError: for files, Pillow's images and data sets of annotated images.
+        """
+        check_arrays(x, "predict")
+        return super().predict(x, *args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        check_arrays(args[0] if args else None, "the model")
+        return super().__call__(*args, **kwargs)
 
     def detect(self, images: Any, batch_size: int = 8) -> "DetectionResult | list[DetectionResult]":
         """Detects objects in images of any sizes, which are resized to the model's input.

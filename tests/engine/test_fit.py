@@ -1,13 +1,15 @@
 """`fit` of an `SSD` in a notebook: epochs end, classes are compared by name."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from trainings import PLAIN, recipe, train_data, validation_data
 
-from ssd_keras import ValidationAP, from_preset, training_dataset
+from ssd_keras import ValidationAP, evaluate, from_preset, training_dataset
 from ssd_keras.data.unions import relabel
 
 NAMES = ("star", "circle", "square", "cross", "triangle")
@@ -109,3 +111,51 @@ def test_targets_that_are_not_the_models_are_refused(model):
         model.fit(fewer, steps_per_epoch=1, verbose=0)
     with pytest.raises(ValueError, match=r"^batch_size=0; expected 1 or more"):
         training_dataset(train_data(), model.target_encoder(), (64, 64), 0)
+
+
+REFUSED = {
+    "a data set": (train_data, r"x is a DetectionData; .* pass ssd_keras\.training_dataset\(data"),
+    "a path": (lambda: "voc:a@train", r"x is a text; .* pass ssd_keras\.training_dataset\(data"),
+    "shares of 1": (
+        lambda: np.linspace(0, 1, 64 * 64 * 3).reshape(1, 64, 64, 3),
+        r"x has images with values from 0 to 1; .* expects 0\.\.255",
+    ),
+    "shares of 1 in a stream": (
+        lambda: tf.data.Dataset.from_tensors((tf.fill([2, 64, 64, 3], 0.5), 0)),
+        r"x has images with values from 0.5 to 0.5; .* expects 0\.\.255",
+    ),
+    "single images": (
+        lambda: tf.data.Dataset.from_tensors((tf.zeros([64, 64, 3]), 0)),
+        r"x has single images of the shape \(64, 64, 3\); .* add \.batch\(16\)",
+    ),
+    "another size": (
+        lambda: tf.data.Dataset.from_tensors((tf.zeros([2, 96, 64, 3]), 0)),
+        r"x has images of the shape \(2, 96, 64, 3\); expected \(B, 64, 64, 3\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_fit_cannot_use_is_one_line(model, make, message):
+    with pytest.raises(ValueError, match=message):
+        model.fit(make(), steps_per_epoch=1, verbose=0)
+
+
+def test_what_only_detect_takes_is_refused_with_its_name(model):
+    picture = Image.new("RGB", (64, 64))
+    for images in ("a.jpg", Path("a.jpg"), [Path("a.jpg")], picture, [picture], b"\xff\xd8"):
+        for call in (model.predict, model):
+            with pytest.raises(ValueError, match=r"raw outputs: call model\.detect\("):
+                call(images)
+    with pytest.raises(ValueError, match=r"predict got a DetectionData; .*model\.evaluate\(data"):
+        model.predict(train_data())
+    raw = model.predict(np.full((1, 64, 64, 3), 128, np.uint8), verbose=0)
+    called = model(np.full((1, 64, 64, 3), 128, np.uint8))
+    np.testing.assert_allclose(raw["box_deltas"], called["box_deltas"], atol=1e-5)
+
+
+def test_evaluate_of_annotated_images_gives_their_metrics(model):
+    data = validation_data()
+    metrics = model.evaluate(data, batch_size=3)
+    assert metrics["coco"] == evaluate(model, data)["coco"]
+    assert model.evaluate("synthetic:shapes@val[:2]")["num_images"] == 2
