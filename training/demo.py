@@ -88,7 +88,7 @@ def write_gallery(directory: str) -> str:
     from ssd_keras import contact_sheet
     from ssd_keras.core.images import read_image
     from ssd_keras.drawing.draw import save_image
-    from ssd_keras.engine.predict import find_images
+    from ssd_keras.engine.image_paths import find_images
 
     path = os.path.join(OUTPUT, "gallery.png")
     images = [read_image(file) for file in find_images([directory])]

@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="image files or folders of them; or, with OpenCV installed, videos and numbers of "
-        "cameras",
+        help="image files, folders of them, or quoted patterns such as 'photos/*.jpg'; or, with "
+        "OpenCV installed, videos and numbers of cameras",
     )
     add_max_pixels(given)
     given.add_argument(
@@ -150,7 +150,8 @@ def _predict_images(
 ) -> None:
     from ssd_keras.data.problems import problem_lines
     from ssd_keras.engine.detector import load_detector
-    from ssd_keras.engine.predict import find_images, other_files, predict
+    from ssd_keras.engine.image_paths import find_images, other_files
+    from ssd_keras.engine.predict import predict
 
     files = find_images(images)
     detections, problems = predict(

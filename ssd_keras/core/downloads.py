@@ -4,11 +4,13 @@ import hashlib
 import itertools
 import os
 import re
+import time
 
 import requests
 from tqdm.auto import tqdm
 
 from ssd_keras.core.files import PARTIAL_PREFIX, flush
+from ssd_keras.core.text import one_line
 
 CACHE_VARIABLE = "SSD_KERAS_CACHE"
 BLOCK = 1 << 20
@@ -62,6 +64,30 @@ def fetch(address: str, sha256: str, max_bytes: int, *, progress: bool | None = 
         f"{address} gave another file: its SHA-256 is {found}, expected {sha256}; the file was "
         "deleted. Try again, or ask its publisher."
     )
+
+
+def download_bytes(address: str, max_bytes: int, max_seconds: float) -> bytes:
+    """Returns the content of an address, which is kept nowhere."""
+    headers = {"Accept-Encoding": "identity", "User-Agent": "ssd_keras"}
+    content, end = bytearray(), time.monotonic() + max_seconds
+    try:
+        with requests.get(
+            address, headers=headers, stream=True, timeout=TIMEOUT_SECONDS
+        ) as response:
+            response.raise_for_status()
+            for block in response.iter_content(BLOCK // 16):
+                content += block
+                if len(content) > max_bytes or time.monotonic() > end:
+                    limit = f"{max_bytes} bytes or {max_seconds:g} seconds"
+                    raise ValueError(f"{address} took more than {limit}; download it to a file.")
+            _refuse_web_page(address, response.headers.get("Content-Type", ""), bytes(content))
+    except requests.RequestException as error:
+        reason = one_line(" ".join(str(error).split()), 160) or type(error).__name__
+        raise ValueError(
+            f"{address} could not be downloaded ({reason}); check the address and the connection, "
+            "or download it to a file."
+        ) from error
+    return bytes(content)
 
 
 def checksum(path: str) -> str:

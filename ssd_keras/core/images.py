@@ -125,6 +125,22 @@ def decode_image_file(source: str | bytes, max_pixels: int = MAX_PIXELS) -> Deco
         return DecodedImage(np.array(turned(to_rgb(image), header.orientation)), bits)
 
 
+def decode_pillow(image: Image.Image) -> DecodedImage:
+    """Returns the pixels of an image of Pillow as `decode_image_file` gives those of its file."""
+    try:
+        image.load()  # of TIFF files, Pillow turns it here
+    except Exception as error:
+        raise ValueError(f"its pixels cannot be decoded ({_reason(error)})") from error
+    orientation = _exif_orientation(image)
+    if image.format == "PPM":
+        image = with_deep_levels(image)
+    bits = DEEP
+    if image.mode.startswith("I;16"):
+        bits = int(np.asarray(image).max(initial=0)).bit_length()
+    turn = int(orientation) if orientation in TURNS else 1
+    return DecodedImage(np.array(turned(to_rgb(image), turn)), bits)
+
+
 def open_image_file(path: str) -> BinaryIO:
     """Opens an image file; raises `FileNotFoundError` where there is none."""
     if not os.path.isfile(path):
@@ -185,9 +201,14 @@ def load_stored(image: Image.Image, header: ImageHeader) -> Image.Image:
     # Pillow's plugins raise SyntaxError, struct.error, KeyError and more for broken files.
     except Exception as error:
         raise ValueError(f"its pixels cannot be decoded ({_reason(error)})") from error
-    if header.format == "PPM" and image.mode == "I":  # levels scaled to 16 bits
-        image = Image.fromarray(np.asarray(image).astype(np.uint16))
-    return image
+    return with_deep_levels(image) if header.format == "PPM" else image
+
+
+def with_deep_levels(image: Image.Image) -> Image.Image:
+    """Returns an image of a PPM file, whose levels Pillow scales to 16 of 32 bits, in 16 bits."""
+    if image.mode != "I":
+        return image
+    return Image.fromarray(np.asarray(image).astype(np.uint16))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

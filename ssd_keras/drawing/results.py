@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image, ImageShow
 
 from ssd_keras.boxes.formats import CORNERS
+from ssd_keras.core.display_thresholds import by_label
 from ssd_keras.core.extras import import_package
 from ssd_keras.core.images import decode_image_file, read_image
 from ssd_keras.core.indexing import chosen_rows
 from ssd_keras.core.terminal import is_notebook
-from ssd_keras.core.text import one_line
 from ssd_keras.drawing.detection import Detection, converted_boxes
 from ssd_keras.drawing.draw import draw_boxes, save_image
 from ssd_keras.drawing.sheet import notebook_png
@@ -92,10 +92,11 @@ class DetectionResult:
                 f"labels are {labels.min()} to {labels.max()}; expected 0 to "
                 f"{len(self.class_names) - 1}, the positions of their names in class_names."
             )
-        values = {"boxes": boxes, "scores": scores, "labels": labels}
-        for name, value in (values | {"class_names": tuple(self.class_names)}).items():
+        values: dict[str, Any] = {"boxes": boxes, "scores": scores, "labels": labels}
+        values |= {"class_names": tuple(self.class_names)}
+        values |= {"display_threshold": by_label(self.display_threshold, self.class_names)}
+        for name, value in values.items():
             object.__setattr__(self, name, value)
-        self._smallest(self.display_threshold, "display_threshold")
 
     @classmethod
     def from_batch(
@@ -165,19 +166,10 @@ class DetectionResult:
             return None
         return notebook_png(drawing)
 
-    def _smallest(self, threshold: Any, name: str) -> np.ndarray:
-        """Returns the smallest score of each detection's class; `name` is the argument's."""
-        try:
-            by_label = np.broadcast_to(np.asarray(threshold, float), len(self.class_names))
-            is_sound = bool(((by_label >= 0) & (by_label <= 1)).all())
-        except (TypeError, ValueError):
-            is_sound = False
-        if not is_sound:
-            raise ValueError(
-                f"{name} is {one_line(repr(threshold), 80)}; expected a number in 0..1, or one for "
-                f"each of the {len(self.class_names)} classes."
-            )
-        return by_label[self.labels]
+    def _smallest(self, threshold: Any, argument: str) -> np.ndarray:
+        """Returns the smallest score of each detection's class."""
+        thresholds = by_label(threshold, self.class_names, argument)
+        return np.broadcast_to(thresholds, len(self.class_names))[self.labels]
 
     def above(self, score_threshold: float | Sequence[float]) -> "DetectionResult":
         """Returns the detections from a score on.

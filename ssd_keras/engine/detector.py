@@ -4,19 +4,20 @@ import dataclasses
 import os
 import time
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from PIL.Image import Image
 from tqdm.auto import tqdm
 
-from ssd_keras.core.display_thresholds import DisplayThreshold
-from ssd_keras.core.images import read_image
+from ssd_keras.core.display_thresholds import DEFAULT, DisplayThreshold, by_label
+from ssd_keras.core.terminal import shows_progress
 from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
 from ssd_keras.data.records import DetectionData
+from ssd_keras.drawing.result_list import DetectionResults
 from ssd_keras.drawing.results import DetectionResult
+from ssd_keras.engine.image_inputs import image_ids, list_images, load_image
 from ssd_keras.evaluation.detection_table import DetectionTable
 from ssd_keras.exporters.exported_detector import artefact_errors, check_detections
 from ssd_keras.exporters.formats import find_format
@@ -24,8 +25,6 @@ from ssd_keras.models.model_file import load_ssd
 from ssd_keras.models.post_process import DetectionModel, PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
-
-OVERSHOOT = 25  # of pixels that were interpolated, beyond 0 and 255
 
 
 class Detector(Protocol):
@@ -136,77 +135,72 @@ def own_detector(model: SSD | Detector) -> Detector:
 
 
 def detect(
-    detector: Detector | SSD, images: Any, batch_size: int = 8
-) -> DetectionResult | list[DetectionResult]:
-    """Detects objects in images of any sizes: arrays, or files.
+    detector: Detector | SSD | str | os.PathLike,
+    images: Any,
+    batch_size: int = 8,
+    *,
+    score_threshold: float | None = None,
+    progress: bool | None = None,
+) -> DetectionResult | DetectionResults:
+    """Detects objects in images of any sizes.
 
     Args:
-        detector: what `load_detector` gives, or a model.
-        images: one image, or several: RGB in 0..255 [H, W, 3], uint8 or float, or the path of
-            an image file; or an array [B, H, W, 3].
+        detector: a model, what `load_detector` gives, or what it takes: a path or a preset.
+        images: one image or several. An image is the path of a file, an address (https://...), an
+            image of Pillow, an open file or its bytes, or an array of NumPy, TensorFlow, JAX or
+            PyTorch: RGB [H, W, 3], RGBA [H, W, 4] or grey [H, W] or [H, W, 1], in 0..255 (uint8,
+            whole numbers or floats), uint16 in 0..65535 or bool. Several are a list or another
+            iterable of them, an array [B, H, W, C], a folder, a pattern ("photos/*.jpg"),
+            `DetectionData`, or a `tf.data.Dataset` of images or batches, whose targets are left
+            out.
         batch_size: images of one forward pass. Default 8.
+        score_threshold: smallest score of results, 0..1. Default None: the `score_threshold` of
+            the model's `post_process`, below which there is none.
+        progress: show a progress bar. Default None: for more than one batch, in terminals and
+            notebooks.
 
     Returns:
         a `DetectionResult` for one image, a list of them for several.
 
     Raises:
-        ValueError: an image is not RGB in 0..255.
+        FileNotFoundError: there is no such file.
+        ValueError: an image cannot be read, or an array is no image in 0..255.
     """
-    is_one = isinstance(images, str | os.PathLike | Image) or getattr(images, "ndim", 0) == 3
-    if is_one:
-        return detect_several(detector, [images])[0]
-    if isinstance(images, bytes) or not isinstance(images, Iterable):
-        raise ValueError(
-            f"images are of the type {type(images).__name__}; expected [H, W, 3] arrays or paths "
-            "of image files."
-        )
-    several = list(images)
-    if not several:
-        raise ValueError("the list of images is empty; pass at least one [H, W, 3] array.")
-    return detect_several(detector, several, batch_size)
+    if isinstance(detector, str | os.PathLike):
+        detector = load_detector(os.fspath(detector))
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; expected 1 or more.")
+    smallest = 0.0 if score_threshold is None else score_threshold
+    by_label(smallest, detector.class_names, "score_threshold")
+    several, is_one = list_images(images)
+    shows_bar = len(several) > batch_size and shows_progress(progress)
+    found = detect_several(detector, several, batch_size, progress=shows_bar)
+    results = DetectionResults(result.above(smallest) for result in found)
+    return results[0] if is_one else results
 
 
 def detect_several(
-    detector: Detector | SSD, several: Sequence[Any], batch_size: int = 8
-) -> list[DetectionResult]:
-    """Detects objects in several images; see `detect`."""
+    detector: Detector | SSD, several: Sequence[Any], batch_size: int = 8, progress: bool = False
+) -> Iterator[DetectionResult]:
+    """Yields the detections in images of `list_images`."""
     detector = own_detector(detector)
-    results = []
-    for start in range(0, len(several), batch_size):
-        batch = several[start : start + batch_size]
-        pixels = [_pixels(image, index) for index, image in enumerate(batch, start)]
-        found = detect_images(detector, pixels)
-        for row, image in enumerate(batch):
-            options: dict[str, Any] = {"image_id": start + row, "image": pixels[row]}
-            if isinstance(image, str | os.PathLike):
-                # The pixels of files are not kept: there may be thousands.
-                stem = os.path.splitext(os.path.basename(image))[0]
-                options = {"image_id": stem, "image": os.fspath(image)}
-            options["image_size"] = pixels[row].shape[:2]
-            results.append(DetectionResult.from_batch(found, row, detector.class_names, **options))
-    return results
-
-
-def _pixels(image: Any, index: int) -> np.ndarray:
-    if isinstance(image, str | os.PathLike):
-        return read_image(os.fspath(image))
-    if np.ndim(image) != 3 or np.shape(image)[-1] != 3:
-        raise ValueError(f"image {index} has the shape {np.shape(image)}; expected RGB [H, W, 3].")
-    pixels = np.asarray(image)
-    if pixels.size:
-        _check_range(pixels, index)
-    return pixels
-
-
-def _check_range(pixels: np.ndarray, index: int) -> None:
-    """Raises ValueError for pixels of another range, where a model would see other colours."""
-    lowest, highest = float(pixels.min()), float(pixels.max())
-    # Whole numbers of 1 are black, fractions up to 1 are shares.
-    are_shares = pixels.dtype.kind in "fb" and 0 < highest <= 1
-    if are_shares or not -OVERSHOOT <= lowest <= highest <= 255 + OVERSHOOT:
-        raise ValueError(
-            f"image {index} has values from {lowest:.4g} to {highest:.4g}; expected RGB in 0..255."
-        )
+    ids = image_ids(several)
+    with tqdm(total=len(several), desc="detecting", unit="image", disable=not progress) as bar:
+        for start in range(0, len(several), batch_size):
+            rows = range(start, min(start + batch_size, len(several)))
+            images = [load_image(several[index], index) for index in rows]
+            found = detect_images(detector, [image.pixels for image in images])
+            for row, image in enumerate(images):
+                yield DetectionResult.from_batch(
+                    found,
+                    row,
+                    detector.class_names,
+                    image_size=image.pixels.shape[:2],
+                    image_id=ids[start + row],
+                    image=image.kept,
+                    display_threshold=getattr(detector, "display_threshold", DEFAULT),
+                )
+            bar.update(len(images))
 
 
 def detect_data(

@@ -2,65 +2,20 @@
 
 import dataclasses
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from ssd_keras.core.files import check_writable, short_stem
-from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
 from ssd_keras.core.images import MAX_DARK_BITS, MAX_PIXELS, DecodedImage, decode_image_file
-from ssd_keras.core.text import short_list
 from ssd_keras.data.image_files import image_error
 from ssd_keras.data.problems import Problem, ProblemKind, problem_lines, problem_of
 from ssd_keras.drawing.draw import save_image
 from ssd_keras.engine.detector import Detector, detect_several
 from ssd_keras.engine.evaluate import write_json
+from ssd_keras.engine.image_paths import find_images
 from ssd_keras.engine.pre_labels import PreLabels
-
-MAX_EXTENSIONS = 8  # of other files that a message counts
-
-
-def find_images(paths: Sequence[str]) -> list[str]:
-    """Returns the image files among files and folders; of a folder its files by name."""
-    found: dict[str, None] = {}
-    for path in paths:
-        if os.path.isdir(path):
-            names = sorted(filter(_is_image_name, os.listdir(path)))
-            if not names:
-                others = other_files([path])
-                raise ValueError(
-                    f"folder {path!r} holds no image{others and f' ({others})'}; expected files "
-                    "that end in .jpg, .png, .webp, .tif or as another format that Pillow opens."
-                )
-            found.update({os.path.join(path, name): None for name in names})
-        elif os.path.isfile(path):
-            found[path] = None
-        else:
-            raise FileNotFoundError(f"image {path!r} does not exist; pass a file or a folder.")
-    return list(found)
-
-
-def other_files(paths: Sequence[str]) -> str:
-    """Returns what else lies in the folders among the paths, by extension; "" for nothing."""
-    counts: Counter[str] = Counter()
-    for folder in filter(os.path.isdir, dict.fromkeys(paths)):
-        for entry in os.scandir(folder):
-            if _is_image_name(entry.name) or entry.name.startswith("."):
-                continue
-            extension = os.path.splitext(entry.name)[1].lower() or "without extension"
-            counts["folders" if entry.is_dir() else extension] += 1
-    if not counts:
-        return ""
-    listed = short_list([f"{kind} {count}" for kind, count in counts.most_common()], MAX_EXTENSIONS)
-    files = "other file is" if counts.total() == 1 else "other files are"
-    return f"{counts.total()} {files} not read: {listed}"
-
-
-def _is_image_name(name: str) -> bool:
-    # macOS puts a file of that beginning beside each file on other file systems.
-    return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("._")
 
 
 def predict(

@@ -159,7 +159,7 @@ def _detect_batches(
 ) -> Iterator[Batch]:
     while batch := list(islice(frames, batch_size)):
         start = time.perf_counter()
-        results = detect_several(detector, batch, batch_size)
+        results = list(detect_several(detector, batch, batch_size))
         milliseconds = 1000 * (time.perf_counter() - start) / len(batch)
         yield results, milliseconds
         bar.update(len(batch))

@@ -13,6 +13,7 @@ from ssd_keras.models.save_format import check_checkpoints, check_model_path
 from ssd_keras.version import __version__
 
 if TYPE_CHECKING:
+    from ssd_keras.drawing.result_list import DetectionResults
     from ssd_keras.drawing.results import DetectionResult
 
 
@@ -97,25 +98,37 @@ class DetectorModel(keras.Model):
         check_arrays(args[0] if args else None, "the model")
         return super().__call__(*args, **kwargs)
 
-    def detect(self, images: Any, batch_size: int = 8) -> "DetectionResult | list[DetectionResult]":
+    def detect(
+        self,
+        images: Any,
+        batch_size: int = 8,
+        *,
+        score_threshold: float | None = None,
+        progress: bool | None = None,
+    ) -> "DetectionResult | DetectionResults":
         """Detects objects in images of any sizes, which are resized to the model's input.
 
         Args:
-            images: an image or a list of images: RGB in 0..255 [H, W, 3], uint8 or float, or the
-                path of a JPEG, PNG, BMP or GIF file; or an array [B, H, W, 3].
+            images: one image or several, as of `ssd_keras.detect`: paths, addresses, Pillow's
+                images, bytes, arrays in 0..255, folders, patterns, data sets.
             batch_size: images of one forward pass. Default 8.
+            score_threshold: smallest score of results, 0..1. Default None: that of `post_process`.
+            progress: show a progress bar. Default None: for more than one batch, in terminals and
+                notebooks.
 
         Returns:
             a `ssd_keras.DetectionResult` for one image, a list of them for several: `boxes`
             relative yxyx [n, 4], `scores` [n] falling, `labels` [n], `class_names`, `plot()`,
-            `to_json()` and more.
+            `to_json()` and more. An index gives one detection.
 
         Raises:
-            ValueError: for an image that is not RGB in 0..255.
+            FileNotFoundError: there is no such file.
+            ValueError: an image cannot be read, or an array is no image in 0..255.
         """
         from ssd_keras.engine.detector import detect
 
-        return detect(self, images, batch_size)
+        options: dict[str, Any] = {"score_threshold": score_threshold, "progress": progress}
+        return detect(self, images, batch_size, **options)
 
     def save(
         self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any

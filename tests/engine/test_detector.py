@@ -3,12 +3,12 @@
 import copy
 import os
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 from trainings import StubDetector, encoded, finished_run, validation_data
 
 from ssd_keras.data.records import DetectionData, Example
@@ -154,53 +154,34 @@ def test_detect_takes_files_in_one_list_with_arrays(tmp_path):
         ("my cat.v2", (80, 100)),
         (1, (20, 10)),
     ]
-    with pytest.raises(ValueError, match=r"gone\.jpg: the image is missing; expected a"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.jpg' does not exist; pass a file, a fo"):
         detect(detector, tmp_path / "gone.jpg")
 
 
-def test_detect_refuses_what_is_no_rgb_image():
-    detector = StubDetector([([], [], [])])
-    message = r"^image 9 has the shape \(10, 10\); expected RGB \[H, W, 3\]\.$"
-    with pytest.raises(ValueError, match=message):
-        detect(detector, [*[np.zeros((10, 10, 3))] * 9, np.zeros((10, 10))])
-    with pytest.raises(ValueError, match=r"^the list of images is empty; pass at least one"):
-        detect(detector, [])
-    for images in (None, 3, b"bytes"):
-        with pytest.raises(ValueError, match=r"^images are of the type .*; expected \[H, W"):
-            detect(detector, images)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "dtype"),
-    [
-        (0, 1, "float32"),  # shares
-        (-1, 1, "float64"),
-        (False, True, "bool"),
-        (-123, 151, "float32"),  # a mean subtracted
-        (0, 65535, "uint16"),
-        (0, float("nan"), "float32"),
-        (0, float("inf"), "float32"),
-    ],
-)
-def test_detect_refuses_pixels_of_another_range(low, high, dtype):
-    image = np.array([[[low, low, low], [high, high, high]]], dtype)
-    with pytest.raises(
-        ValueError, match=r"^image 0 has values from .*; expected RGB in 0\.\.255\.$"
-    ):
-        detect(StubDetector([([], [], [])]), image)
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        np.ones((4, 4, 3), "uint8"),
-        np.zeros((4, 4, 3), "float32"),
-        np.float32([[[-4.5, 0, 258]]]),  # interpolated
-        Image.new("RGB", (4, 4), (9, 9, 9)),
-    ],
-)
-def test_detect_takes_dark_interpolated_and_pillows_images(image):
-    assert len(detect(StubDetector([([], [], [])]), image).scores) == 0
+def test_detect_filters_counts_and_loads(monkeypatch, capsys):
+    image = np.zeros((20, 10, 3), np.uint8)
+    boxes = np.tile([0, 0, 0.5, 0.5], (3, 1))
+    detector = StubDetector([(boxes, [0.875, 0.5, 0.25], [1, 0, 0])])
+    detector.display_threshold = (0.2, 0.9)
+    found = detect(detector, image, score_threshold=0.5)
+    assert found.scores.tolist() == [0.875, 0.5]
+    assert repr(found) == (
+        "DetectionResult(0, 10x20: 1 dog from their classes' scores on; 1 below)"
+    )
+    assert repr(detect(detector, [image] * 3)) == "DetectionResults(3 images: 6 dog)"
+    loaded = []
+    monkeypatch.setattr(
+        "ssd_keras.engine.detector.load_detector", lambda path: loaded.append(path) or detector
+    )
+    assert len(detect(Path("run"), image)) == 3 and loaded == ["run"]
+    # A bar where there is more than one batch.
+    for count, batch_size, progress, shown in ((3, 2, True, 1), (2, 2, True, 0), (3, 2, None, 0)):
+        detect(detector, [image] * count, batch_size, progress=progress)
+        assert ("detecting: 100%" in capsys.readouterr().err) == shown
+    with pytest.raises(ValueError, match=r"^batch_size is 0; expected 1 or more\.$"):
+        detect(detector, image, 0)
+    with pytest.raises(ValueError, match=r"^score_threshold=50: expected a score from 0 to 1"):
+        detect(detector, "gone.jpg", score_threshold=50)
 
 
 @pytest.mark.backends

@@ -11,7 +11,8 @@ from trainings import StubDetector, encoded
 
 from ssd_keras.core.images import read_image
 from ssd_keras.data.problems import ProblemKind, problem_lines
-from ssd_keras.engine.predict import find_images, other_files, predict, unique_stems
+from ssd_keras.engine.image_paths import find_images, other_files
+from ssd_keras.engine.predict import predict, unique_stems
 
 UPPER = ([[0.0, 0.0, 0.5, 1.0]], [0.9], [0])
 
