@@ -323,7 +323,7 @@ BAD_INPUTS = [
     (
         "missing image",
         lambda folder: ["predict", finished_run(), "gone.jpg", "--output", f"{folder}/output"],
-        r"image 'gone\.jpg' does not exist; pass a file, a folder or a pattern such as 'photos/.*\.",
+        r"image 'gone\.jpg' does not exist; pass a file, a folder or a pattern such as '.*\.",
     ),
     (
         "no image that can be read",
