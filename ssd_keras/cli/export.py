@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_output(parser: argparse.ArgumentParser) -> None:
     suffixes = " or ".join(row.suffix for row in FORMATS.values() if row.suffix)
     output = parser.add_argument_group("output")
-    output.add_argument("--format", choices=FORMATS, required=True, help="format to write")
+    output.add_argument("--format", choices=list(FORMATS), required=True, help="format to write")
     output.add_argument(
         "--output",
         required=True,

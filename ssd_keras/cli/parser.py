@@ -5,7 +5,17 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from ssd_keras.cli import data, evaluate, export, import_weights, info, predict, score, train
+from ssd_keras.cli import (
+    completion,
+    data,
+    evaluate,
+    export,
+    import_weights,
+    info,
+    predict,
+    score,
+    train,
+)
 from ssd_keras.cli.command_parser import Command, CommandParser, examples_text
 from ssd_keras.cli.version import VersionAction
 from ssd_keras.core.terminal import lasting_output
@@ -19,6 +29,7 @@ COMMANDS: dict[str, Command] = {
     "import": import_weights,
     "data": data,
     "info": info,
+    "completion": completion,
 }
 DESCRIPTION = "Trains, measures and exports SSD object detectors in Keras 3."
 EXAMPLES = (

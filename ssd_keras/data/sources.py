@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ssd_keras.core.class_names import check_class_names
 from ssd_keras.core.images import MAX_PIXELS
 from ssd_keras.core.origin import joined_licences
-from ssd_keras.core.text import did_you_mean, one_line, unknown_name
+from ssd_keras.core.text import nearest_name, one_line, unknown_name
 from ssd_keras.data.data_file import EXTENSION, PARTS, is_data_file, read_data_file
 from ssd_keras.data.licences import licence_of_folders
 from ssd_keras.data.problems import Problem
@@ -291,8 +291,11 @@ def _split_format(spec: str) -> tuple[str, str]:
     """Returns the name of a spec's format and what follows its colon."""
     prefix, colon, rest = spec.partition(":")
     if not colon or prefix not in READERS:
-        hint = did_you_mean(prefix, READERS)
-        raise ValueError(f"unknown format '{one_line(prefix)}'; {hint}expected one of {FORMS}")
+        problem = f"unknown format '{one_line(prefix)}'" if colon else "it begins with no format"
+        nearest = nearest_name(prefix, READERS) if colon else None
+        meant = f"did you mean {READERS[nearest].form.text}? " if nearest else ""
+        expected = meant or "expected such as voc:ROOT@SPLIT; "
+        raise ValueError(f"{problem}; {expected}`ssd-keras info data` lists all kinds of data")
     return prefix, rest
 
 

@@ -5,6 +5,7 @@ import os
 import keras
 
 from ssd_keras.core.files import check_writable, replacing
+from ssd_keras.core.text import unknown_name
 from ssd_keras.data.readers.label_map import read_names
 from ssd_keras.importers import SOURCES
 from ssd_keras.importers.caffe import import_caffe, import_caffe_backbone
@@ -78,4 +79,4 @@ def import_file(source: str, path: str, output: str, labels: str | None = None) 
 
 def _check_source(source: str) -> None:
     if source not in SOURCES:
-        raise ValueError(f"source={source!r} is unknown; choose one of {', '.join(SOURCES)}.")
+        raise ValueError(unknown_name("source", source, SOURCES))

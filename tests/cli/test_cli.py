@@ -195,13 +195,13 @@ BAD_INPUTS = [
     (
         "unknown data format",
         lambda folder: train_on(folder, "pascal:somewhere@train"),
-        r"data 'pascal:somewhere@train': unknown format 'pascal'; expected one of voc:.*",
+        r"data 'pascal:somewhere@train': unknown format 'pascal'; expected such as voc:.*",
     ),
     (
         "missing split",
         lambda folder: train_on(folder, write_voc(folder / "voc").replace("@train", "@trian")),
-        r"data 'voc:.*@trian': no split file .*trian\.txt; expected one of the splits there: "
-        "train, or all for all images",
+        r"data 'voc:.*@trian': no split file .*trian\.txt; did you mean 'train'\? "
+        "expected one of the splits there: train, or all for all images",
     ),
     (
         "empty image folder",

@@ -464,7 +464,7 @@ WRONG_SPECS = {
     "no kind": (
         "some/folder",
         ValueError,
-        r"data 'some/folder': unknown format 'some/folder'; exp",
+        r"data 'some/folder': it begins with no format; expected such as voc:ROOT",
     ),
     "no split": ("voc:{root}", ValueError, r"a part is missing around '@'; expected voc:ROOT@SPL"),
     "no folder": ("coco:a.json@", ValueError, r"missing around '@'; expected coco:ANNOTATIONS"),
@@ -479,6 +479,11 @@ WRONG_SPECS = {
         r"data 'voc:.*@tset': no split file .*tset\.txt; expected one of the splits there: "
         r"empty, train, or all for all images$",
     ),
+    "split that is nearly one": (
+        "voc:{root}@Trian",
+        FileNotFoundError,
+        r"data 'voc:.*@Trian': no split file .*Trian\.txt; did you mean 'train'\? expected one",
+    ),
     "empty split": ("voc:{root}@empty", ValueError, r"split file .*empty\.txt is empty; expected"),
     "file": ("coco:{root}/no.json@{root}", FileNotFoundError, r"no annotation file .*no\.json; e"),
     "images": (
@@ -488,7 +493,7 @@ WRONG_SPECS = {
     ),
     "not JSON": ("coco:{root}/text.json@{root}", ValueError, r"text\.json is not JSON \(.*; exp"),
     "not COCO": ("coco:{root}/list.json@{root}", ValueError, r"has no list of records 'images'; e"),
-    "set": ("synthetic:faces@train", ValueError, r"unknown generated set 'faces'; expected 'shap"),
+    "set": ("synthetic:faces@train", ValueError, r"unknown generated set 'faces'; expected shap"),
     "part": (
         "synthetic:shapes@all",
         ValueError,

@@ -81,6 +81,8 @@ def test_yolo_without_names_or_images_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no images of '\.\./x' below"):
         (tmp_path.parent / "x").mkdir(exist_ok=True)
         load_data(spec.replace("@train", "@../x"))
+    with pytest.raises(FileNotFoundError, match=r"no images of 'Trian' .*; did you mean 'train'\?"):
+        load_data(spec.replace("@train", "@Trian"))
     (tmp_path / "classes.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"no class names in .*; expected data\.yaml with"):
         load_data(spec)

@@ -123,12 +123,12 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     [
         (
             "VOC:a@train",
-            r"unknown format 'VOC'; did you mean 'voc'\? expected one of voc:ROOT@SPLI",
+            r"unknown format 'VOC'; did you mean voc:ROOT@SPLIT\? `ssd-keras info d",
         ),
-        ("coc:a.json@b", r"unknown format 'coc'; did you mean 'coco'\? expected"),
-        ("tf_record:a", r"unknown format 'tf_record'; did you mean 'tfrecord'\? expected"),
-        (r"C:\data@train", r"unknown format 'C'; expected one of voc:ROOT@SPLIT"),
-        ("a.json@b", r"unknown format 'a\.json@b'; expected one of"),
+        ("coc:a.json@b", r"unknown format 'coc'; did you mean coco:ANNOTATIONS.json@I"),
+        ("tf_record:a", r"unknown format 'tf_record'; did you mean tfrecord:PATTERN"),
+        (r"C:\data@train", r"unknown format 'C'; expected such as voc:ROOT@SPLIT; `ssd-"),
+        ("a.json@b", r"data 'a\.json@b': it begins with no format; expected such as voc:"),
     ],
 )
 def test_unknown_formats_name_the_nearest(spec, words):

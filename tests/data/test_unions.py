@@ -261,7 +261,7 @@ BAD_DATA_FILES = {
     ),
     "kind": (
         'train = "07@test"\nformat = "pascal"',
-        r"data\.toml: unknown format 'pascal'; expected one of voc:",
+        r"data\.toml: unknown format 'pascal'; expected such as voc:",
     ),
     "part": (
         'validation = "voc:07@test"',

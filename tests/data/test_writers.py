@@ -258,7 +258,7 @@ def test_a_full_folder_and_an_unknown_format_are_errors(tmp_path):
     (tmp_path / "taken" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"output '.*taken' is not an empty folder; choose"):
         write_splits(splits, str(tmp_path / "taken"), "voc")
-    with pytest.raises(ValueError, match=r"unknown format 'via'; expected one of voc, coco, y"):
+    with pytest.raises(ValueError, match=r"format 'via' is unknown; choose one of voc, coco, y"):
         write_splits(splits, str(tmp_path / "copy"), "via")
     assert (tmp_path / "taken" / "notes.txt").read_text() == "mine"
     empty = Split("val", type(splits[0].data)(splits[0].data.class_names, ()))

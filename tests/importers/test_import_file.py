@@ -91,7 +91,7 @@ def test_bad_input_is_one_line_and_writes_nothing(name, tmp_path, capsys):
 
 
 def test_an_unknown_source_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="source='darknet' is unknown; choose one of torchvision"):
+    with pytest.raises(ValueError, match="source 'darknet' is unknown; choose one of torchvision"):
         importer.import_model("darknet", str(tmp_path))
     labels = tmp_path / "labels.txt"
     labels.write_text("cat\n\ndog\n")

@@ -39,7 +39,9 @@ JPEG_QUALITY = 90
 def read_synthetic(name: str, split: str, options: ReadOptions) -> DetectionData:
     """Draws one split of the generated data; `train[:120]` is its first 120 images."""
     if name != "shapes":
-        raise ValueError(f"unknown generated set '{name}'; expected 'shapes'")
+        raise ValueError(
+            f"unknown generated set '{name}'; expected shapes, as synthetic:shapes@train"
+        )
     match = re.fullmatch(r"(\w+)(?:\[:(\d+)\])?", split)
     if match is None or match[1] not in SPLIT_SIZES:
         hint = did_you_mean(split, SPLIT_SIZES)

@@ -76,8 +76,10 @@ def _load_builder(tfds: Any, name: str) -> Any:
             return tfds.builder_from_directory(name)
         builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
     except (ValueError, OSError, tfds.core.registered.DatasetNotFoundError) as error:
-        words = " ".join(str(error).split())[:150]
-        raise ValueError(f"unknown data set '{name}' ({words}); expected as voc/2007") from error
+        known = tfds.list_builders(with_community_datasets=False)
+        question = did_you_mean(name.partition("/")[0], known)
+        reason = question and f"; {question}" or f" ({' '.join(str(error).split())[:150]}); "
+        raise ValueError(f"unknown data set '{name}'{reason}expected as voc/2007") from error
     if not builder.info.splits:
         raise ValueError(
             f"'{name}' is not prepared in {builder.data_dir}; run `tfds build {name}`, or set "

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ssd_keras.core.class_names import VOC_CLASSES
 from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
-from ssd_keras.core.text import composed, read_text
+from ssd_keras.core.text import composed, did_you_mean, read_text
 from ssd_keras.data.image_files import check_links
 from ssd_keras.data.problems import Problem, ProblemKind
 from ssd_keras.data.readers.file_index import (
@@ -128,10 +128,11 @@ def _no_split(index: FileIndex, split: str) -> str:
             f"no folder ImageSets/Main with lists in {index.root}, nor a folder '{split}' with XML "
             "files; expected one of them, as VOC and its exports have; @all takes all images"
         )
-    splits = ", ".join(name.removesuffix(LIST) for name in lists)
+    splits = [name.removesuffix(LIST) for name in lists]
     path = os.path.join(folder, f"{split}{LIST}")
     return (
-        f"no split file {path}; expected one of the splits there: {splits}, or all for all images"
+        f"no split file {path}; {did_you_mean(split, splits)}expected one of the splits there: "
+        f"{', '.join(splits)}, or all for all images"
     )
 
 

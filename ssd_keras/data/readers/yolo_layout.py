@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
-from ssd_keras.core.text import is_plain_text
+from ssd_keras.core.text import did_you_mean, is_plain_text
 from ssd_keras.data.image_files import check_links
 from ssd_keras.data.problems import BadDataError, Problem, ProblemKind, problem_of
 from ssd_keras.data.readers.file_index import (
@@ -22,6 +22,7 @@ from ssd_keras.data.readers.yolo_names import YoloSettings
 from ssd_keras.data.readers.yolo_rows import is_row, read_lines
 
 LIST_EXTENSION = ".txt"
+SETTINGS = ("path", "names", "nc", "download")  # keys of data.yaml that are no splits
 # The part of a folder's name that "labels" stands for: images, JPEGImages, train_images.
 IMAGES_PART = re.compile(r"(?:jpeg)?(?:image|img)s?", re.IGNORECASE)
 
@@ -125,7 +126,10 @@ def _sources(
     value = next(filter(None, map(settings.content.get, names)), None)
     if not value:
         forms = ("images/{}", "{}/images", "{}", "obj_{}_data", f"{{}}{LIST_EXTENSION}")
-        return [_first(index, [form.format(x) for x in names for form in forms], split)[0]]
+        choices = [form.format(x) for x in names for form in forms]
+        folders = {part for x in index.images for part in os.path.dirname(x).split(os.sep)}
+        known = sorted(filter(None, {*folders, *settings.content} - set(SETTINGS)))
+        return [_first(index, choices, split, did_you_mean(split, known))[0]]
     entries = value if isinstance(value, list) else [value]
     if not all(isinstance(entry, str) for entry in entries):
         raise ValueError(f"'{split}' is {reprlib.repr(value)}; expected a folder or a list of them")
@@ -149,7 +153,9 @@ def _sources(
     return sources
 
 
-def _first(index: FileIndex, choices: Sequence[str], title: str) -> tuple[str, str]:
+def _first(
+    index: FileIndex, choices: Sequence[str], title: str, question: str = ""
+) -> tuple[str, str]:
     """Returns the path of the first folder or list of images that exists, and its choice."""
     for choice in choices:
         if folder := index.find_folder(choice):
@@ -158,7 +164,7 @@ def _first(index: FileIndex, choices: Sequence[str], title: str) -> tuple[str, s
         if path and os.path.isfile(path):
             return path, choice
     raise FileNotFoundError(
-        f"no images of '{title}' below {index.root}; expected one of the folders "
+        f"no images of '{title}' below {index.root}; {question}expected one of the folders "
         f"{', '.join(dict.fromkeys(choices))} (@. takes images in the folder itself)"
     )
 

@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 
 from ssd_keras.core.files import check_writable, replacing_directory
 from ssd_keras.core.origin import NOT_STATED, joined_licences
+from ssd_keras.core.text import unknown_name
 from ssd_keras.data.sources import formats_of
 from ssd_keras.data.splits import Split
 from ssd_keras.data.writers.coco import write_coco
@@ -46,7 +47,7 @@ def write_splits(
     `shards` is the number of files of each split in the format "tfrecord".
     """
     if format not in WRITERS:
-        raise ValueError(f"unknown format {format!r}; expected one of {', '.join(WRITERS)}")
+        raise ValueError(unknown_name("format", format, WRITERS))
     if empty := [split.name for split in splits if not len(split.data)]:
         raise ValueError(f"the split {empty[0]!r} has no image; nothing was written")
     check_new_folder(folder)
