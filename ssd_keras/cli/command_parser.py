@@ -66,6 +66,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(
             **options, formatter_class=HelpFormatter, allow_abbrev=False, add_help=False
         )
+        self.root = self  # the parser of all commands
 
     def add_commands(self, commands: Mapping[str, Command], title: str, metavar: str) -> None:
         """Adds commands; without one of them, the parser prints its help."""
@@ -78,6 +79,7 @@ class CommandParser(argparse.ArgumentParser):
                 description=command.DESCRIPTION,
                 epilog=examples_text(command.EXAMPLES),
             )
+            parser.root = self.root
             command.add_arguments(parser)
             parser.add_help_flag()
         self.set_defaults(run=self.print_help)

@@ -1,10 +1,12 @@
 """`ssd-keras completion`."""
 
 import argparse
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 from ssd_keras.cli import info
+from ssd_keras.cli.command_parser import CommandParser
 from ssd_keras.core.extras import import_extra
 
 HELP = "print a script that completes commands in a shell"
@@ -24,7 +26,7 @@ FUNCTIONS = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group("shell")
     group.add_argument(
         "shell",
@@ -32,12 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHELL",
         help=f"name of the shell: {', '.join(FUNCTIONS)}",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=functools.partial(run, parser=parser.root))
 
 
-def run(shell: str) -> None:
+def run(shell: str, parser: CommandParser) -> None:
     shtab = import_extra("shtab", "completion", "completion in a shell")
-    from ssd_keras.cli.parser import build_parser
     from ssd_keras.engine.recipes import recipe_names
     from ssd_keras.presets import PRESETS
 
@@ -50,7 +51,6 @@ def run(shell: str) -> None:
     for kind, words in names.items():
         name = f"_ssd_keras_{kind}"
         functions.append(FUNCTIONS[shell].format(name=name, words=" ".join(words)))
-    parser = build_parser()
     for action in _arguments(parser):
         if kind := _kind_of_names(action):
             listed = " ".join(names[kind])
