@@ -106,6 +106,8 @@ def run_artefact(
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         if process.returncode:
             reason = (process.stderr.strip().splitlines() or ["no message"])[-1][:200]
+            if process.returncode < 0:
+                reason = f"the runtime crashes with signal {-process.returncode}"
             raise ValueError(f"the export does not run in a fresh process ({reason}).")
         with np.load(results_file) as results:
             outputs: list[dict[str, np.ndarray]] = [{} for _ in images]
