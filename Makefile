@@ -52,7 +52,7 @@ test-oldest test-colab test-kaggle: test-%: .venv-%/.installed
 
 # Files that have failed on other versions, or call most of TensorFlow, Keras, NumPy and Pillow.
 VERSIONED := $(addprefix tests/,core/test_read_image.py data/test_readers.py data/test_tfds.py \
-	data/test_pipeline.py drawing losses models/test_layers.py models/test_models.py \
+	data/test_pipeline.py drawing losses models/test_keras_layers.py models/test_models.py \
 	models/test_model_file.py exporters/test_export.py exporters/test_saved_model.py tflite)
 
 test-versions: .venv-oldest/.installed .venv-colab/.installed  ## the tests that versions break, on the oldest and Colab's
