@@ -32,7 +32,7 @@ def installed(folder: str, *requirements: str) -> dict[str, tuple[str, int]]:
     """Installs into a new environment; returns version and bytes of each package but pip."""
     venv.create(folder, with_pip=True)
     python = str(Path(folder) / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-qq", *requirements], check=True)
     sizes = json.loads(subprocess.check_output([python, "-c", SIZES]))
     return {name: tuple(value) for name, value in sizes.items() if name != "pip"}
 
