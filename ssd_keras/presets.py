@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TRAINED_OPTIONS = ("image_size", "shapes", "new_rows")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Preset:
     """A named model.
 
@@ -58,6 +58,9 @@ class Preset:
     recipe: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     weights: Published | None = None
+
+    def __repr__(self) -> str:
+        return f"<Preset {self}>"  # without the names of 80 classes
 
     def __str__(self) -> str:
         height, width = self.image_size

@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
@@ -123,6 +124,12 @@ def decode_image_file(source: str | bytes, max_pixels: int = MAX_PIXELS) -> Deco
         image = load_stored(image, header)
         bits = used_bits(image, header)
         return DecodedImage(np.array(turned(to_rgb(image), header.orientation)), bits)
+
+
+def decode_turned(encoded: bytes, orientation: int) -> np.ndarray:
+    """Returns RGB pixels uint8 [H, W, 3] of encoded bytes, turned as given and not as stored."""
+    image, header = open_image(io.BytesIO(encoded), sys.maxsize)
+    return np.array(turned(to_rgb(load_stored(image, header)), orientation))
 
 
 def decode_pillow(image: Image.Image) -> DecodedImage:

@@ -21,7 +21,7 @@ def chosen_rows(index: Any, length: int, noun: str) -> int | np.ndarray:
     if rows.dtype.kind not in "iu" or rows.ndim > 1:
         given = f"shape {rows.shape} of {rows.dtype}" if rows.ndim else repr(index)[:80]
         raise IndexError(
-            f"the index is {given}; expected the number of a {noun}, a slice, a mask [{length}] or "
+            f"the index is {given}; expected the number of one {noun}, a slice, a mask [{length}] or "
             "a list of numbers."
         )
     if rows.size and not -length <= rows.min() <= rows.max() < length:

@@ -45,7 +45,7 @@ class DetectionResults(list[DetectionResult]):
 
     def _repr_png_(self) -> bytes | None:
         """Returns the first drawings as a contact sheet; None where there is none."""
-        sheet = sheet_of_first(self, lambda result: result.plot(), lambda result: result.image_id)
+        sheet = sheet_of_first(self, DetectionResult.plot, lambda one: one.image_id, len(self))
         return None if sheet is None else notebook_png(sheet)
 
     def to_pandas(self) -> "pandas.DataFrame":

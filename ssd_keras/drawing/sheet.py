@@ -79,9 +79,12 @@ def contact_sheet(
 
 
 def sheet_of_first(
-    items: Sequence[Item], draw: Callable[[Item], Image.Image], name: Callable[[Item], object]
+    items: Sequence[Item],
+    draw: Callable[[Item], Image.Image],
+    name: Callable[[Item], object],
+    total: int,
 ) -> Image.Image | None:
-    """Returns a sheet of the first items; None where none of them has an image.
+    """Returns a sheet of the first items of a total; None where none of them has an image.
 
     The last caption begins with how many more items there are.
     """
@@ -92,8 +95,8 @@ def sheet_of_first(
             captions.append(str(name(item)))
     if not drawings:
         return None
-    if len(items) > MAX_CELLS:
-        captions[-1] = f"(+{len(items) - MAX_CELLS} more) {captions[-1]}"
+    if total > MAX_CELLS:
+        captions[-1] = f"(+{total - MAX_CELLS} more) {captions[-1]}"
     return Image.fromarray(contact_sheet(drawings, captions=captions))
 
 

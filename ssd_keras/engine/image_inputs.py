@@ -14,7 +14,6 @@ from ssd_keras.core.images import MAX_DARK_BITS, DecodedImage, decode_image_file
 from ssd_keras.core.text import one_line
 from ssd_keras.data.image_files import read_image_header
 from ssd_keras.data.image_sources import original_of
-from ssd_keras.data.images import decode_example
 from ssd_keras.data.problems import Problem, ProblemKind
 from ssd_keras.data.records import Example
 from ssd_keras.engine.image_arrays import is_array, rgb_pixels, to_numpy
@@ -157,14 +156,8 @@ def _decode(image: str | bytes | Image, name: str) -> DecodedImage:
 
 def _load_example(example: Example) -> LoadedImage:
     """Returns an annotated image, which may be of the stored pixels and not of the turned ones."""
-    name = example.location
-    try:
-        orientation = read_image_header(example.image).orientation
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{one_line(name)}: {error}") from error
-    if orientation == example.orientation:
-        source = original_of(example.image)
-        image = source if isinstance(source, str) else example.read()
-        return LoadedImage(_decode(image, name).pixels, image)
-    pixels = decode_example(example)
-    return LoadedImage(pixels, pixels)
+    pixels = example.read_image()
+    if read_image_header(example.image).orientation != example.orientation:
+        return LoadedImage(pixels, pixels)
+    source = original_of(example.image)
+    return LoadedImage(pixels, source if isinstance(source, str) else example.read())
