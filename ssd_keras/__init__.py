@@ -35,6 +35,7 @@ _MODULES = {
     "inference_dataset": "ssd_keras.data.pipeline",
     "load_data": "ssd_keras.data.sources",
     "ValidationAP": "ssd_keras.engine.callbacks",
+    "LiveCurves": "ssd_keras.engine.training_logs",
     "detect": "ssd_keras.engine.detector",
     "load_detector": "ssd_keras.engine.detector",
     "evaluate": "ssd_keras.engine.evaluate",

@@ -14,7 +14,7 @@ from ssd_keras.cli.arguments import (
     positive_int,
 )
 from ssd_keras.cli.inputs import read_data, read_recipe
-from ssd_keras.core.terminal import is_terminal, start_tensorflow
+from ssd_keras.core.terminal import start_tensorflow
 
 if TYPE_CHECKING:
     from ssd_keras.engine.recipes import TrainRecipe
@@ -143,7 +143,6 @@ def run(
         validation,
         output,
         resume=resume,
-        progress=is_terminal() or "lines",
         devices=device_set,
     )
     if process_index:

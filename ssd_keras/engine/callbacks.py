@@ -1,13 +1,10 @@
-"""Keras callbacks of a training: validation AP, run folder, TensorBoard, progress."""
+"""Keras callbacks of a training: validation AP, run folder, loss that is no number."""
 
 import math
-import time
 import warnings
 from typing import Any
 
 import keras
-import tensorflow as tf
-from tqdm.auto import tqdm
 
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.training_checks import check_images, check_objects, class_differences
@@ -60,8 +57,8 @@ class ValidationAP(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if is_due(epoch + 1, self.every, self.last_epoch):
             with self.local.current():
-                detections, _ = detect_data(self.detector, self.data, self.batch_size)
-            metrics = coco_metrics(self.data, detections)
+                self.detections, _ = detect_data(self.detector, self.data, self.batch_size)
+            metrics = coco_metrics(self.data, self.detections)
             if logs is not None:
                 logs.update(val_AP=metrics["AP"], val_AP50=metrics["AP50"])
 
@@ -80,13 +77,12 @@ class SaveRun(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         state, logs = self.state, dict(logs or {})
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        state.history.append({"epoch": epoch + 1, "learning_rate": rate, **short_names(logs)})
-        if not is_due(epoch + 1, self.every, self.last_epoch):
+        state.history.append(history_row(self.model, epoch, logs))
+        if not is_due(epoch + 1, self.every, self.last_epoch) and not self.model.stop_training:
             return
         score = logs.get("val_AP")
         # Without validation data the latest model counts as the best.
-        if score is None or state.best is None or score > state.best:
+        if state.best is None or (score is not None and score > state.best):
             state.best = score
             with single_process():
                 self.run.save_model(self.model)
@@ -118,70 +114,10 @@ class StopOnNaN(keras.callbacks.Callback):
             )
 
 
-class TensorBoardLog(keras.callbacks.Callback):
-    """Writes the logs of every epoch for TensorBoard, under any Keras backend."""
-
-    def __init__(self, directory: str) -> None:
-        super().__init__()
-        self.directory = directory
-
-    def on_train_begin(self, logs: Logs = None) -> None:
-        self.writer = tf.summary.create_file_writer(self.directory)
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        known = {k: value for k, value in short_names(logs or {}).items() if value is not None}
-        # tf.summary.scalar would require the tensorboard package.
-        summary = tf.compat.v1.Summary(
-            value=[tf.compat.v1.Summary.Value(tag=k, simple_value=v) for k, v in known.items()]
-        )
-        with self.writer.as_default():
-            tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=epoch + 1)
-        self.writer.flush()
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        self.writer.close()
-
-
-class Progress(keras.callbacks.Callback):
-    """Shows the progress of the training and the time left: a bar, or a line each epoch."""
-
-    def __init__(self, total_steps: int, done_steps: int, show: bool | str) -> None:
-        super().__init__()
-        self.options = {"total": total_steps, "initial": done_steps, "disable": show is not True}
-        self.shows_lines = show == "lines"
-        self.scores: dict[str, str] = {}
-
-    def on_train_begin(self, logs: Logs = None) -> None:
-        self.bar = tqdm(desc="training", unit="step", smoothing=0.05, **self.options)
-        self.began = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        losses = {name: f"{value:.2f}" for name, value in (logs or {}).items() if name == "loss"}
-        self.bar.set_postfix({**losses, **self.scores}, refresh=False)
-        self.bar.update()
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        logs = logs or {}
-        for name in ("val_AP", "val_AP50"):
-            if logs.get(name) is not None:
-                self.scores[name] = f"{logs[name]:.3f}"
-        if self.shows_lines:
-            print(self._line(epoch + 1, logs), flush=True)
-
-    def _line(self, epoch: int, logs: dict[str, Any]) -> str:
-        epochs = self.params["epochs"]
-        steps = self.params["steps"]
-        done = epoch * steps - self.options["initial"]
-        rate = (time.monotonic() - self.began) / max(1, done)
-        minutes = (epochs - epoch) * steps * rate / 60
-        parts = [f"loss {logs.get('loss', float('nan')):.2f}"]
-        for name in ("val_AP", "val_AP50"):
-            if logs.get(name) is not None:
-                parts.append(f"{name.removeprefix('val_')} {logs[name]:.3f}")
-        return f"epoch {epoch}/{epochs}: {', '.join(parts)}; about {minutes:.0f} min left"
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        self.bar.close()
+def history_row(model: keras.Model, epoch: int, logs: Logs) -> dict[str, Any]:
+    """Returns what the history keeps of an epoch, which counts from 0 here."""
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    return {"epoch": epoch + 1, "learning_rate": rate, **short_names(logs or {})}
 
 
 def short_names(logs: dict[str, Any]) -> dict[str, Any]:

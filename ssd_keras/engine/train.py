@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -14,24 +15,20 @@ from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.core.origin import Origin
 from ssd_keras.core.parts import find_part, make_part, parts
 from ssd_keras.core.precision import dtype_policy
+from ssd_keras.core.random_state import seeded
+from ssd_keras.core.terminal import shows_progress
 from ssd_keras.data.pipeline import locate_broken_image, training_dataset
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.training_checks import check_objects, class_differences
 from ssd_keras.doctor.small_objects import small_objects_hint
 from ssd_keras.engine import training_time
-from ssd_keras.engine.callbacks import (
-    TITLE,
-    Progress,
-    SaveRun,
-    StopOnNaN,
-    TensorBoardLog,
-    ValidationAP,
-)
+from ssd_keras.engine.callbacks import TITLE, SaveRun, StopOnNaN, ValidationAP
 from ssd_keras.engine.detector import load_model
 from ssd_keras.engine.distributed.devices import Devices, DeviceSession
 from ssd_keras.engine.recipes import TrainRecipe, load_recipe, recipe_names
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.engine.run_lock import run_lock
+from ssd_keras.engine.training_logs import LiveCurves, Progress, TensorBoardLog
 from ssd_keras.losses.classification import ACTIVATIONS
 from ssd_keras.models.ssd import SSD
 from ssd_keras.models.transfer import with_classes
@@ -49,13 +46,15 @@ def train(
     output: str,
     *,
     resume: bool = False,
-    progress: bool | str = False,
+    progress: bool | None = None,
     devices: Devices | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> list[dict]:
     """Trains a model.
 
     A training that was killed and resumed continues with the same weights, optimizer, schedule,
-    images and best AP as one that was never interrupted.
+    images and best AP as one that was never interrupted. Python's and NumPy's random states are
+    as before when it ends.
 
     Args:
         recipe: model, data, augmentation, loss, optimizer and schedule of the training.
@@ -64,16 +63,23 @@ def train(
             instead of the best.
         output: the RUN folder to write. It must be new or empty unless `resume` is True.
         resume: continue what `output` holds. Default False.
-        progress: True shows a progress bar, "lines" one line for each epoch; both warn where
-            many objects are too small for the model. Default False.
+        progress: True shows a progress bar, in a notebook the curves too; False nothing. Default
+            None: a bar in terminals and notebooks, elsewhere a line after each epoch and at least
+            each minute, on stderr. All warn where many objects are too small for the model.
         devices: `Devices`, for several devices or hosts. Default: one device.
+        callbacks: Keras callbacks, which see "val_AP" and "val_AP50" in the logs of epochs with
+            a validation; others have none, so that the patience of
+            `EarlyStopping("val_AP", mode="max", patience=5)` counts validations. When one stops
+            the training, model, state and history are written. They keep no state: those of a
+            resumed training begin anew. Default none; only none for several hosts.
 
     Returns:
         the history, one dictionary for each epoch; empty in processes other than 0.
 
     Raises:
         ValueError: `output` is not empty, is in use, or holds another training than the one to
-            resume; a data set has no object, or the two have no class in common.
+            resume; a data set has no object, the two have no class in common, or several hosts
+            have callbacks.
 
     Example:
 
@@ -89,7 +95,12 @@ def train(
             f"schedule.minutes={recipe.schedule.minutes:g} is measured on one host; set "
             "schedule.steps for several."
         )
+    if callbacks and devices.num_processes > 1:
+        raise ValueError(
+            "callbacks would run on one of several hosts alone; train on one host, or pass none."
+        )
     run, state, validation = RunDirectory(output), TrainingState(), None
+    show: bool | str = shows_progress(progress) or (progress is None and "lines")
     with contextlib.ExitStack() as stack:
         if devices.writes:
             if validation_data is not None:
@@ -99,17 +110,27 @@ def train(
             state = run.open(recipe, train_data.class_names, resume)
             if resume:
                 run.check_data(train_data.origin)
-        card = {
+        same = {
             "recipe": hashlib.sha256(recipe.to_toml().encode()).hexdigest()[:8],
             "classes": ", ".join(train_data.class_names),
             "number of images": len(train_data),
         }
-        welcome = {"epoch": state.epoch, "model_file": state.model_file}
-        session = stack.enter_context(devices.open(recipe.run.batch_size, card, welcome))
+        start = {"epoch": state.epoch, "model_file": state.model_file}
+        session = stack.enter_context(devices.open(recipe.run.batch_size, same, start))
         if not devices.writes:
             state = TrainingState(**session.welcome)
-        _train(recipe, train_data, validation, run, state, progress, session, began)
+        stack.enter_context(seeded(recipe.run.seed))
+        stack.enter_context(_without_missing_scores())
+        _train(recipe, train_data, validation, run, state, show, session, began, callbacks)
     return state.history
+
+
+@contextlib.contextmanager
+def _without_missing_scores() -> Iterator[None]:
+    """Ignores Keras' warnings of callbacks that miss the AP of an epoch without a validation."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*\bval_AP(50)?\b.*\bavailable\b", UserWarning)
+        yield
 
 
 def _train(
@@ -121,8 +142,8 @@ def _train(
     progress: bool | str,
     session: DeviceSession,
     began: float,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
-    keras.utils.set_random_seed(recipe.run.seed)
     epochs, steps_per_epoch = state.length or recipe.length(len(train_data))
     if 0 < epochs <= state.epoch:
         return
@@ -143,16 +164,18 @@ def _train(
         compile_model(model, recipe, epochs * steps_per_epoch)
     total_steps = epochs * steps_per_epoch
     start_step = state.epoch * steps_per_epoch
-    callbacks: list[keras.callbacks.Callback] = [StopOnNaN()]
+    own: list[keras.callbacks.Callback] = [StopOnNaN()]
     if session.devices.writes:
         run.start(recipe, train_data.class_names, model.origin)
         if validation is not None:
             validation.last_epoch = epochs
-            callbacks.append(validation)
-        callbacks += [
+            own.append(validation)
+        own += [
+            *callbacks,  # behind the AP, which they see, and before what is written when they stop
             SaveRun(run, state, recipe.run.validate_every, epochs),
-            TensorBoardLog(run.file("tensorboard")),
+            TensorBoardLog(run.file("tensorboard"), validation),
             Progress(total_steps, start_step, progress),
+            *([LiveCurves()] if progress is True else []),
         ]
     with locate_broken_image(train_data):
         model.fit(
@@ -160,7 +183,7 @@ def _train(
             steps_per_epoch=steps_per_epoch,
             epochs=epochs,
             initial_epoch=state.epoch,
-            callbacks=callbacks + session.callbacks(),
+            callbacks=own + session.callbacks(),
             shuffle=False,
             verbose=0,
         )

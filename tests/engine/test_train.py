@@ -3,13 +3,17 @@
 import csv
 import dataclasses
 import hashlib
+import io
 import itertools
 import os
+import random
+import re
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from trainings import (
     BY_PREDICTIONS,
     PLAIN,
@@ -27,7 +31,7 @@ from trainings import (
 
 from ssd_keras.core.origin import read_origin
 from ssd_keras.data.unions import relabel
-from ssd_keras.engine import callbacks, training_time
+from ssd_keras.engine import callbacks, training_logs, training_time
 from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.recipes import load_recipe
 from ssd_keras.engine.run_lock import run_lock
@@ -52,7 +56,7 @@ def interrupt_at(monkeypatch, step):
         if next(count) == step:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(callbacks.Progress, "on_train_batch_end", on_train_batch_end)
+    monkeypatch.setattr(training_logs.Progress, "on_train_batch_end", on_train_batch_end)
 
 
 def assert_same_history(rows, expected):
@@ -118,11 +122,14 @@ def test_learning_rate_follows_the_cosine(uninterrupted):
 def test_tensorboard_has_every_scalar_of_the_history(uninterrupted):
     folder = os.path.join(uninterrupted, "tensorboard")
     files = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
-    found = {}
+    found, images = {}, {}
     for record in tf.data.TFRecordDataset(files):
         event = tf.compat.v1.Event.FromString(record.numpy())
         for value in event.summary.value:
-            found[event.step, value.tag] = value.simple_value
+            if value.HasField("image"):
+                images[event.step, value.tag] = value.image
+            else:
+                found[event.step, value.tag] = value.simple_value
     expected = {
         (int(row["epoch"]), name): value
         for row in read_history(os.path.join(uninterrupted, "history.csv"))
@@ -130,6 +137,90 @@ def test_tensorboard_has_every_scalar_of_the_history(uninterrupted):
         if name not in ("epoch", "learning_rate")
     }
     assert found == pytest.approx(expected, rel=1e-6)
+    # Four of the validation images after each validation: objects, and detections beside them.
+    assert set(images) == {(e, f"validation/{i}") for e in (2, 4, 5) for i in range(4)}
+    image = images[5, "validation/0"]
+    pixels = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)))
+    assert pixels.shape == (image.height, image.width, 3)
+    left, right = np.split(pixels[:320], [pixels.shape[1] // 2], axis=1)
+    assert (left != right[:, : left.shape[1]]).any()
+
+
+class Probe(keras.callbacks.Callback):
+    """Notes what callbacks see of the validations."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append((epoch + 1, "val_AP" in logs))
+
+
+def test_a_training_that_a_callback_stops_is_whole_and_resumes(tmp_path, capsys):
+    # An AP never rises by 2: the second validation, after epoch 4, is one without a rise.
+    stop = keras.callbacks.EarlyStopping("val_AP", mode="max", min_delta=2.0, patience=1)
+    probe, run = Probe(), str(tmp_path / "run")
+    states = random.getstate(), np.random.get_state()[1].copy()
+    history = train(
+        recipe(PLAIN), train_data(), validation_data(), run, callbacks=[probe, stop], progress=False
+    )
+    assert random.getstate() == states[0] and (np.random.get_state()[1] == states[1]).all()
+    assert probe.seen == [(1, False), (2, True), (3, False), (4, True)]
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4] and stop.stopped_epoch == 3
+    assert {"model.keras", "state-4.keras", "history.csv", "curves.png"} <= set(os.listdir(run))
+    assert capsys.readouterr() == ("", "")
+    resumed = train(recipe(PLAIN), train_data(), validation_data(), run, resume=True)
+    assert [row["epoch"] for row in resumed] == [1, 2, 3, 4, 5]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"epoch 5/5: loss \d+\.\d\d, AP 0\.\d{3}, AP50 0\.\d{3}; about 0 min left", line
+    )
+
+
+class StopAt(keras.callbacks.Callback):
+    """Stops after an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch + 1 == self.epoch:
+            self.model.stop_training = True
+
+
+def test_a_stop_between_validations_keeps_the_best_model(tmp_path):
+    history = train(
+        recipe(PLAIN), train_data(), validation_data(), str(tmp_path), callbacks=[StopAt(3)]
+    )
+    assert [row.get("val_AP") is None for row in history] == [True, False, True]
+    best, state = (load(str(tmp_path / name)) for name in ("model.keras", "state-3.keras"))
+    assert int(best.optimizer.iterations) == 2 * STEPS_PER_EPOCH
+    assert int(state.optimizer.iterations) == 3 * STEPS_PER_EPOCH
+
+
+def test_callbacks_are_for_one_host(tmp_path):
+    hosts = Devices(1, "localhost:1", 2, 0)
+    with pytest.raises(
+        ValueError, match=r"callbacks would run on one of several hosts alone; train"
+    ):
+        train(recipe(), train_data(), None, str(tmp_path), devices=hosts, callbacks=[Probe()])
+
+
+def test_long_epochs_print_a_line_a_minute(monkeypatch, capsys):
+    clock = iter([0.0, *range(25, 500, 25)])  # a step takes 25 seconds
+    monkeypatch.setattr(training_logs.time, "monotonic", lambda: next(clock))
+    progress = training_logs.Progress(total_steps=10, done_steps=2, show="lines")
+    progress.set_params({"epochs": 2, "steps": 5})
+    progress.on_train_begin()
+    progress.on_epoch_begin(0)
+    progress.on_train_batch_end(2, {"loss": 3.0})  # 25 s: no line
+    progress.on_train_batch_end(3, {"loss": 2.0})  # 50 s: no line
+    progress.on_train_batch_end(4, {"loss": 1.0})  # 75 s
+    # The print reads the clock again: 100 s for 3 of 8 steps, so 5 * 33.3 s = 2.8 minutes are left.
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "step 5 of 5 in epoch 1/2: loss 1.00; about 3 min left\n")
 
 
 def test_bfloat16_without_validation_keeps_the_last_model(tmp_path):
@@ -299,6 +390,7 @@ def test_resume_in_the_middle_of_an_epoch_keeps_weights_and_the_best_model(
     output = str(tmp_path / "run")
     series = iter([0.1, 0.5, 0.3])  # AP after epochs 2, 4 and 5
     monkeypatch.setattr(callbacks, "detect_data", lambda *arguments: (None, 0.0))
+    monkeypatch.setattr(training_logs, "detection_sheets", lambda validation: [])
     monkeypatch.setattr(
         callbacks, "coco_metrics", lambda data, found: {"AP": next(series), "AP50": 0.0}
     )
