@@ -39,6 +39,7 @@ _MODULES = {
     "detect": "ssd_keras.engine.detector",
     "load_detector": "ssd_keras.engine.detector",
     "evaluate": "ssd_keras.engine.evaluate",
+    "compare": "ssd_keras.engine.compare",
     "train": "ssd_keras.engine.train",
     "TrainRecipe": "ssd_keras.engine.recipes",
     "load_recipe": "ssd_keras.engine.recipes",

@@ -24,12 +24,18 @@ EXAMPLES = (
     "ssd-keras evaluate runs/mine --data voc:ROOT@val --plots report",
     "ssd-keras evaluate mine_int8.tflite --data data.toml --json metrics.json",
     "ssd-keras evaluate runs/mine --data voc:ROOT@val --score-threshold best --keep",
+    "ssd-keras evaluate runs/mine mine_int8.tflite --data voc:ROOT@val",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
-    model.add_argument("model", metavar="MODEL", help=DETECTOR_HELP)
+    model.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help=f"{DETECTOR_HELP}; several: how the others differ from the first, with intervals",
+    )
     add_batch_size(model)
     add_data(parser)
     add_results(parser, "also write report.html with the mistakes into this folder")
@@ -51,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(
-    model: str,
+    models: Sequence[str],
     data: Sequence[str],
     bad_data: str,
     max_pixels: int,
@@ -67,7 +73,15 @@ def run(
         raise ValueError(
             "--keep is given without thresholds to keep; pass --score-threshold best, or a number."
         )
+    if len(models) > 1 and (keep or plots or score_threshold is not None):
+        raise ValueError(
+            "--score-threshold, --keep and --plots are of one model; pass one, or leave them out."
+        )
     start_tensorflow()
+    if len(models) > 1:
+        _compare(models, data, bad_data, max_pixels, json_path, batch_size)
+        return
+    (model,) = models
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.evaluate import evaluate, write_json
     from ssd_keras.engine.keep_thresholds import file_to_keep_in, keep_thresholds
@@ -99,3 +113,28 @@ def run(
         print(f"wrote the thresholds into {kept_file}")
     if plots:
         print(f"wrote {os.path.join(plots, 'report.html')}")
+
+
+def _compare(
+    models: Sequence[str],
+    data: Sequence[str],
+    bad_data: str,
+    max_pixels: int,
+    json_path: str | None,
+    batch_size: int,
+) -> None:
+    from ssd_keras.core.class_names import united_names
+    from ssd_keras.engine.compare import compare_with_first
+    from ssd_keras.engine.detector import load_detector
+    from ssd_keras.engine.evaluate import write_json
+    from ssd_keras.evaluation.compare import comparison_table
+
+    detectors = [load_detector(model) for model in models]
+    names = united_names([detector.class_names for detector in detectors])
+    annotated = read_data(data, bad_data, names, part="validation", max_pixels=max_pixels)
+    found = compare_with_first(detectors, annotated, batch_size, progress=is_terminal())
+    if json_path:  # before what is printed, which may fail
+        write_json({"models": list(models), "comparisons": found}, json_path)
+    for model, comparison in zip(models[1:], found, strict=True):
+        print(f"first: {models[0]}, second: {model}")
+        print(comparison_table(comparison))

@@ -61,7 +61,7 @@ def coco_per_class(data: DetectionData, evaluation: Any) -> dict[str, dict[str, 
     """Returns the AP and AP50 of each class of a `coco_evaluation`."""
     # [IoU thresholds, recalls, classes, areas, detection limits]: all areas, 100 detections.
     precision = evaluation.eval["precision"][..., 0, -1]
-    by_label = [precision[..., rank] for rank in _ranks(data.category_ids)]
+    by_label = [precision[..., rank] for rank in ranks(data.category_ids)]
     return {
         name: {"AP": _value(values.mean()), "AP50": _value(values[0].mean())}
         for name, values in zip(data.class_names, by_label, strict=True)
@@ -74,8 +74,8 @@ def _coco(data: DetectionData, table: ObjectTable | DetectionTable) -> Any:
 
     # The order of the images decides between equal scores: COCO's is that of their ids. Ranks
     # keep it, and serve text ids too.
-    image_ranks = _ranks([example.image_id for example in data.examples])
-    class_ranks = _ranks(data.category_ids)
+    image_ranks = ranks([example.image_id for example in data.examples])
+    class_ranks = ranks(data.category_ids)
     columns = {
         "image_id": image_ranks[table.image_index],
         "category_id": class_ranks[table.labels],
@@ -101,7 +101,7 @@ def _coco(data: DetectionData, table: ObjectTable | DetectionTable) -> Any:
     return coco
 
 
-def _ranks(ids: Sequence[int | str]) -> np.ndarray:
+def ranks(ids: Sequence[int | str]) -> np.ndarray:
     """Returns the rank of each id in sorted order; numbers come before texts."""
     order = sorted(range(len(ids)), key=lambda index: (isinstance(ids[index], str), ids[index]))
     return np.argsort(np.array(order, int))

@@ -432,6 +432,15 @@ def test_train_evaluate_and_score_in_one_process(tmp_path, capsys):
     assert lines[-1] == f"wrote the thresholds into {run}/model.keras"
     assert cli.main(["info", run]) == 0
     assert "\ndisplay thresholds: car 0.125, dog 0.125\n" in capsys.readouterr().out
+    assert cli.main(["evaluate", run, run, "--data", spec, "--json", str(numbers)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"first: {run}, second: {run}"
+    assert lines[3].split()[3:] == ["0.00", "0.00", "to", "0.00"]
+    (compared,) = json.loads(numbers.read_text())["comparisons"]
+    assert set(compared["classes"]) == {"car", "dog"}
+    assert compared["all"]["AP"]["first"] == metrics["coco"]["AP"]
+    assert cli.main(["evaluate", run, run, *words]) == 2
+    assert "--score-threshold, --keep and --plots are of one model; " in capsys.readouterr().err
     with run_lock(run):
         assert cli.main(["evaluate", run, *words]) == 2
     assert re.fullmatch("ssd-keras: output '.*run' is in use: .*\n", capsys.readouterr().err)
