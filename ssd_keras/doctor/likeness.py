@@ -65,7 +65,7 @@ def alike_pairs(thumbnails: Sequence[Thumbnail], progress: bool = False) -> Like
         if not len(rows):
             continue
         first, later = starts[i] + rows, starts[j] + columns
-        correlations, is_alike = compare(pixels[first], pixels[later])
+        correlations, is_alike = correlate(pixels[first], pixels[later])
         row, column = np.nonzero(is_alike & is_candidate[np.ix_(rows, columns)])
         is_kept = np.arange(len(row)) - np.searchsorted(row, row) < MAX_PARTNERS
         row, column = row[is_kept], column[is_kept]
@@ -100,7 +100,7 @@ def coarse_vectors(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([low, rest], axis=1)
 
 
-def compare(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def correlate(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the correlations of thumbnails with others, [n, m], and which look alike."""
     (whole, detail), (other_whole, other_detail) = map(_unit_vectors, (pixels, others))
     correlations = _products(whole, other_whole)
