@@ -21,8 +21,8 @@ def chosen_rows(index: Any, length: int, noun: str) -> int | np.ndarray:
     if rows.dtype.kind not in "iu" or rows.ndim > 1:
         given = f"shape {rows.shape} of {rows.dtype}" if rows.ndim else repr(index)[:80]
         raise IndexError(
-            f"the index is {given}; expected the number of one {noun}, a slice, a mask [{length}] or "
-            "a list of numbers."
+            f"the index is {given}; expected the number of one {noun}, a slice, a mask [{length}] "
+            "or a list of numbers."
         )
     if rows.size and not -length <= rows.min() <= rows.max() < length:
         wrong = rows.min() if rows.min() < -length else rows.max()

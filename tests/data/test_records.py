@@ -12,6 +12,7 @@ from trainings import encoded
 import ssd_keras
 from ssd_keras.core.images import read_image
 from ssd_keras.data import DetectionData, Example, Problem, ProblemKind, load_data
+from ssd_keras.drawing.draw import draw_boxes
 
 
 def example(image_id="a", labels=(0, 1, 1), image=None, size=(60, 40), **changes):
@@ -74,7 +75,7 @@ def test_indices_give_examples_and_parts_of_the_data():
     assert whole[:1].examples[0] is whole.examples[0]
     with pytest.raises(IndexError, match=r"^there is no image 4; there are 4, counted from 0\.$"):
         whole[4]
-    with pytest.raises(IndexError, match=r"^the index is 'a'; expected the number of a image, a s"):
+    with pytest.raises(IndexError, match=r"^the index is 'a'; expected the number of one image, "):
         whole["a"]
     for twin in (copy.deepcopy(whole), pickle.loads(pickle.dumps(whole))):
         assert repr(twin) == repr(whole) and repr(twin[0]) == repr(whole[0])
@@ -82,10 +83,14 @@ def test_indices_give_examples_and_parts_of_the_data():
 
 def test_an_example_draws_its_boxes():
     drawing = np.asarray(data()[0].plot(), int)
-    # The box reaches from 10 to 30 columns and from 5 to 20 rows of 60x40 pixels, all grey.
-    assert drawing.shape == (40, 60, 3)
-    assert (drawing[30:] == 90).all() and (drawing[10:14, 14:26] == 90).all()
-    assert np.abs(drawing[4:21, 9:12] - 90).max() > 60
+    # The boxes reach from 10 to 30 of 60 columns and from 5 to 20 of 40 rows.
+    boxes = np.tile([5 / 40, 10 / 60, 20 / 40, 30 / 60], (3, 1))
+    grey = np.full((40, 60, 3), 90, np.uint8)
+    expected = draw_boxes(grey, boxes, [0, 1, 1], class_names=["dog", "cat"])
+    np.testing.assert_array_equal(drawing, expected)
+    scored = example(labels=[1], scores=np.array([0.75]), class_names=("dog", "cat"))
+    expected = draw_boxes(grey, boxes[:1], [1], [0.75], ["dog", "cat"])
+    np.testing.assert_array_equal(scored.plot(), expected)
     png = data()[0]._repr_png_()
     np.testing.assert_array_equal(Image.open(io.BytesIO(png)), drawing)
     # Names need more room than numbers.

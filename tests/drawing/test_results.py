@@ -159,7 +159,7 @@ def test_parts_are_results_of_the_same_image(index, labels):
     [
         (2, r"^there is no detection 2; there are 2, counted from 0\.$"),
         ([0, -3], r"^there is no detection -3; there are 2"),
-        ("car", r"^the index is 'car'; expected the number of a detection, a slice, a mask \[2\]"),
+        ("car", r"^the index is 'car'; expected the number of one detection, a slice"),
         (0.5, r"^the index is 0\.5; expected the number"),
         (True, r"^the index is True; expected the number"),
         ([True], r"^the index is shape \(1,\) of bool; expected the number"),
