@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssd_keras.cli.arguments import (
     DETECTOR_HELP,
@@ -14,6 +14,7 @@ from ssd_keras.cli.arguments import (
 )
 from ssd_keras.cli.inputs import print_problems
 from ssd_keras.core.data_formats import PRE_LABEL_FORMATS
+from ssd_keras.core.display_thresholds import DEFAULT
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--display-threshold",
         type=fraction,
-        default=0.5,
         metavar="SCORE",
-        help="draw detections of this score or more, 0..1; default %(default)s",
+        help="draw detections of this score or more, 0..1; default: the model's own, by class, "
+        "which is 0.5 unless it keeps others",
     )
     output.add_argument(
         "--score-threshold",
@@ -83,7 +84,7 @@ def run(
     images: Sequence[str],
     output: str,
     score_threshold: float | None,
-    display_threshold: float,
+    display_threshold: float | None,
     format: str | None,
     batch_size: int,
     frames: int | None,
@@ -105,11 +106,11 @@ def run(
         import_opencv()  # a missing OpenCV stops before the model loads, which takes longer
         _predict_videos(model, images, output, thresholds, batch_size, frames)
         return
-    smallest = display_threshold if score_threshold is None else score_threshold
     pre_labels = None
     if format:
         from ssd_keras.engine.pre_labels import PreLabels
 
+        smallest = display_threshold if score_threshold is None else score_threshold
         pre_labels = PreLabels(format, os.path.join(output, format), smallest, max_pixels)
     _predict_images(model, images, output, thresholds, batch_size, max_pixels, pre_labels)
 
@@ -118,7 +119,7 @@ def _predict_videos(
     model: str,
     videos: Sequence[str],
     output: str,
-    thresholds: dict[str, float],
+    thresholds: dict[str, Any],
     batch_size: int,
     frames: int | None,
 ) -> None:
@@ -143,7 +144,7 @@ def _predict_images(
     model: str,
     images: Sequence[str],
     output: str,
-    thresholds: dict[str, float],
+    thresholds: dict[str, Any],
     batch_size: int,
     max_pixels: int,
     pre_labels: "PreLabels | None",
@@ -151,11 +152,12 @@ def _predict_images(
     from ssd_keras.data.problems import problem_lines
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.image_paths import find_images, other_files
-    from ssd_keras.engine.predict import predict
+    from ssd_keras.engine.predict import num_reaching, predict
 
     files = find_images(images)
+    detector = load_detector(model)
     detections, problems = predict(
-        load_detector(model),
+        detector,
         images,
         output,
         **thresholds,
@@ -167,14 +169,20 @@ def _predict_images(
     spec = pre_labels.write(is_terminal()) if pre_labels else ""
     print_problems([*filter(None, [other_files(images)]), *problem_lines(problems)])
     num_images = len(files) - sum(problem.is_loss for problem in problems)
-    smallest = thresholds["display_threshold"]
-    num_drawn = sum(detection["score"] >= smallest for detection in detections)
+    drawn_from = thresholds["display_threshold"]
+    if drawn_from is None:
+        drawn_from = getattr(detector, "display_threshold", DEFAULT)
+    num_drawn = num_reaching(detections, drawn_from, detector.class_names)
     print(
         f"wrote {num_images} images and {len(detections)} detections "
         f"({num_drawn} drawn) to {output}"
     )
     if pre_labels:
+        smallest = pre_labels.score_threshold
+        listed_from = drawn_from if smallest is None else smallest
+        is_by_class = isinstance(listed_from, tuple)
+        scores = "their classes' scores" if is_by_class else f"a score of {listed_from:g}"
         print(
-            f"wrote {pre_labels.num_boxes} boxes from a score of {pre_labels.score_threshold:g} on "
-            f"as annotations; read them as '{spec}'"
+            f"wrote {pre_labels.num_boxes} boxes from {scores} on as annotations; read them as "
+            f"'{spec}'"
         )

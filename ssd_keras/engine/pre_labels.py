@@ -14,10 +14,17 @@ SPLIT_NAME = "train"  # which YOLO's tools expect in data.yaml
 
 
 class PreLabels:
-    """A data set of detections: images with the boxes from a score on."""
+    """A data set of detections: images with the boxes from a score on.
+
+    Without `score_threshold` these are the boxes that are drawn.
+    """
 
     def __init__(
-        self, format: str, folder: str, score_threshold: float, max_pixels: int = MAX_PIXELS
+        self,
+        format: str,
+        folder: str,
+        score_threshold: float | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         check_new_folder(folder)
         self.format, self.folder, self.score_threshold = format, folder, score_threshold
@@ -33,7 +40,8 @@ class PreLabels:
     def add(self, result: DetectionResult, path: str) -> None:
         """Adds an image, also one without detections; its file is copied by `write`."""
         header = read_image_header(path, self._max_pixels)
-        kept = result.above(self.score_threshold)
+        smallest = self.score_threshold
+        kept = result.above(result.display_threshold if smallest is None else smallest)
         relative = np.clip(kept.boxes, 0.0, 1.0)
         boxes = convert_boxes(relative, "rel_yxyx", "xywh", result.image_size)
         has_area = (boxes[:, 2:] > 0).all(axis=1)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm.auto import tqdm
 
+from ssd_keras.core.display_thresholds import DisplayThreshold
 from ssd_keras.core.files import check_writable, short_stem
 from ssd_keras.core.images import MAX_DARK_BITS, MAX_PIXELS, DecodedImage, decode_image_file
 from ssd_keras.data.image_files import image_error
@@ -24,7 +25,7 @@ def predict(
     output: str,
     *,
     score_threshold: float = 0.0,
-    display_threshold: float = 0.5,
+    display_threshold: float | None = None,
     batch_size: int = 8,
     progress: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -33,8 +34,8 @@ def predict(
     """Detects objects in image files; writes drawings and `detections.json`.
 
     Returns COCO results, and what is wrong with images: those that cannot be read, and notes. A
-    detection below `score_threshold` is dropped, one below `display_threshold` is not drawn.
-    `pre_labels` gets the results, for its caller to write.
+    detection below `score_threshold` is dropped, one below `display_threshold`, by default the
+    detector's, is not drawn. `pre_labels` gets the results, for its caller to write.
     """
     files = find_images(paths)
     for path in files:
@@ -63,6 +64,15 @@ def predict(
         raise ValueError(f"none of {len(files)} images could be read; {lines}")
     write_json(detections, os.path.join(output, "detections.json"))
     return detections, problems
+
+
+def num_reaching(
+    detections: Sequence[dict], thresholds: DisplayThreshold, class_names: Sequence[str]
+) -> int:
+    """Returns how many COCO results have the score of their class, or more."""
+    smallest = np.broadcast_to(np.asarray(thresholds, np.float32), len(class_names))
+    by_class = dict(zip(class_names, smallest, strict=True))
+    return sum(np.float32(one["score"]) >= by_class[one["category_name"]] for one in detections)
 
 
 def unique_stems(files: Sequence[str]) -> dict[str, str]:

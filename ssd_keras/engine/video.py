@@ -58,7 +58,7 @@ def predict_videos(
     output: str,
     *,
     score_threshold: float = 0.0,
-    display_threshold: float = 0.5,
+    display_threshold: float | None = None,
     batch_size: int = 8,
     max_frames: int | None = None,
     progress: bool = False,
@@ -170,7 +170,7 @@ def _draw_frames(
     batches: Iterator[Batch],
     name: str,
     score_threshold: float,
-    display_threshold: float,
+    display_threshold: float | None,
     write: Callable[[np.ndarray], None],
     is_camera: bool,
 ) -> tuple[list[dict], list[float]]:

@@ -42,8 +42,12 @@ class Matches:
 
     def reaches(self, score_threshold: ScoreThreshold) -> np.ndarray:
         """Returns which detections have the score of their class or more, bool [n]."""
-        by_label = np.broadcast_to(score_threshold, len(self.data.class_names))
-        return self.detections.scores >= by_label[self.detections.labels]
+        by_label = np.broadcast_to(
+            np.asarray(score_threshold, np.float32), len(self.data.class_names)
+        )
+        # As the scores of models: a score of 0.7 in float32 is less than 0.7 in float64.
+        with np.errstate(over="ignore"):
+            return self.detections.scores.astype(np.float32) >= by_label[self.detections.labels]
 
 
 def match(data: DetectionData, detections: Detections, iou_threshold: float = 0.5) -> Matches:

@@ -96,6 +96,24 @@ def test_coco_annotations_have_the_scores(images, tmp_path):
     assert [one["name"] for one in content["categories"]] == list(NAMES)
 
 
+def test_without_a_score_the_drawn_detections_are_annotated(images, tmp_path):
+    detector = StubDetector([FOUND] * 4 + [NOTHING], NAMES)
+    detector.display_threshold = tuple(0.8 if name == NAMES[0] else 0.55 for name in NAMES)
+    pre_labels = PreLabels("coco", str(tmp_path / "labels"))
+    found, _ = predict(
+        detector, list(images.values()), str(tmp_path / "output"), pre_labels=pre_labels
+    )
+    pre_labels.write()
+    content = json.loads((tmp_path / "labels" / "train.json").read_text())
+    expected = [
+        one["score"]
+        for one in found
+        if one["score"] >= (0.8 if one["category_name"] == NAMES[0] else 0.55)
+    ]
+    assert [one["score"] for one in content["annotations"]] == expected
+    assert 0 < len(expected) < sum(one["score"] >= 0.55 for one in found)
+
+
 def test_labels_never_replace_others(tmp_path):
     (tmp_path / "voc").mkdir()
     (tmp_path / "voc" / "a.xml").touch()

@@ -12,7 +12,7 @@ from trainings import StubDetector, encoded
 from ssd_keras.core.images import read_image
 from ssd_keras.data.problems import ProblemKind, problem_lines
 from ssd_keras.engine.image_paths import find_images, other_files
-from ssd_keras.engine.predict import predict, unique_stems
+from ssd_keras.engine.predict import num_reaching, predict, unique_stems
 
 UPPER = ([[0.0, 0.0, 0.5, 1.0]], [0.9], [0])
 
@@ -100,6 +100,26 @@ def test_all_detections_are_drawn_from_zero_and_no_empty_slot(tmp_path):
     drawing = np.asarray(Image.open(tmp_path / "output" / "cat.jpg"), int)
     assert np.abs(drawing[40:72, 50:90] - 90).max() > 60
     assert np.abs(drawing[:24, :40] - 90).max() < 20  # unused slots have zero boxes
+
+
+def test_the_detector_s_thresholds_are_drawn_by_class_unless_others_are_given(tmp_path):
+    path = write(tmp_path / "cat.png", encoded("PNG"))
+    boxes = [[0.5, 0.5, 0.9, 0.9], [0.1, 0.1, 0.3, 0.3]]
+    detector = StubDetector([(boxes, [0.7, 0.25], [1, 0])])  # a car and a dog
+    detector.display_threshold = (0.2, 0.71)
+    for number, options in enumerate(({}, {"display_threshold": 0.7})):
+        output = tmp_path / f"{number}"
+        found, _ = predict(detector, [path], str(output), **options)
+        drawing = np.asarray(Image.open(output / "cat.jpg"), int)
+        is_drawn = [
+            bool(np.abs(drawing[rows, columns] - 90).max() > 60)
+            for rows, columns in ((slice(40, 72), slice(50, 90)), (slice(4, 30), slice(4, 36)))
+        ]
+        # The car has less than 0.71, the dog less than 0.7.
+        assert is_drawn == [number == 1, number == 0]
+    assert num_reaching(found, (0.2, 0.71), ("dog", "car")) == 1
+    assert num_reaching(found, 0.7, ("dog", "car")) == 1  # of float32
+    assert num_reaching(found, 0.25, ("dog", "car")) == 2
 
 
 def test_a_turned_image_is_seen_and_reported_upright(tmp_path):
