@@ -52,6 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue the training in --output where it stopped; the other arguments are the same",
     )
+    output.add_argument(
+        "--callbacks",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="CALLBACK",
+        help="early_stopping:patience=5 ends after 5 validations without a better AP; "
+        "wandb:project=NAME and mlflow:experiment=NAME record the run; MODULE:FUNCTION returns a "
+        "Keras callback of yours",
+    )
     _add_devices(parser)
     parser.set_defaults(run=run)
 
@@ -116,6 +126,7 @@ def run(
     output: str,
     overrides: Sequence[str],
     resume: bool,
+    callbacks: Sequence[str],
     devices: int | str,
     coordinator: str,
     num_processes: int,
@@ -124,7 +135,9 @@ def run(
     max_pixels: int,
 ) -> None:
     from ssd_keras.engine.distributed.devices import Devices
+    from ssd_keras.engine.named_callbacks import parse_callback
 
+    named = [parse_callback(text) for text in callbacks]
     chosen = read_recipe(recipe, preset, overrides)
     device_set = Devices(devices, coordinator, num_processes, process_index)
     data = read_data(train_data, bad_data, max_pixels=max_pixels)
@@ -144,6 +157,7 @@ def run(
         output,
         resume=resume,
         devices=device_set,
+        callbacks=[each.make(chosen.to_tables()) for each in named],
     )
     if process_index:
         print(f"process {process_index} is done; process 0 wrote the model")
