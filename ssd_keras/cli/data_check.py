@@ -114,7 +114,6 @@ def _check_default_boxes(
         f"{name} as {changed_by} changes it" if recipe.model.options else name,
         match_threshold(recipe),
         keep_ratios=is_trained(name),
-        progress=is_terminal(),
     )
     if report.hard_objects:
         sizes = larger_sizes(report.grid.image_size)

@@ -95,5 +95,5 @@ def write_copies(
     format = format or default_format(specs)
     if format == "tfrecord":
         start_tensorflow()
-    copies = write_splits(splits, folder, format, shards=shards, progress=is_terminal())
+    copies = write_splits(splits, folder, format, shards=shards)
     return describe_copies(splits, copies, is_terminal())

@@ -13,7 +13,7 @@ from ssd_keras.cli.arguments import (
 )
 from ssd_keras.cli.inputs import read_data
 from ssd_keras.core.files import check_writable
-from ssd_keras.core.terminal import is_terminal, start_tensorflow
+from ssd_keras.core.terminal import start_tensorflow
 
 HELP = "measure a detector on labelled data"
 DESCRIPTION = (
@@ -95,7 +95,6 @@ def run(
         detector,
         read_data(data, bad_data, names, part="validation", max_pixels=max_pixels),
         batch_size,
-        progress=is_terminal(),
         plots=plots,
         title=f"{model} on {' '.join(data)}",
         score_threshold=score_threshold,
@@ -132,7 +131,7 @@ def _compare(
     detectors = [load_detector(model) for model in models]
     names = united_names([detector.class_names for detector in detectors])
     annotated = read_data(data, bad_data, names, part="validation", max_pixels=max_pixels)
-    found = compare_with_first(detectors, annotated, batch_size, progress=is_terminal())
+    found = compare_with_first(detectors, annotated, batch_size)
     if json_path:  # before what is printed, which may fail
         write_json({"models": list(models), "comparisons": found}, json_path)
     for model, comparison in zip(models[1:], found, strict=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ssd_keras.core.image_formats import MAX_PIXELS
 from ssd_keras.core.parts import make_part
-from ssd_keras.core.terminal import is_terminal, start_tensorflow
+from ssd_keras.core.terminal import start_tensorflow
 from ssd_keras.presets import check_options
 
 if TYPE_CHECKING:
@@ -76,7 +76,6 @@ def read_data(
         class_names=class_names,
         bad_data=bad_data,
         check_images=check_images,
-        progress=is_terminal(),
         part=part,
         max_pixels=max_pixels,
     )

@@ -1,9 +1,10 @@
 """The parser of `ssd-keras`: finds the command and runs it with its arguments."""
 
+import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ssd_keras.cli import (
     completion,
@@ -40,10 +41,21 @@ EXAMPLES = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `ssd-keras`; returns 0, or 2 after printing one line that says what is wrong."""
-    warnings.formatwarning = lambda message, *_, **__: f"ssd-keras: warning: {message}\n"
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd image files, with its own path
-    with lasting_output():
+    with lasting_output(), _short_warnings():
         return _run(sys.argv[1:] if arguments is None else arguments)
+
+
+@contextlib.contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Prints warnings in one line each."""
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"ssd-keras: warning: {message}\n"
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files, with its own path
+            yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -8,14 +8,15 @@ import numpy as np
 
 
 @contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seeds Python's and NumPy's generators, and puts back their states.
+def kept_random_state(seed: int | None = None) -> Iterator[None]:
+    """Puts back the states of Python's and NumPy's generators, which it may seed.
 
     Keras takes the seeds of weights and layers from Python's.
     """
     states = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed)
+    if seed is not None:
+        random.seed(seed)
+        np.random.seed(seed)
     try:
         yield
     finally:

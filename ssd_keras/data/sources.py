@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ssd_keras.core.class_names import check_class_names
 from ssd_keras.core.images import MAX_PIXELS
 from ssd_keras.core.origin import joined_licences
+from ssd_keras.core.terminal import shows_progress
 from ssd_keras.core.text import nearest_name, one_line, unknown_name
 from ssd_keras.data.data_file import EXTENSION, PARTS, is_data_file, read_data_file
 from ssd_keras.data.licences import licence_of_folders
@@ -141,7 +142,7 @@ def load_data(
     class_names: Sequence[str] | None = None,
     bad_data: str = "drop",
     check_images: bool = True,
-    progress: bool = False,
+    progress: bool | None = None,
     part: str = "train",
     rename: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
@@ -162,7 +163,7 @@ def load_data(
             "refuse" raises an error.
         check_images: whether to read both ends of each image file, default True. False opens only
             images whose size is not annotated: enough for scoring.
-        progress: whether to show progress bars, default False.
+        progress: whether to show progress bars. Default None: in terminals and notebooks.
         part: "train" (default) or "validation", of data files whose spec names no part.
         rename: new names of classes, as {"van": "vehicle", "bus": "vehicle"}, which makes two
             classes one; default None. Data files have their own.
@@ -193,7 +194,7 @@ def load_data(
             class_names = file_class_names
         if class_names is not None:
             check_class_names(class_names)
-    options = ReadOptions(class_names, check_images, progress, max_pixels)
+    options = ReadOptions(class_names, check_images, shows_progress(progress), max_pixels)
     sources, notes = _read_all(expanded, changes, options)
     data = unite(sources, class_names)
     notes += similar_names(data.class_names, ", ".join(specs))

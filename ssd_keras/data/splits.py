@@ -26,7 +26,7 @@ class Split(NamedTuple):
 
 def load_splits(
     specs: Sequence[str],
-    progress: bool = False,
+    progress: bool | None = None,
     bad_data: str = "drop",
     rename: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ssd_keras.core.terminal import shows_progress
 from ssd_keras.data.image_sources import original_of
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.class_table import split_tables
@@ -66,8 +67,9 @@ class DataReport:
         return common_folder([path for path in [*paths, *named] if path])
 
 
-def check_data(splits: Sequence[Split], progress: bool = False) -> DataReport:
+def check_data(splits: Sequence[Split], progress: bool | None = None) -> DataReport:
     """Counts the objects, decodes all images and compares them with each other."""
+    progress = shows_progress(progress)
     fingerprints = fingerprint_images(splits, progress)
     duplicates = find_duplicates(fingerprints, progress)
     findings: list[Finding] = []

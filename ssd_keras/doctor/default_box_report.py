@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
+from ssd_keras.core.terminal import shows_progress
 from ssd_keras.core.text import short_list
 from ssd_keras.data.splits import Split
 from ssd_keras.doctor.class_table import MAX_NAME_LENGTH, shortened_name
@@ -170,9 +171,10 @@ def check_default_boxes(
     name: str,
     threshold: float = 0.5,
     keep_ratios: bool = False,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> DefaultBoxReport:
     """Measures a model's default boxes, fits them to the first split and measures again."""
+    progress = shows_progress(progress)
     tables = [ObjectBoxes.from_data(split.data) for split in splits]
     pairs = [(s, table) for s, table in zip(splits, tables, strict=True) if len(table.boxes)]
     if not pairs:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ssd_keras.core.terminal import shows_progress
 from ssd_keras.data.problems import Problem, ProblemKind
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.splits import Split
@@ -35,7 +36,7 @@ def split_data(
     shares: Mapping[str, float],
     seed: int = 0,
     groups: str = LOOK,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> tuple[list[Split], list[str]]:
     """Returns the parts, and messages about groups, parts and broken images.
 
@@ -43,6 +44,7 @@ def split_data(
     video, a regular expression joins images by name, "none" joins nothing. The parts are
     stratified by class. "blocks" cuts sequences of names into consecutive parts instead.
     """
+    progress = shows_progress(progress)
     _check_shares(shares)
     check_groups(groups)
     (fingerprints,) = fingerprint_images([Split("all", data)], progress)

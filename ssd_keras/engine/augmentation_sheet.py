@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssd_keras.core.precision import dtype_policy
+from ssd_keras.core.random_state import kept_random_state
 from ssd_keras.data.images import decode_image
 from ssd_keras.data.pipeline import locate_broken_image, shuffled_index, training_examples
 from ssd_keras.data.records import DetectionData
@@ -17,7 +18,7 @@ def training_sheet(
     recipe: TrainRecipe, data: DetectionData, count: int = 12, seed: int = 0
 ) -> np.ndarray:
     """Returns a sheet of pairs: the original, and an augmented image with matched boxes."""
-    with dtype_policy("float32"):
+    with dtype_policy("float32"), kept_random_state():
         model = initial_model(recipe.replace({"model.backbone_weights": ""}), data.class_names)
     encoder = model.target_encoder()
     examples = training_examples(

@@ -59,8 +59,7 @@ def compare(
     """
     if num_resamples < 1:
         raise ValueError(f"num_resamples={num_resamples}; expected 1 or more.")
-    shows = shows_progress(progress)
-    options = {"num_resamples": num_resamples, "seed": seed, "progress": shows}
+    options = {"num_resamples": num_resamples, "seed": seed, "progress": progress}
     (comparison,) = compare_with_first([first, second], data, batch_size, **options)
     return comparison
 
@@ -72,7 +71,7 @@ def compare_with_first(
     from ssd_keras.engine.detector import detect_data
 
     pairs = [_common_classes(data, (detectors[0], other)) for other in detectors[1:]]
-    shows = options["progress"]
+    options["progress"] = shows = shows_progress(options.get("progress"))
     first, *others = (detect_data(each, data, batch_size, shows)[0] for each in detectors)
     return [
         compare_detections(data, first, other, names, **options)

@@ -120,12 +120,14 @@ def detect_images(detector: Detector, images: Sequence[np.ndarray]) -> dict[str,
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
-def own_detector(model: SSD | Detector) -> Detector:
+def own_detector(model: SSD | Detector | str | os.PathLike) -> Detector:
     """Returns the model's cached detector, so that repeated calls do not retrace.
 
     It uses the current weights. A change of `model.post_process` makes a new detector. What is a
-    detector already is returned.
+    detector already is returned; a path or preset is loaded.
     """
+    if isinstance(model, str | os.PathLike):
+        return load_detector(os.fspath(model))
     if not isinstance(model, SSD):
         return model
     detector = getattr(model, "_detector", None)
@@ -166,8 +168,7 @@ def detect(
         FileNotFoundError: there is no such file.
         ValueError: an image cannot be read, or an array is no image in 0..255.
     """
-    if isinstance(detector, str | os.PathLike):
-        detector = load_detector(os.fspath(detector))
+    detector = own_detector(detector)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected 1 or more.")
     smallest = 0.0 if score_threshold is None else score_threshold
@@ -180,10 +181,9 @@ def detect(
 
 
 def detect_several(
-    detector: Detector | SSD, several: Sequence[Any], batch_size: int = 8, progress: bool = False
+    detector: Detector, several: Sequence[Any], batch_size: int = 8, progress: bool = False
 ) -> Iterator[DetectionResult]:
     """Yields the detections in images of `list_images`."""
-    detector = own_detector(detector)
     ids = image_ids(several)
     with tqdm(total=len(several), desc="detecting", unit="image", disable=not progress) as bar:
         for start in range(0, len(several), batch_size):

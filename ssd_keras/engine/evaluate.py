@@ -1,14 +1,17 @@
 """Metrics of a model on a data set, or of a file of detections."""
 
 import json
+import os
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ssd_keras.core.display_thresholds import DEFAULT, DisplayThreshold, by_label
 from ssd_keras.core.files import check_writable, replacing
+from ssd_keras.core.terminal import shows_progress
 from ssd_keras.core.text import one_line
 from ssd_keras.data.records import DetectionData
+from ssd_keras.data.sources import load_data
 from ssd_keras.data.training_checks import class_differences
 from ssd_keras.evaluation.detection_table import read_detections
 from ssd_keras.evaluation.matches import match
@@ -22,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    detector: "Detector | SSD",
-    data: DetectionData,
+    detector: "Detector | SSD | str | os.PathLike",
+    data: DetectionData | str,
     batch_size: int = 8,
-    progress: bool = False,
+    progress: bool | None = None,
     plots: str | None = None,
     title: str = "Evaluation",
     score_threshold: float | Mapping[str, float] | str | None = None,
@@ -33,11 +36,11 @@ def evaluate(
     """Detects objects in a data set and returns VOC's and COCO's metrics.
 
     Args:
-        detector: what `load_detector` returns, or a model.
-        data: the annotated images. Classes are compared with the detector's by name, and a warning
-            says where they differ.
+        detector: a model, what `load_detector` returns, or what it takes: a path or a preset.
+        data: the annotated images, or what `load_data` takes. Classes are compared with the
+            detector's by name, and a warning says where they differ.
         batch_size: images in a forward pass. Default 8.
-        progress: whether to show a progress bar. Default False.
+        progress: whether to show progress bars. Default None: in terminals and notebooks.
         plots: folder for `report.html`, which shows the mistakes. Default None: no report.
         title: headline of the report. Default "Evaluation".
         score_threshold: smallest score that counts in "operating_point", 0..1: for all classes;
@@ -66,8 +69,11 @@ def evaluate(
     """
     # Not at the top: `score` needs no TensorFlow.
     from ssd_keras.data.images import decode_example
-    from ssd_keras.engine.detector import detect_data
+    from ssd_keras.engine.detector import detect_data, own_detector
 
+    progress, detector = shows_progress(progress), own_detector(detector)
+    if isinstance(data, str):
+        data = load_data(data, class_names=detector.class_names, part="validation")
     if plots is not None:
         check_writable(plots, is_folder=True)
     thresholds = _thresholds(detector, score_threshold)

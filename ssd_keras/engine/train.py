@@ -15,7 +15,7 @@ from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.core.origin import Origin
 from ssd_keras.core.parts import find_part, make_part, parts
 from ssd_keras.core.precision import dtype_policy
-from ssd_keras.core.random_state import seeded
+from ssd_keras.core.random_state import kept_random_state
 from ssd_keras.core.terminal import shows_progress
 from ssd_keras.data.pipeline import locate_broken_image, training_dataset
 from ssd_keras.data.records import DetectionData
@@ -119,7 +119,7 @@ def train(
         session = stack.enter_context(devices.open(recipe.run.batch_size, same, start))
         if not devices.writes:
             state = TrainingState(**session.welcome)
-        stack.enter_context(seeded(recipe.run.seed))
+        stack.enter_context(kept_random_state(recipe.run.seed))
         stack.enter_context(_without_missing_scores())
         _train(recipe, train_data, validation, run, state, show, session, began, callbacks)
     return state.history

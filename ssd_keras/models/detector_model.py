@@ -7,7 +7,6 @@ import keras
 from ssd_keras.core.origin import Origin
 from ssd_keras.data.endless import call_with_steps, data_of
 from ssd_keras.data.records import DetectionData
-from ssd_keras.data.sources import load_data
 from ssd_keras.models.method_inputs import check_arrays, check_training_data
 from ssd_keras.models.save_format import check_checkpoints, check_model_path
 from ssd_keras.version import __version__
@@ -68,9 +67,7 @@ class DetectorModel(keras.Model):
             ValueError: for another endless data set without its number of steps, or annotated
                 images without a class of the model.
         """
-        if isinstance(x, str):
-            x = load_data(x, class_names=self.class_names, part="validation")
-        if isinstance(x, DetectionData):
+        if isinstance(x, DetectionData | str):
             from ssd_keras.engine.evaluate import evaluate
 
             return evaluate(self, x, *args, **kwargs)

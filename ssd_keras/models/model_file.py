@@ -18,6 +18,7 @@ import keras
 
 from ssd_keras.core.display_thresholds import DisplayThreshold, by_name
 from ssd_keras.core.files import replacing
+from ssd_keras.core.random_state import kept_random_state
 from ssd_keras.core.text import first_cause, one_line
 from ssd_keras.models.finite_weights import check_finite
 from ssd_keras.models.ssd import SSD
@@ -36,7 +37,7 @@ def load_ssd(path: str, compile: bool = False) -> SSD:
     """Loads an SSD; `compile` loads its optimizer and losses too."""
     try:
         num_bytes = _checked_archive(path)
-        with _weights_up_to(num_bytes + SPARE_WEIGHTS):
+        with _weights_up_to(num_bytes + SPARE_WEIGHTS), kept_random_state():
             model = keras.models.load_model(path, compile=compile)
     except Exception as error:
         raise ValueError(

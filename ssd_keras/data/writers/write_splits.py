@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 
 from ssd_keras.core.files import check_writable, replacing_directory
 from ssd_keras.core.origin import NOT_STATED, joined_licences
+from ssd_keras.core.terminal import shows_progress
 from ssd_keras.core.text import unknown_name
 from ssd_keras.data.sources import formats_of
 from ssd_keras.data.splits import Split
@@ -40,7 +41,12 @@ def check_new_folder(folder: str) -> None:
 
 
 def write_splits(
-    splits: Sequence[Split], folder: str, format: str, *, shards: int = 1, progress: bool = False
+    splits: Sequence[Split],
+    folder: str,
+    format: str,
+    *,
+    shards: int = 1,
+    progress: bool | None = None,
 ) -> list[str]:
     """Writes splits into a new folder, whole or not at all; returns the specs to read them.
 
@@ -61,7 +67,9 @@ def write_splits(
     with replacing_directory(folder) as beside:
         os.makedirs(beside)
         count = sum(len(split.data) for split in splits)
-        with tqdm(total=count, desc="writing images", leave=False, disable=not progress) as bar:
+        with tqdm(
+            total=count, desc="writing images", leave=False, disable=not shows_progress(progress)
+        ) as bar:
             specs = WRITERS[format](splits, beside, bar.update, **options)
         _write_licence(splits, beside)
     return [spec.replace(beside, folder) for spec in specs]
