@@ -39,11 +39,10 @@ FILES = {
     "1.png": {"mode": "1"},
     "CMYK.jpg": {"mode": "CMYK"},
     "CMYK.tif": {"mode": "CMYK"},
-    "YCbCr.tif": {"mode": "YCbCr"},
     "LAB.tif": {"mode": "LAB"},
     "deep.png": {"array": DEEP},
     "deep.tif": {"array": DEEP},
-    "deep.pgm": {"array": DEEP},
+    "deep.pgm": {"array": DEEP.astype(np.int32)},
     "turned.jpg": {"exif": TURNED},
     "turned.png": {"exif": TURNED},
     "turned.webp": {"exif": TURNED, "lossless": True},
@@ -58,7 +57,7 @@ def write_image(path, mode="RGB", array=RGB, **options):
         image = Image.merge("LAB", image.split())
     elif mode in ("LA", "RGBA"):
         image.putalpha(Image.fromarray(RGB[..., 1]))
-    image = image if array is DEEP or image.mode == mode else image.convert(mode)
+    image = image if array is not RGB or image.mode == mode else image.convert(mode)
     image.save(path, **options)
     return path
 
