@@ -18,7 +18,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 16
 
 demo: .venv/.installed  ## train a small detector on generated images, evaluate it, draw and export
-	@.venv/bin/python training/demo.py
+	@.venv/bin/ssd-keras demo
 
 # The tests of one file run in one process: they share models that take seconds to build.
 EVERY_CORE := --numprocesses auto --dist loadfile

@@ -12,8 +12,9 @@ import tempfile
 import venv
 from pathlib import Path
 
-from pairs import hardware
 from suite import record_of, rounded
+
+from ssd_keras.core.hardware import hardware
 
 ROOT = Path(__file__).parents[1]
 # Name, version and bytes of each installed package, byte code included.

@@ -3,16 +3,16 @@
 import importlib
 import multiprocessing
 import os
-import platform
 import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+
+from ssd_keras.core.hardware import machine_seconds, num_cores
 
 MAX_OTHERS_SHARE = 0.05  # a busy core slows torch's threads tenfold: they spin at barriers
 
@@ -112,29 +112,3 @@ def table(rows):
         met = {True: "yes", False: "**no**", None: ""}[one["met"]]
         lines.append(f"| {one['what']} | {one['peer']} | {ratio} | {one['target']} | {met} |")
     return "\n".join(lines)
-
-
-def num_cores():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def machine_seconds():
-    """CPU seconds of all processes since the machine started; None where /proc is missing."""
-    try:
-        line = Path("/proc/stat").read_text().split("\n", 1)[0]
-    except OSError:
-        return None
-    user, nice, system, _idle, _waiting, *others = map(int, line.split()[1:9])
-    return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")
-
-
-def hardware():
-    """Processor, cores and Python, without the machine's name."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": (names or [platform.machine()])[0],
-        "cores": num_cores(),
-        "python": platform.python_version(),
-    }

@@ -10,7 +10,9 @@ import platform
 import sys
 from pathlib import Path
 
-from pairs import MAX_OTHERS_SHARE, hardware, num_cores, table
+from pairs import MAX_OTHERS_SHARE, table
+
+from ssd_keras.core.hardware import hardware, num_cores
 
 BENCHMARKS = ("input_pipeline", "target_encoding", "inference", "tflite_int8", "evaluation",
               "memory", "training_step", "scaling")  # fmt: skip

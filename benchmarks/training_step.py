@@ -8,8 +8,10 @@ import statistics
 from functools import partial
 
 import peers
-from pairs import Side, num_cores, ratios, row, spread, take_turns, timed
+from pairs import Side, ratios, row, spread, take_turns, timed
 from peers import SSD300, SSDLITE
+
+from ssd_keras.core.hardware import num_cores
 
 MODELS = {SSD300: ("ssd300_vgg16_voc", 300), SSDLITE: ("ssdlite320_mobilenet_v3_large_coco", 320)}
 NUM_OBJECTS, PRODUCT_SIZE = 5, 2048

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from ssd_keras.cli import (
     completion,
     data,
+    demo,
     evaluate,
     export,
     import_weights,
@@ -22,6 +23,7 @@ from ssd_keras.cli.version import VersionAction
 from ssd_keras.core.terminal import lasting_output
 
 COMMANDS: dict[str, Command] = {
+    "demo": demo,
     "train": train,
     "evaluate": evaluate,
     "predict": predict,

@@ -124,6 +124,39 @@ def draw_training_example(
     return draw_boxes(np.array(canvas), boxes, labels, class_names=class_names)
 
 
+def draw_missed(image: np.ndarray, boxes: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Returns a copy of the image with dashed boxes [n, 4], relative yxyx, and "missed NAME"."""
+    canvas = Image.fromarray(checked_image(image))
+    draw = ImageDraw.Draw(canvas)
+    side = math.sqrt(canvas.width * canvas.height)
+    line, font = max(2, round(side / 250)), TextFont(max(12, round(side / 32)))
+    for box, name in zip(boxes, names, strict=True):
+        if rectangle := _pixels(box, canvas.size):
+            _draw_dashes(draw, rectangle, line)
+            text = f"missed {name}"
+            width, height = math.ceil(font.width(text)) + 4, font.height + 2
+            # Below the box: the tags of detections are above theirs.
+            left = max(0, min(rectangle[0], canvas.width - width))
+            top = max(0, min(rectangle[3] + 1, canvas.height - height))
+            tag = (left, top, left + width - 1, top + height - 1)
+            draw.rectangle(tag, fill=WHITE, outline=BLACK)
+            font.draw(draw, (left + 2, top + 1), text, fill=BLACK)
+    return np.array(canvas)
+
+
+def _draw_dashes(draw: ImageDraw.ImageDraw, box: Rectangle, line: int) -> None:
+    """Draws an outline of black and white dashes, one of which stands out anywhere."""
+    x0, y0, x1, y1 = box
+    draw.rectangle(box, outline=BLACK, width=line)
+    dash = 3 * line
+    for x in range(x0, x1 + 1, 2 * dash):
+        for y in (y0, y1 - line + 1):
+            draw.rectangle((x, y, min(x + dash - 1, x1), y + line - 1), fill=WHITE)
+    for y in range(y0, y1 + 1, 2 * dash):
+        for x in (x0, x1 - line + 1):
+            draw.rectangle((x, y, x + line - 1, min(y + dash - 1, y1)), fill=WHITE)
+
+
 def save_image(image: np.ndarray, path: str | Path) -> None:
     """Writes an image under a temporary name and moves it to the path when it is whole."""
     extension = Path(path).suffix.lower()

@@ -24,6 +24,7 @@ def contact_sheet(
     columns: int = 4,
     cell_size: int | tuple[int, int] = 320,
     captions: Sequence[str] | None = None,
+    title: str = "",
 ) -> np.ndarray:
     """Returns one image of many, row by row, each fitted into its cell with its aspect ratio.
 
@@ -32,6 +33,7 @@ def contact_sheet(
         columns: cells in a row. Default 4; fewer images make a narrower sheet.
         cell_size: pixels, a side or (height, width). Default 320.
         captions: a line below each image, cut to its cell. Default None: no captions.
+        title: a line above all images, cut to the sheet. Default "": no title.
 
     Returns:
         uint8 [height, width, 3].
@@ -57,16 +59,18 @@ def contact_sheet(
         )
     gap, font_size = max(2, min(height, width) // 40), max(10, height // 20)
     font = TextFont(font_size)
-    strip = 0 if captions is None else font.height
-    warn_of_missing(tuple(captions or ()))
+    strip, heading = 0 if captions is None else font.height, font.height + gap if title else 0
+    warn_of_missing((title, *(captions or ())))
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
-    size = (columns * (width + gap) + gap, rows * (height + strip + gap) + gap)
+    size = (columns * (width + gap) + gap, heading + rows * (height + strip + gap) + gap)
     sheet = Image.new("RGB", size, (40, 40, 40))
     draw = ImageDraw.Draw(sheet)
+    if title:
+        font.draw(draw, (gap, gap), shortened(title, font, size[0] - 2 * gap), fill=WHITE)
     for index, image in enumerate(images):
         left = gap + index % columns * (width + gap)
-        top = gap + index // columns * (height + strip + gap)
+        top = heading + gap + index // columns * (height + strip + gap)
         canvas = Image.fromarray(checked_image(image))
         scale = min(width / canvas.width, height / canvas.height)
         fitted = (max(1, int(canvas.width * scale)), max(1, int(canvas.height * scale)))

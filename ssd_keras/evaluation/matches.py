@@ -40,6 +40,12 @@ class Matches:
         labels = self.objects.labels[~self.objects.is_ignored]
         return np.bincount(labels, minlength=len(self.data.class_names))
 
+    def is_missed(self, score_threshold: ScoreThreshold) -> np.ndarray:
+        """Returns which objects count and are found by no detection from a score on, bool [m]."""
+        is_missed = ~self.objects.is_ignored
+        is_missed[self.target[self.is_true & self.reaches(score_threshold)]] = False
+        return is_missed
+
     def reaches(self, score_threshold: ScoreThreshold) -> np.ndarray:
         """Returns which detections have the score of their class or more, bool [n]."""
         by_label = np.broadcast_to(

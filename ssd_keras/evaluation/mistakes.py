@@ -54,8 +54,7 @@ def largest_missed(
 ) -> list[Mistake]:
     """Returns the objects that no detection from a score on has found, largest share first."""
     detections, objects = matches.detections, matches.objects
-    is_missed = ~objects.is_ignored
-    is_missed[matches.target[matches.is_true & matches.reaches(score_threshold)]] = False
+    is_missed = matches.is_missed(score_threshold)
     sizes = np.array([(e.height, e.width) for e in matches.data.examples]).reshape(-1, 2)
     share = np.prod(objects.boxes[:, 2:], axis=1) / np.prod(sizes, axis=1)[objects.image_index]
     order = np.argsort(-share, kind="stable")

@@ -101,7 +101,7 @@ def test_the_versions_are_those_that_are_installed(flag, capsys):
 
 
 WRONG_WORDS = [
-    ("trian", r"command 'trian' is unknown; did you mean 'train'\? choose one of train, .*"),
+    ("trian", r"command 'trian' is unknown; did you mean 'train'\? choose one of demo, train, .*"),
     ("data chek", r"action 'chek' is unknown; did you mean 'check'\? choose one of check, .*"),
     ("--verison", r"--verison is unknown; did you mean '--version'\? see `ssd-keras --help`"),
     ("evaluate", r"the following arguments are required: MODEL, --data; see `.* evaluate --help`"),

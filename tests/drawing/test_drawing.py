@@ -12,6 +12,7 @@ from ssd_keras.drawing.curves import plot_history
 from ssd_keras.drawing.draw import (
     class_colors,
     draw_boxes,
+    draw_missed,
     draw_training_example,
     save_image,
     text_color,
@@ -228,6 +229,25 @@ def test_training_example_shows_matched_boxes_alone():
         draw_training_example(image, truth, labels, default_boxes, [True, False])
 
 
+@pytest.mark.parametrize("name", BACKGROUNDS)
+def test_missed_boxes_are_dashed_black_and_white(name):
+    image = BACKGROUNDS[name]
+    boxes = np.concatenate([MIDDLE, [[0.2, 0.2, 0.2, 0.9]]])  # the second is empty
+    drawn = draw_missed(image, boxes, ["dog", "cat"])
+    # 400 x 300: lines of max(2, round(346 / 250)) = 2 pixels, dashes of 6. Above columns 100..299.
+    for row in (drawn[120], drawn[121], drawn[:, 100][120:240].repeat(2, axis=0)):
+        part = row[100:300, 0] if len(row) == 400 else row[::2, 0]
+        expected = np.where(np.arange(len(part)) // 6 % 2, 0, 255)
+        expected[-2:] = part[-2:]  # the corners, where two sides meet
+        np.testing.assert_array_equal(part, expected)
+    np.testing.assert_array_equal(drawn[122:238, 102:298], image[122:238, 102:298])
+    np.testing.assert_array_equal(drawn[:120], image[:120])
+    top, bottom, left, right = changed_rectangle(image[240:], drawn[240:])
+    assert left in (100, 101) and right < 299 and top in (0, 1) and 10 < bottom < 30  # the tag
+    low = draw_missed(image, [[0.4, 0.9, 1.0, 1.0]], ["dog"])  # its tag moves into the image
+    assert changed_rectangle(image, low)[1] in (298, 299)  # black on black
+
+
 def test_contact_sheet_keeps_shapes_and_order():
     images = [
         np.full((40, 80, 3), 200, np.uint8),
@@ -245,6 +265,10 @@ def test_contact_sheet_keeps_shapes_and_order():
     with_words = contact_sheet(images, columns=2, cell_size=(80, 160), captions=["a", "b" * 99, ""])
     assert with_words.shape[1] == 326 and 186 <= with_words.shape[0] <= 206
     assert (with_words[85:90] > 100).any()
+    titled = contact_sheet(images, columns=2, cell_size=(80, 160), title="a" * 99)
+    heading = titled.shape[0] - 166  # the line and a gap
+    assert 12 <= heading <= 20 and (titled[2:heading] > 100).any()
+    np.testing.assert_array_equal(titled[heading + 2 :], sheet[2:])
     assert contact_sheet(images[:1], columns=5, cell_size=50).shape == (54, 54, 3)
 
 
