@@ -24,7 +24,9 @@ import time
 from ssd_keras.core.terminal import import_tensorflow, is_terminal
 
 sys.path.append(os.path.join(os.path.dirname(__file__), "../benchmarks"))
-from pairs import MAX_OTHERS_SHARE, hardware, machine_seconds, num_cores
+from pairs import MAX_OTHERS_SHARE
+
+from ssd_keras.core.hardware import hardware, machine_seconds, num_cores
 
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert")
 TIMED_STEPS = "batch 1, from a decoded uint8 image to detections, resizing included"
