@@ -13,6 +13,7 @@ from ssd_keras.cli.arguments import (
     Group,
     add_bad_data,
     fraction,
+    fraction_or_word,
     positive_int,
 )
 from ssd_keras.cli.inputs import read_data
@@ -47,10 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_images(parser)
     thresholds = parser.add_argument_group("post-processing; default: as in the model")
     for name, meaning in (
-        ("score-threshold", "drop detections of a smaller score, 0..1"),
+        (
+            "score-threshold",
+            "drop detections of a smaller score, 0..1; `display`: of a smaller score than those "
+            "that are drawn, by class",
+        ),
         ("iou-threshold", "NMS drops a box that overlaps a better one by more than this IoU, 0..1"),
     ):
-        thresholds.add_argument(f"--{name}", type=fraction, metavar="X", help=meaning)
+        kind = fraction_or_word("display") if name == "score-threshold" else fraction
+        thresholds.add_argument(f"--{name}", type=kind, metavar="X", help=meaning)
     thresholds.add_argument(
         "--max-detections", type=positive_int, metavar="N", help="most detections of an image"
     )
@@ -116,7 +122,7 @@ def run(
     output: str,
     calibration_data: Sequence[str],
     bad_data: str,
-    score_threshold: float | None,
+    score_threshold: float | str | None,
     iou_threshold: float | None,
     max_detections: int | None,
     **format_options: str | None,
@@ -132,6 +138,11 @@ def run(
         "iou_threshold": iou_threshold,
         "max_detections": max_detections,
     }
+    if score_threshold == "display":
+        drawn = detector.display_threshold
+        # By class also where it is one number: as drawn, a score at the threshold stays.
+        by_class = drawn if isinstance(drawn, tuple) else (drawn,) * len(detector.class_names)
+        thresholds["score_threshold"] = by_class
     changes = {name: value for name, value in thresholds.items() if value is not None}
     data = None
     if calibration_data:

@@ -74,7 +74,10 @@ def check_artefact(
         if set(outputs) != set(RAW_OUTPUTS):
             _check_nms(detections, post_process)
         class_agnostic = post_process.class_agnostic or not choices.isdisjoint(row.across_classes)
-        agreed += agreement(candidates, reference, detections, tolerance, class_agnostic).tolist()
+        smallest = post_process.class_thresholds
+        agreed += agreement(
+            candidates, reference, detections, tolerance, class_agnostic, smallest
+        ).tolist()
     if not agreed:
         raise ValueError(
             "the check of the export has nothing to compare: Keras detects nothing in its "
@@ -130,10 +133,12 @@ def agreement(
     detections: ImageDetections,
     tolerance: Tolerance,
     class_agnostic: bool = False,
+    smallest: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns for each compared detection of either side whether the other side confirms it.
 
-    `candidates` are what Keras has before NMS, `reference` what NMS leaves of them.
+    `candidates` are what Keras has before NMS, `reference` what NMS leaves of them; `smallest` are
+    the score thresholds by label.
     """
     # NMS may take equal scores in another order, so the lists need not be the same. Keras confirms
     # a detection by a candidate of that class, box and score. The export confirms a detection of
@@ -153,6 +158,8 @@ def agreement(
     lowest = scores.min(initial=1.0) + tolerance.score
     is_full = len(scores) >= len(reference["scores"])
     is_compared = (reference["scores"] >= floor) & ~(is_full & (reference["scores"] <= lowest))
+    if smallest is not None:  # so near to its threshold, a score may lie on either side of it
+        is_compared &= reference["scores"] >= smallest[reference["labels"]] + tolerance.score
     return np.concatenate([confirmed, is_found[is_compared]])
 
 
@@ -214,11 +221,13 @@ def _check_values(detections: ImageDetections, num_classes: int) -> None:
 def _check_nms(detections: ImageDetections, post_process: PostProcess) -> None:
     """Checks score order and the IoU of kept boxes of one class."""
     scores = detections["scores"]
-    lowest = post_process.score_threshold
+    smallest = post_process.class_thresholds
+    by_label = post_process.score_threshold if smallest is None else smallest[detections["labels"]]
+    lowest = np.asarray(by_label)
     if (np.diff(scores) > 0).any() or (scores < lowest - ROUNDING).any():
         raise ValueError(
             f"the export gives {np.array2string(scores[:3], precision=3)}... as scores, expected "
-            f"falling scores of {lowest} or more."
+            f"falling scores of {post_process.score_threshold} or more."
         )
     is_same_class = detections["labels"][:, None] == detections["labels"]
     np.fill_diagonal(is_same_class, False)

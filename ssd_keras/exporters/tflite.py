@@ -162,12 +162,12 @@ def tflite_model(
         indices = append(functools.partial(builtin_detections, post_process))
         outputs = dict(zip(OUTPUTS, indices, strict=True))
     elif post_processing == "op":
-        (scores,) = append(lambda _, logits: class_scores(logits, activation))
+        (scores,) = append(lambda _, logits: _scores_for_operator(post_process, logits))
         deltas = flatbuffer.tensor_index(network, ends[0])
         options = {
             "max_detections": post_process.max_detections,
             "num_classes": len(model.class_names),
-            "nms_score_threshold": float(post_process.score_threshold),
+            "nms_score_threshold": float(np.min(post_process.score_threshold)),
             "nms_iou_threshold": float(post_process.iou_threshold),
         }
         outputs = add_post_process_operator(
@@ -196,6 +196,15 @@ def _check_operator(post_process: PostProcess) -> None:
                 f"{name}={getattr(post_process, name)} has no place in the custom operator; choose "
                 "post_processing='builtin', or another value."
             )
+
+
+def _scores_for_operator(post_process: PostProcess, class_logits: tf.Tensor) -> tf.Tensor:
+    """Returns scores with background; below its class's threshold, where there is one, -1."""
+    scores = class_scores(class_logits, post_process.coding.activation)
+    smallest = post_process.class_thresholds
+    if smallest is None:
+        return scores
+    return tf.where(scores >= np.append(np.float32(0), smallest), scores, -1.0)
 
 
 def builtin_detections(

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from keras import ops
 from ssd_keras.boxes import nms
 from ssd_keras.boxes.coding import decode_boxes
 from ssd_keras.boxes.formats import Array
-from ssd_keras.core.config_record import ConfigRecord
+from ssd_keras.core.config_record import ConfigRecord, as_tuples
 from ssd_keras.core.records import check_whole_numbers
 
 CLIP_CHOICES = ("none", "before", "after")
@@ -38,7 +38,8 @@ class PostProcess(ConfigRecord):
     defaults are the paper's (section 3).
 
     Args:
-        score_threshold: detections have a score above it, 0..1. Default 0.01.
+        score_threshold: detections have a score above it, 0..1; or, as a tuple by label, detections
+            have the score of their class or more. Default 0.01.
         iou_threshold: of two boxes of one class with an IoU above it, NMS drops the one with the
             lower score, 0..1. Default 0.45.
         max_candidates: number of boxes that enter NMS, best first. Default 400.
@@ -75,7 +76,7 @@ class PostProcess(ConfigRecord):
     ((2, 7, 4), (2, 7))
     """
 
-    score_threshold: float = 0.01
+    score_threshold: float | tuple[float, ...] = 0.01
     iou_threshold: float = 0.45
     max_candidates: int = 400
     max_detections: int = 200
@@ -88,8 +89,10 @@ class PostProcess(ConfigRecord):
     _coding: ClassVar[OutputCoding | None] = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "score_threshold", as_tuples(self.score_threshold))
         for name in ("score_threshold", "iou_threshold"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
+            values = np.atleast_1d(getattr(self, name))
+            if not len(values) or not ((values >= 0.0) & (values <= 1.0)).all():
                 raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1.")
         check_whole_numbers(self, ("max_candidates", "max_detections"))
         if self.max_detections_per_class is not None:
@@ -146,6 +149,7 @@ class PostProcess(ConfigRecord):
             kernel = nms.combined if keras.backend.backend() == "tensorflow" else nms.parallel
         num_boxes, num_classes = scores.shape[1:]
         scores, index, labels = self.candidates(scores)
+        scores = self._from_class_thresholds(scores, labels, num_classes)
         # Lists of classes share boxes. A TFLite file would hold more constants to decode all.
         if math.prod(index.shape[1:]) > num_boxes / 2 and kernel is not nms.builtin:
             boxes = nms.gather_rows(self.decode(box_deltas), index)
@@ -153,7 +157,7 @@ class PostProcess(ConfigRecord):
             boxes = self.decode(box_deltas, index)
         if self.clip_boxes == "before":
             boxes = ops.clip(boxes, 0.0, 1.0)
-        found = kernel(boxes, scores, labels, num_classes, self)
+        found = kernel(boxes, scores, labels, num_classes, self._kernel_thresholds())
         if self.clip_boxes == "after":
             found["boxes"] = ops.clip(found["boxes"], 0.0, 1.0)
         return found
@@ -168,6 +172,33 @@ class PostProcess(ConfigRecord):
             float32 [..., classes], 0..1.
         """
         return class_scores(class_logits, self.coding.activation)[..., 1:]
+
+    @property
+    def class_thresholds(self) -> np.ndarray | None:
+        """float32 [classes], where there is a score threshold for each class."""
+        is_by_class = isinstance(self.score_threshold, tuple)
+        return np.array(self.score_threshold, "float32") if is_by_class else None
+
+    def _from_class_thresholds(self, scores: Array, labels: Array, num_classes: int) -> Array:
+        """Returns candidates' scores with 0 for those below their class's threshold."""
+        smallest = self.class_thresholds
+        if smallest is None:
+            return scores
+        if len(smallest) != num_classes:
+            raise ValueError(
+                f"score_threshold has {len(smallest)} numbers; expected one for each of "
+                f"{num_classes} classes, or a single number."
+            )
+        # Numbers of each list, where it is that of a class: not of each candidate.
+        is_list_of_class = scores.shape[1] == num_classes
+        smallest = smallest[:, None] if is_list_of_class else ops.take(smallest, labels, axis=0)
+        return ops.where(scores >= smallest, scores, 0.0)
+
+    def _kernel_thresholds(self) -> nms.Thresholds:
+        """Returns the thresholds with one for all scores, as the kernels read them."""
+        if self.class_thresholds is None:
+            return cast(nms.Thresholds, self)
+        return cast(nms.Thresholds, dataclasses.replace(self, score_threshold=0.0))
 
     def candidates(self, scores: Array) -> tuple[Array, Array, Array]:
         """Returns the boxes that enter NMS, in lists by falling score.

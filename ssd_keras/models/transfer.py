@@ -9,6 +9,7 @@ import numpy as np
 
 from ssd_keras.boxes.default_boxes import Shapes
 from ssd_keras.core.class_names import labels_by_name
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
 NEW_ROWS = ("mean", "fresh")
@@ -63,6 +64,7 @@ def with_classes(
     if isinstance(thresholds, Mapping):
         thresholds = {name: thresholds[old_name] for name, old_name in known.items()}
     copy.display_threshold = thresholds
+    copy.post_process = _post_process_by_name(copy.post_process, old_labels)
     class_layers = {layer.name for layer in copy.head.class_layers(copy)}
     for layer in copy.layers:
         # A backbone of another size is a clone, which may have another name.
@@ -77,6 +79,17 @@ def with_classes(
             weights = [_rows_by_class(old, new, old_labels, new_rows) for old, new in pairs]
         layer.set_weights(weights)
     return copy
+
+
+def _post_process_by_name(
+    post_process: PostProcess, old_labels: Sequence[int | None]
+) -> PostProcess:
+    """Returns the record with thresholds of the new classes: of unknown ones the smallest."""
+    old = post_process.score_threshold
+    if not isinstance(old, tuple):
+        return post_process
+    new = tuple(min(old) if label is None else old[label] for label in old_labels)
+    return dataclasses.replace(post_process, score_threshold=new)
 
 
 def _config_at_size(

@@ -22,6 +22,7 @@ from ssd_keras.exporters.export import export
 from ssd_keras.exporters.formats import Format, Tolerance
 from ssd_keras.exporters.saved_model import write_saved_model
 from ssd_keras.exporters.tflite import OUTPUTS, tflite_model
+from ssd_keras.models.model_file import replace_display_threshold
 
 
 @functools.cache
@@ -109,6 +110,35 @@ def test_post_process_and_report(tmp_path):
     assert report.operators["NON_MAX_SUPPRESSION_V5"] == 1 and report.seconds > 0
     assert 7 <= report.num_agreed <= report.num_compared
     assert load_detector(path)(image_of_model()[None])["boxes"].shape == (1, 7, 4)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"quantize": "int8"}, {"post_processing": "op"}], ids=["builtin", "int8", "op"]
+)
+def test_tflite_gives_no_score_below_the_threshold_of_its_class(options, tmp_path):
+    smallest = (0.9, 0.5, 0.95, 0.97, 0.8)
+    post_process = PostProcess(smallest, max_detections=50)
+    path, images = str(tmp_path / "a.tflite"), exports.images()
+    report = export(
+        small_model(), path, "tflite", post_process=post_process, images=images, **options
+    )
+    assert report.num_agreed > 50
+    found = load_detector(path)(image_of_model()[None])
+    labels, scores = (found[key][0, : found["num_detections"][0]] for key in ("labels", "scores"))
+    assert len(set(labels)) > 2 and (scores >= np.float32(smallest)[labels]).all()
+
+
+def test_the_command_exports_what_is_drawn(tmp_path, capsys):
+    model = tmp_path / "a.keras"
+    small_model().save(model)
+    table = (0.95, 0.9, 0.95, 0.95, 0.95)
+    replace_display_threshold(str(model), table, small_model().class_names)
+    words = ["export", str(model), "--format", "tflite", "--output", str(tmp_path / "a.tflite")]
+    assert cli.main([*words, "--score-threshold", "display"]) == 0, capsys.readouterr().err
+    found = load_detector(str(tmp_path / "a.tflite"))(image_of_model()[None])
+    labels, scores = (found[key][0, : found["num_detections"][0]] for key in ("labels", "scores"))
+    assert (scores >= np.float32(table)[labels]).all() and 0 < len(scores) < 100
+    assert (scores[labels == 1] < 0.95).any()
 
 
 def test_mixed_precision_exports_in_float32(exported):

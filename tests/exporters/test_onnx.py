@@ -76,6 +76,7 @@ VARIANTS = {
         "clip_boxes": "before",
         "score_threshold": 0.3,
     },
+    "by class": {"score_threshold": (0.9, 0.8, 0.95, 0.85, 1.0)},
     "across classes": {"class_agnostic": True, "iou_threshold": 0.2, "clip_boxes": "after"},
 }
 

@@ -251,6 +251,47 @@ def test_random_outputs_against_the_oracle(settings):
     assert_equal_to_oracle(found, expected, settings.get("max_detections", 200))
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_candidates": 60},
+        {"candidates_per_class": False, "clip_boxes": "after"},
+        {"max_detections_per_class": 40, "iou_threshold": 0.3},
+    ],
+)
+def test_thresholds_by_class_before_nms_leave_what_they_leave_after_it(settings):
+    # A box below the threshold of its class is worse than all of the class that stay.
+    default_boxes, deltas, logits = random_outputs(1, background=6)
+    smallest = np.float32([0.3, 0.6, 0.75, 0.5])
+    options = {"max_detections": 2000, **settings}
+    free = detect(deltas, logits, default_boxes, **options)
+    by_class = detect(
+        deltas, logits, default_boxes, score_threshold=tuple(smallest.tolist()), **options
+    )
+    stays = (free["scores"] > 0) & (free["scores"] >= smallest[free["labels"]])
+    assert (free["num_detections"] < 2000).all()
+    assert 0 < stays[2].sum() < free["num_detections"][2]
+    for image in range(3):
+        count = by_class["num_detections"][image]
+        assert count == stays[image].sum()
+        for key in ("boxes", "scores", "labels"):
+            np.testing.assert_array_equal(
+                by_class[key][image, :count], free[key][image, stays[image]]
+            )
+
+
+def test_thresholds_by_class_by_hand():
+    # A score at the threshold stays. Of all classes together, what goes drops no other box.
+    boxes, scores = [LOW, LOW_TOO, HIGH], [[0.5, 0.1], [0.1, 0.45], [0.05, 0.3]]
+    at = float(np.float32(detect_boxes(boxes, scores)["scores"][0]))
+    found = detect_boxes(boxes, scores, score_threshold=(at, 0.4))
+    assert found["labels"][: found["num_detections"]].tolist() == [0, 1]
+    found = detect_boxes(boxes, scores, score_threshold=(0.6, 0.4), class_agnostic=True)
+    assert found["num_detections"] == 1 and found["labels"][0] == 1
+    with pytest.raises(ValueError, match="score_threshold has 3 numbers; expected one for each"):
+        detect_boxes(boxes, scores, score_threshold=(0.6, 0.4, 0.1))
+
+
 def test_the_limits_of_the_oracle_test_have_an_effect():
     default_boxes, deltas, logits = random_outputs(1, background=6)
     for name, value in [("max_candidates", 20), ("max_detections", 15)]:

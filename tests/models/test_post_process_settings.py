@@ -42,6 +42,9 @@ def test_config_equals_the_arguments():
     serialized = json.loads(json.dumps(keras.saving.serialize_keras_object(settings)))
     restored = keras.saving.deserialize_keras_object(serialized)
     assert restored == settings and restored.get_config() == arguments
+    by_class = PostProcess([0.2, 0.5])
+    serialized = json.loads(json.dumps(keras.saving.serialize_keras_object(by_class)))
+    assert keras.saving.deserialize_keras_object(serialized).score_threshold == (0.2, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,7 @@ def test_config_equals_the_arguments():
     [
         ({"score_threshold": 1.1}, r"score_threshold=1\.1 must be between 0 and 1\."),
         ({"score_threshold": -0.1}, r"score_threshold=-0\.1 must be between 0 and 1\."),
+        ({"score_threshold": (0.5, 2)}, r"score_threshold=\(0\.5, 2\) must be between 0 and 1\."),
         ({"iou_threshold": 45}, r"iou_threshold=45 must be between 0 and 1\."),
         ({"max_candidates": 1.5}, r"max_candidates=1\.5 must be a whole number of 1 or more\."),
         ({"max_candidates": 0}, r"max_candidates=0 must be a whole number of 1 or more\."),

@@ -13,6 +13,7 @@ from ssd_keras import DefaultBoxes, from_preset
 from ssd_keras.engine.recipes import paper_recipe
 from ssd_keras.engine.train import initial_model
 from ssd_keras.models import SSD
+from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.transfer import known_classes, with_classes
 from ssd_keras.optimizers.adamw import AdamW
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
@@ -56,8 +57,11 @@ def test_logits_of_known_classes_are_kept(new_rows):
 def test_display_thresholds_are_kept_by_name():
     old = SSD.from_config(old_model().get_config())
     old.display_threshold = {"tvmonitor": 0.2, "person": 0.9}
+    old.post_process = PostProcess((0.3, 0.1, 0.2))
     # person, moon, tv and star: the two new classes have the default.
-    assert with_classes(old, NEW).display_threshold == (0.9, 0.5, 0.2, 0.5)
+    new = with_classes(old, NEW)
+    assert new.display_threshold == (0.9, 0.5, 0.2, 0.5)
+    assert new.post_process.score_threshold == (0.2, 0.1, 0.3, 0.1)
 
 
 def test_everything_else_of_the_model_stays():
