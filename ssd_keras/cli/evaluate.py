@@ -111,7 +111,9 @@ def run(
     if keep:
         print(f"wrote the thresholds into {kept_file}")
     if plots:
-        print(f"wrote {os.path.join(plots, 'report.html')}")
+        print(f"wrote {os.path.join(plots, 'report.html')}: the mistakes; open it in a browser")
+    else:
+        print("--plots DIR writes a page with the mistakes")
 
 
 def _compare(

@@ -147,7 +147,8 @@ def run(
     data = None
     if calibration_data:
         data = read_data(calibration_data, bad_data, detector.class_names)
-    print("exporting, then checking in a fresh process: up to a minute")
+    kind = "calibration" if data else "generated"
+    print(f"exporting, then checking on {kind} images in a fresh process: up to a minute")
     report = export(
         detector,
         output,

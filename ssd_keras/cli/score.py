@@ -46,4 +46,4 @@ def run(
         write_json(metrics, json_path)
     print(metrics_table(metrics))
     if plots:
-        print(f"wrote {os.path.join(plots, 'report.html')}")
+        print(f"wrote {os.path.join(plots, 'report.html')}; open it in a browser")

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,10 @@ from ssd_keras.cli.arguments import (
 )
 from ssd_keras.cli.inputs import read_data, read_recipe
 from ssd_keras.core.terminal import start_tensorflow
+from ssd_keras.core.text import counted
 
 if TYPE_CHECKING:
+    from ssd_keras.data.records import DetectionData
     from ssd_keras.engine.recipes import TrainRecipe
 
 HELP = "train a detector on your data"
@@ -142,11 +145,13 @@ def run(
     device_set = Devices(devices, coordinator, num_processes, process_index)
     data = read_data(train_data, bad_data, max_pixels=max_pixels)
     validation = None
-    if specs := validation_data or _validation_parts(train_data):
+    specs = validation_data or _validation_parts(train_data)
+    if specs:
         names = data.class_names
         validation = read_data(specs, bad_data, names, part="validation", max_pixels=max_pixels)
     print(f"{len(data)} images, {len(data.class_names)} classes, preset {chosen.model.preset}")
     _print_length(chosen, len(data), output)
+    print(_validation_line(chosen, len(data), validation), flush=True)
     start_tensorflow()
     from ssd_keras.engine.train import train
 
@@ -169,22 +174,47 @@ def run(
             f"best: AP {best['val_AP']:.3f}, AP50 {best['val_AP50']:.3f} "
             f"after epoch {best['epoch']:g}"
         )
-    print(f"wrote {os.path.join(output, 'model.keras')}")
+    print(f"wrote {os.path.join(output, 'model.keras')}; what can be done with it:")
+    print(*_next_commands(output, specs), sep="\n")
 
 
 def _print_length(recipe: "TrainRecipe", num_images: int, output: str) -> None:
     epochs, steps = recipe.length(num_images)
-    length = (
-        f"{epochs} epochs of {steps} steps" if epochs else f"{recipe.schedule.minutes:g} minutes"
-    )
+    length = f"{recipe.schedule.minutes:g} minutes"
+    if epochs:
+        length = f"{counted(epochs, 'epoch')} of {counted(steps, 'step')}"
     print(
         f"{length} in batches of {recipe.run.batch_size} images; "
-        f"curves: {os.path.join(output, 'curves.png')}",
-        flush=True,
+        f"curves: {os.path.join(output, 'curves.png')}"
     )
     warmup, wanted = recipe.schedule.warmup(epochs * steps), recipe.schedule.warmup_steps
     if epochs and warmup < wanted:
-        print(f"warm-up: {warmup} steps, a third of all, instead of {wanted}", flush=True)
+        print(f"warm-up: {warmup} steps, a third of all, instead of {wanted}")
+
+
+def _validation_line(
+    recipe: "TrainRecipe", num_images: int, validation: "DetectionData | None"
+) -> str:
+    """Returns when the AP is measured, which is what a short training should know before."""
+    if validation is None:
+        return "no validation: the model of the last epoch is kept; --validation-data measures it"
+    every, epochs = recipe.run.validate_every, recipe.length(num_images)[0]
+    moments = "after each epoch" if every == 1 else f"after every {every} epochs and the last one"
+    if every > 1 and epochs:
+        moments += f", {counted(-(-epochs // every), 'time')} (run.validate_every={every})"
+    return f"validation on {counted(len(validation), 'image')} {moments}; the best model is kept"
+
+
+def _next_commands(output: str, specs: Sequence[str]) -> list[str]:
+    """Returns commands that use the model, to be copied."""
+    data = shlex.join(specs) or "DATA"
+    folder = shlex.quote(output)
+    report, images = (shlex.quote(os.path.join(output, name)) for name in ("report", "images"))
+    return [
+        f"  ssd-keras evaluate {folder} --data {data} --plots {report}",
+        f"  ssd-keras predict {folder} IMAGES --output {images}",
+        f"  ssd-keras export {folder} --format tflite --output model.tflite",
+    ]
 
 
 def _validation_parts(specs: Sequence[str]) -> list[str]:

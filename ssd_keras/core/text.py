@@ -55,6 +55,11 @@ def short_list(words: Sequence[str], max_words: int = 10) -> str:
     return ", ".join(words[:max_words]) + more
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun: "1 image", "2 images"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def name_key(name: str) -> str:
     """Returns what two names share that differ in case, blanks, "_" and "-" alone."""
     return "".join(c for c in clean_name(name).casefold() if c not in "_-" and not c.isspace())

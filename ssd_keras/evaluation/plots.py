@@ -29,7 +29,7 @@ def precision_recall_plot(curve: PrecisionRecallCurve) -> bytes:
             y_offset = 8 if point[1] < 0.5 else -12
             offset = {"xytext": (x_offset, y_offset), "textcoords": "offset points"}
             backdrop = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-            text = f"score {best['score']:.2f}"
+            text = f"from {best['score']:.2f}"
             axes.annotate(text, point, **offset, ha=alignment, color=ORANGE, bbox=backdrop)
 
     return _png(draw, size=(3.2, 2.6))

@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ssd_keras.core.files import check_writable, replacing
+from ssd_keras.core.text import short_list
 from ssd_keras.data.image_sources import original_of
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.evaluation.detection_table import Detections
@@ -146,8 +147,10 @@ def _overview(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
 
 def _classes(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
     classes = [item for item in numbers["classes"].items() if item[1]["num_objects"]]
-    curves = zip(numbers["classes"], class_curves(matches), strict=True)
-    drawn = sorted(curves, key=lambda pair: -pair[1].num_objects)[:MAX_CLASSES]
+    curves = dict(zip(numbers["classes"], class_curves(matches), strict=True))
+    annotated = {name: curve for name, curve in curves.items() if curve.num_objects}
+    found = [pair for pair in annotated.items() if len(pair[1].scores)]
+    drawn = sorted(found, key=lambda pair: -pair[1].num_objects)[:MAX_CLASSES]
     figures = [
         Figure(
             f"{name}: AP {curve.average_precision:.3f}, {curve.num_objects} objects",
@@ -155,11 +158,12 @@ def _classes(matches: Matches, numbers: dict[str, Any]) -> dict[str, Any]:
             f"precision-recall curve of {name}",
         )
         for name, curve in drawn
-        if curve.num_objects
     ]
     return {
         "classes": sorted(classes, key=lambda item: item[1]["AP"]),
         "class_figures": figures,
+        "num_curves": len(found),
+        "undetected": short_list([n for n, x in annotated.items() if not len(x.scores)]),
     }
 
 

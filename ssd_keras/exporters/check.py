@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ssd_keras.boxes.iou import pairwise_iou
+from ssd_keras.core.text import counted
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters import runner
 from ssd_keras.exporters.formats import NUM_THREADS, RAW_OUTPUTS, Format, Tolerance
@@ -37,12 +38,16 @@ class ExportReport:
     seconds: float  # median time of one image
     num_compared: int  # detections compared with Keras
     num_agreed: int  # those that agree
+    num_images: int  # on which they are compared
+    floor: float  # share of an image's best score from which they are compared
 
     def __str__(self) -> str:
+        scores = f" (of scores of {self.floor:.0%} of the best or more)" if self.floor else ""
         lines = [
             f"{self.path}: {self.size / 1e6:.2f} MB, {self.seconds * 1e3:.1f} ms an image on "
             f"{NUM_THREADS} threads",
-            f"check: {self.num_agreed} of {self.num_compared} detections agree with Keras",
+            f"check on {counted(self.num_images, 'image')}: {self.num_agreed} of "
+            f"{self.num_compared} detections agree with Keras{scores}",
         ]
         if self.operators:
             counts = ", ".join(f"{name} {count}" for name, count in self.operators.items())
@@ -90,7 +95,8 @@ def check_artefact(
             f"detections agree, expected {tolerance.share:.1%}; nothing was written. "
             + ("Calibrate on images like those that it will see." if is_calibrated else "")
         )
-    return ExportReport(path, artefact_size(path), operators, seconds, len(agreed), sum(agreed))
+    numbers = len(agreed), sum(agreed), len(images), tolerance.floor
+    return ExportReport(path, artefact_size(path), operators, seconds, *numbers)
 
 
 def run_artefact(

@@ -119,6 +119,7 @@ def describe(path: str) -> list[str]:
     origin = metadata.read_file(Path(path).read_bytes(), ORIGIN_FILE)
     return [
         *lines,
+        f"network: {flatbuffer.network_types(model)}",
         f"operators: {', '.join(operators)}",
         class_line(class_names),
         thresholds_line(_display_threshold(path, class_names), class_names),

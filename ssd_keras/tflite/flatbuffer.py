@@ -30,6 +30,7 @@ BUILTIN_NAMES = {
 DTYPE_NAMES = {
     code: name.lower() for name, code in vars(schema.TensorType).items() if name.isupper()
 }
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 End = tuple[str, str, tuple[int, ...]]
 """Name, type and shape of an input or output."""
 
@@ -110,6 +111,23 @@ def outputs(model: schema.ModelT) -> list[End]:
 def _ends(model: schema.ModelT, indices: Sequence[int]) -> list[End]:
     tensors = (model.subgraphs[0].tensors[index] for index in indices)
     return [(x.name.decode(), DTYPE_NAMES[x.type], tuple(map(int, x.shape))) for x in tensors]
+
+
+def network_types(model: schema.ModelT) -> str:
+    """Returns the types of images and weights of most convolutions, in words."""
+    graph = model.subgraphs[0]
+    pairs: collections.Counter[tuple[str, str]] = collections.Counter()
+    for operator in graph.operators:
+        if operator_name(model, operator) in CONVOLUTIONS:
+            types = [DTYPE_NAMES[graph.tensors[index].type] for index in operator.inputs[:2]]
+            pairs[types[0], types[1]] += 1
+    if not pairs:
+        return "no convolutions"
+    ((numbers, weights), _) = pairs.most_common(1)[0]
+    # Half-precision weights are stored so, and become float32 when the file is loaded.
+    if any(DTYPE_NAMES[tensor.type] == "float16" for tensor in graph.tensors):
+        weights = "float16"
+    return f"{numbers}, weights {weights}"
 
 
 def join_models(first: schema.ModelT, second: schema.ModelT, links: Mapping[str, str]) -> None:

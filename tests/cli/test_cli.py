@@ -401,9 +401,13 @@ def test_train_evaluate_and_score_in_one_process(tmp_path, capsys):
     printed = capsys.readouterr()
     assert re.fullmatch(
         r"4 images, 2 classes, preset ssd192_small_shapes\n"
-        rf"1 epochs of 1 steps in batches of 4 images; curves: {run}/curves\.png\n"
+        rf"1 epoch of 1 step in batches of 4 images; curves: {run}/curves\.png\n"
+        r"validation on 4 images after each epoch; the best model is kept\n"
         r"best: AP 0\.\d{3}, AP50 0\.\d{3} after epoch 1\n"
-        rf"wrote {run}/model\.keras\n",
+        rf"wrote {run}/model\.keras; what can be done with it:\n"
+        rf"  ssd-keras evaluate {run} --data {spec} --plots {run}/report\n"
+        rf"  ssd-keras predict {run} IMAGES --output {run}/images\n"
+        rf"  ssd-keras export {run} --format tflite --output model\.tflite\n",
         printed.out,
     )
     # Once for the training data and once for the validation data.

@@ -124,7 +124,9 @@ def test_nothing_in_the_report_lies_elsewhere_or_runs(tmp_path):
 def test_report_without_images_and_without_anything(tmp_path):
     data, detections = evil_scene()
     assert "jpeg" not in written(tmp_path / "a", data, detections)
-    assert "0.000" in written(tmp_path / "b", data, [])
+    page = written(tmp_path / "b", data, [])
+    assert "0.000" in page and f"<p>Of {html.escape(EVIL, quote=False)[:4]}" in page
+    assert "there is no detection of any score" in page and "precision-recall curve" not in page
     nothing = DetectionData(("cat",), (example("a", [], []),))
     page = written(tmp_path / "c", nothing, [detection("a", [0, 0, 9, 9], 7.0)], read=read)
     assert "There are no objects" in page and "no scores in 0 to 1" in page
@@ -137,6 +139,8 @@ def test_many_classes_are_cut(tmp_path):
     # Class 7 is found as class 8 twice: these two are wrong most often.
     data = DetectionData(names, (example("a", boxes, range(40)),))
     found = [detection("a", boxes[7], 0.9, 9), detection("a", boxes[9], 0.9, 9)]
+    # Below the operating point: classes without detections have no curve.
+    found += [detection("a", boxes[k], 0.1, k + 1) for k in range(40)]
     page = written(tmp_path, data, found)
     matrix = re.search(r'<table class="matrix">(.*?)</table>', page, re.DOTALL)[1]
     assert matrix.count("<tr>") == 1 + 24 + 1
@@ -192,7 +196,9 @@ def test_evaluate_and_score_write_it(tmp_path, capsys):
     write_json(found, str(tmp_path / "found.json"))
     words = ["--detections", str(tmp_path / "found.json"), "--data", "synthetic:shapes@val[:8]"]
     assert cli.main(["score", *words, "--plots", str(tmp_path / "scored")]) == 0
-    assert capsys.readouterr().out.endswith(f"\nwrote {tmp_path}/scored/report.html\n")
+    assert capsys.readouterr().out.endswith(
+        f"\nwrote {tmp_path}/scored/report.html; open it in a browser\n"
+    )
     page = (tmp_path / "scored" / "report.html").read_text()
     assert "found.json on synthetic:shapes@val[:8]</h1>" in page
     assert "Most confident false detections" not in page

@@ -315,9 +315,14 @@ def test_size_and_report(tmp_path):
     (tmp_path / "variables" / "data").write_bytes(bytes(1300))
     assert check.artefact_size(str(tmp_path)) == 2000
     assert check.artefact_size(str(tmp_path / "saved_model.pb")) == 700
-    report = ExportReport("a.tflite", 3_456_000, {"CONV_2D": 12, "ADD": 3}, 0.0036, 40, 39)
+    report = ExportReport("a.tflite", 3_456_000, {"CONV_2D": 12, "ADD": 3}, 0.0036, 40, 39, 4, 0.0)
     assert str(report).splitlines() == [
         "a.tflite: 3.46 MB, 3.6 ms an image on 2 threads",
-        "check: 39 of 40 detections agree with Keras",
+        "check on 4 images: 39 of 40 detections agree with Keras",
         "operators: CONV_2D 12, ADD 3",
     ]
+    report = dataclasses.replace(report, num_images=1, floor=0.5)
+    assert str(report).splitlines()[1] == (
+        "check on 1 image: 39 of 40 detections agree with Keras (of scores of 50% of the best or "
+        "more)"
+    )

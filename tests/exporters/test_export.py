@@ -93,9 +93,10 @@ def test_info_describes_exports(tmp_path, capsys, exported):
     assert lines[0].endswith(f"model.tflite: TFLite, {size:.2f} MB")
     assert lines[1] == "input: images uint8[1, 64, 96, 3]"
     assert lines[2].endswith(", num_detections float32[1]")
-    assert "NON_MAX_SUPPRESSION_V5 1" in lines[3] and lines[4].startswith("5 classes: circle, ")
-    assert lines[5].startswith("display thresholds: circle 0.5, square 0.25, ")
-    assert lines[6:] == exports.ORIGIN.lines()
+    assert lines[3] == "network: float32, weights float32"
+    assert "NON_MAX_SUPPRESSION_V5 1" in lines[4] and lines[5].startswith("5 classes: circle, ")
+    assert lines[6].startswith("display thresholds: circle 0.5, square 0.25, ")
+    assert lines[7:] == exports.ORIGIN.lines()
     assert cli.main(["info", str(tmp_path / "bad.tflite")]) == 2
     assert re.fullmatch(
         r"ssd-keras: '.*bad\.tflite' cannot be used \(.*\n", capsys.readouterr().err

@@ -1,0 +1,44 @@
+"""What `ssd-keras train` says before and after a training."""
+
+import pytest
+
+from ssd_keras.cli.train import _next_commands, _validation_line
+from ssd_keras.data.sources import load_data
+from ssd_keras.engine.recipes import load_recipe
+
+VALIDATION = load_data("synthetic:shapes@val[:2]")
+# Changes of the recipe, and the moments of validation; of 11 epochs: after 5, 10 and 11.
+MOMENTS = [
+    ({"schedule.epochs": 3}, "after each epoch;"),
+    (
+        {"schedule.epochs": 3, "run.validate_every": 5},
+        "after every 5 epochs and the last one, 1 time (run.validate_every=5);",
+    ),
+    (
+        {"schedule.epochs": 11, "run.validate_every": 5},
+        "after every 5 epochs and the last one, 3 times (run.validate_every=5);",
+    ),
+    (
+        {"schedule.minutes": 7, "run.validate_every": 2},
+        "after every 2 epochs and the last one;",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), MOMENTS)
+def test_how_often_the_ap_is_measured_is_said_before(changes, words):
+    recipe = load_recipe("shapes").replace({"run.validate_every": 1} | changes)
+    line = _validation_line(recipe, 40, VALIDATION)
+    assert line == f"validation on 2 images {words} the best model is kept"
+    assert _validation_line(recipe, 40, None).startswith("no validation: the model of the last ")
+
+
+def test_the_commands_behind_a_training_can_be_copied():
+    first, second, third = _next_commands("my run", ["voc:a b@val", "data.toml@validation"])
+    assert first == (
+        "  ssd-keras evaluate 'my run' --data 'voc:a b@val' data.toml@validation "
+        "--plots 'my run/report'"
+    )
+    assert second == "  ssd-keras predict 'my run' IMAGES --output 'my run/images'"
+    assert third == "  ssd-keras export 'my run' --format tflite --output model.tflite"
+    assert "--data DATA --plots" in _next_commands("run", [])[0]
