@@ -108,12 +108,12 @@ def run(
     print()
     print(operating_point_line(point) if score_threshold is None else operating_point_table(point))
     print(f"{metrics['images_per_second']} images a second, reading included")
-    if keep:
-        print(f"wrote the thresholds into {kept_file}")
     if plots:
         print(f"wrote {os.path.join(plots, 'report.html')}: the mistakes; open it in a browser")
     else:
         print("--plots DIR writes a page with the mistakes")
+    if keep:
+        print(f"wrote the thresholds into {kept_file}")
 
 
 def _compare(

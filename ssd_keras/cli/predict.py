@@ -16,6 +16,7 @@ from ssd_keras.cli.inputs import print_problems
 from ssd_keras.core.data_formats import PRE_LABEL_FORMATS
 from ssd_keras.core.display_thresholds import DEFAULT
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
+from ssd_keras.core.text import counted
 
 if TYPE_CHECKING:
     from ssd_keras.engine.pre_labels import PreLabels
@@ -137,7 +138,10 @@ def _predict_videos(
     )
     print_problems(lines)
     print(*reports, sep="\n")
-    print(f"wrote {len(reports)} videos and {len(detections)} detections to {output}")
+    print(
+        f"wrote {counted(len(reports), 'video')} to {output}; detections.json lists "
+        f"{counted(len(detections), 'detection')}"
+    )
 
 
 def _predict_images(
@@ -174,15 +178,18 @@ def _predict_images(
         drawn_from = getattr(detector, "display_threshold", DEFAULT)
     num_drawn = num_reaching(detections, drawn_from, detector.class_names)
     print(
-        f"wrote {num_images} images and {len(detections)} detections "
-        f"({num_drawn} drawn) to {output}"
+        f"wrote {counted(num_images, 'image')} to {output}; {num_drawn} of "
+        f"{counted(len(detections), 'detection')} are drawn, from {_scores(drawn_from)} on; "
+        "detections.json lists all"
     )
     if pre_labels:
         smallest = pre_labels.score_threshold
         listed_from = drawn_from if smallest is None else smallest
-        is_by_class = isinstance(listed_from, tuple)
-        scores = "their classes' scores" if is_by_class else f"a score of {listed_from:g}"
         print(
-            f"wrote {pre_labels.num_boxes} boxes from {scores} on as annotations; read them as "
-            f"'{spec}'"
+            f"wrote {pre_labels.num_boxes} boxes from {_scores(listed_from)} on as annotations; "
+            f"read them as '{spec}'"
         )
+
+
+def _scores(threshold: float | tuple[float, ...]) -> str:
+    return "their classes' scores" if isinstance(threshold, tuple) else f"a score of {threshold:g}"

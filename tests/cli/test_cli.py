@@ -484,7 +484,8 @@ def test_predict_writes_images_and_tells_what_it_left_out(tmp_path, capsys):
     detections = json.loads((tmp_path / "output" / "detections.json").read_text())
     assert {one["image_id"] for one in detections} == {"a"}
     assert printed.out == (
-        f"wrote 1 images and {len(detections)} detections (0 drawn) to {tmp_path}/output\n"
+        f"wrote 1 image to {tmp_path}/output; 0 of {len(detections)} detections are drawn, from a "
+        "score of 0.99 on; detections.json lists all\n"
         "wrote 0 boxes from a score of 0.99 on as annotations; read them as "
         f"'yolo:{tmp_path}/output/yolo@train'\n"
     )
@@ -533,7 +534,7 @@ def test_tensorflow_greets_nobody(tmp_path):
     words = predict(tmp_path, encoded())
     done = call(*words)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("wrote 1 images and ")
+    assert done.stdout.startswith("wrote 1 image to ")
 
 
 def test_a_terminal_is_told_of_the_wait_for_tensorflow(capsys, monkeypatch):
