@@ -128,7 +128,7 @@ def test_report_without_images_and_without_anything(tmp_path):
     assert (
         "0.000" in page
         and "there is no detection of any score" in page
-        and "precision-recall curve" not in page
+        and "precision-recall curve of" not in page
     )
     nothing = DetectionData(("cat",), (example("a", [], []),))
     page = written(tmp_path / "c", nothing, [detection("a", [0, 0, 9, 9], 7.0)], read=read)
