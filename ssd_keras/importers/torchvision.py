@@ -1,7 +1,7 @@
 """torchvision's `ssd300_vgg16`, `ssdlite320_mobilenet_v3_large`, `resnet18` and `resnet50`.
 
-Only `read_pth` needs PyTorch: it reads a ``.pth`` file as NumPy arrays, from which the functions
-here build Keras models.
+`read_pth` reads a ``.pth`` file as NumPy arrays, from which the functions here build Keras models;
+neither needs PyTorch.
 """
 
 import re
@@ -13,6 +13,7 @@ from keras import layers
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.class_names import COCO_CLASSES_BY_ID
+from ssd_keras.core.text import one_line
 from ssd_keras.importers.pth import read_pth
 from ssd_keras.models.backbones import resnet, vgg
 from ssd_keras.models.backbones.mobilenet import MOBILENET_V3_LARGE_BLOCKS
@@ -35,6 +36,7 @@ from ssd_keras.models.ssd import SSD
 # torchvision's mean for SSD300, in 0..255: the paper's to 0.001, with red first.
 TORCHVISION_PREPROCESSOR = {"mean": (0.48235 * 255, 0.45882 * 255, 0.40784 * 255)}
 NUM_NAMES_SHOWN = 3
+MAX_NAME = 100  # characters of a file's name of an array
 
 # Axes of PyTorch's weights in the order of Keras' axes.
 CONVOLUTION_AXES = (2, 3, 1, 0)
@@ -116,7 +118,7 @@ def resnet_from_state_dict(
 
 def _listed(arrays: Iterable[str]) -> str:
     first, more = list(arrays)[:NUM_NAMES_SHOWN], list(arrays)[NUM_NAMES_SHOWN:]
-    shown = ", ".join(map(repr, first)) or "nothing"
+    shown = ", ".join(one_line(repr(name), MAX_NAME) for name in first) or "nothing"
     return f"{shown} and {len(more)} more" if more else shown
 
 
@@ -163,7 +165,8 @@ class _StateDict:
             is_counter = name.endswith("num_batches_tracked")
             if name not in self.used and not is_counter and not name.startswith(unused):
                 raise ValueError(
-                    f"{self.source} holds the array {name!r}, which the model does not have; "
+                    f"{self.source} holds the array {one_line(repr(name), MAX_NAME)}, which the "
+                    "model does not have; "
                     f"{self.expected}."
                 )
 

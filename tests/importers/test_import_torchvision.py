@@ -1,10 +1,7 @@
-"""torchvision's weights: stored numbers of its models, what is refused, files that do harm."""
+"""torchvision's weights: stored numbers of its models, and what is refused."""
 
 import functools
 import json
-import pickle
-import re
-import sys
 from pathlib import Path
 
 import keras
@@ -16,7 +13,6 @@ from quick_weights import use_quick_weights
 
 from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, UNUSED_COCO_IDS
 from ssd_keras.engine.detector import load_model
-from ssd_keras.importers.pth import read_pth
 from ssd_keras.importers.torchvision import resnet_from_state_dict, ssd_from_state_dict
 from ssd_keras.models import ResNetOptions, ssd_resnet
 from ssd_keras.models.backbones.resnet import resnet50
@@ -245,131 +241,3 @@ def test_head_of_another_width_is_refused():
 def test_variant_of_resnet50_is_checked():
     with pytest.raises(ValueError, match="variant='caffe' is unknown; choose 'keras' or 'torch"):
         resnet50((64, 64), variant="caffe")
-
-
-# Files
-
-
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch", reason="NOT TESTED: PyTorch is not installed")
-
-
-def write(path, data: bytes) -> str:
-    path.write_bytes(data)
-    return str(path)
-
-
-def assert_refused(path, message):
-    """One line that names the file, and nothing written beside it."""
-    before = sorted(Path(path).parent.iterdir())
-    with pytest.raises(ValueError, match=f"^{re.escape(repr(path))} {message}$") as caught:
-        read_pth(path)
-    assert "\n" not in str(caught.value)
-    assert sorted(Path(path).parent.iterdir()) == before
-
-
-def test_missing_file(tmp_path):
-    path = str(tmp_path / "none.pth")
-    with pytest.raises(FileNotFoundError, match=r"none\.pth' does not exist; pass the path"):
-        read_pth(path)
-
-
-def test_web_page_is_refused(tmp_path):
-    path = write(tmp_path / "a.pth", b"\n <!DOCTYPE html><html><body>404</body></html>")
-    assert_refused(path, "is a web page, not weights; expected a .pth file: download it again.")
-
-
-def test_missing_torch_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    path = write(tmp_path / "a.pth", b"PK\x03\x04")
-    message = r"^reading '.*a\.pth' needs PyTorch, which is not installed; run: pip install torch$"
-    with pytest.raises(ValueError, match=message):
-        read_pth(path)
-
-
-@pytest.mark.consumers
-@pytest.mark.parametrize("zipped", [True, False])
-def test_state_dict_is_read(tmp_path, torch, zipped):
-    path = str(tmp_path / "a.pth")
-    weights = torch.tensor([[1.5, -2.0], [0.25, 8.0]], requires_grad=True)
-    content = {"a.weight": weights, "b": torch.tensor([3.0], dtype=torch.bfloat16)}
-    content["num_batches_tracked"] = torch.tensor(7)
-    torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    arrays = read_pth(path)
-    assert arrays.keys() == {"a.weight", "b"}
-    np.testing.assert_array_equal(arrays["a.weight"], [[1.5, -2], [0.25, 8]])
-    assert arrays["b"].dtype == arrays["a.weight"].dtype == np.float32
-
-
-@pytest.mark.consumers
-def test_checkpoint_of_a_training_is_read(tmp_path, torch):
-    path = str(tmp_path / "a.pth")
-    torch.save({"epoch": 3, "model": {"a": torch.ones(2)}, "optimizer": {}}, path)
-    np.testing.assert_array_equal(read_pth(path)["a"], [1, 1])
-
-
-@pytest.mark.consumers
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("kept", [0.02, 0.5, 0.98])
-def test_truncated_file_is_refused(tmp_path, torch, zipped, kept):
-    path = tmp_path / "a.pth"
-    content = {f"layer{index}.weight": torch.ones(50, 60) for index in range(4)}
-    torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    whole = path.read_bytes()
-    path = write(path, whole[: int(kept * len(whole))])
-    assert_refused(
-        path, r"is damaged or not a \.pth file \(.+\); expected a state dict .*: download it .*"
-    )
-
-
-@pytest.mark.consumers
-@pytest.mark.parametrize("data", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
-def test_other_file_is_refused(tmp_path, torch, data):
-    path = write(tmp_path / "a.pth", data)
-    assert_refused(path, r"is not a \.pth file \(it begins with b.+\); expected .*")
-
-
-class Harmful:
-    """Writes a file when it is unpickled, as only code can."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return open, (self.path, "w")
-
-
-@pytest.mark.consumers
-@pytest.mark.parametrize("form", ["pickle", "zip", "legacy"])
-def test_code_in_a_file_does_not_run(tmp_path, torch, form):
-    (tmp_path / "harm").mkdir()
-    marker, path = tmp_path / "harm" / "done", tmp_path / "a.pth"
-    content = {"backbone.scale_weight": torch.ones(512), "x": Harmful(marker)}
-    if form == "pickle":
-        path.write_bytes(pickle.dumps({"x": Harmful(marker)}, protocol=2))
-    else:
-        torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
-    assert_refused(
-        str(path),
-        r"is refused: reading it would call \w*io\.open; nothing was run\. "
-        r"Expected arrays alone: pass a state dict, .* from a source that you trust\.",
-    )
-    assert not marker.exists()
-    # In other hands the same file does harm.
-    if form == "pickle":
-        content = pickle.loads(path.read_bytes())
-    else:
-        content = torch.load(path, weights_only=False)
-    content["x"].close()
-    assert marker.exists()
-
-
-@pytest.mark.consumers
-def test_file_without_weights_is_refused(tmp_path, torch):
-    path = str(tmp_path / "a.pth")
-    for content, type_name in [([torch.ones(2)], "list"), ({"epoch": 3}, "dict")]:
-        torch.save(content, path)
-        assert_refused(
-            path, rf"holds a {type_name} without weights; pass a state dict: torch\.save\(.*"
-        )

@@ -13,6 +13,7 @@ import object_detection_api as api
 import pytest
 from gold import torch_weights
 from http_files import serving
+from pth_files import pth_file
 
 from ssd_keras import cli, presets
 from ssd_keras.core.class_names import COCO_CLASSES
@@ -154,20 +155,17 @@ def test_weights_inside_an_archive(server, file, tmp_path):
     assert not list(tmp_path.rglob("escaped*"))
 
 
-@pytest.mark.consumers
 def test_imagenet_of_resnet_is_torchvisions(tmp_path, monkeypatch):
-    torch = pytest.importorskip("torch", reason="NOT TESTED: PyTorch is not installed")
     monkeypatch.setenv("SSD_KERAS_CACHE", str(tmp_path / "cache"))
     with np.load(Path(__file__).parents[1] / "gold/import_resnet18.npz") as gold:
         arrays = torch_weights.random_state(json.loads(str(gold["shapes"])))
-    content = io.BytesIO()
-    torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, content)
+    content = pth_file(arrays)
     with serving() as server:
-        server.files["/resnet18.pth"] = content.getvalue()
+        server.files["/resnet18.pth"] = content
         weights = dataclasses.replace(
             published.BACKBONES["resnet18"],
             address=f"{server.address}/resnet18.pth",
-            sha256=hashlib.sha256(content.getvalue()).hexdigest(),
+            sha256=hashlib.sha256(content).hexdigest(),
         )
         monkeypatch.setitem(published.BACKBONES, "resnet18", weights)
         backbone = resnet.resnet18((64, 96), "imagenet")
