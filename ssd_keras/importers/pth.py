@@ -55,14 +55,14 @@ def _check_start(path: str) -> None:
         raise FileNotFoundError(f"{path!r} does not exist; pass the path of a .pth file.")
     with open(path, "rb") as file:
         start = file.read(64)
-    if start.lstrip()[:1] == b"<":
-        raise ValueError(
-            f"{path!r} is a web page, not weights; expected a .pth file: download it again."
-        )
     if start[8:10] == b'{"':
         raise ValueError(
             f"{path!r} is a safetensors file; expected a .pth file: with PyTorch, "
             "torch.save(safetensors.torch.load_file(path), other_path)."
+        )
+    if start.lstrip()[:1] == b"<":
+        raise ValueError(
+            f"{path!r} is a web page, not weights; expected a .pth file: download it again."
         )
     if not start.startswith(FIRST_BYTES):
         raise ValueError(

@@ -1,12 +1,16 @@
 """Downloads: what is fetched, resumed, refused and left behind."""
 
+import fcntl
 import hashlib
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
+import requests
 from http_files import serving
 
+from ssd_keras.core import downloads
 from ssd_keras.core.downloads import cache_directory, fetch
 
 CONTENT = bytes(range(256)) * 9000  # 2.3 MB: three blocks
@@ -159,6 +163,70 @@ def test_file_put_into_the_cache_by_hand_is_used_offline(server):
         file.write(CONTENT)
     assert fetch(f"{server.address}/gone/model.pth", SHA256, SIZE) == place
     assert len(server.requests) == 1
+
+
+NEVER_CONNECTED = {
+    "the host is not found": requests.ConnectionError("(Caused by NameResolutionError(...))"),
+    "no connection": requests.ConnectionError("(Caused by NewConnectionError(...))"),
+    "no connection within 10 seconds": requests.ConnectTimeout("HTTPSConnectionPool(...)"),
+    "certificate is not accepted": requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED"),
+    "the proxy does not connect": requests.exceptions.ProxyError("HTTPSConnectionPool(...)"),
+}
+
+
+@pytest.mark.parametrize("reason", NEVER_CONNECTED)
+def test_without_a_connection_one_line_says_what_to_put_where(server, monkeypatch, reason):
+    calls = []
+
+    def get(address, timeout, **_):
+        calls.append(timeout)
+        raise NEVER_CONNECTED[reason]
+
+    monkeypatch.setattr(requests, "get", get)
+    path = os.path.join(cache_directory(), SHA256[:16], "b.pth")
+    message = (
+        rf"^https://example\.org/b\.pth could not be downloaded \([^()]*{reason}\); try again "
+        r"with a connection, the transfer resumes, or download the file elsewhere and put it at "
+        rf"{path}\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        fetch("https://example.org/b.pth", SHA256, SIZE)
+    assert calls == [(10, 30)]  # once: nobody waits for another attempt
+
+
+def test_those_who_need_a_file_wait_for_the_one_that_downloads_it(server, capsys):
+    address = f"{server.address}/a/model.pth"
+    folder = os.path.join(cache_directory(), SHA256[:16])
+    os.makedirs(folder)
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # as another process that downloads
+    with ThreadPoolExecutor(3) as threads:
+        waiting = [threads.submit(fetch, address, SHA256, SIZE, progress=True) for _ in range(3)]
+        assert not wait(waiting, timeout=0.3).done
+        assert server.requests == []
+        os.close(descriptor)  # it is killed
+        assert {each.result() for each in waiting} == {os.path.join(folder, "model.pth")}
+    assert server.requests == [("/a/model.pth", None)]
+    assert cached_files() == [f"{SHA256[:16]}/model.pth"]
+    assert "waiting for another process that downloads model.pth ..." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["system", "file system"])
+def test_without_locks_each_downloads_a_file_of_its_own(server, monkeypatch, kind):
+    def flock(descriptor, operation):
+        raise OSError(95, "Operation not supported")
+
+    if kind == "system":
+        monkeypatch.setattr(downloads, "fcntl", None)
+    else:
+        monkeypatch.setattr(fcntl, "flock", flock)
+    with ThreadPoolExecutor(3) as threads:
+        arguments = f"{server.address}/a/model.pth", SHA256, SIZE
+        fetches = [threads.submit(fetch, *arguments) for _ in range(3)]
+        (path,) = {each.result() for each in fetches}
+    with open(path, "rb") as file:
+        assert file.read() == CONTENT
+    assert cached_files() == [f"{SHA256[:16]}/model.pth"]
 
 
 def test_progress_names_the_file_and_its_size(server, capsys):

@@ -17,6 +17,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from pth_files import pth_file
 
 from fuzz.corpus import image, write_coco
 from fuzz.mutations import mutate
@@ -30,6 +31,7 @@ from ssd_keras.engine.evaluate import score
 from ssd_keras.engine.recipes import override, parse_recipe
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.exporters.tflite import tflite_model
+from ssd_keras.importers.pth import read_pth
 from ssd_keras.models.backbones.weights import load_weights
 from ssd_keras.models.ssd import SSD
 
@@ -65,6 +67,8 @@ run.seed=4
 augmentation.zoom_out=false
 """
 WEIGHTS = "model.weights.h5"
+PTH_ENTRIES = ("archive/data.pkl",) * 6 + ("archive/data/0", "archive/byteorder")
+PTH_NUMBERS = {"layer1.0.conv1.weight": 96, "bn1.running_mean": 8, "half": 5}
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ def _damaged_archive(content: bytes, chance: random.Random) -> bytes:
     """Damages one entry of a zip archive, with the right checksum."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
-    name = chance.choice(("config.json", "config.json", WEIGHTS, WEIGHTS, "metadata.json"))
+    of_keras = ("config.json", "config.json", WEIGHTS, WEIGHTS, "metadata.json")
+    name = chance.choice(of_keras if WEIGHTS in entries else PTH_ENTRIES)
     if name == WEIGHTS and chance.random() < 0.3:
         entries[name] = _with_strange_number(entries[name], chance)
     else:
@@ -207,6 +212,22 @@ def _backbone_faults(path: Path) -> list[str]:
     network = keras.models.clone_model(model().backbone)
     load_weights(network, str(path))
     return _weight_faults(network)
+
+
+def _pth(is_zipped: bool) -> bytes:
+    arrays = {name: np.arange(count, dtype="float32") for name, count in PTH_NUMBERS.items()}
+    arrays["half"] = arrays["half"].astype("float16")
+    arrays["layer1.0.conv1.weight"] = arrays["layer1.0.conv1.weight"].reshape(4, 3, 2, 4)
+    return pth_file(arrays, is_zipped)
+
+
+def _pth_faults(path: Path) -> list[str]:
+    arrays = read_pth(str(path))
+    faults = [f"{each.dtype}" for each in arrays.values() if each.dtype != np.float32]
+    taken = sum(each.size * each.itemsize for each in arrays.values())
+    if taken > 4 * path.stat().st_size:
+        faults.append(f"{taken} bytes")
+    return faults
 
 
 # Runs
@@ -315,5 +336,7 @@ FILE_KINDS: dict[str, FileKind] = {
     ),
     "keras": _file("a.keras", lambda: _saved(".keras"), _detector_faults),
     "tflite": _file("a.tflite", _exported, _detector_faults),
+    "pth": _file("a.pth", lambda: _pth(True), _pth_faults),
+    "pth-old": _file("a.pth", lambda: _pth(False), _pth_faults),
     "h5": _file("a.weights.h5", lambda: _saved(".weights.h5"), _backbone_faults),
 }

@@ -187,6 +187,16 @@ def test_wrong_shape_of_a_depthwise_convolution():
         ssd_from_state_dict(arrays)
 
 
+def test_names_of_a_strangers_file_are_one_short_line():
+    arrays = {"\x1b[2J" * 1000: np.zeros(1)}
+    with pytest.raises(ValueError, match=r"it holds '\\x1b\[2J.* \.\.\. .*'; expected") as caught:
+        ssd_from_state_dict(arrays)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 300
+    with pytest.raises(ValueError, match="holds the array ") as caught:
+        resnet_from_state_dict(resnet18_arrays() | arrays, (32, 32))
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 300
+
+
 def test_deeper_network_is_not_taken_for_a_shallow_one():
     arrays = resnet18_arrays()
     arrays["layer1.2.conv1.weight"] = arrays["layer1.1.conv1.weight"]  # as ResNet34 has it
