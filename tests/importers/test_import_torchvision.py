@@ -1,6 +1,8 @@
 """torchvision's weights: stored numbers of its models, and what is refused."""
 
+import dataclasses
 import functools
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import numpy as np
 import pytest
 from gold import torch_weights
 from gold.torch_weights import same_detections
+from PIL import Image
+from pth_files import pth_file
 from quick_weights import use_quick_weights
 
 from ssd_keras.core.class_names import COCO_CLASSES, COCO_CLASSES_BY_ID, UNUSED_COCO_IDS
@@ -16,8 +20,10 @@ from ssd_keras.engine.detector import load_model
 from ssd_keras.importers.torchvision import resnet_from_state_dict, ssd_from_state_dict
 from ssd_keras.models import ResNetOptions, ssd_resnet
 from ssd_keras.models.backbones.resnet import resnet50
+from ssd_keras.presets import PRESETS, from_preset
 
 GOLD = Path(__file__).parents[1] / "gold"
+SSDLITE = "ssdlite320_mobilenet_v3_large"
 
 
 def gold_of(name) -> dict:
@@ -44,15 +50,25 @@ def numpy(x) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def ssdlite():
-    """The imported SSDLite of the gold numbers."""
-    return ssd_from_state_dict(gold_of("ssdlite320_mobilenet_v3_large")["arrays"])
+def ssdlite(tmp_path_factory):
+    """The preset of SSDLite, whose published file has the weights of the gold numbers."""
+    name, content = f"torchvision_{SSDLITE}_coco", pth_file(gold_of(SSDLITE)["arrays"])
+    sha256 = hashlib.sha256(content).hexdigest()
+    weights = dataclasses.replace(PRESETS[name].weights, sha256=sha256)
+    file = tmp_path_factory.mktemp("cache") / sha256[:16] / Path(weights.address).name
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSD_KERAS_CACHE", str(file.parents[1]))
+        patch.setitem(PRESETS, name, dataclasses.replace(PRESETS[name], weights=weights))
+        use_quick_weights(patch)
+        return from_preset(name)
 
 
 # Equal numbers
 
 
-def assert_stored_numbers(model, name):
+def assert_stored_numbers(model, name, folder):
     gold = gold_of(name)
     model.run_eagerly = True  # one image: a graph takes longer to build than to run
     images = torch_weights.image(model.image_size)[None]
@@ -62,20 +78,21 @@ def assert_stored_numbers(model, name):
         np.testing.assert_allclose(values[gold["rows"]], gold[key], atol=1e-4)
         norm = np.linalg.norm(values.astype("float64"), axis=0)
         np.testing.assert_allclose(norm, gold[f"{key}_norm"], rtol=1e-5)
-    (found,) = model.detect(images)
+    Image.fromarray(images[0]).save(folder / "photo.png")
+    found = model.detect(str(folder / "photo.png"))
     assert len(found) == model.post_process.max_detections
     expected = [gold[f"detection_{key}"] for key in ("boxes", "scores", "labels")]
     found = [getattr(found, key) for key in ("boxes", "scores", "labels")]
     assert same_detections(found, expected) == len(expected[0]) == len(found[0])
 
 
-def test_ssd300_gives_torchvisions_stored_numbers():
+def test_ssd300_gives_torchvisions_stored_numbers(tmp_path):
     arrays = gold_of("ssd300_vgg16")["arrays"]
-    assert_stored_numbers(ssd_from_state_dict(arrays), "ssd300_vgg16")
+    assert_stored_numbers(ssd_from_state_dict(arrays), "ssd300_vgg16", tmp_path)
 
 
-def test_ssdlite_gives_torchvisions_stored_numbers(ssdlite):
-    assert_stored_numbers(ssdlite, "ssdlite320_mobilenet_v3_large")
+def test_ssdlite_gives_torchvisions_stored_numbers(ssdlite, tmp_path):
+    assert_stored_numbers(ssdlite, SSDLITE, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
@@ -141,7 +158,7 @@ def with_outputs(arrays, outputs):
 
 
 def test_own_classes_keep_their_logits(ssdlite):
-    arrays = gold_of("ssdlite320_mobilenet_v3_large")["arrays"]
+    arrays = gold_of(SSDLITE)["arrays"]
     model = ssd_from_state_dict(with_outputs(arrays, 4), ["red", "white", "platelet"])
     images = torch_weights.image((320, 320))[None]
     logits, of_whole = (numpy(x(images)["class_logits"]) for x in (model, ssdlite))
@@ -180,7 +197,7 @@ def test_wrong_shape_is_named_in_pytorchs_order():
 
 
 def test_wrong_shape_of_a_depthwise_convolution():
-    arrays = gold_of("ssdlite320_mobilenet_v3_large")["arrays"]
+    arrays = gold_of(SSDLITE)["arrays"]
     arrays["backbone.features.0.4.block.1.0.weight"] = np.zeros((72, 1, 3, 3), "float32")
     message = r"block\.1\.0\.weight' has the shape \(72, 1, 3, 3\), expected \(72, 1, 5, 5\);"
     with pytest.raises(ValueError, match=message):
@@ -231,7 +248,7 @@ def test_other_architecture_is_refused(build, expected):
 
 
 def test_class_names_must_fit():
-    arrays = gold_of("ssdlite320_mobilenet_v3_large")["arrays"]
+    arrays = gold_of(SSDLITE)["arrays"]
     message = r"has 4 outputs, background first; expected class_names with 3 names, got none: pass"
     with pytest.raises(ValueError, match=message):
         ssd_from_state_dict(with_outputs(arrays, 4))
@@ -240,7 +257,7 @@ def test_class_names_must_fit():
 
 
 def test_head_of_another_width_is_refused():
-    arrays = gold_of("ssdlite320_mobilenet_v3_large")["arrays"]
+    arrays = gold_of(SSDLITE)["arrays"]
     name = "head.classification_head.module_list.0.1.bias"
     arrays[name] = arrays[name][:-1]
     message = r"module_list\.0\.1\.bias' has 545 numbers, expected a multiple of 6, the default"
