@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from ssd_keras.core.text import one_line
 
-MAX_OPERATIONS = 1_000_000  # of a pickle; a tensor takes about 50
+MAX_OPERATIONS = 500_000  # of a pickle; a tensor takes about 50
 MAX_INTEGER = 2**63
 MAX_AXES = 32
 

@@ -73,7 +73,7 @@ def pickle_of(value: bytes) -> bytes:
 
 def archive(value: bytes, storages: Mapping[str, bytes], folder="archive", **entries) -> bytes:
     """The format since PyTorch 1.6; other entries by their names in the folder."""
-    content = {"data.pkl": pickle_of(value), "byteorder": b"little"}
+    content = {"data.pkl": pickle_of(value), "byteorder": b"little", "version": b"3\n"}
     content |= {f"data/{key}": data for key, data in storages.items()}
     return zipped({f"{folder}/{key}": data for key, data in (content | entries).items()})
 
@@ -97,16 +97,18 @@ def pickles(
     return content + b"".join(struct.pack("<q", n) + data for n, data in storages.values())
 
 
-def array_of(array: np.ndarray, key: str) -> bytes:
+def array_of(array: np.ndarray, key: str, *more: bytes) -> bytes:
     """The tensor of a whole array with a storage of its own."""
     strides = [step // array.itemsize for step in array.strides]
-    return tensor(storage(KINDS[array.dtype.name], key, array.size), 0, array.shape, strides)
+    of = storage(KINDS[array.dtype.name], key, array.size, *more)
+    return tensor(of, 0, array.shape, strides)
 
 
 def pth_file(arrays: Mapping[str, np.ndarray], is_zipped: bool = True) -> bytes:
     """A state dict, as `torch.save` writes it."""
     keyed = {str(index): (name, array) for index, (name, array) in enumerate(arrays.items())}
-    value = mapping({name: array_of(array, key) for key, (name, array) in keyed.items()})
+    more = () if is_zipped else (b"N",)  # the old format's views of storages
+    value = mapping({name: array_of(array, key, *more) for key, (name, array) in keyed.items()})
     data = {key: (array.size, array.tobytes()) for key, (_, array) in keyed.items()}
     if is_zipped:
         return archive(value, {key: content for key, (_, content) in data.items()})
