@@ -1,5 +1,6 @@
-"""The README's example runs, its commands parse, and its table of presets is true."""
+"""The documents: examples run, commands parse, links lead somewhere, tables are true."""
 
+import configparser
 import re
 import shlex
 from pathlib import Path
@@ -8,35 +9,80 @@ import numpy as np
 import pytest
 
 from ssd_keras.cli.parser import build_parser
+from ssd_keras.core.images import read_image
 from ssd_keras.data.augmentation.steps import Blur, Grey, QuarterTurns
+from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.engine.recipes import TrainRecipe, load_recipe, override, recipe_names
 from ssd_keras.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-TRAINING = (ROOT / "training/README.md").read_text(encoding="utf-8")
+PAGES = ["README.md", "training/README.md", "export/README.md"]
+PAGES += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+DOCUMENTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES}
+README, TRAINING = DOCUMENTS["README.md"], DOCUMENTS["training/README.md"]
 
 
 def test_notebook_example_runs_and_detects(tmp_path, monkeypatch):
     """The example on fewer images and steps."""
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    _, code = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     for old, new in (
         ("@train", "@train[:32]"),
         ("@val", "@val[:8]"),
         # Two steps: a graph takes longer to build than to run.
-        (
-            "model.fit(images, steps_per_epoch=50, epochs=8",
-            "model.run_eagerly = True\nmodel.fit(images, steps_per_epoch=2, epochs=1",
-        ),
+        ("model.fit(images, epochs=8", "model.run_eagerly = True\nmodel.fit(images, epochs=1"),
     ):
         assert old in code
         code = code.replace(old, new)
     names: dict = {}
     exec(code, names)
     assert (tmp_path / "shapes.keras").stat().st_size > 100_000
-    assert len(names["found"]) == 16 and max(map(len, names["found"])) > 0
-    assert names["found"][0].plot().size == (192, 192)
+    drawn = read_image(str(tmp_path / "found.png"))
+    assert drawn.shape == names["val"][0].read_image().shape
+
+
+def test_the_first_screen_is_short_and_its_first_example_names_what_there_is():
+    lines = README.splitlines()
+    assert len(lines) <= 120
+    first, _ = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(first.splitlines()) == 3
+    (preset,) = re.findall(r'from_preset\("(\w+)"\)', first)
+    assert PRESETS[preset].weights is not None and callable(DetectionResult.show)
+
+
+def test_links_lead_to_files_and_headings():
+    for name, text in DOCUMENTS.items():
+        links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text)
+        for path, heading in links:
+            target = (ROOT / name).parent / path if path else ROOT / name
+            assert target.exists(), f"{name}: {path}"
+            if heading:
+                titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
+                assert heading in {x.lower().replace(" ", "-") for x in titles}, (
+                    f"{name}: {heading}"
+                )
+
+
+def test_the_address_of_the_project_is_one():
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "setup.cfg")
+    address = settings["metadata"]["url"]
+    owner = address.removeprefix("https://github.com/")
+    texts = {**DOCUMENTS, "setup.cfg": (ROOT / "setup.cfg").read_text(encoding="utf-8")}
+    texts |= {
+        path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("*/notebooks/*.ipynb")
+    }
+    found = {
+        x for text in texts.values() for x in re.findall(r"github(?:\.com)?/([\w-]+/\w+)", text)
+    }
+    assert {x for x in found if "ssd" in x} == {owner}
+
+
+def test_the_example_of_any_network_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENTS["docs/models.md"], flags=re.DOTALL)
+    names: dict = {}
+    exec(code, names)
+    assert names["model"].class_names == ("cat", "moon")
 
 
 def test_the_example_of_a_step_runs_and_darkens_one_side():
@@ -60,24 +106,27 @@ def test_the_example_of_a_step_runs_and_darkens_one_side():
 
 
 def _commands(text: str) -> list[str]:
-    text = text.replace("\\\n", " ")
-    return re.findall(r"^\s*(ssd-keras (?:train|evaluate|predict|score|info|data) .*)$", text, re.M)
+    """Returns the commands; what ends in dots is a part of one."""
+    known = "train|evaluate|predict|score|info|data|export|demo|benchmark"
+    whole = text.replace("\\\n", " ")
+    found = re.findall(rf"^\s*(ssd-keras (?:{known})\b.*)$", whole, re.M)
+    return [command for command in found if not command.endswith("...")]
 
 
 TEXTS = {name: load_recipe(name).record.command for name in recipe_names()}
-TEXTS["README.md"] = README
+TEXTS |= DOCUMENTS
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_documented_commands_parse(name):
     commands = _commands(TEXTS[name])
-    assert commands
+    assert commands or name.startswith("docs/")
     for command in commands:
         words = [word for word in shlex.split(command)[1:] if word != "..."]
         assert callable(build_parser().parse_args(words).run)
 
 
 def test_preset_table_names_every_preset_with_its_default_boxes():
-    rows = re.findall(r"^\| `(\w+)` \| (\d+)x(\d+) \| (\d+) \|", README, re.M)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+)x(\d+) \| (\d+) \|", DOCUMENTS["docs/models.md"], re.M)
     stated = {name: ((int(h), int(w)), int(boxes)) for name, h, w, boxes in rows}
     assert stated == {p.name: (p.image_size, p.num_default_boxes) for p in PRESETS.values()}
