@@ -5,6 +5,7 @@ The list needs no Keras; `from_preset` imports builders and importers when it bu
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from ssd_keras.core.class_names import (
     VOC_CLASSES,
     check_class_names,
 )
+from ssd_keras.core.hub import ADDRESS_HELP, is_hub_address, local_path
 from ssd_keras.core.origin import Origin
 from ssd_keras.core.records import converted, meanings
 from ssd_keras.core.text import unknown_name
@@ -152,6 +154,13 @@ _LIST = (
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _LIST}
 
 
+def check_name(name: str) -> None:
+    """Raises a `ValueError` for what is neither a preset, nor a hub's address, nor a path."""
+    if name not in PRESETS and not is_hub_address(name) and not os.path.exists(name):
+        unknown = unknown_name("preset", name, PRESETS, "ssd-keras info presets")[:-1]
+        raise ValueError(f"{unknown}; or pass the path of a trained model, or {ADDRESS_HELP}.")
+
+
 def is_trained(name: str) -> bool:
     """Returns whether a model has trained weights, so that `TRAINED_OPTIONS` are its options."""
     return name not in PRESETS or PRESETS[name].weights is not None
@@ -186,33 +195,36 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
 
 
 def from_preset(
-    name: str,
+    name: str | os.PathLike,
     class_names: Sequence[str] | None = None,
     *,
     image_size: tuple[int, int] | None = None,
     **options: Any,
 ) -> "SSD":
-    """Builds a preset's model.
+    """Builds a preset's model, or loads a trained one.
 
-    The weights are the published ones if the preset has any (downloaded once into a cache), else
-    random, on a backbone with `backbone_weights`.
+    The weights of a preset are the published ones if it has any (downloaded once into a cache),
+    else random, on a backbone with `backbone_weights`.
 
     Args:
-        name: one of `PRESETS`.
-        class_names: names of other classes than the preset's, without background. With published
-            weights, all weights but those of the class heads are kept; see
-            `ssd_keras.models.with_classes`.
-        image_size: height and width of the input in pixels. Default None: the preset's.
+        name: one of `PRESETS`; or a trained model: a RUN folder of `ssd-keras train`, a .keras
+            file, or its address on a hub: hf://OWNER/REPO[@REVISION][/FILE] or
+            kaggle://OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION][/FILE].
+        class_names: names of other classes than the model's, without background. Of trained
+            weights, all but those of the class heads are kept; see `ssd_keras.models.with_classes`.
+        image_size: height and width of the input in pixels. Default None: the model's.
         **options: fields of the options of the preset's builder that replace the preset's, for
             example `backbone_weights` ("imagenet" or a path), `neck`, `head`; `post_process` may
-            be a dictionary of the fields to change. With published weights, arguments of
+            be a dictionary of the fields to change. With trained weights, arguments of
             `with_classes`: `shapes`, `new_rows`.
 
     Returns:
         `ssd_keras.models.SSD`.
 
     Raises:
-        ValueError: for an unknown preset or option, or when weights cannot be downloaded.
+        FileNotFoundError: a file or hub holds no model.
+        ValueError: for an unknown preset or option, a model that is no SSD, or when weights cannot
+            be downloaded.
 
     Example:
 
@@ -220,17 +232,17 @@ def from_preset(
     >>> model.class_names
     ('cat', 'dog')
     """
-    if name not in PRESETS:
-        raise ValueError(unknown_name("preset", name, PRESETS, "ssd-keras info presets"))
-    preset = PRESETS[name]
+    name = os.fspath(name)
+    check_name(name)
+    preset = PRESETS.get(name)
     if class_names is not None:
         check_class_names(class_names)
     if image_size is not None:
         image_size = converted(image_size, tuple[int, int], f"preset {name!r}: image_size")
-    if preset.weights is not None:
+    if preset is None or preset.weights is not None:
         if image_size is not None:
             options["image_size"] = image_size
-        return _from_published(preset, preset.weights, class_names, options)
+        return _from_trained(name, class_names, options)
     from ssd_keras.models.builders import BUILDERS
 
     build, options_class = BUILDERS[preset.builder]
@@ -250,23 +262,31 @@ def _backbone_origin(name: str, options: Any) -> Origin | None:
     return BACKBONES[name].origin(name) if is_torchvision else KERAS_BACKBONES.get(name)
 
 
-def _from_published(
-    preset: Preset,
-    weights: Published,
-    class_names: Sequence[str] | None,
-    options: Mapping[str, Any],
+def _from_trained(
+    name: str, class_names: Sequence[str] | None, options: Mapping[str, Any]
 ) -> "SSD":
     if unknown := sorted(options.keys() - set(TRAINED_OPTIONS)):
         raise ValueError(
-            f"preset {preset.name!r} has no option {unknown[0]!r}: its weights fix its numbers; "
+            f"preset {name!r} has no option {unknown[0]!r}: its weights fix its numbers; "
             f"choose from {', '.join(TRAINED_OPTIONS)}, or a preset without published weights."
         )
-    from ssd_keras.importers.import_file import import_published
     from ssd_keras.models.transfer import with_classes
 
-    model = import_published(weights)
-    model.origin = weights.origin(preset.name)
+    model = _trained_model(name)
     chosen = model.class_names if class_names is None else tuple(class_names)
     if chosen == model.class_names and not options:
         return model
     return with_classes(model, chosen, **options)
+
+
+def _trained_model(name: str) -> "SSD":
+    weights = PRESETS[name].weights if name in PRESETS else None
+    if weights is None:
+        from ssd_keras.models.model_file import load_model_at
+
+        return load_model_at(local_path(name), name)
+    from ssd_keras.importers.import_file import import_published
+
+    model = import_published(weights)
+    model.origin = weights.origin(name)
+    return model

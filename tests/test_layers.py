@@ -28,7 +28,7 @@ STACK = [
 ]
 LEVEL = {name: level for level, names in enumerate(STACK) for name in names}
 # The facade: methods of SSD that only forward.
-EXCEPTIONS = {("models/detector_model.py", above) for above in ("engine", "exporters")}
+EXCEPTIONS = {("models/detector_model.py", above) for above in ("engine", "exporters", "presets")}
 
 
 def modules():

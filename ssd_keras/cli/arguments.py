@@ -13,7 +13,10 @@ SPLITS_HELP = (
     "data set, such as voc:ROOT@train; `ssd-keras info data` lists the kinds. Several are "
     "splits of one data set, such as its training and its validation data"
 )
-MODEL_HELP = "RUN folder of `ssd-keras train`, .keras file, or name of a preset with weights"
+MODEL_HELP = (
+    "RUN folder of `ssd-keras train`, .keras file, hf://OWNER/REPO, "
+    "kaggle://OWNER/MODEL/FRAMEWORK/VARIATION, or name of a preset with weights"
+)
 DETECTOR_HELP = f"{MODEL_HELP}; or what `ssd-keras export` wrote"
 PRESET_HELP = "name of `ssd-keras info presets`"
 RECIPE_HELP = "name of `ssd-keras info recipes`, TOML file, or RUN folder of an earlier training"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from ssd_keras.cli.arguments import RECIPE_HELP
 from ssd_keras.cli.inputs import read_recipe_file
+from ssd_keras.core.hub import is_hub_address
 from ssd_keras.core.terminal import start_tensorflow
 from ssd_keras.core.text import did_you_mean
 from ssd_keras.presets import PRESETS
@@ -31,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
         metavar="WHAT",
         help=f"one of the words {', '.join(WORDS)}; or a name of `ssd-keras info presets`, a RUN "
-        "folder of `ssd-keras train`, a .keras file, or what `ssd-keras export` wrote",
+        "folder of `ssd-keras train`, a .keras file, what `ssd-keras export` wrote, or the address "
+        "of one of these on a hub, hf://OWNER/REPO or kaggle://OWNER/MODEL/FRAMEWORK/VARIATION",
     )
     group.add_argument("name", nargs="?", metavar="NAME", help=f"after `recipe`: {RECIPE_HELP}")
     parser.set_defaults(run=run)
@@ -64,8 +66,9 @@ def _check_is_model(name: str) -> None:
             f"{name!r} is a recipe, not a model; write `ssd-keras info recipe {name}` to see "
             "its values."
         )
-    question = did_you_mean(name, [*WORDS, *PRESETS, *recipe_names()])
-    if name not in PRESETS and question and not os.path.exists(name):
+    if name in PRESETS or is_hub_address(name) or os.path.exists(name):
+        return
+    if question := did_you_mean(name, [*WORDS, *PRESETS, *recipe_names()]):
         raise FileNotFoundError(
             f"{name!r} does not exist; {question}`ssd-keras info presets` and `ssd-keras info "
             "recipes` list the names."

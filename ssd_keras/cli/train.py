@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset",
         metavar="NAME",
         help="model to train, in place of the recipe's: a name of `ssd-keras info presets`, or a "
-        "trained model to start from. Without --recipe the training is the paper's, 120,000 "
+        "trained model to start from (RUN folder, .keras file, "
+        "hf://OWNER/REPO). Without --recipe the training is the paper's, 120,000 "
         "steps: shorten it with --set schedule.epochs=N",
     )
     add_overrides(model)

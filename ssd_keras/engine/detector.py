@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -11,6 +10,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ssd_keras.core.display_thresholds import DEFAULT, DisplayThreshold, by_label
+from ssd_keras.core.hub import local_path
 from ssd_keras.core.terminal import shows_progress
 from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
@@ -21,7 +21,7 @@ from ssd_keras.engine.image_inputs import image_ids, list_images, load_image
 from ssd_keras.evaluation.detection_table import DetectionTable
 from ssd_keras.exporters.exported_detector import artefact_errors, check_detections
 from ssd_keras.exporters.formats import find_format
-from ssd_keras.models.model_file import load_ssd
+from ssd_keras.models.model_file import load_model_at
 from ssd_keras.models.post_process import DetectionModel, PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
@@ -68,47 +68,46 @@ class KerasDetector:
         return detections
 
 
-def load_detector(path: str, post_process: PostProcess | None = None) -> Detector:
+def load_detector(path: str | os.PathLike, post_process: PostProcess | None = None) -> Detector:
     """Loads a trained detector.
 
     Args:
-        path: what `load_model` takes, or what `ssd-keras export` wrote in any format.
+        path: a RUN folder of `ssd-keras train`, a .keras file, what `ssd-keras export` wrote in
+            any format, the name of a preset with weights, or the address of one of these on a hub:
+            hf://OWNER/REPO[@REVISION][/FILE] or
+            kaggle://OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION][/FILE].
         post_process: `PostProcess`. Default: the model's own. Exports contain theirs.
 
     Returns:
         the detector.
 
     Raises:
-        FileNotFoundError: the path does not exist.
-        ValueError: the file holds no SSD, or `post_process` is given for an export.
+        FileNotFoundError: the path or the hub's file does not exist.
+        ValueError: the file holds no SSD, the hub cannot be reached, or `post_process` is given
+            for an export.
     """
-    row = find_format(path)
+    name = os.fspath(path)
+    local = local_path(name)
+    row = find_format(local)
     if row is None:
-        return KerasDetector(load_model(path), post_process, path)
+        return KerasDetector(_trained_model(name, local), post_process, name)
     if post_process is not None:
         raise ValueError(
-            f"{path!r} contains its post_process; pass post_process when exporting it."
+            f"{name!r} contains its post_process; pass post_process when exporting it."
         )
-    with artefact_errors(path):
-        return dataclasses.replace(row.functions.load(path), path=path)
+    with artefact_errors(name):
+        return dataclasses.replace(row.functions.load(local), path=name)
 
 
-def load_model(path: str) -> SSD:
-    """Loads a trained Keras model."""
-    if path in PRESETS and PRESETS[path].weights is not None:
-        return from_preset(path)
-    file = os.path.join(path, "model.keras") if os.path.isdir(path) else path
-    if not os.path.isfile(file):
-        raise FileNotFoundError(
-            f"{path!r} holds no model; pass the output folder of `ssd-keras train` (with "
-            "model.keras inside), a .keras file, or a preset with weights."
-        )
-    if not zipfile.is_zipfile(file):  # Keras would report a missing file
-        raise ValueError(
-            f"{file!r} is not a Keras model; pass a .keras file that `ssd-keras train` or "
-            "`model.save` wrote."
-        )
-    return load_ssd(file)
+def load_model(name: str) -> SSD:
+    """Loads a trained Keras model: what `load_detector` takes, but exports."""
+    return _trained_model(name, local_path(name))
+
+
+def _trained_model(name: str, local: str) -> SSD:
+    if name in PRESETS and PRESETS[name].weights is not None:
+        return from_preset(name)
+    return load_model_at(local, name)
 
 
 def detect_images(detector: Detector, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

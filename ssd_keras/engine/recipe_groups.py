@@ -1,13 +1,11 @@
 """The groups of a recipe: frozen records of a few values each, with the paper's as defaults."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from ssd_keras.core.records import PartOf, check_ranges, complete_parts, default_part, plain
-from ssd_keras.core.text import unknown_name
-from ssd_keras.presets import PRESETS, TRAINED_OPTIONS
+from ssd_keras.presets import PRESETS, TRAINED_OPTIONS, check_name
 
 LENGTHS = ("epochs", "steps", "minutes")
 
@@ -17,8 +15,9 @@ class ModelRecipe:
     """The model that is trained.
 
     Args:
-        preset: name of the model, see `ssd-keras info presets`; or the path of a trained one to
-            start from: its heads are kept by class name, see `ssd_keras.models.with_classes`.
+        preset: name of the model, see `ssd-keras info presets`; or the path or hub address of a
+            trained one to start from: its heads are kept by class name, see
+            `ssd_keras.models.with_classes`.
         options: arguments of the preset's builder that replace the preset's own; of a trained
             model those of `with_classes`. Default none.
         backbone_weights: "imagenet", the path of a weights file, or "" (default) for random
@@ -33,11 +32,7 @@ class ModelRecipe:
         object.__setattr__(self, "options", plain(self.options, "options"))
         if self.preset in PRESETS:
             return
-        if not os.path.exists(self.preset):
-            raise ValueError(
-                unknown_name("preset", self.preset, PRESETS, "ssd-keras info presets")[:-1]
-                + "; or pass the path of a trained model."
-            )
+        check_name(self.preset)
         if self.backbone_weights:
             raise ValueError(
                 f"backbone_weights={self.backbone_weights!r} is for presets; {self.preset!r} is "

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from ssd_keras.assigners.max_iou import MaxIoUAssigner
+from ssd_keras.core.hub import is_hub_address
 from ssd_keras.core.origin import Origin
 from ssd_keras.core.parts import find_part, make_part, parts
 from ssd_keras.core.precision import dtype_policy
@@ -23,7 +24,6 @@ from ssd_keras.data.training_checks import check_objects, class_differences
 from ssd_keras.doctor.small_objects import small_objects_hint
 from ssd_keras.engine import training_time
 from ssd_keras.engine.callbacks import TITLE, SaveRun, StopOnNaN, ValidationAP
-from ssd_keras.engine.detector import load_model
 from ssd_keras.engine.distributed.devices import Devices, DeviceSession
 from ssd_keras.engine.recipes import TrainRecipe, load_recipe, recipe_names
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
@@ -31,7 +31,6 @@ from ssd_keras.engine.run_lock import run_lock
 from ssd_keras.engine.training_logs import LiveCurves, Progress, TensorBoardLog
 from ssd_keras.losses.classification import ACTIVATIONS
 from ssd_keras.models.ssd import SSD
-from ssd_keras.models.transfer import with_classes
 from ssd_keras.optimizers.adamw import AdamW
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 from ssd_keras.optimizers.warm_up import WarmUp
@@ -244,7 +243,8 @@ def origin_of(recipe: TrainRecipe, data: DetectionData, model: SSD) -> Origin:
     digest = hashlib.sha256(recipe.to_toml().encode()).hexdigest()
     parent = model.origin
     if parent is None and is_trained(recipe.model.preset):
-        parent = Origin(os.path.basename(os.path.normpath(recipe.model.preset)))
+        name = recipe.model.preset
+        parent = Origin(name if is_hub_address(name) else os.path.basename(os.path.normpath(name)))
     return Origin(
         model.name,
         data=data.origin,
@@ -313,10 +313,8 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
         if recipe.model.backbone_weights:
             options["backbone_weights"] = recipe.model.backbone_weights
         options.setdefault("activation", activation)
-    if preset in PRESETS:
-        model = from_preset(preset, class_names, **options)
-    else:
-        model = with_classes(load_model(preset), class_names, **options)
+    model = from_preset(preset, class_names, **options)
+    if preset not in PRESETS:
         _check_precision(model, recipe)
     known = [n for n, loss in parts("class_loss").items() if loss.activation == model.activation]
     if class_loss_of(recipe, model)["type"] not in known:

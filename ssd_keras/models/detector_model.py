@@ -1,9 +1,12 @@
 """What a detector does beyond Keras: fit on endless data, detect, save and export whole."""
 
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 
+from ssd_keras.core.hub import is_hub_address
 from ssd_keras.core.origin import Origin
 from ssd_keras.data.endless import call_with_steps, data_of
 from ssd_keras.data.records import DetectionData
@@ -21,6 +24,43 @@ class DetectorModel(keras.Model):
 
     image_size: tuple[int, int]
     origin: Origin | None
+
+    @classmethod
+    def from_preset(
+        cls,
+        name: str | os.PathLike,
+        class_names: Sequence[str] | None = None,
+        *,
+        image_size: tuple[int, int] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Builds a preset's model, or loads a trained one, as `ssd_keras.from_preset` does.
+
+        Args:
+            name: a preset, or a trained model: a RUN folder, a .keras file, or the address of a
+                hub, hf://OWNER/REPO or kaggle://OWNER/MODEL/FRAMEWORK/VARIATION.
+            class_names: names of other classes than the model's, without background.
+            image_size: height and width of the input in pixels. Default None: the model's.
+            **options: those of `ssd_keras.from_preset`.
+
+        Returns:
+            `SSD`.
+
+        Raises:
+            FileNotFoundError: a file or hub holds no model.
+            ValueError: for an unknown preset or option, a model that is no SSD, or when weights
+                cannot be downloaded.
+
+        Example:
+
+        >>> from ssd_keras import SSD
+        >>> SSD.from_preset("ssd192_small_shapes", class_names=["star"]).class_names
+        ('star',)
+        """
+        from ssd_keras.presets import from_preset
+
+        model: Any = from_preset(name, class_names, image_size=image_size, **options)
+        return model
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Trains as any Keras model does.
@@ -130,17 +170,25 @@ class DetectorModel(keras.Model):
     def save(
         self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:
-        """Saves the model like any Keras model, as a `.keras` file.
+        """Saves the model like any Keras model, as a `.keras` file, or into a repository.
 
         Args:
-            filepath: path that ends in ".keras".
+            filepath: path that ends in ".keras"; or hf://OWNER/REPO, a repository of Hugging Face,
+                which gets a model card too. It is made where there is none, and its README.md is
+                replaced; the repository keeps the earlier one.
             overwrite: replace a file without asking. Default True.
             zipped: False writes a folder. Default None: a file.
             **kwargs: other arguments of `keras.Model.save`.
 
         Raises:
-            ValueError: for another ending, such as that of HDF5, which cannot hold an SSD.
+            ValueError: for another ending, such as that of HDF5, which cannot hold an SSD, or when
+                the repository cannot be written.
         """
+        if is_hub_address(str(filepath)):
+            from ssd_keras.models.model_card import save_to_hub
+
+            save_to_hub(self, str(filepath))
+            return
         if zipped is not False:
             check_model_path(filepath)
         super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)

@@ -1,4 +1,4 @@
-"""Reads `.keras` files, which may come from strangers.
+"""Reads models: `.keras` files and the folders that Keras writes, which may come from strangers.
 
 Keras runs no code of a file, since its safe mode stays on. Refused here is what that mode leaves
 out before Keras 3.13. Bounded are the sizes of the description and of the weights that it
@@ -8,6 +8,7 @@ describes; checked is that the weights are finite.
 import contextlib
 import json
 import math
+import os
 import re
 import threading
 import zipfile
@@ -25,6 +26,7 @@ from ssd_keras.models.ssd import SSD
 
 # Names of Keras in the archive.
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+MODEL_FILE = "model.keras"  # in a RUN
 
 MAX_ENTRIES = 1000
 MAX_TEXT = 8 << 20  # bytes of the description; that of a large model has some 100,000
@@ -33,23 +35,44 @@ MATHEMATICS = re.compile(r"keras(\.src)?\.(activations|ops|losses|metrics|initia
 SPARE_WEIGHTS = 1 << 20  # beyond those that a file has: layers that a model shares count twice
 
 
-def load_ssd(path: str, compile: bool = False) -> SSD:
-    """Loads an SSD; `compile` loads its optimizer and losses too."""
+def load_model_at(path: str, name: str) -> SSD:
+    """Loads an SSD of a RUN, a .keras file or a folder of Keras; `name` is that in messages."""
+    file = path
+    if os.path.isdir(path) and not os.path.isfile(os.path.join(path, CONFIG)):
+        file = os.path.join(path, MODEL_FILE)
+    if not os.path.exists(file):
+        raise FileNotFoundError(
+            f"{name!r} holds no model; pass the output folder of `ssd-keras train` (with "
+            f"{MODEL_FILE} inside), a .keras file, or a preset with weights."
+        )
+    name = file if name == path else name
+    if os.path.isfile(file) and not zipfile.is_zipfile(file):  # Keras would report a missing file
+        raise ValueError(
+            f"{name!r} is not a Keras model; pass a .keras file that `ssd-keras train` or "
+            "`model.save` wrote."
+        )
+    return load_ssd(file, name=name)
+
+
+def load_ssd(path: str, compile: bool = False, name: str = "") -> SSD:
+    """Loads an SSD of a file or folder; `compile` loads its optimizer and losses too."""
+    name = name or path
     try:
-        num_bytes = _checked_archive(path)
+        is_folder = os.path.isdir(path)
+        num_bytes = _checked_folder(path) if is_folder else _checked_archive(path)
         with _weights_up_to(num_bytes + SPARE_WEIGHTS), kept_random_state():
             model = keras.models.load_model(path, compile=compile)
     except Exception as error:
         raise ValueError(
-            f"{path!r} cannot be read as a Keras model ({first_cause(error)}); pass a file that "
+            f"{name!r} cannot be read as a Keras model ({first_cause(error)}); pass a file that "
             "`ssd-keras train` or `model.save` wrote."
         ) from error
     if not isinstance(model, SSD):
         raise ValueError(
-            f"{path!r} holds a {one_line(type(model).__name__)}, not an SSD; pass a file that "
+            f"{name!r} holds a {one_line(type(model).__name__)}, not an SSD; pass a file that "
             "`ssd-keras train` wrote."
         )
-    check_finite(model, repr(path))
+    check_finite(model, repr(name))
     return model
 
 
@@ -79,6 +102,16 @@ def _checked_archive(path: str) -> int:
     return sizes[WEIGHTS]
 
 
+def _checked_folder(path: str) -> int:
+    """Checks the sizes of a folder that Keras wrote; returns the number of bytes of the weights."""
+    files = {name: os.path.join(path, name) for name in (CONFIG, METADATA, WEIGHTS)}
+    sizes = {name: os.path.getsize(file) for name, file in files.items() if os.path.isfile(file)}
+    _check_parts(sizes)
+    with open(files[CONFIG], "rb") as file:
+        _check_layers(json.loads(file.read()))
+    return sizes[WEIGHTS]
+
+
 def _checked_sizes(entries: list[zipfile.ZipInfo]) -> dict[str, int]:
     """Checks the entries; returns their sizes by name."""
     if len(entries) > MAX_ENTRIES:
@@ -91,13 +124,18 @@ def _checked_sizes(entries: list[zipfile.ZipInfo]) -> dict[str, int]:
         if entry.file_size > MAX_EXPANSION * max(entry.compress_size, 10_000):
             raise ValueError(f"its entry {one_line(name)!r} unpacks to {entry.file_size} bytes")
         sizes[name] = entry.file_size
+    _check_parts(sizes)
+    return sizes
+
+
+def _check_parts(sizes: dict[str, int]) -> None:
+    """Checks that all parts are there, and that the texts are short."""
     for name in (CONFIG, METADATA):
         if sizes.get(name, 0) > MAX_TEXT:
             raise ValueError(f"its {name} has {sizes[name]} bytes; expected {MAX_TEXT} at most")
     for name in (CONFIG, WEIGHTS):
         if name not in sizes:
             raise ValueError(f"it has no {name}")
-    return sizes
 
 
 def _check_layers(node: Any) -> None:

@@ -10,8 +10,7 @@ SUFFIX = ".keras"
 
 def check_model_path(path: Any) -> None:
     """Raises a `ValueError` for a file of another format than `.keras`."""
-    is_hub = str(path).startswith("hf://")
-    if isinstance(path, str | os.PathLike) and not str(path).endswith(SUFFIX) and not is_hub:
+    if isinstance(path, str | os.PathLike) and not str(path).endswith(SUFFIX):
         raise _unreadable(repr(os.fspath(path)))
 
 
