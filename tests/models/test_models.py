@@ -443,23 +443,6 @@ def test_detect_on_one_image_or_an_array(colour_detector):
     np.testing.assert_array_equal(both[1].boxes, alone.boxes)
 
 
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (np.zeros((20, 30)), r"image 0 has the shape \(30,\); expected RGB \[H, W, 3\]"),
-        (np.zeros((20, 30, 4)), r"image 0 has the shape \(20, 30, 4\); expected RGB"),
-        (
-            [np.zeros((20, 30, 3)), np.zeros((8, 9, 1))],
-            r"image 1 has the shape \(8, 9, 1\); expected RGB",
-        ),
-        ([], r"the list of images is empty; pass at least one"),
-    ],
-)
-def test_detect_names_what_is_no_image(colour_detector, images, message):
-    with pytest.raises(ValueError, match=message):
-        colour_detector.detect(images)
-
-
 # Errors
 
 
