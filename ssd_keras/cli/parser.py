@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from ssd_keras.cli import (
+    benchmark,
     completion,
     data,
     demo,
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Command] = {
     "predict": predict,
     "score": score,
     "export": export,
+    "benchmark": benchmark,
     "import": import_weights,
     "data": data,
     "info": info,

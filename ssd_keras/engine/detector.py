@@ -20,7 +20,7 @@ from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.engine.image_inputs import image_ids, list_images, load_image
 from ssd_keras.evaluation.detection_table import DetectionTable
 from ssd_keras.exporters.exported_detector import artefact_errors, check_detections
-from ssd_keras.exporters.formats import find_format
+from ssd_keras.exporters.formats import NUM_THREADS, find_format
 from ssd_keras.models.model_file import load_model_at
 from ssd_keras.models.post_process import DetectionModel, PostProcess
 from ssd_keras.models.ssd import SSD
@@ -68,7 +68,12 @@ class KerasDetector:
         return detections
 
 
-def load_detector(path: str | os.PathLike, post_process: PostProcess | None = None) -> Detector:
+def load_detector(
+    path: str | os.PathLike,
+    post_process: PostProcess | None = None,
+    *,
+    num_threads: int = NUM_THREADS,
+) -> Detector:
     """Loads a trained detector.
 
     Args:
@@ -77,6 +82,8 @@ def load_detector(path: str | os.PathLike, post_process: PostProcess | None = No
             hf://OWNER/REPO[@REVISION][/FILE] or
             kaggle://OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION][/FILE].
         post_process: `PostProcess`. Default: the model's own. Exports contain theirs.
+        num_threads: threads that a TFLite or ONNX file runs on, 1 or more. Default 2. TensorFlow,
+            JAX and PyTorch have settings of their own.
 
     Returns:
         the detector.
@@ -96,7 +103,7 @@ def load_detector(path: str | os.PathLike, post_process: PostProcess | None = No
             f"{name!r} contains its post_process; pass post_process when exporting it."
         )
     with artefact_errors(name):
-        return dataclasses.replace(row.functions.load(local), path=name)
+        return dataclasses.replace(row.functions.load(local, num_threads), path=name)
 
 
 def load_model(name: str) -> SSD:
