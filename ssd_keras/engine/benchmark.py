@@ -25,7 +25,7 @@ NOTES = (
 
 
 def measure_in_fresh_process(**request: Any) -> dict[str, Any]:
-    """Calls `measure` of benchmark_process, where neither caches nor threads are left of others."""
+    """Calls `measure_artefact`, where neither caches nor threads are left of others."""
     process = subprocess.run(
         [sys.executable, "-m", "ssd_keras.engine.benchmark_process"],
         input=json.dumps(request),

@@ -29,7 +29,7 @@ WARM_UP_RUNS = 5
 RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "torch": "torch", "jax": "jax"}
 
 
-def measure(path: str, threads: int, runs: int, data: list[str]) -> dict[str, Any]:
+def measure_artefact(path: str, threads: int, runs: int, data: list[str]) -> dict[str, Any]:
     """Returns size, load time, times of an image and, with data, AP; names as in the JSON file."""
     start = time.perf_counter()
     detector = load_detector(path, num_threads=threads)
@@ -133,7 +133,7 @@ def main() -> None:
     request: Mapping[str, Any] = json.load(sys.stdin)
     set_threads(request["threads"])
     try:
-        result = measure(**request)
+        result = measure_artefact(**request)
     except (ValueError, OSError, ImportError) as error:
         result = {"error": words_of(error)}
     print(f"\n{json.dumps(result)}")

@@ -13,7 +13,7 @@ from ssd_keras import cli, load_data, load_detector
 from ssd_keras.data.images import resize_image
 from ssd_keras.engine import benchmark as engine
 from ssd_keras.engine.benchmark import benchmark, benchmark_table, busy_warning
-from ssd_keras.engine.benchmark_process import _size, _times, measure
+from ssd_keras.engine.benchmark_process import _size, _times, measure_artefact
 from ssd_keras.engine.detector import KerasDetector
 from ssd_keras.engine.evaluate import evaluate
 from ssd_keras.exporters.saved_model import write_saved_model
@@ -78,7 +78,7 @@ def test_numbers_are_those_of_evaluate_and_the_files(artefacts):
     folder, data = artefacts
     names = ["run", "saved", "none.tflite", "int8.tflite"]
     paths = [str(folder / name) for name in names]
-    result = benchmark(paths, [1], 5, [data], measure=measure, progress=False)
+    result = benchmark(paths, [1], 5, [data], measure=measure_artefact, progress=False)
     rows = result["artefacts"]
     assert [row["path"] for row in rows] == paths
     assert [row["format"] for row in rows] == [
@@ -231,7 +231,7 @@ def test_the_command_measures_in_a_process_of_its_own(artefacts, tmp_path, capfd
 )
 def test_bad_input_is_reported(artefacts, name, data, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        measure(str(artefacts[0] / name), 1, 1, data)
+        measure_artefact(str(artefacts[0] / name), 1, 1, data)
 
 
 def test_threads_are_whole_numbers(capsys):
