@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from ssd_keras.core.hardware import machine_seconds, num_cores
+from ssd_keras.core.hub import local_path
 from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.core.text import words_of
 from ssd_keras.data.problems import problem_lines
@@ -37,12 +38,13 @@ def measure_artefact(path: str, threads: int, runs: int, data: list[str]) -> dic
     load_seconds = time.perf_counter() - start
     truth = load_data(data, class_names=detector.class_names, part="validation") if data else None
     images = sample_images(load_data(GENERATED) if truth is None else truth, NUM_IMAGES)
-    kind = _kind(path, detector)
+    local = local_path(path)  # of a hub
+    kind = _kind(local)
     result: dict[str, Any] = {
         "path": path,
         "format": kind,
         "threads": None if kind == "Keras on jax" else threads,
-        "bytes": _size(path, detector),
+        "bytes": _size(local, detector),
         "load_seconds": round(load_seconds, 3),
         **_times(detector, images, runs),
         "class_names": list(detector.class_names),
@@ -77,14 +79,13 @@ def _times(detector: Detector, images: list[np.ndarray], runs: int) -> dict[str,
     return milliseconds | rate | {"others_share": round(max(0.0, share), 3)}
 
 
-def _kind(path: str, detector: Detector) -> str:
-    row = find_format(getattr(detector, "path", "") or path)
+def _kind(path: str) -> str:
+    row = find_format(path)
     return row.name if row else f"Keras on {keras.backend.backend()}"
 
 
 def _size(path: str, detector: Detector) -> int:
     """Returns the bytes of the artefact; of a RUN those of model.keras, of a preset its weights."""
-    path = getattr(detector, "path", "") or path
     for known in (os.path.join(path, "model.keras"), path):
         if os.path.exists(known):
             return artefact_size(known)
