@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from ssd_keras.assigners.max_iou import MaxIoUAssigner
+from ssd_keras.core.display_thresholds import DEFAULT
 from ssd_keras.core.hub import is_hub_address
 from ssd_keras.core.origin import Origin
 from ssd_keras.core.parts import find_part, make_part, parts
@@ -323,6 +324,7 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
             f"of {preset!r} are {model.activation}; set loss.classes to one of {', '.join(known)}."
         )
     model.assigner = make_part("assigner", recipe.assigner, "assigner")
+    model.display_threshold = DEFAULT  # those of a model to start from are of its own scores
     return model
 
 
