@@ -14,6 +14,7 @@ import requests
 from tqdm.auto import tqdm
 
 from ssd_keras.core.files import PARTIAL_PREFIX, flush
+from ssd_keras.core.progress import bar_options
 from ssd_keras.core.terminal import shows_progress
 from ssd_keras.core.text import one_line
 
@@ -188,7 +189,7 @@ def _transfer(address: str, partial: str, max_bytes: int, progress: bool | None)
             unit="B",
             unit_scale=True,
             desc=f"downloading {address.rpartition('/')[2]}",
-            disable=not shows_progress(progress),
+            **bar_options(shows_progress(progress)),
         )
         with open(partial, "ab" if is_resumed else "wb") as file, bar:
             for block in itertools.chain([first], blocks):

@@ -10,6 +10,7 @@ from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.iou import paired_iou
 from ssd_keras.boxes.iou_index import IoUIndex
 from ssd_keras.boxes.matching import match_with_index
+from ssd_keras.core.progress import bar_options
 from ssd_keras.doctor.object_boxes import ObjectBoxes
 
 
@@ -46,7 +47,7 @@ def default_box_ious(
     ious = DefaultBoxIoUs(np.zeros(len(objects.boxes)), np.zeros(len(objects.boxes)))
     starts = np.flatnonzero(np.diff(objects.example_indices, prepend=-1))
     slices = list(map(slice, starts, [*starts[1:], len(objects.boxes)]))
-    for rows in tqdm(slices, "matching default boxes", leave=False, disable=not progress):
+    for rows in tqdm(slices, "matching default boxes", leave=False, **bar_options(progress)):
         best, claimed = image_ious(objects.boxes[rows].astype(np.float32))
         ious.best[rows], ious.claimed[rows] = best.numpy(), claimed.numpy()
     return ious

@@ -14,6 +14,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from ssd_keras.core.image_formats import JPEG, PNG
 from ssd_keras.core.images import open_image
+from ssd_keras.core.progress import bar_options
 from ssd_keras.core.text import short_list
 from ssd_keras.data.problems import ProblemKind
 from ssd_keras.data.records import Example
@@ -73,7 +74,7 @@ def fingerprint_images(splits: Sequence[Split], progress: bool = False) -> list[
     """Returns the fingerprints of each split's images."""
     options = {"max_workers": 8, "desc": "decoding images", "leave": False}
     return [
-        thread_map(fingerprint_image, split.data.examples, disable=not progress, **options)
+        thread_map(fingerprint_image, split.data.examples, **bar_options(progress), **options)
         for split in splits
     ]
 

@@ -19,6 +19,7 @@ from ssd_keras.core.images import (
     see_through_share,
     used_bits,
 )
+from ssd_keras.core.progress import bar_options
 from ssd_keras.data.image_files import open_source
 from ssd_keras.data.image_sources import original_of
 from ssd_keras.data.records import Example
@@ -36,7 +37,7 @@ def image_findings(splits: Sequence[Split], progress: bool = False) -> list[Find
     """Returns what is unusual about each image; broken ones are another finding."""
     options = {"max_workers": 8, "desc": "reading image headers", "leave": False}
     examples = [example for split in splits for example in split.data.examples]
-    found = thread_map(_findings_of, examples, disable=not progress, **options)
+    found = thread_map(_findings_of, examples, **bar_options(progress), **options)
     return [finding for of_image in found for finding in of_image]
 
 

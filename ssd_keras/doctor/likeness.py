@@ -8,6 +8,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ssd_keras.core.images import to_rgb, turned
+from ssd_keras.core.progress import bar_options
 from ssd_keras.data.records import Example
 
 SIDE = 32
@@ -57,7 +58,7 @@ def alike_pairs(thumbnails: Sequence[Thumbnail], progress: bool = False) -> Like
     coarse = [coarse_vectors(pixels[start : start + TILE]) for start in starts]
     combinations = [(i, j) for i in range(len(starts)) for j in range(i, len(starts))]
     found = [Likeness(np.zeros((0, 2), np.int64), np.zeros(0, np.float32))]
-    for i, j in tqdm(combinations, "comparing images", leave=False, disable=not progress):
+    for i, j in tqdm(combinations, "comparing images", leave=False, **bar_options(progress)):
         is_candidate = coarse[i] @ coarse[j].T >= MIN_CORRELATION
         if i == j:
             is_candidate = np.triu(is_candidate, k=1)

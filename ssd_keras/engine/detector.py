@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from ssd_keras.core.display_thresholds import DEFAULT, DisplayThreshold, by_label
 from ssd_keras.core.hub import local_path
+from ssd_keras.core.progress import bar_options
 from ssd_keras.core.terminal import shows_progress
 from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
@@ -191,7 +192,7 @@ def detect_several(
 ) -> Iterator[DetectionResult]:
     """Yields the detections in images of `list_images`."""
     ids = image_ids(several)
-    with tqdm(total=len(several), desc="detecting", unit="image", disable=not progress) as bar:
+    with tqdm(total=len(several), desc="detecting", unit="image", **bar_options(progress)) as bar:
         for start in range(0, len(several), batch_size):
             rows = range(start, min(start + batch_size, len(several)))
             images = [load_image(several[index], index) for index in rows]
@@ -215,7 +216,7 @@ def detect_data(
     """Returns a detector's detections in a data set, and the seconds that it took."""
     detector = own_detector(detector)
     batches = inference_dataset(data, detector.image_size, batch_size)
-    bar = tqdm(total=len(data), desc="detecting", unit="image", disable=not progress)
+    bar = tqdm(total=len(data), desc="detecting", unit="image", **bar_options(progress))
 
     def outputs() -> Iterator[dict[str, np.ndarray]]:
         for images in batches:

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from ssd_keras.core.display_thresholds import DisplayThreshold
 from ssd_keras.core.files import check_writable, short_stem
 from ssd_keras.core.images import MAX_DARK_BITS, MAX_PIXELS, DecodedImage, decode_image_file
+from ssd_keras.core.progress import bar_options
 from ssd_keras.data.image_files import image_error
 from ssd_keras.data.problems import Problem, ProblemKind, problem_lines, problem_of
 from ssd_keras.drawing.draw import save_image
@@ -48,7 +49,7 @@ def predict(
     image_ids = unique_stems(files)
     detections: list[dict] = []
     problems: list[Problem] = []
-    with tqdm(total=len(files), desc="predicting", unit="image", disable=not progress) as bar:
+    with tqdm(total=len(files), desc="predicting", unit="image", **bar_options(progress)) as bar:
         for names, images in _batches(image_ids, batch_size, max_pixels, problems, bar):
             for name, result in zip(
                 names, detect_several(detector, images, batch_size), strict=True

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from ssd_keras.core.extras import import_extra
 from ssd_keras.core.files import check_writable, replacing
+from ssd_keras.core.progress import bar_options
 from ssd_keras.core.terminal import silence_stderr
 from ssd_keras.drawing.results import DetectionResult
 from ssd_keras.engine.detector import Detector, detect_several
@@ -87,7 +88,7 @@ def predict_videos(
         size = 1 if video.is_camera else batch_size
         start = time.perf_counter()
         total = max_frames or video.num_frames or None
-        bar = tqdm(total=total, desc=name, unit="frame", disable=not progress)
+        bar = tqdm(total=total, desc=name, unit="frame", **bar_options(progress))
         with contextlib.closing(video), _video_writer(cv2, target, video) as write, bar:
             batches = _detect_batches(detector, islice(video, max_frames), size, bar)
             found, times = _draw_frames(

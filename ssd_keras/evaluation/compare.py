@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from ssd_keras.core.progress import bar_options
 from ssd_keras.core.text import short_list
 from ssd_keras.data.records import DetectionData
 from ssd_keras.evaluation.coco_matches import IOU_THRESHOLDS, SIZES, coco_matches
@@ -42,7 +43,7 @@ def compare_detections(
     names = [name for name in data.class_names if class_names is None or name in class_names]
     weights = _weights(len(data), num_resamples, seed)
     total = 2 * len(names)
-    with tqdm(total=total, desc="comparing", unit="class", disable=not progress) as bar:
+    with tqdm(total=total, desc="comparing", unit="class", **bar_options(progress)) as bar:
         all_a, classes_a = _samples(data, first, names, weights, bar)
         all_b, classes_b = _samples(data, second, names, weights, bar)
     overall = {key: _difference(all_a[key], all_b[key]) for key in all_a}

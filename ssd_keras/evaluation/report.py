@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ssd_keras.core.files import check_writable, replacing
+from ssd_keras.core.progress import bar_options
 from ssd_keras.core.text import short_list
 from ssd_keras.data.image_sources import original_of
 from ssd_keras.data.records import DetectionData, Example
@@ -94,7 +95,7 @@ def write_report(
     if read is not None:
         steps.append(functools.partial(_mistakes, read=read))
     content = {"title": title, "sections": SECTIONS if read is None else (*SECTIONS, FALSE, MISSED)}
-    for step in tqdm(steps, desc="drawing the report", leave=False, disable=not progress):
+    for step in tqdm(steps, desc="drawing the report", leave=False, **bar_options(progress)):
         content |= step(matches, numbers)
     for name, text in (
         ("report.html", _page(content)),

@@ -296,6 +296,7 @@ def test_resuming_with_other_images_is_refused(uninterrupted):
 def test_the_origin_of_a_trained_model_becomes_the_parent(uninterrupted):
     start = recipe({"model.preset": uninterrupted, "model.options": {}})
     model = initial_model(start, ["star", "owl"])
+    assert model.display_threshold == 0.5
     own = read_origin(os.path.join(uninterrupted, "origin.json"))
     assert model.origin == own
     assert origin_of(start, train_data(), model).parent == own

@@ -13,6 +13,7 @@ from tqdm.contrib.concurrent import thread_map
 from ssd_keras.boxes.formats import CORNERS
 from ssd_keras.core.class_names import labels_by_name
 from ssd_keras.core.images import MAX_PIXELS, ImageHeader
+from ssd_keras.core.progress import bar_options
 from ssd_keras.core.text import is_plain_text, one_line
 from ssd_keras.data.image_files import (
     check_links,
@@ -53,7 +54,7 @@ class ReadOptions(NamedTuple):
         title: str,
     ) -> tuple[list[Result], list[Problem]]:
         """Returns what `read` makes of the items, in threads, and the problems."""
-        bar = {"desc": title, "leave": False, "disable": not self.progress}
+        bar = {"desc": title, "leave": False, **bar_options(self.progress)}
         pairs = thread_map(read, items, max_workers=NUM_THREADS, **bar)
         results = [result for result, _ in pairs if result is not None]
         return results, [problem for _, problems in pairs for problem in problems]

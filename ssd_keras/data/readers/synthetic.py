@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from ssd_keras.core.class_names import SHAPE_CLASSES
+from ssd_keras.core.progress import bar_options
 from ssd_keras.core.text import did_you_mean
 from ssd_keras.data.readers.assemble import ReadOptions
 from ssd_keras.data.records import Box, DetectionData, Example
@@ -51,7 +52,7 @@ def read_synthetic(name: str, split: str, options: ReadOptions) -> DetectionData
     count = int(match[2] or size)
     if not 1 <= count <= size:
         raise ValueError(f"split '{split}' has {count} images; expected 1 to {size}")
-    indices = tqdm(range(count), "drawing images", leave=False, disable=not options.progress)
+    indices = tqdm(range(count), "drawing images", leave=False, **bar_options(options.progress))
     examples = [draw_example(match[1], index) for index in indices]
     data = DetectionData(SHAPE_CLASSES, tuple(examples), licence="none needed: generated")
     return data if options.class_names is None else relabel(data, options.class_names)

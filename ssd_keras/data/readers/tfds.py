@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
+from ssd_keras.core.progress import bar_options
 from ssd_keras.core.terminal import import_tensorflow, silence_stderr, silence_tensorflow_log
 from ssd_keras.core.text import clean_name, did_you_mean, is_plain_text
 from ssd_keras.data.image_sources import FileSlice, StoredImage
@@ -128,7 +129,7 @@ def _elements(
         ) from error
     offsets: dict[str, list[int]] = {}
     count = len(dataset)
-    for element in tqdm(elements, "reading records", count, leave=False, disable=not progress):
+    for element in tqdm(elements, "reading records", count, leave=False, **bar_options(progress)):
         encoded = bytes(element[keys.image])
         image: StoredImage = encoded
         file, _, index = element.get("tfds_id", b"").decode().rpartition("__")

@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 
 from ssd_keras.core.files import check_writable, replacing_directory
 from ssd_keras.core.origin import NOT_STATED, joined_licences
+from ssd_keras.core.progress import bar_options
 from ssd_keras.core.terminal import shows_progress
 from ssd_keras.core.text import unknown_name
 from ssd_keras.data.sources import formats_of
@@ -68,7 +69,7 @@ def write_splits(
         os.makedirs(beside)
         count = sum(len(split.data) for split in splits)
         with tqdm(
-            total=count, desc="writing images", leave=False, disable=not shows_progress(progress)
+            total=count, desc="writing images", leave=False, **bar_options(shows_progress(progress))
         ) as bar:
             specs = WRITERS[format](splits, beside, bar.update, **options)
         _write_licence(splits, beside)
