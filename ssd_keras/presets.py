@@ -214,9 +214,9 @@ def from_preset(
             weights, all but those of the class heads are kept; see `ssd_keras.models.with_classes`.
         image_size: height and width of the input in pixels. Default None: the model's.
         **options: fields of the options of the preset's builder that replace the preset's, for
-            example `backbone_weights` ("imagenet" or a path), `neck`, `head`; `post_process` may
-            be a dictionary of the fields to change. With trained weights, arguments of
-            `with_classes`: `shapes`, `new_rows`.
+            example `backbone_weights` ("imagenet", "random" or a path), `neck`, `head`;
+            `post_process` may be a dictionary of the fields to change. With trained weights,
+            arguments of `with_classes`: `shapes`, `new_rows`.
 
     Returns:
         `ssd_keras.models.SSD`.
@@ -255,9 +255,10 @@ def from_preset(
 
 def _backbone_origin(name: str, options: Any) -> Origin | None:
     """Returns the origin of a backbone's weights; None where they are random."""
+    if options.backbone_weights == "random":
+        return None
     if options.backbone_weights != "imagenet":
-        path = options.backbone_weights
-        return origin_of_file(path) if path else None
+        return origin_of_file(options.backbone_weights)
     is_torchvision = name == "resnet18" or getattr(options, "variant", "") == "torchvision"
     return BACKBONES[name].origin(name) if is_torchvision else KERAS_BACKBONES.get(name)
 

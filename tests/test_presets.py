@@ -104,7 +104,7 @@ def test_recipe_of_a_preset_trains_its_builder(name):
     ],
 )
 def test_recipe_for_small_data_builds_its_model(name, cells, boxes_per_cell):
-    recipe = load_recipe(name).replace({"model.backbone_weights": ""})
+    recipe = load_recipe(name).replace({"model.backbone_weights": "random"})
     model = initial_model(recipe, ["cat", "dog"])
     assert list(model.feature_sizes) == cells
     assert len(model.default_box_array) == sum(h * w for h, w in cells) * boxes_per_cell

@@ -102,7 +102,7 @@ def _check_default_boxes(
     from ssd_keras.engine.train import initial_model, match_threshold
     from ssd_keras.presets import is_trained
 
-    bare = recipe.replace({"model.backbone_weights": ""})
+    bare = recipe.replace({"model.backbone_weights": "random"})
 
     def grid_of(recipe: "TrainRecipe") -> "DefaultBoxGrid":
         return initial_model(recipe, splits[0].data.class_names).default_box_grid

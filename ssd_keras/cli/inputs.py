@@ -28,7 +28,7 @@ def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]
     chosen = read_recipe_file(recipe) if recipe else paper_recipe(preset or "")
     if preset and preset != chosen.model.preset:
         # Options and backbone of the recipe belong to its own preset.
-        model = {"model.preset": preset, "model.options": {}, "model.backbone_weights": ""}
+        model = {"model.preset": preset, "model.options": {}, "model.backbone_weights": "random"}
         chosen = chosen.replace(model)
     chosen = override(chosen, overrides)
     check_parts(chosen)

@@ -47,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "hf://OWNER/REPO). Without --recipe the training is the paper's, 120,000 "
         "steps: shorten it with --set schedule.epochs=N",
     )
+    model.add_argument(
+        "--backbone-weights",
+        metavar="FILE",
+        help="weights that the backbone starts from: imagenet (downloaded), random, or a file: "
+        ".weights.h5, or an ImageNet classifier as .h5 of keras.applications, .pth of torchvision "
+        "or .tflite; default: the recipe's",
+    )
     add_overrides(model)
     _add_data(parser)
     output = parser.add_argument_group("output")
@@ -125,6 +132,7 @@ def _add_devices(parser: argparse.ArgumentParser) -> None:
 def run(
     recipe: str | None,
     preset: str | None,
+    backbone_weights: str | None,
     train_data: Sequence[str],
     validation_data: Sequence[str] | None,
     output: str,
@@ -142,7 +150,11 @@ def run(
     from ssd_keras.engine.named_callbacks import parse_callback
 
     named = [parse_callback(text) for text in callbacks]
+    if backbone_weights:
+        overrides = [*overrides, f"model.backbone_weights={backbone_weights}"]
     chosen = read_recipe(recipe, preset, overrides)
+    if chosen.model.backbone_weights != "random" and not resume:
+        _check_backbone_weights(chosen)
     device_set = Devices(devices, coordinator, num_processes, process_index)
     data = read_data(train_data, bad_data, max_pixels=max_pixels)
     validation = None
@@ -177,6 +189,14 @@ def run(
         )
     print(f"wrote {os.path.join(output, 'model.keras')}; what can be done with it:")
     print(*_next_commands(output, specs), sep="\n")
+
+
+def _check_backbone_weights(recipe: "TrainRecipe") -> None:
+    """Builds the model once, so that weights out of reach are named before the data are read."""
+    start_tensorflow()
+    from ssd_keras.engine.train import initial_model
+
+    initial_model(recipe, ["object"])
 
 
 def _print_length(recipe: "TrainRecipe", num_images: int, output: str) -> None:

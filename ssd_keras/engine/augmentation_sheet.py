@@ -19,7 +19,9 @@ def training_sheet(
 ) -> np.ndarray:
     """Returns a sheet of pairs: the original, and an augmented image with matched boxes."""
     with dtype_policy("float32"), kept_random_state():
-        model = initial_model(recipe.replace({"model.backbone_weights": ""}), data.class_names)
+        model = initial_model(
+            recipe.replace({"model.backbone_weights": "random"}), data.class_names
+        )
     encoder = model.target_encoder()
     examples = training_examples(
         data,

@@ -20,23 +20,23 @@ class ModelRecipe:
             `ssd_keras.models.with_classes`.
         options: arguments of the preset's builder that replace the preset's own; of a trained
             model those of `with_classes`. Default none.
-        backbone_weights: "imagenet", the path of a weights file, or "" (default) for random
-            weights.
+        backbone_weights: "random" (default), "imagenet", or the path of a file of weights or of
+            an ImageNet classifier.
     """
 
     preset: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    backbone_weights: str = ""
+    backbone_weights: str = "random"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", plain(self.options, "options"))
         if self.preset in PRESETS:
             return
         check_name(self.preset)
-        if self.backbone_weights:
+        if self.backbone_weights != "random":
             raise ValueError(
                 f"backbone_weights={self.backbone_weights!r} is for presets; {self.preset!r} is "
-                'a trained model: set model.backbone_weights="".'
+                "a trained model: set model.backbone_weights=random."
             )
         unknown = sorted(self.options.keys() - set(TRAINED_OPTIONS))
         if unknown:

@@ -311,7 +311,7 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
     options = dict(recipe.model.options)
     activation = find_part("class_loss", recipe.loss.classes["type"]).activation
     if not is_trained(preset):
-        if recipe.model.backbone_weights:
+        if recipe.model.backbone_weights != "random":
             options["backbone_weights"] = recipe.model.backbone_weights
         options.setdefault("activation", activation)
     model = from_preset(preset, class_names, **options)

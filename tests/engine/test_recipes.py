@@ -207,7 +207,7 @@ def test_the_summary_marks_what_differs_from_the_defaults():
         ('optimizer.name="adamw"', "optimizer.name", "adamw"),
         ("model.backbone_weights=a=b.weights.h5", "model.backbone_weights", "a=b.weights.h5"),
         ("model.backbone_weights=2024", "model.backbone_weights", "2024"),
-        ("model.backbone_weights=", "model.backbone_weights", ""),
+        ("model.backbone_weights=random", "model.backbone_weights", "random"),
         ("model.options.atrous=false", "model.options", {"atrous": False}),
         ("model.options.sizes=[30, 60.5]", "model.options", {"sizes": (30, 60.5)}),
         ("model.options.clip=size", "model.options", {"clip": "size"}),

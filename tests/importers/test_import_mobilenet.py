@@ -17,6 +17,7 @@ from ssd_keras.importers.import_file import import_file
 from ssd_keras.importers.tflite_graph import TFLiteGraph
 from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_v2_backbone
 from ssd_keras.models import MobileNetV2Options, ssdlite_mobilenet_v2
+from ssd_keras.models.backbones.mobilenet import mobilenet_v2
 from ssd_keras.tflite.flatbuffer import operator_name, read_model, write_model
 
 SIDE, ALPHA = 96, 0.35
@@ -80,8 +81,14 @@ def test_backbone_file_starts_an_ssd(tmp_path):
     assert line == f"wrote {output}: the backbone mobilenet_v2, for the argument backbone_weights"
     options = MobileNetV2Options(alpha=ALPHA, batch_norm=False, backbone_weights=output)
     model = ssdlite_mobilenet_v2((96, 128), ["cat"], options)
-    for one, other in zip(model.backbone.get_weights(), imported().get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    direct = mobilenet_v2((96, 128), alpha=ALPHA, batch_norm=False, weights=source)
+    for backbone in (model.backbone, direct):
+        for one, other in zip(backbone.get_weights(), imported().get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(
+        ValueError, match=r"\(its layer Conv1 is another; compare alpha, and batch_n"
+    ):
+        mobilenet_v2((96, 128), alpha=ALPHA, weights=source)
 
 
 def test_real_backbone_knows_what_photographs_show(shared):

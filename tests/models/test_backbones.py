@@ -2,6 +2,7 @@
 
 import functools
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def random_imagenet():
 @pytest.mark.slow
 @pytest.mark.parametrize("atrous", [True, False])
 def test_vgg16_takes_over_imagenet(monkeypatch, random_imagenet, atrous):
-    monkeypatch.setattr(keras.applications, "VGG16", lambda weights: random_imagenet)
+    monkeypatch.setattr(keras.applications, "VGG16", lambda weights, include_top: random_imagenet)
     backbone = vgg16((64, 64), atrous, weights="imagenet")
 
     def weights(layer):
@@ -271,8 +272,9 @@ def test_imagenet_out_of_reach_is_an_error(monkeypatch, name, build):
     monkeypatch.setattr(keras.applications, name, offline)
     with pytest.raises(
         ValueError,
-        match=r"ImageNet weights could not be downloaded \(URL fetch failure .* no network\); pass "
-        r"the path of a weights file instead of 'imagenet' .*, or None for random weights",
+        match=r"^ImageNet weights could not be downloaded \(URL fetch failure .* no network\); "
+        r"download this file on another machine and pass --backbone-weights FILE, or "
+        r"start from random weights: --backbone-weights random \(in Python backbone_weights=",
     ) as caught:
         build()
     assert "\n" not in str(caught.value)
@@ -317,6 +319,48 @@ def test_whole_model_file_serves_as_backbone_weights(tmp_path):
     backbone.save(tmp_path / "backbone.keras")
     again = resnet18((64, 64), tmp_path / "backbone.keras")
     assert_same_outputs(again, backbone, make_images(), atol=0)
+
+
+def test_files_of_keras_applications_serve_as_backbone_weights(tmp_path):
+    """Their names end in .h5, and they have no classifier: "no_top"."""
+    source = keras.applications.MobileNetV2((64, 64, 3), 0.35, include_top=False, weights=None)
+    randomize(source)
+    path = str(tmp_path / "mobilenet_v2_weights_0.35_224_no_top.h5")
+    save_weights_as_keras_applications_do(path, source)
+    backbone = mobilenet_v2((64, 64), alpha=0.35, weights=path)
+    for layer in ("Conv1", "Conv_1"):
+        kernel = source.get_layer(layer).get_weights()[0]
+        np.testing.assert_array_equal(backbone.get_layer(layer).get_weights()[0], kernel)
+    with pytest.raises(
+        ValueError, match=r"^'.*no_top\.h5' does not hold weights of 'this backbone'"
+    ):
+        resnet50((64, 64), path)
+    with pytest.raises(FileNotFoundError, match=r"backbone weights '.*/gone\.h5' do not exist; pa"):
+        mobilenet_v2((64, 64), weights=str(tmp_path / "gone.h5"))
+
+
+def save_weights_as_keras_applications_do(path, network):
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in network.layers]
+        file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.0"
+        for layer in network.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{number}:0" for number in range(len(layer.weights))]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, weights in zip(names, layer.get_weights(), strict=True):
+                group[name] = weights
+
+
+def test_vgg16_without_top_gives_its_convolutions(tmp_path):
+    image = keras.Input((64, 64, 3))
+    path = str(tmp_path / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5")
+    source = keras.applications.VGG16(include_top=False, weights=None, input_tensor=image)
+    save_weights_as_keras_applications_do(path, source)
+    backbone = vgg16((64, 64), weights=path)
+    for name, theirs in {"conv1_1": "block1_conv1", "conv5_3": "block5_conv3"}.items():
+        kernel = source.get_layer(theirs).get_weights()[0]
+        np.testing.assert_array_equal(backbone.get_layer(name).get_weights()[0], kernel)
+    assert np.isfinite(backbone.get_layer("fc6").get_weights()[0]).all()
 
 
 def test_wrong_weights_are_an_error(tmp_path):

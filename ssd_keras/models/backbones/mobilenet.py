@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from ssd_keras.models.backbones.surgery import feature_extractor, fold_batch_norm, rebuild
-from ssd_keras.models.backbones.weights import load_backbone, load_weights
+from ssd_keras.models.backbones.weights import is_random, load_backbone, load_weights
 from ssd_keras.models.blocks import ConvStyle, conv, depthwise_conv
 from ssd_keras.models.layers import BatchNormalization
 
@@ -53,15 +53,15 @@ def mobilenet_v2(
         network = keras.applications.MobileNetV2(
             (*image_size, 3), alpha=alpha, include_top=False, weights=None
         )
-        if weights == "imagenet":
+        if weights is not None:
             source = keras.applications.MobileNetV2(
-                (224, 224, 3), alpha=alpha, include_top=False, weights="imagenet"
+                (224, 224, 3), alpha=alpha, include_top=False, weights=weights
             )
             network.set_weights(source.get_weights())
         network = _with_fast_batch_norm(network) if batch_norm else fold_batch_norm(network)
         return feature_extractor(network, feature_layers, name="mobilenet_v2")
 
-    return load_backbone(build, weights)
+    return load_backbone(build, weights, takes_keras_files=True)
 
 
 def _with_fast_batch_norm(network: keras.Model) -> keras.Model:
@@ -81,7 +81,7 @@ def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) 
     if weights == "imagenet":
         raise ValueError(
             "Keras has no ImageNet weights of MobileNetV3-Large with the reduced tail; pass the "
-            "path of a weights file, None for random weights, or use "
+            "path of a weights file, random, or use "
             "keras.applications.MobileNetV3Large as the backbone of `build_ssd`."
         )
     image = keras.Input((*image_size, 3))
@@ -91,8 +91,8 @@ def mobilenet_v3_large(image_size: tuple[int, int], weights: str | None = None) 
     network = keras.Model(image, conv(x, 480, 1, "last", _style("hard_swish")))
     layer_names = ["block13_expand_hard_swish", "last_hard_swish"]
     backbone = feature_extractor(network, layer_names, name="mobilenet_v3_large")
-    if weights is not None:
-        load_weights(backbone, weights)
+    if not is_random(weights):
+        load_weights(backbone, str(weights))
     return backbone
 
 

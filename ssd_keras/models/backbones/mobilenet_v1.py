@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from ssd_keras.models.backbones.surgery import feature_extractor
-from ssd_keras.models.backbones.weights import load_weights
+from ssd_keras.models.backbones.weights import is_random, load_weights
 from ssd_keras.models.blocks import SAME, ConvStyle, conv, depthwise_conv
 
 # Channels and strides of the convolutions (Howard et al. 2017, arXiv 1704.04861, table 1).
@@ -36,8 +36,8 @@ def mobilenet_v1(
         x = conv(x, channels[index], 1, f"conv{index}_pointwise", style)
     layer_names = [f"conv{index}_pointwise_relu6" for index in MOBILENET_V1_FEATURE_LAYERS]
     backbone = feature_extractor(keras.Model(image, x), layer_names, name="mobilenet_v1")
-    if weights is not None:
-        load_weights(backbone, weights)
+    if not is_random(weights):
+        load_weights(backbone, str(weights))
     return backbone
 
 

@@ -39,7 +39,7 @@ def resnet50(
         cut = feature_extractor(network, ["conv4_block6_out"], name="resnet50")
         return restride(cut, {"conv4_block1_0_conv": 1, "conv4_block1_1_conv": 1})
 
-    return load_backbone(build, weights)
+    return load_backbone(build, weights, takes_keras_files=True)
 
 
 def _torchvision_variant(

@@ -1,11 +1,21 @@
 """VGG16 as SSD's backbone: fc6 and fc7 as (dilated) convolutions, conv4_3 normalised."""
 
+import functools
+
+import h5py
 import keras
 import numpy as np
 from keras import layers
 
 from ssd_keras.models.backbones.surgery import feature_extractor
-from ssd_keras.models.backbones.weights import load_backbone, load_weights
+from ssd_keras.models.backbones.weights import (
+    check_exists,
+    is_keras_applications_file,
+    is_random,
+    load_backbone,
+    load_weights,
+    weight_errors,
+)
 from ssd_keras.models.layers import L2Normalize
 
 VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -39,16 +49,17 @@ def vgg16(
         x = _conv(x, 4096, 7, "fc6")
         x = _conv(x, 4096, 1, "fc7")
     network = keras.Model(image, x, name="vgg16")
-    if weights == "imagenet":
-        _copy_imagenet(network)
+    is_keras_file = not is_random(weights) and is_keras_applications_file(str(weights))
+    if weights == "imagenet" or is_keras_file:
+        _copy_imagenet(network, str(weights))
     outputs = ["conv4_3", "fc7"] if atrous else ["conv4_3", "conv5_3", "fc7"]
     backbone = feature_extractor(network, outputs)
     if normalize:
         conv4_3, *others = backbone.outputs
         scaled = L2Normalize(name="conv4_3_norm")(conv4_3)
         backbone = keras.Model(image, [scaled, *others], name="vgg16")
-    if weights not in (None, "imagenet"):
-        load_weights(backbone, weights)
+    if weights != "imagenet" and not is_random(weights) and not is_keras_file:
+        load_weights(backbone, str(weights))
     return backbone
 
 
@@ -66,20 +77,34 @@ def _conv(
     )(x)
 
 
-def _copy_imagenet(network: keras.Model) -> None:
-    """Copies the weights of Keras' ImageNet VGG16; fc layers become convolutions."""
+def _copy_imagenet(network: keras.Model, weights: str) -> None:
+    """Copies the weights of Keras' ImageNet VGG16; fc layers become convolutions.
+
+    `weights` is "imagenet" or the path of Keras' file; fc layers that it lacks stay random.
+    """
     # Keras' network expects BGR images without the ImageNet mean, as the paper's does.
-    source = load_backbone(keras.applications.VGG16, "imagenet")
+    has_top = weights == "imagenet" or _has_top(weights)
+    source = load_backbone(
+        functools.partial(keras.applications.VGG16, include_top=has_top), weights, True
+    )
     for block, (_, count) in enumerate(VGG16_BLOCKS, start=1):
         for index in range(1, count + 1):
             weights = source.get_layer(f"block{block}_conv{index}").get_weights()
             network.get_layer(f"conv{block}_{index}").set_weights(weights)
+    if not has_top:
+        return
     kernel, bias = source.get_layer("fc1").get_weights()
     fc6 = network.get_layer("fc6")
     fc6.set_weights(_decimate(kernel.reshape(7, 7, 512, 4096), bias, fc6.kernel.shape))
     kernel, bias = source.get_layer("fc2").get_weights()
     fc7 = network.get_layer("fc7")
     fc7.set_weights(_decimate(kernel.reshape(1, 1, 4096, 4096), bias, fc7.kernel.shape))
+
+
+def _has_top(path: str) -> bool:
+    check_exists(path)
+    with weight_errors(path, "vgg16"), h5py.File(path) as file:
+        return "fc1" in file
 
 
 def _decimate(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:

@@ -47,7 +47,9 @@ class BuilderOptions:
             Default None.
         activation: "softmax" or "sigmoid", with which the family's head starts at scores of 0.01.
             Default None: the family's, mostly "softmax".
-        backbone_weights: "imagenet" or the path of a weights file. Default None, random.
+        backbone_weights: "random" (default), "imagenet", or the path of a file: of weights saved
+            from the same layers, or of a classifier (.h5 of keras.applications, .pth of
+            torchvision, .tflite of MobileNetV2, .caffemodel).
     """
 
     neck: Neck | str | Mapping[str, Any] | Sequence[Neck | str | Mapping[str, Any]] | None = None
@@ -56,7 +58,7 @@ class BuilderOptions:
     shapes: Sequence[Sequence[Sequence[float]]] | None = None
     post_process: PostProcess | Mapping[str, Any] | None = None
     activation: str | None = None
-    backbone_weights: str | None = None
+    backbone_weights: str = "random"
 
     @classmethod
     def from_names(cls, owner: str, values: Mapping[str, Any]) -> Self:
