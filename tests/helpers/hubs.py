@@ -193,7 +193,7 @@ def hubs_on_this_machine(monkeypatch, cache):
 
 def use_address(monkeypatch, address, cache):
     """Leads huggingface_hub and kagglehub, old and new, to an address."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, file_download
     from kagglehub import clients
 
     # Kaggle's own looks at the source of every caller, for seconds.
@@ -208,6 +208,8 @@ def use_address(monkeypatch, address, cache):
         "HF_TOKEN_PATH": str(cache / "token"),
     }.items():
         monkeypatch.setattr(constants, name, value, raising=False)
+        if hasattr(file_download, name):  # its own copy, before 1.0
+            monkeypatch.setattr(file_download, name, value)
     monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(cache / "kaggle"))
     monkeypatch.setenv("KAGGLEHUB_VERBOSITY", "error")

@@ -151,7 +151,6 @@ REFUSALS = {
     "kaggle://a/none/keras/c": (FileNotFoundError, "holds neither config.json nor model.keras of"),
     "kaggle://a/b/keras/d/3": (ValueError, "cannot be read: there is no such model, or it is not "),
     "kaggle://a/large/keras/c": (ValueError, r"holds Gemma\nBackbone (config.json), not an SSD;"),
-    "kaggle://a/large/sklearn7/c": (ValueError, "cannot be read: "),
 }
 
 
