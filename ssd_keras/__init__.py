@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from ssd_keras.core.quiet_tensorflow import silence_tensorflow_start
 from ssd_keras.core.registry import register_with_keras
 from ssd_keras.version import __version__ as __version__
 
@@ -62,4 +63,5 @@ def __dir__() -> list[str]:
     return __all__
 
 
+silence_tensorflow_start()
 register_with_keras()

@@ -1,19 +1,24 @@
 """Terminal output: progress bars or not, and silence for native libraries."""
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any, TextIO
 
 
 @contextlib.contextmanager
 def silence_stderr() -> Iterator[None]:
     """Suppresses messages that native libraries write to stderr."""
-    sys.stderr.flush()
-    saved = os.dup(2)
+    if sys.stderr:  # a program without a console has none
+        sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
     try:
         with open(os.devnull, "wb") as null:
             os.dup2(null.fileno(), 2)
@@ -81,16 +86,6 @@ def silence_tensorflow_log() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def import_tensorflow() -> ModuleType:
-    """Imports TensorFlow without its messages; some of the import no log level silences."""
-    # What TensorFlow logs as errors is what the machine lacks (a GPU, some instructions);
-    # real failures are raised.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with silence_stderr():
-        import tensorflow
-    return tensorflow
-
-
 def is_terminal() -> bool:
     """Whether to show progress bars: in a terminal, or where SSD_KERAS_PROGRESS is set."""
     return sys.stderr.isatty() or bool(os.environ.get("SSD_KERAS_PROGRESS"))
@@ -109,11 +104,11 @@ def shows_progress(progress: bool | None = None) -> bool:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow without its messages; a terminal shows that it loads."""
-    if not is_terminal() or "tensorflow" in sys.modules:
-        import_tensorflow()
-        return
+    """Imports TensorFlow; a terminal shows that it loads."""
     message = "starting TensorFlow ..."
-    print(message, end="", file=sys.stderr, flush=True)
-    import_tensorflow()
-    print("\r" + " " * len(message), end="\r", file=sys.stderr, flush=True)
+    shows = is_terminal() and "tensorflow" not in sys.modules
+    if shows:
+        print(message, end="", file=sys.stderr, flush=True)
+    importlib.import_module("tensorflow")
+    if shows:
+        print("\r" + " " * len(message), end="\r", file=sys.stderr, flush=True)

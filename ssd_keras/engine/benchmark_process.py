@@ -13,7 +13,6 @@ import numpy as np
 
 from ssd_keras.core.hardware import machine_seconds, num_cores
 from ssd_keras.core.hub import local_path
-from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.core.text import words_of
 from ssd_keras.data.problems import problem_lines
 from ssd_keras.data.sources import load_data
@@ -103,7 +102,9 @@ def _accelerators() -> list[str]:
         import torch
 
         return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    config = import_tensorflow().config
+    import tensorflow as tf
+
+    config = tf.config
     details = map(config.experimental.get_device_details, config.list_physical_devices("GPU"))
     return [one.get("device_name", "GPU") for one in details]
 
@@ -120,7 +121,9 @@ def _versions(kind: str) -> dict[str, str]:
 
 def set_threads(threads: int) -> None:
     """Sets the threads of TensorFlow and PyTorch, before they start."""
-    threading = import_tensorflow().config.threading
+    import tensorflow as tf
+
+    threading = tf.config.threading
     threading.set_intra_op_parallelism_threads(threads)
     threading.set_inter_op_parallelism_threads(threads)
     if keras.backend.backend() == "torch":

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from ssd_keras.core.terminal import silence_stderr
 from ssd_keras.models.layers import Preprocessor
 from ssd_keras.models.ssd import SSD
 
@@ -73,7 +74,10 @@ def network_function(
         return outputs["box_deltas"], outputs["class_logits"]
 
     function = network.get_concrete_function()
-    return convert_variables_to_constants_v2(function) if weights == "constants" else function
+    if weights != "constants":
+        return function
+    with silence_stderr():  # it logs how many GPUs there are
+        return convert_variables_to_constants_v2(function)
 
 
 def _rebuilt(model: SSD, change: Callable[[Mapping], Mapping]) -> SSD:

@@ -21,6 +21,7 @@ from ssd_keras.core.display_thresholds import (
     thresholds_text,
 )
 from ssd_keras.core.origin import ORIGIN_FILE, Origin, joined_licences, origin_lines
+from ssd_keras.core.terminal import silence_stderr
 from ssd_keras.data.images import resize_image
 from ssd_keras.exporters.exported_detector import ExportedDetector, exported_origin, one_by_one
 from ssd_keras.exporters.formats import KEYS, NUM_THREADS, OUTPUTS, RAW_OUTPUTS
@@ -65,6 +66,7 @@ def start(path: str, num_threads: int) -> tuple[Callable, Callable]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's says that LiteRT is its successor
         interpreter = Interpreter(model_path=path, num_threads=num_threads)
+    interpreter.allocate_tensors()  # here it logs its delegate, else in the first run
     runner = interpreter.get_signature_runner()
     ((name, details),) = runner.get_input_details().items()
 
@@ -103,7 +105,8 @@ def load(path: str, num_threads: int = NUM_THREADS) -> ExportedDetector:
             "--post-processing builtin."
         )
     _, height, width, _ = flatbuffer.inputs(model)[0][2]
-    run = one_by_one(*start(path, num_threads))
+    with silence_stderr():
+        run = one_by_one(*start(path, num_threads))
     thresholds = _display_threshold(path, class_names)
     return ExportedDetector(class_names, (height, width), run, thresholds)
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 from trainings import PLAIN, encoded, finished_run, write_voc
@@ -539,9 +540,8 @@ def test_tensorflow_greets_nobody(tmp_path):
 
 def test_a_terminal_is_told_of_the_wait_for_tensorflow(capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr(
-        terminal, "import_tensorflow", lambda: shown.append(capsys.readouterr().err)
-    )
+    fake = types.SimpleNamespace(import_module=lambda _: shown.append(capsys.readouterr().err))
+    monkeypatch.setattr(terminal, "importlib", fake)
     monkeypatch.setenv("SSD_KERAS_PROGRESS", "1")
     terminal.start_tensorflow()  # is imported already
     monkeypatch.delitem(sys.modules, "tensorflow")

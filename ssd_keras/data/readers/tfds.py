@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tqdm.auto import tqdm
 
 from ssd_keras.core.progress import bar_options
-from ssd_keras.core.terminal import import_tensorflow, silence_stderr, silence_tensorflow_log
+from ssd_keras.core.terminal import silence_stderr, silence_tensorflow_log
 from ssd_keras.core.text import clean_name, did_you_mean, is_plain_text
 from ssd_keras.data.image_sources import FileSlice, StoredImage
 from ssd_keras.data.readers.assemble import (
@@ -59,7 +59,6 @@ class _Keys(NamedTuple):
 
 
 def _import_tfds() -> Any:
-    import_tensorflow()
     with silence_stderr():
         import tensorflow_datasets
     # It logs what fails in its own import, and goes on without its functions.

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ssd_keras.core.image_formats import PNG_SIGNATURE
-from ssd_keras.core.terminal import import_tensorflow
 from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.data.splits import Split
 
@@ -22,7 +21,7 @@ def write_tfrecord(
     Records keep the order of the data set, of which each shard holds a contiguous part. Returns
     the specs to read the splits.
     """
-    tf = import_tensorflow()
+    import tensorflow as tf
 
     for split in splits:
         count = len(split.data)
