@@ -1,6 +1,7 @@
 """The built wheel holds the package, all of it and nothing else."""
 
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -100,6 +101,47 @@ def test_nothing_that_colab_and_kaggle_have_is_too_old(name):
     assert {"tensorflow", "keras", "numpy", "pillow", "matplotlib"} <= pins.keys()
     met = {key: x.specifier.contains(pins[key]) for key, x in requirements().items() if key in pins}
     assert len(met) > 10 and all(met.values()), met
+
+
+@pytest.fixture(scope="module")
+def console(wheel, tmp_path_factory):
+    """Runs `ssd-keras` of the wheel, with the packages of this environment, in an empty folder."""
+    folder = tmp_path_factory.mktemp("installed")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    programs = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin")
+    pip = [sys.executable, "-m", "pip", "--python", programs / "python", "install", "--no-deps"]
+    subprocess.run([*pip, "--no-index", "--quiet", wheel.filename], check=True)
+    (site,) = (folder / "venv").rglob("site-packages")
+    # A path in a .pth file is only appended: an editable ssd_keras there has no effect.
+    (site / "others.pth").write_text(str(Path(pytest.__file__).parents[1]))
+    (folder / "empty").mkdir()
+    environment = {key: x for key, x in os.environ.items() if key != "PYTHONPATH"}
+
+    def run(*words, program="ssd-keras"):
+        return subprocess.run(
+            [programs / program, *words],
+            cwd=folder / "empty", env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_has_its_recipes_data_and_demo(console, tmp_path):
+    code = "import ssd_keras; print(ssd_keras.__file__)"
+    assert "/installed" in console("-c", code, program="python").stdout
+    recipes = console("info", "recipes")
+    assert recipes.stdout.count("\n") == len([*(REPOSITORY / "ssd_keras/recipes").iterdir()])
+    assert "\nown_data: SSDLite on MobileNetV2" in recipes.stdout
+    assert "\nssd192_small_shapes: 192x192" in console("info", "presets").stdout
+    values = console("info", "recipe", "own_data")
+    assert "ssd-keras train --recipe own_data" in values.stdout
+    assert '* model.backbone_weights = "imagenet"' in values.stdout
+    sheet = tmp_path / "sheet.png"
+    shown = console("data", "show", "synthetic:shapes@train[:2]", "--output", str(sheet))
+    assert shown.stdout == f"wrote {sheet}\n" and sheet.stat().st_size > 10_000
+    assert "default runs/demo" in " ".join(console("demo", "--help").stdout.split())
+    assert {recipes.stderr, values.stderr, shown.stderr} == {""}
 
 
 def test_changelog_begins_with_this_version():

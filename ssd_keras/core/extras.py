@@ -1,4 +1,4 @@
-"""Packages that only some uses need: the extras of `setup.cfg`."""
+"""Packages that only some uses need: the extras of `pip install ssd_keras[EXTRA]`."""
 
 import importlib
 import importlib.util

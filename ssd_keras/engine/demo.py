@@ -13,6 +13,7 @@ from ssd_keras.drawing.draw import draw_boxes, draw_missed, save_image
 from ssd_keras.drawing.sheet import contact_sheet
 from ssd_keras.evaluation.detection_table import read_detections
 from ssd_keras.evaluation.matches import Matches, match
+from ssd_keras.version import URL
 
 DATA = "synthetic:shapes"
 GALLERY_DATA = f"{DATA}@test[:16]"
@@ -122,6 +123,7 @@ class Demo:
             f"  {self.sheet}: images and boxes as training sees them",
             f"  {os.path.join(self.served, '1')}: the detector for TensorFlow Serving",
             f"  {self.phone}: the detector for phones",
+            f"  {URL}/blob/main/export/README.md: programs that run these two",
             "",
             "next, with images of your own (`ssd-keras info data` lists the kinds of data):",
             *(f"  ssd-keras {words}" for words in NEXT),
@@ -132,7 +134,7 @@ class Demo:
         if (found := _coco(self.metrics)["AP50"]) < EXPECTED_AP50:
             raise ValueError(
                 f"the demo's detector has an AP50 of {found:.3f}; expected {EXPECTED_AP50:.3f} or "
-                "more; please report it with the output of `ssd-keras --version`."
+                f"more; report it at {URL}/issues with the output of `ssd-keras --version`."
             )
 
 

@@ -186,6 +186,7 @@ class RecipeRecord:
 
     Args:
         title: what it trains, in one line.
+        notes: what to know and to change before a training.
         paper: the paper, with sections and tables.
         command: the command that trains it.
         hardware: what it ran on; "" where it was not run.
@@ -194,10 +195,11 @@ class RecipeRecord:
         expected: value of the metric in percent, or None.
         tolerance: how far a training may be off, or None.
         source: who reports the expected value.
-        result_file: file with the measured results.
+        result_file: address of the file with the measured results.
     """
 
     title: str = ""
+    notes: str = ""
     paper: str = ""
     command: str = ""
     hardware: str = ""

@@ -76,6 +76,7 @@ TABLES = {
     },
     "record": {
         "title": "a title",
+        "notes": "a line\nand another",
         "paper": "a paper",
         "command": "ssd-keras train\n    --recipe x",
         "hardware": "a toaster",
@@ -186,7 +187,7 @@ def test_the_summary_marks_what_differs_from_the_defaults():
     assert str(values["model.options.width"]).startswith("* model.options.width = 16 (default 24)")
     assert str(values["data.max_objects"]).startswith('  data.max_objects = "None"\n')
     summary = recipe_summary(load_recipe("shapes"))
-    assert summary.startswith("title: the small SSD on generated shapes\ncommand: ssd-keras train")
+    assert summary.startswith("title: the small SSD on generated shapes\nnotes: `ssd-keras demo`")
     assert "shapes@test AP50 91 ± 1" in expected_result(load_recipe("shapes"))
     assert any(line.startswith("own_data: SSDLite on ") for line in recipe_list())
 
