@@ -81,7 +81,7 @@ def test_broken_transfer_goes_on(server, knows_ranges):
 @pytest.mark.parametrize("knows_ranges", [True, False])
 @pytest.mark.parametrize("stated", [None, "abc", "-5", "1e9", "10", "\u00b2"])
 def test_a_transfer_ends_when_the_size_is_passed(server, stated, knows_ranges):
-    server.files["/a/model.pth"], server.length = bytes(20_000_000), stated
+    server.files["/a/model.pth"], server.length = bytes(40_000_000), stated
     folder = os.path.join(cache_directory(), SHA256[:16])
     os.makedirs(folder)
     with open(os.path.join(folder, ".writing-model.pth"), "wb") as file:
@@ -90,7 +90,7 @@ def test_a_transfer_ends_when_the_size_is_passed(server, stated, knows_ranges):
     words = "could not be downloaded|gave another file" if stated == "10" else "gave more than the"
     with pytest.raises(ValueError, match=rf"/a/model\.pth ({words})"):
         fetch(f"{server.address}/a/model.pth", SHA256, SIZE)
-    assert server.num_sent < 12_000_000  # beside what lies in the buffers of the connection
+    assert server.num_sent < 20_000_000  # beside what lies in the buffers of the connection
 
 
 @pytest.mark.parametrize("stated", ["abc", "", "1e9"])

@@ -416,7 +416,6 @@ def test_invalid_parts_of_the_command_are_refused(tmp_path, capsys):
     words = ["data", "split", "synthetic:shapes@val[:4]", "--output", str(tmp_path / "x")]
     assert main([*words, "--parts", "a=0.5", "a=0.5"]) == 2
     assert "--parts names a part twice; expected such as" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main([*words, "--parts", "train:0.8"])
-    assert "argument --parts: 'train:0.8' must be such as train=0.8" in capsys.readouterr().err
+    assert main([*words, "--parts", "train:0.8"]) == 2
+    assert "--parts: 'train:0.8' must be such as train=0.8" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
