@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from ssd_keras.models.finite_weights import not_finite
 
 Logs = dict[str, Any] | None
 TITLE = "validation data"
+SCORES = ("val_AP", "val_AP50")
 
 
 class ValidationAP(keras.callbacks.Callback):
@@ -124,6 +126,27 @@ def short_names(logs: dict[str, Any]) -> dict[str, Any]:
     """Returns the logs of `fit` with short names for the losses."""
     names = {"box_deltas_loss": "box_loss", "class_logits_loss": "class_loss"}
     return {names.get(name, name): value for name, value in logs.items()}
+
+
+def check_monitors(callbacks: Sequence[keras.callbacks.Callback], has_validation: bool) -> None:
+    """Raises a ValueError for a callback that waits for a value which a training never logs."""
+    for callback in callbacks:
+        monitor, what = getattr(callback, "monitor", None), f"callback {type(callback).__name__}"
+        if monitor in SCORES and not has_validation:
+            raise ValueError(
+                f"{what} monitors {monitor}, and there are no validation data; pass some, or "
+                "monitor 'loss'."
+            )
+        if monitor == "val_loss":
+            raise ValueError(
+                f"{what} monitors val_loss, which a training does not log; monitor val_AP with "
+                "mode='max'."
+            )
+        if monitor in SCORES and getattr(callback, "mode", "max") != "max":
+            raise ValueError(
+                f"{what} monitors {monitor} with mode={callback.mode!r}; a higher AP is better: "
+                "pass mode='max'."
+            )
 
 
 def is_due(epoch: int, every: int, last_epoch: int) -> bool:

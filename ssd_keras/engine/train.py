@@ -24,7 +24,7 @@ from ssd_keras.data.records import DetectionData
 from ssd_keras.data.training_checks import check_objects, class_differences
 from ssd_keras.doctor.small_objects import small_objects_hint
 from ssd_keras.engine import training_time
-from ssd_keras.engine.callbacks import TITLE, SaveRun, StopOnNaN, ValidationAP
+from ssd_keras.engine.callbacks import TITLE, SaveRun, StopOnNaN, ValidationAP, check_monitors
 from ssd_keras.engine.distributed.devices import Devices, DeviceSession
 from ssd_keras.engine.recipes import TrainRecipe, load_recipe, recipe_names
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
@@ -78,8 +78,8 @@ def train(
 
     Raises:
         ValueError: `output` is not empty, is in use, or holds another training than the one to
-            resume; a data set has no object, the two have no class in common, or several hosts
-            have callbacks.
+            resume; a data set has no object, the two have no class in common, several hosts have
+            callbacks, or a callback monitors what is never logged.
 
     Example:
 
@@ -99,6 +99,7 @@ def train(
         raise ValueError(
             "callbacks would run on one of several hosts alone; train on one host, or pass none."
         )
+    check_monitors(callbacks, validation_data is not None)
     run, state, validation = RunDirectory(output), TrainingState(), None
     show: bool | str = shows_progress(progress) or (progress is None and "lines")
     with contextlib.ExitStack() as stack:

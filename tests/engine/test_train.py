@@ -178,6 +178,29 @@ def test_a_training_that_a_callback_stops_is_whole_and_resumes(tmp_path, capsys)
     )
 
 
+@pytest.mark.parametrize(
+    ("monitor", "mode", "has_validation", "message"),
+    [
+        ("val_AP", "max", False, r"callback EarlyStopping monitors val_AP, and there are no val"),
+        (
+            "val_loss",
+            "min",
+            True,
+            r"EarlyStopping monitors val_loss, which .*; monitor val_AP",
+        ),
+        ("val_AP50", "auto", True, r"val_AP50 with mode='auto'; a higher .*: pass mode='max'\.$"),
+    ],
+)
+def test_a_callback_that_would_wait_in_vain_is_refused(
+    monitor, mode, has_validation, message, tmp_path
+):
+    data = validation_data() if has_validation else None
+    stop = keras.callbacks.EarlyStopping(monitor, mode=mode)
+    with pytest.raises(ValueError, match=message):
+        train(recipe(), train_data(), data, str(tmp_path / "run"), callbacks=[stop])
+    assert not (tmp_path / "run").exists()
+
+
 class StopAt(keras.callbacks.Callback):
     """Stops after an epoch."""
 
