@@ -96,8 +96,8 @@ def _import_tracker(module: str, package: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"callback {package} needs the package {package}, which is not installed or does not "
-            f"load; run: pip install {package}"
+            f"callback {package} needs the package {package}, which does not load "
+            f"({one_line(str(error))}); run: pip install {package}"
         ) from error
 
 

@@ -86,5 +86,5 @@ def test_what_is_unknown_is_one_line(text, message):
 
 def test_a_missing_tracker_names_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ImportError, match=r"callback wandb needs .* run: pip install wandb$"):
+    with pytest.raises(ImportError, match=r"needs .* load \(.*wandb.*\); run: pip install wandb$"):
         parse_callback("wandb").make(RECIPE)
