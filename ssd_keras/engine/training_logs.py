@@ -49,13 +49,15 @@ class Progress(keras.callbacks.Callback):
             disable=not self.shows_bar,
         )
         self.done, self.epoch = self.initial, 0
-        self.began = self.last_line = time.monotonic()
+        self.first = self.last_line = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.done += 1
+        if self.done == self.initial + 1:  # the first step compiles: it says nothing of the others
+            self.first = time.monotonic()
         losses = {name: f"{value:.2f}" for name, value in (logs or {}).items() if name == "loss"}
         self.bar.set_postfix({**losses, **self.scores}, refresh=False)
         self.bar.update()
@@ -76,13 +78,11 @@ class Progress(keras.callbacks.Callback):
             if logs.get(name) is not None:
                 parts.append(f"{name.removeprefix('val_')} {logs[name]:.3f}")
         self.last_line = time.monotonic()
-        rate = (self.last_line - self.began) / max(1, self.done - self.initial)
+        rate = (self.last_line - self.first) / max(1, self.done - self.initial - 1)
         minutes = (self.total - self.done) * rate / 60
-        print(
-            f"{title}/{self.params['epochs']}: {', '.join(parts)}; about {minutes:.0f} min left",
-            file=sys.stderr,
-            flush=True,
-        )
+        left = f"; about {minutes:.0f} min left" if self.done < self.total else ""
+        text = f"{title}/{self.params['epochs']}: {', '.join(parts)}{left}"
+        print(text, file=sys.stderr, flush=True)
 
     def on_train_end(self, logs: Logs = None) -> None:
         self.bar.close()
