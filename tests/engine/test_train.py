@@ -172,10 +172,8 @@ def test_a_training_that_a_callback_stops_is_whole_and_resumes(tmp_path, capsys)
     assert capsys.readouterr() == ("", "")
     resumed = train(recipe(PLAIN), train_data(), validation_data(), run, resume=True)
     assert [row["epoch"] for row in resumed] == [1, 2, 3, 4, 5]
-    (line,) = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(
-        r"epoch 5/5: loss \d+\.\d\d, AP 0\.\d{3}, AP50 0\.\d{3}", line
-    )
+    line = capsys.readouterr().err.splitlines()[-1]  # a busy machine prints one each minute
+    assert re.fullmatch(r"epoch 5/5: loss \d+\.\d\d, AP 0\.\d{3}, AP50 0\.\d{3}", line)
 
 
 @pytest.mark.parametrize(
