@@ -18,6 +18,7 @@ np.savez("values.npz", hand=[box_loss, class_loss], losses=losses, default_hand=
          default=in_model, kept=kept, objects=len(labels), counts=counts)
 """
 KEEP_TRAIN = """
+import numpy as np
 np.savez("values.npz", losses=history.history["loss"], val_AP=history.history["val_AP"],
          AP=metrics["coco"]["AP"], worst=[m.image_index for m in worst], found=len(found),
          sizes=[len(train), len(validation)], detected=len(detections))
