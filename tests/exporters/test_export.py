@@ -126,7 +126,7 @@ def test_tflite_gives_no_score_below_the_threshold_of_its_class(options, tmp_pat
     assert report.num_agreed > 50
     found = load_detector(path)(image_of_model()[None])
     labels, scores = (found[key][0, : found["num_detections"][0]] for key in ("labels", "scores"))
-    assert len(set(labels)) > 2 and (scores >= np.float32(smallest)[labels]).all()
+    assert len(set(labels)) > 1 and (scores >= np.float32(smallest)[labels]).all()
 
 
 def test_the_command_exports_what_is_drawn(tmp_path, capsys):
