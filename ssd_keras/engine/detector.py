@@ -84,7 +84,7 @@ def load_detector(
             kaggle://OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION][/FILE].
         post_process: `PostProcess`. Default: the model's own. Exports contain theirs.
         num_threads: threads that a TFLite or ONNX file runs on, 1 or more. Default 2. TensorFlow,
-            JAX and PyTorch have settings of their own.
+            JAX and PyTorch have other settings.
 
     Returns:
         the detector.

@@ -71,7 +71,7 @@ def train(
             a validation; others have none, so that the patience of
             `EarlyStopping("val_AP", mode="max", patience=5)` counts validations. When one stops
             the training, model, state and history are written. They keep no state: those of a
-            resumed training begin anew. Default none; only none for several hosts.
+            resumed training start again. Default none; only none for several hosts.
 
     Returns:
         the history, one dictionary for each epoch; empty in processes other than 0.
@@ -325,7 +325,7 @@ def initial_model(recipe: TrainRecipe, class_names: Sequence[str]) -> SSD:
             f"of {preset!r} are {model.activation}; set loss.classes to one of {', '.join(known)}."
         )
     model.assigner = make_part("assigner", recipe.assigner, "assigner")
-    model.display_threshold = DEFAULT  # those of a model to start from are of its own scores
+    model.display_threshold = DEFAULT  # a parent's thresholds are for its scores
     return model
 
 
