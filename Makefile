@@ -87,7 +87,7 @@ clean:  ## remove environments, builds and caches, but not runs/
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: REQUIREMENTS = --editable '.[test]'
-.venv-consumers/.installed: REQUIREMENTS = --editable . pytest pytest-xdist
+.venv-consumers/.installed: REQUIREMENTS = --editable '.[tflite,serving]' pytest pytest-xdist
 .venv-bench/.installed: REQUIREMENTS = --editable . --requirement benchmarks/requirements.txt
 .venv-bench/.installed: benchmarks/requirements.txt
 
