@@ -12,7 +12,7 @@ export MALLOC_ARENA_MAX ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo quick test test-oldest test-colab test-kaggle test-versions test-consumers \
-	test-slow lint bench fuzz kills clean
+	test-servers test-slow lint bench fuzz kills clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 16
@@ -63,6 +63,10 @@ test-versions: .venv-oldest/.installed .venv-colab/.installed  ## the tests that
 # As root on Debian this also installs Chromium.
 test-consumers: .venv-consumers/.installed  ## test with PyTorch, MediaPipe, Chromium and others, in their own environments
 	@KERAS_BACKEND=tensorflow .venv-consumers/bin/python tests/consumers.py $(EVERY_CORE)
+
+# In one process: each server uses all cores.
+test-servers: .venv/.installed  ## test with KServe, Ray Serve and TF Serving's loader, in a separate environment
+	@KERAS_BACKEND=tensorflow .venv/bin/python tests/servers.py $(ARGS)
 
 # In one process: some of these fill the machine or measure the time of a process.
 test-slow: .venv/.installed  ## the slow tests alone

@@ -6,34 +6,20 @@ Runs the tests marked `consumers`; arguments go to pytest. What cannot be instal
 the last line names it and the number of tests that are missing.
 """
 
-import collections
 import os
-import shlex
 import shutil
-import subprocess
 import sys
 import venv
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 from browser import chromium_path
+from other_programs import PIP_INSTALL, ROOT, run, run_tests
 
-ROOT = Path(__file__).resolve().parents[1]
-PIP_INSTALL = ["-m", "pip", "install", "--quiet", "--quiet", "--disable-pip-version-check"]
 OPENCV4_PYTHON = ROOT / ".venv-opencv4" / "bin" / "python"
-
-
-def run(*command) -> bool:
-    """True where the command succeeds; a failure is printed."""
-    words = [str(word) for word in command]
-    is_done = subprocess.run(words, stdin=subprocess.DEVNULL).returncode == 0
-    if not is_done:
-        print(f"failed: {shlex.join(words)}", file=sys.stderr, flush=True)
-    return is_done
 
 
 def is_met(requirement: Requirement) -> bool:
@@ -70,30 +56,11 @@ def install_chromium() -> None:
         run("apt-get", "-qq", "install", "-y", "--no-install-recommends", "chromium")
 
 
-class Skips:
-    """A plugin of pytest that counts skipped tests by their reason."""
-
-    def __init__(self):
-        self.counts = collections.Counter()
-
-    def pytest_runtest_logreport(self, report):
-        if report.skipped and not hasattr(report, "wasxfail"):
-            reason = report.longrepr[2]
-            self.counts[reason.removeprefix("Skipped: ").removeprefix("NOT TESTED: ")] += 1
-
-
 def main(arguments: list[str]) -> int:
     install_packages()
     install_opencv4()
     install_chromium()
-    skips = Skips()
-    status = pytest.main(["-m", "consumers", *arguments], plugins=[skips])
-    missing = [f"{reason} (tests: {count})" for reason, count in skips.counts.items()]
-    if missing:
-        print(f"Not tested here: {'; '.join(missing)}.")
-    elif status == pytest.ExitCode.OK:
-        print("All consumers were tested.")
-    return status
+    return run_tests("consumers", arguments)
 
 
 if __name__ == "__main__":

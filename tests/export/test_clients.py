@@ -1,12 +1,8 @@
 """The clients under export/clients, run as a user runs them, against the Keras model."""
 
-import importlib.util
 import json
 import re
 import runpy
-import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,12 +11,15 @@ from client_results import (
     SETTINGS,
     assert_alike,
     assert_equal,
+    call,
     exported,
     iou,
     keras_result,
     model,
+    results_of,
 )
 from PIL import Image
+from server_process import free_port
 from serving import serve
 
 from ssd_keras.exporters.formats import FORMATS
@@ -38,26 +37,6 @@ def server(folder):
     with serve(folder / "detector" / "1") as served:
         assert served.servable.num_warm_ups == 3
         yield served
-
-
-PACKAGES = {"mediapipe": ("mediapipe", "MediaPipe"), "onnx": ("onnxruntime", "ONNX Runtime")}
-
-
-def call(client, *words):
-    """Runs a client in a new process."""
-    if client in PACKAGES:
-        package, title = PACKAGES[client]
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"NOT TESTED: {title} is not installed")
-    command = [sys.executable, EXPORT / "clients" / f"{client}_client.py", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
-
-
-def results_of(client, *words):
-    """The results that a client prints, one for each image."""
-    process = call(client, *words, "--display-threshold", 0.0)
-    assert process.returncode == 0 and process.stderr == "", process.stderr
-    return [json.loads(line) for line in process.stdout.splitlines()]
 
 
 def test_iou_by_hand():
@@ -149,12 +128,6 @@ def test_draw_takes_one_image(folder):
     process = call("litert", *words)
     assert process.returncode == 2
     assert process.stderr.splitlines()[-1].endswith("error: --draw takes one image")
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 GOOD = "{folder}/fitting.png"

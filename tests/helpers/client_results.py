@@ -1,12 +1,17 @@
-"""Shared by the tests of the clients: a small exported detector, images, comparisons."""
+"""Shared by the tests of clients and servers: a small exported detector, images, comparisons."""
 
 import atexit
 import functools
+import importlib.util
+import json
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from exports import encoded, images, lively_model
 from PIL import Image, ImageOps
 
@@ -19,6 +24,26 @@ CLASS_NAMES = ("circle", "square", "Fünfeck")
 IMAGE_SIZE = (64, 96)
 # Fewer detections than the limit. Clipped: MediaPipe moves boxes that cross the border.
 SETTINGS = PostProcess(0.7, 0.3, max_detections=300, clip_boxes="before")
+
+
+PACKAGES = {"mediapipe": ("mediapipe", "MediaPipe"), "onnx": ("onnxruntime", "ONNX Runtime")}
+
+
+def call(client, *words):
+    """Runs a client in a new process."""
+    if client in PACKAGES:
+        package, title = PACKAGES[client]
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"NOT TESTED: {title} is not installed")
+    command = [sys.executable, EXPORT / "clients" / f"{client}_client.py", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+
+
+def results_of(client, *words):
+    """The results that a client prints, one for each image."""
+    process = call(client, *words, "--display-threshold", 0.0)
+    assert process.returncode == 0 and process.stderr == "", process.stderr
+    return [json.loads(line) for line in process.stdout.splitlines()]
 
 
 @functools.cache
