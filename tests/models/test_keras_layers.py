@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ssd_keras.models.layers import BatchNormalization, L2Normalize, Preprocessor
+from ssd_keras.models import layers
+from ssd_keras.models.layers import (
+    AtrousConv2D,
+    BatchNormalization,
+    L2Normalize,
+    Preprocessor,
+)
 
 pytestmark = pytest.mark.backends
 
@@ -162,3 +168,53 @@ def test_a_frozen_batch_normalization_keeps_its_statistics():
     result = numbers(layer(images, training=True))
     np.testing.assert_allclose(result, images / np.sqrt(1.001), rtol=1e-6)
     np.testing.assert_array_equal(layer.get_weights()[2:], [[0.0], [1.0]])
+
+
+@pytest.mark.parametrize("rate", [(2, 2), (2, 3), (6, 6)])
+def test_atrous_convolution_equals_its_sum(rate):
+    generator = np.random.default_rng(5)
+    features = generator.normal(size=(2, 7, 5, 3)).astype("float32")
+    layer = AtrousConv2D(4, 3, padding="same", dilation_rate=rate)
+    layer.build(features.shape)
+    kernel = generator.normal(size=(3, 3, 3, 4)).astype("float32")
+    layer.kernel.assign(kernel)
+    padded = np.pad(features, [(0, 0), (rate[0],) * 2, (rate[1],) * 2, (0, 0)])
+    expected = sum(
+        padded[:, y * rate[0] : y * rate[0] + 7, x * rate[1] : x * rate[1] + 5] @ kernel[y, x]
+        for y in range(3)
+        for x in range(3)
+    )
+    np.testing.assert_allclose(numbers(layer(features)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("has_gradient", [True, False])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_atrous_convolution_learns_what_keras_layer_does(padding, has_gradient, monkeypatch):
+    if not has_gradient:  # as on a CPU without oneDNN
+        monkeypatch.setattr(layers, "_has_atrous_gradient", lambda: False)
+    generator = np.random.default_rng(6)
+    features = generator.normal(size=(2, 9, 8, 3)).astype("float32")
+    kernel = generator.normal(size=(3, 3, 3, 4)).astype("float32")
+    learned = []
+    for layer_class in (keras.layers.Conv2D, AtrousConv2D):
+        first = keras.layers.Conv2D(3, 1, kernel_initializer="ones")  # sees the inputs' gradient
+        layer = layer_class(4, 3, padding=padding, dilation_rate=(2, 3))
+        model = keras.Sequential([keras.Input((9, 8, 3)), first, layer])
+        layer.kernel.assign(kernel)
+        model.compile(keras.optimizers.SGD(0.01), "mse")
+        targets = np.ones((2, *model.output_shape[1:]), "float32")
+        model.train_on_batch(features, targets)
+        learned.append([numbers(weight) for weight in model.trainable_weights])
+    assert np.abs(learned[0][2] - kernel).max() > 1e-3
+    for keras_weight, weight in zip(*learned, strict=True):
+        np.testing.assert_allclose(weight, keras_weight, rtol=1e-4, atol=1e-5)
+
+
+def test_atrous_convolution_is_saved(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((9, 8, 3)), AtrousConv2D(4, 3, dilation_rate=(2, 3), name="fc6")]
+    )
+    model.save(tmp_path / "model.keras")
+    layer = keras.models.load_model(tmp_path / "model.keras").layers[0]
+    assert type(layer) is AtrousConv2D and layer.dilation_rate == (2, 3) and layer.name == "fc6"
+    np.testing.assert_array_equal(numbers(layer.kernel), numbers(model.layers[0].kernel))

@@ -16,7 +16,7 @@ from ssd_keras.models.backbones.weights import (
     load_weights,
     weight_errors,
 )
-from ssd_keras.models.layers import L2Normalize
+from ssd_keras.models.layers import AtrousConv2D, L2Normalize
 
 VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
@@ -66,7 +66,8 @@ def vgg16(
 def _conv(
     x: keras.KerasTensor, filters: int, kernel_size: int, name: str, dilation_rate: int = 1
 ) -> keras.KerasTensor:
-    return layers.Conv2D(
+    layer = layers.Conv2D if dilation_rate == 1 else AtrousConv2D
+    return layer(
         filters,
         kernel_size,
         padding="same",
