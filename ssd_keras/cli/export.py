@@ -27,7 +27,8 @@ HELP = f"write a detector as {', '.join(row.title for row in FORMATS.values())}"
 DESCRIPTION = (
     "Writes a whole detector, with decoding and NMS inside, for programs without Keras, and "
     "compares it with Keras on some images. SavedModel is for servers, TFLite for phones and small "
-    "boards, ONNX for ONNX Runtime. `ssd-keras info formats` lists formats and options."
+    "boards, ONNX for ONNX Runtime, a Triton model for Triton Inference Server. `ssd-keras info "
+    "formats` lists formats and options."
 )
 EXAMPLES = (
     "ssd-keras export runs/mine --format tflite --output mine.tflite",
@@ -71,7 +72,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="PATH",
-        help=f"folder of a SavedModel, or file that ends in {suffixes}",
+        help=f"folder of a SavedModel or of a Triton model, or file that ends in {suffixes}",
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ssd_keras.models.ssd import SSD
 
 NUM_THREADS = 2
+ONNX_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
 # 2^26, 3 bytes each while an image is decoded: enough for photographs of 64 megapixels, and below
 # the 179 million of files that a user chose himself.
 MAX_PIXELS = 67_108_864
@@ -106,7 +107,8 @@ class Format:
     suffix: str = ""  # of the file's name; "" for a folder
     marker: str = ""  # file that shows that a folder is such an artefact
     takes_any_size: bool = False  # the artefact resizes images
-    packages: tuple[str, ...] = ()  # beside those that ssd_keras needs: the extra `name`
+    packages: tuple[str, ...] = ()  # beside those that ssd_keras needs
+    extra: str = ""  # that installs them; "": the extra `name`
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     # Facts about choices of the options.
     tolerances: Mapping[str, Tolerance] = dataclasses.field(default_factory=dict)
@@ -131,7 +133,7 @@ class Format:
 
     def check_packages(self) -> None:
         """Raises ImportError if a package is not installed."""
-        check_extra(self.packages, self.name, f"the format {self.name}")
+        check_extra(self.packages, self.extra or self.name, f"the format {self.name}")
 
     def all_options(self, options: Mapping[str, str]) -> dict[str, str]:
         """Returns the given options and the defaults of the others."""
@@ -218,7 +220,27 @@ _ROWS = (
         keras_name="onnx",
         module="ssd_keras.exporters.onnx",
         suffix=".onnx",
-        packages=("onnx", "onnxruntime", "tf2onnx"),
+        packages=ONNX_PACKAGES,
+        options={
+            "batch": Option(
+                ("one", "any"),
+                "images in a call: one (default), or any number, for servers that run batches",
+            )
+        },
+    ),
+    Format(
+        name="triton",
+        title="Triton model",
+        keras_name="triton",
+        module="ssd_keras.exporters.triton",
+        marker="config.pbtxt",
+        packages=ONNX_PACKAGES,
+        extra="onnx",
+        options={
+            "max_batch_size": Option(
+                ("8",), "most images that the server runs at once; default 8", is_number=True
+            )
+        },
     ),
 )
 FORMATS = {row.name: row for row in _ROWS}
@@ -264,7 +286,7 @@ def _check_path(path: str, row: Format) -> None:
         raise ValueError(
             f"output {path!r} already exists and is not a {row.title}; choose another folder."
         )
-    if not row.suffix:
+    if row.name == "saved_model":
         check_no_pattern(path)
     check_writable(path, is_folder=not row.suffix)
 

@@ -4,7 +4,7 @@ import collections
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -42,7 +42,7 @@ def write(
     **options: str,
 ) -> None:
     """See `FormatModule`."""
-    artefact = _simplified(_converted(model, post_process))
+    artefact = _simplified(_converted(model, post_process, options.get("batch", "one")))
     used = {node.domain for node in artefact.graph.node}
     opsets = [opset for opset in artefact.opset_import if opset.domain in used]
     del artefact.opset_import[:]
@@ -62,9 +62,12 @@ def write(
 
 
 def start(path: str, num_threads: int) -> tuple[Callable, Callable]:
-    """See `FormatModule`."""
+    """See `FormatModule`. A folder is a model of Triton's."""
+    import os
+
     import onnxruntime
 
+    path = os.path.join(path, "1", "model.onnx") if os.path.isdir(path) else path
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -79,9 +82,10 @@ def start(path: str, num_threads: int) -> tuple[Callable, Callable]:
 def check_operators(path: str) -> dict[str, int]:
     """See `FormatModule`."""
     graph = onnx.load(path).graph
-    counts = collections.Counter(node.op_type for node in graph.node)
+    nodes = [*_nodes(graph)]
+    counts = collections.Counter(node.op_type for node in nodes)
     names = tuple(output.name for output in graph.output)
-    foreign = sorted({node.domain for node in graph.node} - {""})
+    foreign = sorted({node.domain for node in nodes} - {""})
     if names != OUTPUTS or counts[NMS_OPERATOR] != 1 or foreign:
         raise ValueError(
             f"the ONNX graph ends in {', '.join(names)} with {counts[NMS_OPERATOR]} NMS operators "
@@ -89,6 +93,15 @@ def check_operators(path: str) -> dict[str, int]:
             "the conversion."
         )
     return dict(counts.most_common())
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yields the operators, with those inside loops."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
 
 
 def load(path: str, num_threads: int = NUM_THREADS) -> ExportedDetector:
@@ -125,19 +138,48 @@ def _display_threshold(
     return read_thresholds(text, class_names, f"{path!r}: display_threshold")
 
 
-def _converted(model: SSD, post_process: PostProcess) -> onnx.ModelProto:
+def _converted(model: SSD, post_process: PostProcess, batch: str) -> onnx.ModelProto:
     """Converts by way of TensorFlow, as Keras does."""
-    signature = tf.TensorSpec((1, *model.image_size, 3), tf.uint8, name=INPUT)
+    size = 1 if batch == "one" else None
+    signature = tf.TensorSpec((size, *model.image_size, 3), tf.uint8, name=INPUT)
     post_process = post_process.bound_to(model)
+
+    def detections(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        found = post_process(outputs, nms.builtin)
+        return {name: found[key] for name, key in zip(OUTPUTS, KEYS, strict=True)}
+
+    def of_one(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        found = detections({name: value[None] for name, value in outputs.items()})
+        return {name: value[0] for name, value in found.items()}
 
     @tf.function(input_signature=[signature], autograph=False)
     def detect(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = post_process(model(tf.cast(images, tf.float32), training=False), nms.builtin)
-        return {name: found[key] for name, key in zip(OUTPUTS, KEYS, strict=True)}
+        outputs = model(tf.cast(images, tf.float32), training=False)
+        if size:
+            return detections(outputs)
+        # The network runs on all images at once, NMS in a loop: without one, its comparisons of
+        # all pairs of boxes take gigabytes for a few images of 80 classes.
+        return tf.map_fn(of_one, dict(outputs), fn_output_signature=_specs(post_process))
 
     with silence_stderr():
         converted, _ = tf2onnx.convert.from_function(detect, [signature], opset=OPSET)
+    if not size:
+        for value in (*converted.graph.input, *converted.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return converted
+
+
+def _specs(post_process: PostProcess) -> dict[str, tf.TensorSpec]:
+    """Returns the types of one image's detections by name of the output."""
+    slots = post_process.max_detections
+    shapes_and_dtypes = (
+        ((slots, 4), tf.float32),
+        ((slots,), tf.int32),
+        ((slots,), tf.float32),
+        ((), tf.int32),
+    )
+    specs = (tf.TensorSpec(shape, dtype) for shape, dtype in shapes_and_dtypes)
+    return dict(zip(OUTPUTS, specs, strict=True))
 
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -120,7 +120,7 @@ WRONG_WORDS = [
     ("import cafe a.caffemodel", r"source 'cafe' is unknown; did you mean 'caffe'\? choose .*"),
     (
         "export MODEL --format savedmodel",
-        r"--format 'savedmodel' is unknown; did you mean 'saved_model'\? choose one of .*, onnx; "
+        r"--format 'savedmodel' is unknown; did you mean 'saved_model'\? choose one of .*, triton; "
         r"see `ssd-keras export --help`",
     ),
     (

@@ -15,7 +15,12 @@ from ssd_keras.data.images import resize_image
 from ssd_keras.engine.detector import KerasDetector
 
 KILLS = 10
-OUTPUTS = {"saved_model": "served/1", "tflite": "detector.tflite", "onnx": "detector.onnx"}
+OUTPUTS = {
+    "saved_model": "served/1",
+    "tflite": "detector.tflite",
+    "onnx": "detector.onnx",
+    "triton": "models/detector",
+}
 
 
 def start_export(model, format, output):

@@ -147,7 +147,9 @@ def test_packages_of_a_format_are_an_extra():
     rows = [row for row in formats.FORMATS.values() if row.packages]
     assert rows
     for row in rows:
-        assert re.findall(r"^[\w-]+", extras[row.name], re.MULTILINE) == list(row.packages)
+        assert re.findall(r"^[\w-]+", extras[row.extra or row.name], re.MULTILINE) == list(
+            row.packages
+        )
 
 
 def test_flags_are_those_of_the_rows(monkeypatch):
