@@ -92,6 +92,17 @@ def add_batch_size(group: Group) -> None:
     )
 
 
+def add_ray(group: Group) -> None:
+    group.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="detect with processes of Ray Data (extra `ray`): on all cores of this machine, or on "
+        "the cluster of an address, HOST:PORT or auto",
+    )
+
+
 def positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of 1 or more")

@@ -8,6 +8,7 @@ from ssd_keras.cli.arguments import (
     DETECTOR_HELP,
     add_batch_size,
     add_data,
+    add_ray,
     add_results,
     fraction_or_word,
 )
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{DETECTOR_HELP}; several: how the others differ from the first, with intervals",
     )
     add_batch_size(model)
+    add_ray(model)
     add_data(parser)
     add_results(parser, "also write report.html with the mistakes into this folder")
     thresholds = parser.add_argument_group("operating point")
@@ -66,6 +68,7 @@ def run(
     score_threshold: float | str | None,
     keep: bool,
     batch_size: int,
+    ray: str | None,
 ) -> None:
     if json_path:
         check_writable(json_path)
@@ -77,6 +80,8 @@ def run(
         raise ValueError(
             "--score-threshold, --keep and --plots are of one model; pass one, or leave them out."
         )
+    if len(models) > 1 and ray:
+        raise ValueError("--ray is of one model; evaluate the models one by one, or leave it out.")
     start_tensorflow()
     if len(models) > 1:
         _compare(models, data, bad_data, max_pixels, json_path, batch_size)
@@ -98,6 +103,7 @@ def run(
         plots=plots,
         title=f"{model} on {' '.join(data)}",
         score_threshold=score_threshold,
+        ray=ray,
     )
     if json_path:  # before what is printed, which may fail
         write_json(metrics, json_path)

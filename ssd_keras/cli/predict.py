@@ -9,11 +9,12 @@ from ssd_keras.cli.arguments import (
     DETECTOR_HELP,
     add_batch_size,
     add_max_pixels,
+    add_ray,
     fraction,
     positive_int,
 )
 from ssd_keras.cli.inputs import print_problems
-from ssd_keras.core.data_formats import PRE_LABEL_FORMATS
+from ssd_keras.core.data_formats import PRE_LABEL_FORMATS, ROW_FORMATS
 from ssd_keras.core.display_thresholds import DEFAULT
 from ssd_keras.core.terminal import is_terminal, start_tensorflow
 from ssd_keras.core.text import counted
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 HELP = "detect objects in images, videos or a camera"
 DESCRIPTION = (
     "Detects objects. Writes the images with their boxes and detections.json, which lists every "
-    "detection, into a folder."
+    "detection, into a folder. With --format parquet or jsonl it draws nothing, and many processes "
+    "write a row for each of up to millions of images."
 )
 EXAMPLES = (
     "ssd-keras predict runs/mine photo.jpg FOLDER --output detected",
     "ssd-keras predict torchvision_ssd300_vgg16_coco street.mp4 --output detected",
+    "ssd-keras predict runs/mine s3://bucket/photos --format parquet --output detected --resume",
 )
 
 
@@ -40,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="IMAGE",
         help="image files, folders of them, or quoted patterns such as 'photos/*.jpg'; or, with "
-        "OpenCV installed, videos and numbers of cameras",
+        "OpenCV installed, videos and numbers of cameras; with --format parquet or jsonl also "
+        "lists of paths (FILE.txt or @FILE), tfrecord:PATTERN and addresses of an object storage",
     )
     add_max_pixels(given)
     given.add_argument(
@@ -51,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_batch_size(given)
     _add_output(parser)
+    _add_batch(parser)
     parser.set_defaults(run=run)
 
 
@@ -73,10 +78,27 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     )
     output.add_argument(
         "--format",
-        choices=PRE_LABEL_FORMATS,
-        help="also write the images and the detections as annotations for a labelling tool, into "
-        "a folder of this name in --output: detections from --score-threshold on, by default "
-        "from --display-threshold on",
+        choices=(*PRE_LABEL_FORMATS, *ROW_FORMATS),
+        help="voc, coco, yolo: also write the images and the detections as annotations for a "
+        "labelling tool, into a folder of this name in --output: detections from --score-threshold "
+        "on, by default from --display-threshold on. parquet, jsonl: write numbered files with a "
+        "row for each image, and no drawings",
+    )
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    batch = parser.add_argument_group("with --format parquet or jsonl")
+    add_ray(batch)
+    batch.add_argument(
+        "--workers",
+        type=positive_int,
+        metavar="N",
+        help="processes; default: one for each GPU, or else for each core that has 2 GB of memory",
+    )
+    batch.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an output that was interrupted, or begin it; what is finished stays",
     )
 
 
@@ -90,8 +112,25 @@ def run(
     batch_size: int,
     frames: int | None,
     max_pixels: int,
+    ray: str | None,
+    workers: int | None,
+    resume: bool,
 ) -> None:
     start_tensorflow()
+    batch: dict[str, Any] = {"ray": ray, "workers": workers, "resume": resume}
+    if format in ROW_FORMATS:
+        for flag, value in (("--frames", frames), ("--display-threshold", display_threshold)):
+            if value is not None:
+                raise ValueError(f"{flag} has no use with --format {format}; leave it out.")
+        batch |= {"format": format, "batch_size": batch_size, "max_pixels": max_pixels}
+        _predict_rows(model, images, output, score_threshold or 0.0, **batch)
+        return
+    for name in batch:
+        if batch[name]:
+            raise ValueError(
+                f"--{name} is of batch prediction; add --format {' or '.join(ROW_FORMATS)}, or "
+                "leave it out."
+            )
     from ssd_keras.engine.video import import_opencv, is_video
 
     thresholds = {
@@ -189,6 +228,37 @@ def _predict_images(
             f"wrote {pre_labels.num_boxes} boxes from {_scores(listed_from)} on as annotations; "
             f"read them as '{spec}'"
         )
+
+
+def _predict_rows(
+    model: str,
+    sources: Sequence[str],
+    output: str,
+    score_threshold: float,
+    ray: str | None,
+    workers: int | None,
+    **options: Any,
+) -> None:
+    from ssd_keras.data.problems import problem_lines
+    from ssd_keras.engine.batch.predict_files import predict_files
+    from ssd_keras.engine.image_paths import other_files
+
+    totals = predict_files(
+        model,
+        sources,
+        output,
+        score_threshold=score_threshold,
+        ray=ray or "local",
+        num_workers=workers,
+        progress=is_terminal(),
+        **options,
+    )
+    print_problems([*filter(None, [other_files(sources)]), *problem_lines(totals.problems)])
+    unread = f"; {totals.num_invalid} could not be read" if totals.num_invalid else ""
+    print(
+        f"wrote the rows of {counted(totals.num_images, 'image')} with "
+        f"{counted(totals.num_detections, 'detection')} to {output}{unread}"
+    )
 
 
 def _scores(threshold: float | tuple[float, ...]) -> str:

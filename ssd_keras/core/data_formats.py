@@ -3,3 +3,5 @@
 PRE_LABEL_FORMATS = ("voc", "coco", "yolo")
 """Formats that labelling tools open."""
 DATA_FORMATS = (*PRE_LABEL_FORMATS, "tfrecord")
+ROW_FORMATS = ("parquet", "jsonl")
+"""Files of batch prediction: a row for each image."""

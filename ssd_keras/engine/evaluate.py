@@ -32,6 +32,7 @@ def evaluate(
     plots: str | None = None,
     title: str = "Evaluation",
     score_threshold: float | Mapping[str, float] | str | None = None,
+    ray: str | None = None,
 ) -> dict[str, Any]:
     """Detects objects in a data set and returns VOC's and COCO's metrics.
 
@@ -48,6 +49,9 @@ def evaluate(
             F1 on these data, the highest of several, in the middle between two scores. Classes of
             fewer than 10 objects, or of which nothing is found, then take the best of all classes
             together. Default None: the detector's `display_threshold`.
+        ray: detect with the processes of Ray Data, to the same metrics: "local" on this machine, or
+            the address of a cluster, HOST:PORT or "auto". The detector must be of a file that they
+            can read, or a preset. Default None: in this process.
 
     Returns:
         The dictionary of `ssd_keras.evaluation.detection_metrics`; "images_per_second" with
@@ -79,7 +83,12 @@ def evaluate(
     thresholds = _thresholds(detector, score_threshold)
     if difference := class_differences(data, detector.class_names, "data"):
         warnings.warn(difference, stacklevel=2)
-    detections, seconds = detect_data(detector, data, batch_size, progress)
+    if ray is None:
+        detections, seconds = detect_data(detector, data, batch_size, progress)
+    else:
+        from ssd_keras.engine.batch.detect_data import detect_data_with_ray
+
+        detections, seconds = detect_data_with_ray(detector, data, batch_size, progress, ray)
     metrics = detection_metrics(data, detections)
     point = operating_point(match(data, detections), thresholds, detector.class_names)
     if plots is not None:

@@ -1,4 +1,4 @@
-"""A lock on a RUN folder, which ends with its process however that ends."""
+"""A lock on an output folder, which ends with its process however that ends."""
 
 import contextlib
 import errno
@@ -20,13 +20,13 @@ TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 @contextlib.contextmanager
-def run_lock(path: str) -> Iterator[None]:
-    """Context manager: only one training at a time writes into a folder, which it makes.
+def run_lock(path: str, name: str = LOCK_FILE) -> Iterator[None]:
+    """Context manager: only one process at a time writes into a folder, which it makes.
 
     Where nothing was written, the folders that it made are removed again.
     """
     made = _make_directories(path)
-    file = os.path.join(path, LOCK_FILE)
+    file = os.path.join(path, name)
     try:
         with _locked(file):
             yield
@@ -95,5 +95,5 @@ def _is_file_at(file: IO[str], path: str) -> bool:
 def _taken_message(path: str, holder: str) -> str:
     return (
         f"output {os.path.dirname(path)!r} is in use: {one_line(holder) or 'another process'} "
-        "trains into it; wait for its end, or choose another output."
+        "writes into it; wait for its end, or choose another output."
     )

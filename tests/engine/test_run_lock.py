@@ -14,7 +14,7 @@ from ssd_keras.engine.run_lock import LOCK_FILE, run_lock
 def test_the_second_training_is_refused_in_one_line(tmp_path):
     path = str(tmp_path / "run")
     message = (
-        rf"^output '{re.escape(path)}' is in use: process {os.getpid()} on \S+ trains into it; "
+        rf"^output '{re.escape(path)}' is in use: process {os.getpid()} on \S+ writes into it; "
         r"wait for its end, or choose another output\.$"
     )
     with run_lock(path):

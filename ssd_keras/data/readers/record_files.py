@@ -93,6 +93,37 @@ def record_offsets(path: str) -> list[int]:
     return offsets
 
 
+def record_starts(path: str) -> list[int]:
+    """Returns where records begin, of a damaged file also where it does not go on.
+
+    Contents are not read; `read_record` says what is wrong with them.
+    """
+    starts, start, size = [], 0, os.path.getsize(path)
+    with open(path, "rb") as file:
+        while start < size:
+            starts.append(start)
+            file.seek(start)
+            length = _length(file.read(RECORD_HEADER))
+            if length is None:
+                break
+            start += RECORD_HEADER + length + RECORD_FOOTER
+    return starts
+
+
+def read_record(path: str, start: int) -> bytes:
+    """Returns the content of the record that begins at a byte, with verified checksums."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        head = file.read(RECORD_HEADER)
+        length = _length(head)
+        if start == 0:
+            _check_compression(head, is_record=length is not None)
+        content = file.read(min(length or 0, os.path.getsize(path)))
+        if length is None or not _is_intact(content, file.read(RECORD_FOOTER)):
+            raise BadDataError(ProblemKind.DAMAGED_FILE, f"damaged from byte {start} on")
+    return content
+
+
 def _length(head: bytes) -> int | None:
     """Returns the length that the head of a record has, or None where it is damaged."""
     if len(head) < RECORD_HEADER or not _is_intact(head[:8], head[8:]):

@@ -1,0 +1,1 @@
+"""Detection in millions of images by many processes of Ray Data."""
