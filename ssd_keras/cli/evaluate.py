@@ -76,12 +76,11 @@ def run(
         raise ValueError(
             "--keep is given without thresholds to keep; pass --score-threshold best, or a number."
         )
-    if len(models) > 1 and (keep or plots or score_threshold is not None):
+    if len(models) > 1 and (keep or plots or ray or score_threshold is not None):
         raise ValueError(
-            "--score-threshold, --keep and --plots are of one model; pass one, or leave them out."
+            "--score-threshold, --keep, --plots and --ray are of one model; pass one, or leave "
+            "them out."
         )
-    if len(models) > 1 and ray:
-        raise ValueError("--ray is of one model; evaluate the models one by one, or leave it out.")
     start_tensorflow()
     if len(models) > 1:
         _compare(models, data, bad_data, max_pixels, json_path, batch_size)

@@ -445,7 +445,9 @@ def test_train_evaluate_and_score_in_one_process(tmp_path, capsys):
     assert set(compared["classes"]) == {"car", "dog"}
     assert compared["all"]["AP"]["first"] == metrics["coco"]["AP"]
     assert cli.main(["evaluate", run, run, *words]) == 2
-    assert "--score-threshold, --keep and --plots are of one model; " in capsys.readouterr().err
+    assert (
+        "--score-threshold, --keep, --plots and --ray are of one model; " in capsys.readouterr().err
+    )
     with run_lock(run):
         assert cli.main(["evaluate", run, *words]) == 2
     assert re.fullmatch("ssd-keras: output '.*run' is in use: .*\n", capsys.readouterr().err)

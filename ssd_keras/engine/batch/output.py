@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ssd_keras.core.files import PARTIAL_PREFIX, disk_errors, replacing
 from ssd_keras.core.text import one_line
 from ssd_keras.data.problems import Problem, ProblemKind
-from ssd_keras.engine.batch.sources import lines_of, parts_of
+from ssd_keras.engine.batch.sources import lines_of, split_list
 from ssd_keras.engine.evaluate import write_json
 from ssd_keras.engine.run_lock import run_lock
 
@@ -61,7 +61,7 @@ class BatchOutput:
     def __init__(self, folder: str, settings: dict[str, Any], locations: Sequence[str]) -> None:
         self.folder = folder
         self.extension = settings["format"]
-        self.parts = list(parts_of(locations, settings["part_size"]))
+        self.parts = list(split_list(locations, settings["part_size"]))
         finished = {number: part for number, part in self._journal() if self._exists(number)}
         self.totals = Totals()
         for part in finished.values():

@@ -13,7 +13,7 @@ from ssd_keras.data.problems import Problem, ProblemKind, problem_of
 from ssd_keras.engine.batch.model_digest import check_model
 from ssd_keras.engine.batch.output import Part
 from ssd_keras.engine.batch.rows import encode_rows, to_row
-from ssd_keras.engine.batch.sources import open_image, shown
+from ssd_keras.engine.batch.sources import stored_image, shown
 from ssd_keras.engine.detector import detect_several, load_detector
 
 READING_THREADS = 4  # an object storage answers several requests at once
@@ -100,7 +100,7 @@ class PartDetector:
     def _read(self, location: str) -> _Image:
         image = _Image(location)
         try:
-            stored = open_image(location)
+            stored = stored_image(location)
             image.image_id = stored.image_id
             decoded = decode_image_file(stored.source, self.max_pixels)
         except OSError as error:

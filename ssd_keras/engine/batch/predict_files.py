@@ -17,7 +17,7 @@ from ssd_keras.engine.batch.model_digest import model_digest
 from ssd_keras.engine.batch.output import BatchOutput, Totals, open_output
 from ssd_keras.engine.batch.part_detector import PartDetector
 from ssd_keras.engine.batch.ray_workers import LOCAL, Work, ray_workers
-from ssd_keras.engine.batch.sources import list_images, shown
+from ssd_keras.engine.batch.sources import find_locations, shown
 
 
 def predict_files(
@@ -86,7 +86,7 @@ def predict_files(
     digest = model_digest(model)
     settings = {"model": model, "model_sha256": digest, **options}
     work = functools.partial(_part_detector, model, digest, options)
-    with open_output(output, settings, list_images(sources), resume) as opened:
+    with open_output(output, settings, find_locations(sources), resume) as opened:
         if opened.todo:
             _fill(opened, work, ray, num_workers, shows_progress(progress))
         totals = opened.totals

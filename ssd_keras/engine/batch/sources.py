@@ -33,7 +33,7 @@ class StoredImage(NamedTuple):
     image_id: str | None = None
 
 
-def list_images(sources: Sequence[str]) -> list[str]:
+def find_locations(sources: Sequence[str]) -> list[str]:
     """Returns the locations of all images of the sources, each once."""
     found: dict[str, None] = {}
     for source in sources:
@@ -156,8 +156,8 @@ def _file_system(root: str) -> tuple[Any, str]:
         ) from error
 
 
-def open_image(location: str) -> StoredImage:
-    """Returns an image of `list_images`; raises what reading it raises."""
+def stored_image(location: str) -> StoredImage:
+    """Returns an image of `find_locations`; raises what reading it raises."""
     if location.startswith(TFRECORD):
         path, _, start = location.removeprefix(TFRECORD).rpartition("#")
         features = Features(read_record(path, int(start)))
@@ -183,7 +183,7 @@ def shown(location: str) -> str:
     return location.encode("utf-8", ERRORS).decode("utf-8", "replace")
 
 
-def parts_of(locations: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def split_list(locations: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     """Yields the list in parts of a size; the last may be smaller."""
     for start in range(0, len(locations), size):
         yield locations[start : start + size]

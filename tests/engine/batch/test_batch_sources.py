@@ -10,7 +10,7 @@ from PIL import Image
 from trainings import encoded
 
 from ssd_keras.core.images import decode_image_file
-from ssd_keras.engine.batch.sources import lines_of, list_images, open_image, shown
+from ssd_keras.engine.batch.sources import lines_of, find_locations, stored_image, shown
 
 
 def write_images(folder, names=("b.jpg", "a.png", "notes.md")):
@@ -45,21 +45,21 @@ def test_folders_files_and_lists_give_each_image_once(tmp_path, monkeypatch):
     listed.write_text(f"\ufeff{folder}/b.jpg\n\nphotos/gone.jpg\r\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     expected = [f"{folder}/{name}" for name in ("a.png", "b.jpg", "gone.jpg")]
-    assert list_images(["photos", "list.txt", f"@{listed}"]) == expected
+    assert find_locations(["photos", "list.txt", f"@{listed}"]) == expected
     odd = f"{folder}/caf\udce9.jpg"  # a name in Latin-1, as Python reads it
     assert lines_of([odd, "b"]) == os.fsencode(folder) + b"/caf\xe9.jpg\nb\n"
     assert shown(odd).endswith("caf\ufffd.jpg")
     (tmp_path / "saved.txt").write_bytes(lines_of([odd]))
-    assert list_images(["saved.txt"]) == [odd]
+    assert find_locations(["saved.txt"]) == [odd]
 
 
 def test_records_are_found_and_read_one_by_one(tmp_path):
     starts = write_records(tmp_path / "a-0.tfrecord", ids=("one", "", "three"))
     write_records(tmp_path / "a-1.tfrecord", ids=("four",))
-    found = list_images([f"tfrecord:{tmp_path}/a-*"])
+    found = find_locations([f"tfrecord:{tmp_path}/a-*"])
     first = [f"tfrecord:{tmp_path}/a-0.tfrecord#{start}" for start in starts]
     assert found == [*first, f"tfrecord:{tmp_path}/a-1.tfrecord#0"]
-    stored = [open_image(location) for location in found]
+    stored = [stored_image(location) for location in found]
     assert [image.image_id for image in stored] == ["one", None, "three", "four"]
     widths = [decode_image_file(image.source).pixels.shape[1] for image in stored]
     assert widths == [10, 20, 30, 10]
@@ -79,11 +79,11 @@ def test_what_is_damaged_in_records_is_one_location_that_cannot_be_read(damage, 
     else:
         content[starts[1] + (20 if damage == "content" else 2)] ^= 1
     path.write_bytes(content)
-    found = list_images([f"tfrecord:{path}"])
+    found = find_locations([f"tfrecord:{path}"])
     results = []
     for location in found:
         try:
-            results.append(open_image(location).image_id)
+            results.append(stored_image(location).image_id)
         except ValueError as error:
             results.append(str(error))
     lost = "the file is damaged from byte {} on; expected TFRecords"
@@ -107,13 +107,13 @@ def test_an_object_storage_is_searched_to_any_depth(tmp_path):
     write_images(tmp_path / "a b", names=("%41.jpg",))
     address = f"file://{tmp_path}"
     expected = [f"{address}/a%20b/%2541.jpg", f"{address}/a%20b/deep/c%231.png"]
-    assert list_images([address]) == list_images([f"{address}/a%20b/"]) == expected
-    assert list_images([expected[1]]) == expected[1:]
-    source = open_image(expected[1]).source
+    assert find_locations([address]) == find_locations([f"{address}/a%20b/"]) == expected
+    assert find_locations([expected[1]]) == expected[1:]
+    source = stored_image(expected[1]).source
     assert np.asarray(Image.open(io.BytesIO(source))).shape == (80, 100, 3)
     (tmp_path / "a b" / "deep" / "c#1.png").unlink()
     with pytest.raises(FileNotFoundError):
-        open_image(expected[1])
+        stored_image(expected[1])
 
 
 @pytest.mark.parametrize(
@@ -132,10 +132,10 @@ def test_a_wrong_source_is_refused_in_one_line(source, message, tmp_path):
     pytest.importorskip("pyarrow", reason="NOT TESTED: pyarrow is not installed")
     (tmp_path / "empty.txt").write_text("\n \n")
     with pytest.raises((FileNotFoundError, ValueError), match=message):
-        list_images([source.format(folder=tmp_path)])
+        find_locations([source.format(folder=tmp_path)])
 
 
 def test_a_name_with_a_line_break_is_refused(tmp_path):
     write_images(tmp_path, names=("a\nb.jpg",))
     with pytest.raises(ValueError, match=r"^the name of image '.*a\\nb.jpg' has a line break; "):
-        list_images([str(tmp_path)])
+        find_locations([str(tmp_path)])
