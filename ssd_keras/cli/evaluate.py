@@ -77,10 +77,8 @@ def run(
             "--keep is given without thresholds to keep; pass --score-threshold best, or a number."
         )
     if len(models) > 1 and (keep or plots or ray or score_threshold is not None):
-        raise ValueError(
-            "--score-threshold, --keep, --plots and --ray are of one model; pass one, or leave "
-            "them out."
-        )
+        flags = "--score-threshold, --keep, --plots and --ray"
+        raise ValueError(f"{flags} are of one model; pass one, or leave them out.")
     start_tensorflow()
     if len(models) > 1:
         _compare(models, data, bad_data, max_pixels, json_path, batch_size)

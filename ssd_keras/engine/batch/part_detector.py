@@ -13,7 +13,7 @@ from ssd_keras.data.problems import Problem, ProblemKind, problem_of
 from ssd_keras.engine.batch.model_digest import check_model
 from ssd_keras.engine.batch.output import Part
 from ssd_keras.engine.batch.rows import encode_rows, to_row
-from ssd_keras.engine.batch.sources import stored_image, shown
+from ssd_keras.engine.batch.sources import shown, stored_image
 from ssd_keras.engine.detector import detect_several, load_detector
 
 READING_THREADS = 4  # an object storage answers several requests at once
@@ -76,26 +76,24 @@ class PartDetector:
     def _batches(self, locations: Sequence[str]) -> Iterator[list[_Image]]:
         """Yields images in order, in each batch as many that can be read as the model takes."""
         batch: list[_Image] = []
-        num_valid = 0
-        with ThreadPoolExecutor(self.num_threads) as threads:
-            # The next batch is read while the model works; more would only fill the memory.
-            ahead: deque[Future[_Image]] = deque()
-            for location in locations:
-                ahead.append(threads.submit(self._read, location))
-                if len(ahead) > self.batch_size:
-                    batch.append(ahead.popleft().result())
-                    num_valid += batch[-1].pixels is not None
-                    if num_valid == self.batch_size:
-                        yield batch
-                        batch, num_valid = [], 0
-            for future in ahead:
-                batch.append(future.result())
-                num_valid += batch[-1].pixels is not None
-                if num_valid == self.batch_size:
-                    yield batch
-                    batch, num_valid = [], 0
+        for image in self._images(locations):
+            batch.append(image)
+            if sum(one.pixels is not None for one in batch) == self.batch_size:
+                yield batch
+                batch = []
         if batch:
             yield batch
+
+    def _images(self, locations: Sequence[str]) -> Iterator[_Image]:
+        """Yields images in order; the next batch is read while the model works on one."""
+        ahead: deque[Future[_Image]] = deque()
+        with ThreadPoolExecutor(self.num_threads) as threads:
+            for location in locations:
+                ahead.append(threads.submit(self._read, location))
+                if len(ahead) > self.batch_size:  # more would only fill the memory
+                    yield ahead.popleft().result()
+            for future in ahead:
+                yield future.result()
 
     def _read(self, location: str) -> _Image:
         image = _Image(location)

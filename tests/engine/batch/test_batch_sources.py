@@ -10,7 +10,7 @@ from PIL import Image
 from trainings import encoded
 
 from ssd_keras.core.images import decode_image_file
-from ssd_keras.engine.batch.sources import lines_of, find_locations, stored_image, shown
+from ssd_keras.engine.batch.sources import find_locations, lines_of, shown, stored_image
 
 
 def write_images(folder, names=("b.jpg", "a.png", "notes.md")):
