@@ -40,8 +40,14 @@ class Server(NamedTuple):
         connections = [c for p in self.processes() for c in p.net_connections("inet")]
         return {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
 
-    def resident_bytes(self) -> int:
-        return sum(process.memory_info().rss for process in self.processes())
+    def memory_bytes(self) -> int:
+        """Memory of its processes; pages that several of them share count once."""
+        return sum(process.memory_full_info().pss for process in self.processes())
+
+    def core_seconds(self) -> float:
+        """CPU time of its processes that run."""
+        times = [process.cpu_times() for process in self.processes()]
+        return sum(one.user + one.system for one in times)
 
     def predict(self, request: object, model: str = "detector") -> tuple[int, dict]:
         """The status and the JSON of an answer; bytes are sent as they are."""
