@@ -237,9 +237,19 @@ def measure(server_name, weights, folder, images, num_requests):
 
 
 HEAD = (
-    "server", "weights", "clients", "requests", "images a second",
-    "of the bare SavedModel, batch 1", "batch 8", "p50 ms", "p99 ms", "wrong", "failed", "memory before, after, MB",
-)  # fmt: skip
+    "server",
+    "weights",
+    "clients",
+    "requests",
+    "images a second",
+    "of the bare SavedModel, batch 1",
+    "batch 8",
+    "p50 ms",
+    "p99 ms",
+    "wrong",
+    "failed",
+    "memory before, after, MB",
+)
 
 
 def table(results):
