@@ -3,8 +3,9 @@
 import argparse
 import os
 import shlex
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssd_keras.cli.arguments import (
     DATA_HELP,
@@ -14,12 +15,15 @@ from ssd_keras.cli.arguments import (
     add_overrides,
     positive_int,
 )
+from ssd_keras.cli.child_process import run_in_child
 from ssd_keras.cli.inputs import read_data, read_recipe
+from ssd_keras.core.exit_status import START_AGAIN
 from ssd_keras.core.terminal import start_tensorflow
 from ssd_keras.core.text import counted
 
 if TYPE_CHECKING:
     from ssd_keras.data.records import DetectionData
+    from ssd_keras.engine.distributed.devices import Devices
     from ssd_keras.engine.recipes import TrainRecipe
 
 HELP = "train a detector on your data"
@@ -61,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--resume",
         action="store_true",
-        help="continue the training in --output where it stopped; the other arguments are the same",
+        help="continue the training in --output where it stopped, with the same other arguments; "
+        "starts it where the folder is empty, and does nothing where it is finished",
     )
     output.add_argument(
         "--callbacks",
@@ -105,27 +110,36 @@ def _add_devices(parser: argparse.ArgumentParser) -> None:
         "default 1",
     )
     hosts = parser.add_argument_group(
-        "several hosts", "the same command on each, except --process-index; KERAS_BACKEND=jax"
+        "several hosts",
+        "the same command on each, with KERAS_BACKEND=jax; under Slurm, Open MPI, Kubernetes (with "
+        "jax[k8s]) and on TPUs none of these is needed, else --process-index differs",
     )
     hosts.add_argument(
         "--coordinator",
         default="",
         metavar="HOST:PORT",
-        help="address of process 0; all processes wait up to 5 minutes for each other",
+        help="address of process 0; all processes wait up to 5 minutes for each other; auto: "
+        "JAX finds it",
     )
     hosts.add_argument(
         "--num-processes",
         type=positive_int,
-        default=1,
         metavar="N",
-        help="number of processes, one on each host; default 1",
+        help="number of processes, for example one on each host; default: the launcher's, else 1",
     )
     hosts.add_argument(
         "--process-index",
         type=int,
-        default=0,
         metavar="I",
-        help="index of this process, from 0; process 0 writes",
+        help="index of this process, from 0; process 0 writes; default: the launcher's",
+    )
+    hosts.add_argument(
+        "--step-timeout",
+        type=positive_int,
+        default=600,
+        metavar="SECONDS",
+        help="end, with status 75, when a step takes longer because a process is stuck; default "
+        "600; the first step, which compiles, may take 1800",
     )
 
 
@@ -141,21 +155,28 @@ def run(
     callbacks: Sequence[str],
     devices: int | str,
     coordinator: str,
-    num_processes: int,
-    process_index: int,
+    num_processes: int | None,
+    process_index: int | None,
+    step_timeout: int,
     bad_data: str,
     max_pixels: int,
 ) -> None:
     from ssd_keras.engine.distributed.devices import Devices
     from ssd_keras.engine.named_callbacks import parse_callback
 
+    device_set = Devices(
+        devices, coordinator, num_processes, process_index, step_seconds=step_timeout
+    )
+    is_alone = device_set.is_one_process
+    if not is_alone:
+        _go_on_in_child(device_set, output)
     named = [parse_callback(text) for text in callbacks]
     if backbone_weights:
         overrides = [*overrides, f"model.backbone_weights={backbone_weights}"]
     chosen = read_recipe(recipe, preset, overrides)
-    if chosen.model.backbone_weights != "random" and not resume:
+    # A model would start JAX, which several processes connect before.
+    if chosen.model.backbone_weights != "random" and not resume and is_alone:
         _check_backbone_weights(chosen)
-    device_set = Devices(devices, coordinator, num_processes, process_index)
     data = read_data(train_data, bad_data, max_pixels=max_pixels)
     validation = None
     specs = validation_data or _validation_parts(train_data)
@@ -166,19 +187,10 @@ def run(
     _print_length(chosen, len(data), output)
     print(_validation_line(chosen, len(data), validation), flush=True)
     start_tensorflow()
-    from ssd_keras.engine.train import train
-
-    history = train(
-        chosen,
-        data,
-        validation,
-        output,
-        resume=resume,
-        devices=device_set,
-        callbacks=[each.make(chosen.to_tables()) for each in named],
-    )
-    if process_index:
-        print(f"process {process_index} is done; process 0 wrote the model")
+    made = [each.make(chosen.to_tables()) for each in named]
+    history = _train(chosen, data, validation, output, resume, device_set, made)
+    if not history:
+        print("this process is done; process 0 wrote the model")
         return
     scored = [row for row in history if row.get("val_AP") is not None]
     if scored:
@@ -187,8 +199,47 @@ def run(
             f"best: AP {best['val_AP']:.3f}, AP50 {best['val_AP50']:.3f} "
             f"after epoch {best['epoch']:g}"
         )
-    print(f"wrote {os.path.join(output, 'model.keras')}; what can be done with it:")
+    print(f"the model is {os.path.join(output, 'model.keras')}; what can be done with it:")
     print(*_next_commands(output, specs), sep="\n")
+
+
+def _go_on_in_child(devices: "Devices", output: str) -> None:
+    """Returns in a child process, where there can be one; the parent exits as the child does."""
+    if hasattr(os, "fork") and not {"jax", "tensorflow"} & set(sys.modules):
+        processes = devices.processes()
+        status = run_in_child(output, processes.index, processes.number)
+        if status is not None:
+            raise SystemExit(status)
+
+
+def _train(
+    recipe: "TrainRecipe",
+    data: "DetectionData",
+    validation: "DetectionData | None",
+    output: str,
+    resume: bool,
+    devices: "Devices",
+    callbacks: Sequence[Any],
+) -> list[dict]:
+    """Trains; after a SIGTERM it exits with a status that says to start again."""
+    from ssd_keras.engine.preemption import Preempted, sigterm_notice
+    from ssd_keras.engine.train import train
+
+    try:
+        with sigterm_notice() as has_notice:
+            return train(
+                recipe,
+                data,
+                validation,
+                output,
+                resume=resume,
+                devices=devices,
+                callbacks=callbacks,
+                stop_when=has_notice,
+            )
+    except Preempted as notice:
+        print(f"ssd-keras: {notice}", file=sys.stderr)
+        raise SystemExit(START_AGAIN) from None
 
 
 def _check_backbone_weights(recipe: "TrainRecipe") -> None:

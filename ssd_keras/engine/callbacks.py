@@ -10,7 +10,9 @@ import keras
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.training_checks import check_images, check_objects, class_differences
 from ssd_keras.drawing.curves import plot_history
-from ssd_keras.engine.detector import KerasDetector, detect_data
+from ssd_keras.engine.detector import KerasDetector
+from ssd_keras.engine.distributed.process_group import ProcessGroup
+from ssd_keras.engine.distributed.shared_detection import detect_shared
 from ssd_keras.engine.distributed.sync import LocalModel, single_process
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.evaluation.coco import coco_metrics
@@ -39,6 +41,8 @@ class ValidationAP(keras.callbacks.Callback):
             data that have no class in common with the model.
     """
 
+    group = ProcessGroup()  # the processes that share a validation, in which process 0 alone scores
+
     def __init__(
         self, data: DetectionData, every: int = 1, last_epoch: int = 0, batch_size: int = 16
     ) -> None:
@@ -59,7 +63,10 @@ class ValidationAP(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if is_due(epoch + 1, self.every, self.last_epoch):
             with self.local.current():
-                self.detections, _ = detect_data(self.detector, self.data, self.batch_size)
+                found = detect_shared(self.detector, self.data, self.batch_size, self.group)
+            if found is None:
+                return
+            self.detections = found
             metrics = coco_metrics(self.data, self.detections)
             if logs is not None:
                 logs.update(val_AP=metrics["AP"], val_AP50=metrics["AP50"])
@@ -91,7 +98,7 @@ class SaveRun(keras.callbacks.Callback):
         self.run.write_history(state.history)
         plot_history(state.history, self.run.file("curves.png"))
         # Last: after a kill before this line, the resumed training repeats these epochs.
-        state.epoch = epoch + 1
+        state.epoch, state.step, state.sums = epoch + 1, 0, ()
         with single_process():
             self.run.save_state(self.model, state)
 

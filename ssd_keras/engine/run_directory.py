@@ -40,8 +40,9 @@ class RunDirectory:
 
     def open(self, recipe: TrainRecipe, class_names: Sequence[str], resume: bool) -> TrainingState:
         """Checks that a run can start or resume here; returns its state. `start` comes next."""
-        if not resume:
-            if self._is_taken():
+        is_taken = self._is_taken()
+        if not resume or not is_taken:
+            if is_taken:
                 raise ValueError(
                     f"output {self.path!r} is not an empty folder; choose another, or pass "
                     "--resume to continue the training in it."
@@ -50,7 +51,7 @@ class RunDirectory:
             return TrainingState()
         if not os.path.isfile(self.file(RUN_FILE)):
             raise ValueError(
-                f"output {self.path!r} holds no training to resume; omit --resume to start one."
+                f"output {self.path!r} is no RUN folder, and not empty; choose another."
             )
         if load_recipe(self.file(RUN_FILE)) != recipe:
             raise ValueError(
@@ -66,7 +67,7 @@ class RunDirectory:
         state = TrainingState()
         if os.path.isfile(self.file("state.json")):
             state = self._read("state.json", TrainingState.from_json)
-        if state.epoch:
+        if state.model_file:
             self._state_model(state)
         if state.best is not None and not zipfile.is_zipfile(self.file("model.keras")):
             raise ValueError(
@@ -133,7 +134,7 @@ class RunDirectory:
 
     def save_state(self, model: keras.Model, state: TrainingState) -> None:
         """Saves the state from which a killed training resumes."""
-        state.model_file = model_file_of(state.epoch)
+        state.model_file = model_file_of(state.epoch, state.step)
         with replacing(self.file(state.model_file)) as path:
             model.save(path)
         self.write_state(state)

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -25,7 +25,9 @@ from ssd_keras.data.training_checks import check_objects, class_differences
 from ssd_keras.doctor.small_objects import small_objects_hint
 from ssd_keras.engine import training_time
 from ssd_keras.engine.callbacks import TITLE, SaveRun, StopOnNaN, ValidationAP, check_monitors
-from ssd_keras.engine.distributed.devices import Devices, DeviceSession
+from ssd_keras.engine.distributed.devices import Devices
+from ssd_keras.engine.distributed.session import Session, check_for_several_hosts, check_same
+from ssd_keras.engine.preemption import SaveOnNotice
 from ssd_keras.engine.recipes import TrainRecipe, load_recipe, recipe_names
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.engine.run_lock import run_lock
@@ -49,6 +51,7 @@ def train(
     progress: bool | None = None,
     devices: Devices | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    stop_when: Callable[[], bool] | None = None,
 ) -> list[dict]:
     """Trains a model.
 
@@ -62,7 +65,8 @@ def train(
         validation_data: images for AP; classes are compared by name. None keeps the last model
             instead of the best.
         output: the RUN folder to write. It must be new or empty unless `resume` is True.
-        resume: continue what `output` holds. Default False.
+        resume: continue what `output` holds: from the start where it is empty, and not at all
+            where the training is finished. Default False.
         progress: True shows a progress bar, in a notebook the curves too; False nothing. Default
             None: a bar in terminals and notebooks, elsewhere a line after each epoch and at least
             each minute, on stderr. All warn where many objects are too small for the model.
@@ -72,6 +76,10 @@ def train(
             `EarlyStopping("val_AP", mode="max", patience=5)` counts validations. When one stops
             the training, model, state and history are written. They keep no state: those of a
             resumed training start again. Default none; only none for several hosts.
+        stop_when: called without arguments after each step. Where it returns True, the state is
+            saved and the training ends with `Preempted`; resumed, it learns what one that was
+            never stopped learns. Default None: never, and in several processes after SIGTERM,
+            which JAX receives.
 
     Returns:
         the history, one dictionary for each epoch; empty in processes other than 0.
@@ -80,6 +88,7 @@ def train(
         ValueError: `output` is not empty, is in use, or holds another training than the one to
             resume; a data set has no object, the two have no class in common, several hosts have
             callbacks, or a callback monitors what is never logged.
+        Preempted: `stop_when` returned True, or a process of several received SIGTERM.
 
     Example:
 
@@ -90,40 +99,32 @@ def train(
     began = training_time.clock()
     check_objects(train_data, "training data", recipe.data.use_difficult)
     devices = devices or Devices()
-    if recipe.schedule.minutes and devices.num_processes > 1:
-        raise ValueError(
-            f"schedule.minutes={recipe.schedule.minutes:g} is measured on one host; set "
-            "schedule.steps for several."
-        )
-    if callbacks and devices.num_processes > 1:
-        raise ValueError(
-            "callbacks would run on one of several hosts alone; train on one host, or pass none."
-        )
+    if not devices.is_one_process:
+        check_for_several_hosts(recipe, callbacks)
     check_monitors(callbacks, validation_data is not None)
     run, state, validation = RunDirectory(output), TrainingState(), None
     show: bool | str = shows_progress(progress) or (progress is None and "lines")
+    if validation_data is not None:
+        validation = ValidationAP(validation_data, recipe.run.validate_every)
+        class_differences(validation_data, train_data.class_names, TITLE)
     with contextlib.ExitStack() as stack:
-        if devices.writes:
-            if validation_data is not None:
-                validation = ValidationAP(validation_data, recipe.run.validate_every)
-                class_differences(validation_data, train_data.class_names, TITLE)
+        group = stack.enter_context(devices.connect(recipe.run.batch_size))
+        check_same(group, recipe, train_data, validation_data, devices)
+
+        def start() -> dict[str, Any]:
             stack.enter_context(run_lock(output))
             state = run.open(recipe, train_data.class_names, resume)
             if resume:
                 run.check_data(train_data.origin)
-        same = {
-            "recipe": hashlib.sha256(recipe.to_toml().encode()).hexdigest()[:8],
-            "classes": ", ".join(train_data.class_names),
-            "number of images": len(train_data),
-        }
-        start = {"epoch": state.epoch, "model_file": state.model_file}
-        session = stack.enter_context(devices.open(recipe.run.batch_size, same, start))
-        if not devices.writes:
-            state = TrainingState(**session.welcome)
+            return dataclasses.asdict(state)
+
+        state = TrainingState(**group.from_first(start))
+        stack.enter_context(devices.scope(recipe.run.batch_size, group))
         stack.enter_context(kept_random_state(recipe.run.seed))
         stack.enter_context(_without_missing_scores())
+        session = Session(devices, group, stop_when)
         _train(recipe, train_data, validation, run, state, show, session, began, callbacks)
-    return state.history
+    return state.history if group.writes else []
 
 
 @contextlib.contextmanager
@@ -141,53 +142,81 @@ def _train(
     run: RunDirectory,
     state: TrainingState,
     progress: bool | str,
-    session: DeviceSession,
+    session: Session,
     began: float,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     epochs, steps_per_epoch = state.length or recipe.length(len(train_data))
     if 0 < epochs <= state.epoch:
+        if progress:
+            print(f"the training in {run.path!r} is finished: nothing is left to do", flush=True)
         return
-    if state.epoch:
-        model = run.load_state_model(state)
-        if model.origin:  # the same data, in the words of this call
-            model.origin = dataclasses.replace(model.origin, data=train_data.origin)
-    else:
-        model = _new_model(recipe, train_data, progress and session.devices.writes)
-        if not epochs:
-            validation_data = validation and validation.data
-            epochs, steps_per_epoch = measured_length(
-                recipe, model, train_data, validation_data, began, session, progress
-            )
-            state.length = (epochs, steps_per_epoch)
-            run.start(recipe, train_data.class_names, model.origin)
-            run.write_state(state)
-        compile_model(model, recipe, epochs * steps_per_epoch)
-    total_steps = epochs * steps_per_epoch
-    start_step = state.epoch * steps_per_epoch
-    own: list[keras.callbacks.Callback] = [StopOnNaN()]
-    if session.devices.writes:
-        run.start(recipe, train_data.class_names, model.origin)
-        if validation is not None:
-            validation.last_epoch = epochs
-            own.append(validation)
-        own += [
-            *callbacks,  # behind the AP, which they see, and before what is written when they stop
-            SaveRun(run, state, recipe.run.validate_every, epochs),
-            TensorBoardLog(run.file("tensorboard"), validation),
-            Progress(total_steps, start_step, progress),
-            *([LiveCurves()] if progress is True else []),
-        ]
-    with locate_broken_image(train_data):
-        model.fit(
-            dataset_of(recipe, train_data, model, session, start_step),
-            steps_per_epoch=steps_per_epoch,
-            epochs=epochs,
-            initial_epoch=state.epoch,
-            callbacks=own + session.callbacks(),
-            shuffle=False,
-            verbose=0,
+    model = _first_model(recipe, train_data, run, state, progress and session.group.writes)
+    if not epochs:
+        data = validation and validation.data
+        epochs, steps_per_epoch = measured_length(
+            recipe, model, train_data, data, began, session, progress
         )
+        state.length = (epochs, steps_per_epoch)
+        run.start(recipe, train_data.class_names, model.origin)
+        run.write_state(state)
+    if not state.model_file:
+        compile_model(model, recipe, epochs * steps_per_epoch)
+    if session.group.writes:
+        run.start(recipe, train_data.class_names, model.origin)
+    if validation is not None:
+        validation.last_epoch, validation.group = epochs, session.group
+    writers: list[keras.callbacks.Callback] = [
+        *callbacks,  # behind the AP, which they see, and before what is written when they stop
+        SaveRun(run, state, recipe.run.validate_every, epochs),
+        TensorBoardLog(run.file("tensorboard"), validation),
+        *([LiveCurves()] if progress is True else []),
+    ]
+    for first, last in parts_of_training(state, epochs, steps_per_epoch):
+        start_step = first * steps_per_epoch + state.step
+        own = [StopOnNaN(), *([validation] if validation else [])]
+        save = SaveOnNotice(session.has_notice, run, state, session.group, epochs, steps_per_epoch)
+        if session.group.writes:
+            own += [*writers, Progress(epochs * steps_per_epoch, start_step, progress)]
+        with locate_broken_image(train_data):
+            model.fit(
+                dataset_of(recipe, train_data, model, session, start_step),
+                steps_per_epoch=steps_per_epoch - state.step,
+                epochs=last,
+                initial_epoch=first,
+                callbacks=[*own, *session.callbacks(), save],
+                shuffle=False,
+                verbose=0,
+            )
+        state.step = 0
+        if model.stop_training:
+            return
+
+
+def parts_of_training(state: TrainingState, epochs: int, steps: int) -> list[tuple[int, int]]:
+    """Returns first and last epoch of each call of `fit`: the rest of an epoch has its own."""
+    if state.step >= steps:
+        raise ValueError(f"the state to resume has step {state.step} of an epoch of {steps} steps")
+    if not state.step:
+        return [(state.epoch, epochs)]
+    parts = [(state.epoch, state.epoch + 1), (state.epoch + 1, epochs)]
+    return [(first, last) for first, last in parts if first < last]
+
+
+def _first_model(
+    recipe: TrainRecipe,
+    train_data: DetectionData,
+    run: RunDirectory,
+    state: TrainingState,
+    shows_hint: bool | str,
+) -> SSD:
+    """Returns the model of a state, compiled, or that of a new training."""
+    if not state.model_file:
+        return _new_model(recipe, train_data, shows_hint)
+    model = run.load_state_model(state)
+    if model.origin:  # the same data, in the words of this call
+        model.origin = dataclasses.replace(model.origin, data=train_data.origin)
+    return model
 
 
 def _new_model(recipe: TrainRecipe, data: DetectionData, shows_hint: bool | str) -> SSD:
@@ -206,7 +235,7 @@ def measured_length(
     train_data: DetectionData,
     validation_data: DetectionData | None,
     began: float,
-    session: DeviceSession,
+    session: Session,
     progress: bool | str,
 ) -> tuple[int, int]:
     """Returns epochs, and steps of each, of a training by time that began at `began`."""
@@ -260,7 +289,7 @@ def dataset_of(
     recipe: TrainRecipe,
     data: DetectionData,
     model: SSD,
-    session: DeviceSession,
+    session: Session,
     start_step: int = 0,
 ) -> tf.data.Dataset:
     """Returns the batches of a training from a step on."""
@@ -273,7 +302,7 @@ def dataset_of(
         use_difficult=recipe.data.use_difficult,
         seed=recipe.run.seed,
         start_step=start_step,
-        part=session.part,
+        part=(session.group.index, session.group.size),
         max_objects=recipe.data.max_objects,
     )
 

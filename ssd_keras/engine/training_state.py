@@ -19,6 +19,8 @@ class TrainingState:
     history: list[dict] = dataclasses.field(default_factory=list)  # one entry for each epoch
     model_file: str = ""  # holds weights and optimizer
     length: Sequence[int] = ()  # of a training by time: epochs, and steps of each
+    step: int = 0  # steps of the next epoch that the saved model has seen
+    sums: Sequence[float] = ()  # of that epoch's losses, as the model's metrics keep them
 
     @classmethod
     def from_json(cls, text: str) -> "TrainingState":
@@ -29,7 +31,8 @@ class TrainingState:
             raise ValueError("it is nested too deeply") from None
         if not isinstance(tables, dict):
             raise ValueError("it is not a table")
-        missing = [each.name for each in dataclasses.fields(cls) if each.name not in tables]
+        names = [each.name for each in dataclasses.fields(cls)]
+        missing = [name for name in names if name not in (*tables, "step", "sums")]
         if missing:
             raise ValueError(f"it has no {', '.join(missing)}")
         history = tables.pop("history", [])
@@ -37,7 +40,9 @@ class TrainingState:
         state.history = [_entry(row) for row in history] if isinstance(history, list) else []
         if len(state.history) != state.epoch or state.epoch < 0:
             raise ValueError(f"epoch {state.epoch} has {len(state.history)} entries of history")
-        expected = model_file_of(state.epoch) if state.epoch else ""
+        if state.step and not _is_count(state.step) or bool(state.step) != bool(state.sums):
+            raise ValueError(f"step {state.step} has {len(state.sums)} sums of losses")
+        expected = model_file_of(state.epoch, state.step) if state.epoch or state.step else ""
         if state.model_file != expected:
             raise ValueError(f"model_file is {one_line(state.model_file)!r}, expected {expected!r}")
         if len(state.length) not in (0, 2) or not all(_is_count(each) for each in state.length):
@@ -45,9 +50,9 @@ class TrainingState:
         return state
 
 
-def model_file_of(epoch: int) -> str:
-    """Returns the name of the file with the model after an epoch."""
-    return f"state-{epoch}.keras"
+def model_file_of(epoch: int, step: int = 0) -> str:
+    """Returns the name of the file with the model after an epoch and steps of the next."""
+    return f"state-{epoch}-{step}.keras" if step else f"state-{epoch}.keras"
 
 
 def _is_count(value: Any) -> bool:

@@ -228,9 +228,9 @@ BAD_INPUTS = [
         r"the training in it\.",
     ),
     (
-        "resume of nothing",
-        lambda folder: [*TRAIN, f"{folder}/run", "--resume"],
-        r"output '.*run' holds no training to resume; omit --resume to start one\.",
+        "resume in a folder of another kind",
+        lambda folder: [*taken_output(folder), "--resume"],
+        r"output '.*run' is no RUN folder, and not empty; choose another\.",
     ),
     (
         "resume with another recipe",

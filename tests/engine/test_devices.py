@@ -6,15 +6,11 @@ digit changes. TensorFlow's synchronised batch normalisation computes its varian
 after 2 steps they differ by less than 5e-4, and by a hundred times as much without it.
 """
 
-import contextlib
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -68,18 +64,6 @@ def start(run, log, *words, devices=1, text=SGD_TEXT, backend="jax"):
         )  # fmt: skip
 
 
-def start_two(run, *words, text=SGD_TEXT):
-    """The same training in two processes; they, and the files that they print to."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    logs = [run.parent / f"log{index}.txt" for index in range(2)]
-    team = ["--coordinator", address, "--num-processes", "2", "--process-index"]
-    processes = [
-        start(run, log, *team, str(index), *words, text=text) for index, log in enumerate(logs)
-    ]
-    return processes, logs
-
-
 def succeed(*processes, logs):
     for process, log in zip(processes, logs, strict=True):
         assert process.wait(600) == 0, log.read_text()
@@ -122,13 +106,20 @@ def test_parts_that_a_batch_does_not_have(part):
         ({"number": 0}, r"^devices=0 must be a number of 1 or more, or 'all'\.$"),
         ({"number": "two"}, r"^devices='two' must be a number of 1 or more, or 'all'\.$"),
         ({"num_processes": 0}, r"^num_processes=0 must be 1 or more\.$"),
-        ({"process_index": 1}, r"^process_index=1 must be from 0 to 0, for num_processes=1\.$"),
+        ({"process_index": 1}, r"^process_index=1 needs num_processes; give both, or neither und"),
+        (
+            {"num_processes": 1, "process_index": 1},
+            r"^process_index=1 must be from 0 to 0, for num_processes=1\.$",
+        ),
         (
             {"coordinator": "a:1", "num_processes": 2, "process_index": -1},
             r"^process_index=-1 must be from 0 to 1, for num_processes=2\.$",
         ),
         ({"num_processes": 2}, r"^coordinator='' and num_processes=2: several processes need both"),
-        ({"coordinator": "a:1"}, r"^coordinator='a:1' and num_processes=1: several processes need"),
+        (
+            {"coordinator": "a:1", "num_processes": 1},
+            r"^coordinator='a:1' and num_processes=1: several processes need both",
+        ),
         ({"coordinator": "a", "num_processes": 2}, r"^coordinator='a' must be HOST:PORT of proc"),
     ],
 )
@@ -169,7 +160,8 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.losses import SmoothL1Loss
-with Devices("all").open(4, {}) as session:
+from ssd_keras.engine.distributed.process_group import ProcessGroup
+with Devices("all").scope(4, ProcessGroup()):
     strategy = tf.distribute.get_strategy()
     def values(context):
         # Matches of the images: 1 and 0 on the first device, 3 and 1 on the second.
@@ -254,60 +246,3 @@ def test_two_devices_of_jax_learn_what_one_does(alone, tmp_path):
     succeed(start(tmp_path / "run", log, "--devices", "all", devices=2), logs=[log])
     for name in ("state-2.keras", "model.keras"):
         assert difference(tmp_path / "run" / name, alone / name) < 1e-5
-
-
-@pytest.mark.slow
-def test_two_processes_learn_what_one_does(alone, tmp_path):
-    processes, logs = start_two(tmp_path / "run")
-    succeed(*processes, logs=logs)
-    assert sorted(os.listdir(tmp_path / "run")) == sorted(os.listdir(alone))
-    for name in ("state-2.keras", "model.keras"):
-        assert difference(tmp_path / "run" / name, alone / name) < 1e-5
-    assert "process 1 is done; process 0 wrote the model" in logs[1].read_text()
-
-
-def state_epoch(run) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        return json.loads((run / "state.json").read_text())["epoch"]
-    return 0
-
-
-KILLED_TEXT = SGD_TEXT.replace("epochs = 2", "epochs = 4").replace(
-    "validate_every = 2", "validate_every = 1"
-)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """The run of two processes that nobody kills."""
-    run = tmp_path_factory.mktemp("undisturbed") / "run"
-    processes, logs = start_two(run, text=KILLED_TEXT)
-    succeed(*processes, logs=logs)
-    return run
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_the_kill_of_one_process_stops_the_other_and_it_resumes(undisturbed, victim, tmp_path):
-    run = tmp_path / "run"
-    processes, logs = start_two(run, text=KILLED_TEXT)
-    try:
-        while state_epoch(run) < 2:
-            assert all(process.poll() is None for process in processes), logs[0].read_text()
-            time.sleep(0.01)
-        processes[victim].send_signal(signal.SIGKILL)
-        assert processes[1 - victim].wait(60) == 2
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    line = (
-        rf"^ssd-keras: process {victim} of 2 ended \(it was killed, or its host is gone\), so all "
-        r"of them stop; start all of them again with --resume: the training goes on from epoch "
-        r"(\d)\.$"
-    )
-    (epoch,) = re.findall(line, logs[1 - victim].read_text(), re.MULTILINE)
-    assert 1 <= int(epoch) <= state_epoch(run) < 4
-    processes, logs = start_two(run, "--resume", text=KILLED_TEXT)
-    succeed(*processes, logs=logs)
-    assert difference(run / "state-4.keras", undisturbed / "state-4.keras") < 1e-5

@@ -71,10 +71,37 @@ def test_what_a_kill_during_the_first_file_leaves_does_not_take_the_output(tmp_p
     assert RunDirectory(str(path)).open(recipe(), NAMES, resume=False) == TrainingState()
 
 
-def test_resume_needs_a_training(tmp_path):
-    message = r"^output '.*nothing' holds no training to resume; omit --resume to start one\.$"
+def test_resume_starts_where_nothing_is(tmp_path):
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / "training.lock").write_text("process 1 on host")
+    for name in ("nothing", "killed"):
+        run = RunDirectory(str(tmp_path / name))
+        assert run.open(recipe(), NAMES, resume=True) == TrainingState()
+
+
+def test_resume_in_a_folder_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    message = r"^output '.*' is no RUN folder, and not empty; choose another\.$"
     with pytest.raises(ValueError, match=message):
-        RunDirectory(str(tmp_path / "nothing")).open(recipe(), NAMES, resume=True)
+        RunDirectory(str(tmp_path)).open(recipe(), NAMES, resume=True)
+
+
+def test_a_state_within_an_epoch_comes_back(tmp_path):
+    run = started(tmp_path)
+    run.save_state(small_model(7.0), TrainingState(step=3, sums=[1.5, 24.0]))
+    state = run.open(recipe(), NAMES, resume=True)
+    assert (state.step, state.sums, state.model_file) == (3, (1.5, 24.0), "state-0-3.keras")
+    assert (run.load_state_model(state).get_weights()[0] == 7.0).all()
+    run.save_state(small_model(1.0), TrainingState(1, history=history_of(1)))
+    assert not (tmp_path / "run" / "state-0-3.keras").exists()
+
+
+def test_a_state_of_an_older_version_has_no_step(tmp_path):
+    run = started(tmp_path)
+    run.write_text(
+        "state.json", '{"epoch": 0, "best": null, "model_file": "", "history": [], "length": []}'
+    )
+    assert run.open(recipe(), NAMES, resume=True) == TrainingState()
 
 
 def test_resume_before_the_first_state_starts_afresh(tmp_path):
@@ -124,7 +151,7 @@ def test_a_state_comes_back_whole(tmp_path):
     run.save_state(small_model(7.0), TrainingState(2, 0.1, history, length=(5, 4)))
     run.save_model(small_model())
     state = run.open(recipe(), NAMES, resume=True)
-    assert dataclasses.astuple(state) == (2, 0.1, history, "state-2.keras", (5, 4))
+    assert dataclasses.astuple(state) == (2, 0.1, history, "state-2.keras", (5, 4), 0, ())
     assert (run.load_state_model(state).get_weights()[0] == 7.0).all()
     for text in ("", "version https://git-lfs.github.com/spec/v1\n"):
         run.write_text("model.keras", text)

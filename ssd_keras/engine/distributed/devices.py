@@ -7,14 +7,11 @@ all devices of all hosts, TensorFlow (`MirroredStrategy`) one on each device of 
 
 import contextlib
 import dataclasses
-import socket
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Iterator
 
-from ssd_keras.engine.distributed.process_group import Team, gather, host_and_port
-
-if TYPE_CHECKING:
-    import keras
+from ssd_keras.engine.distributed.launchers import AUTO, Processes, find_processes, host_and_port
+from ssd_keras.engine.distributed.process_group import ProcessGroup, connected, is_initialized
 
 ALL = "all"
 
@@ -23,23 +20,35 @@ ALL = "all"
 class Devices:
     """The devices that share a training.
 
-    Several processes, one on each host, start with the same arguments except their index. Process
-    0 alone evaluates and writes; all processes see the `output` folder.
+    Several processes, for example one on each host, start with the same arguments except their
+    index. Process 0 alone scores and writes; all processes see the `output` folder.
     """
 
     # Devices of this process, or "all": GPUs, or where there are none, CPUs.
     number: int | str = 1
-    coordinator: str = ""  # "HOST:PORT" of process 0; "" for one process
-    num_processes: int = 1
-    process_index: int = 0
+    # "HOST:PORT" of process 0; "" for one process, or where a launcher's variables or JAX say it;
+    # "auto" always lets JAX find it.
+    coordinator: str = ""
+    num_processes: int | None = None  # None: a launcher's, else 1
+    process_index: int | None = None
     seconds: float = 300.0  # longest wait for the other processes at the start
+    step_seconds: float = 600.0  # longest step of several processes, the first apart
 
     def __post_init__(self) -> None:
         if self.number != ALL and (isinstance(self.number, str) or self.number < 1):
             raise ValueError(f"devices={self.number!r} must be a number of 1 or more, or 'all'.")
+        if self.coordinator and self.coordinator != AUTO:
+            host_and_port(self.coordinator)
+        if self.num_processes is None:
+            if self.process_index is not None:
+                raise ValueError(
+                    f"process_index={self.process_index} needs num_processes; give both, or "
+                    "neither under a launcher."
+                )
+            return
         if self.num_processes < 1:
             raise ValueError(f"num_processes={self.num_processes} must be 1 or more.")
-        if not 0 <= self.process_index < self.num_processes:
+        if not 0 <= (self.process_index or 0) < self.num_processes:
             raise ValueError(
                 f"process_index={self.process_index} must be from 0 to {self.num_processes - 1}, "
                 f"for num_processes={self.num_processes}."
@@ -49,73 +58,49 @@ class Devices:
                 f"coordinator={self.coordinator!r} and num_processes={self.num_processes}: "
                 "several processes need both, one process neither."
             )
-        if self.coordinator:
-            host_and_port(self.coordinator)
+
+    def processes(self) -> Processes:
+        """Returns the processes, which the arguments say or the variables of a launcher."""
+        return find_processes(os.environ, self.coordinator, self.num_processes, self.process_index)
 
     @property
-    def writes(self) -> bool:
-        """Whether this process evaluates and writes: only process 0 does."""
-        return self.process_index == 0
+    def is_one_process(self) -> bool:
+        """Whether one process trains alone."""
+        return not is_initialized() and self.processes().number == 1
 
     @contextlib.contextmanager
-    def open(
-        self, batch_size: int, card: Mapping[str, Any], welcome: Any = None
-    ) -> Iterator["DeviceSession"]:
-        """Connects the devices; models built and trained in the block are on all of them."""
+    def connect(self, batch_size: int) -> Iterator[ProcessGroup]:
+        """Connects the processes, which share each batch."""
         import keras
 
+        if self.is_one_process:
+            yield ProcessGroup()
+            return
         backend = keras.backend.backend()
-        if self.num_processes > 1 and backend != "jax":
+        if backend != "jax":
+            number = self.processes().number
             raise ValueError(
-                f"{self.num_processes} processes need Keras' JAX backend, this is {backend}: set "
+                f"{number or 'several'} processes need Keras' JAX backend, this is {backend}: set "
                 "the environment variable KERAS_BACKEND=jax (pip install 'ssd_keras[jax]'), or "
                 "train on the devices of one host."
             )
-        if self.num_processes == 1:
-            with self._scope(backend, batch_size):
-                yield DeviceSession(self, welcome)
-            return
-        check_batch(batch_size, self.num_processes, "processes")
-        if self.number != ALL:
-            check_batch(batch_size, self.num_processes * int(self.number), "devices")
-        # Process 0 sends to all: the port of JAX's coordinator, and the state to start from.
-        offer = {"port": _free_port(self.coordinator) if self.writes else None, "state": welcome}
-        card = {"batch size": batch_size, "devices": self.number, **card}
-        team = gather(
-            self.coordinator, self.num_processes, self.process_index, card, offer, self.seconds
-        )
-        with team.work():
-            self._start_jax(team.welcome["port"])
-            with self._scope(backend, batch_size):
-                yield DeviceSession(self, team.welcome["state"], team)
-        _stop_jax()
+        with connected(self.processes(), self.seconds) as group:
+            check_batch(batch_size, group.size, "processes")
+            if self.number != ALL:
+                check_batch(batch_size, group.size * int(self.number), "devices")
+            yield group
 
-    def _start_jax(self, port: int) -> None:
-        """Connects JAX with all processes. The team notices a lost one long before JAX does."""
-        import jax
-
-        # This service would catch SIGTERM, with which batch systems and users stop a process.
-        jax.config.update("jax_enable_preemption_service", False)
-        host = self.coordinator.rpartition(":")[0]
-        jax.distributed.initialize(
-            f"{host}:{port}",
-            self.num_processes,
-            self.process_index,
-            initialization_timeout=int(self.seconds),
-            shutdown_timeout_seconds=10,
-            cluster_detection_method="deactivate",
-        )
-
-    def _scope(self, backend: str, batch_size: int) -> contextlib.AbstractContextManager:
+    def scope(self, batch_size: int, group: ProcessGroup) -> contextlib.AbstractContextManager:
         """Returns the Keras context in which a model is on all devices."""
         import keras
         import tensorflow as tf
 
+        backend = keras.backend.backend()
         if backend == "jax":
             # TensorFlow reads images on the CPU; without this it would take the memory of the GPUs.
             with contextlib.suppress(RuntimeError):  # TensorFlow is initialised already
                 tf.config.set_visible_devices([], "GPU")
-        if self.number == 1 and self.num_processes == 1:
+        if self.number == 1 and group.size == 1:
             return contextlib.nullcontext()
         names = {"jax": _jax_devices, "tensorflow": _tensorflow_devices}.get(backend)
         if names is None:
@@ -134,29 +119,6 @@ class Devices:
         ).scope()
 
 
-class DeviceSession:
-    """Devices that are connected."""
-
-    def __init__(self, devices: Devices, welcome: Any, team: Team | None = None) -> None:
-        self.devices = devices
-        self.welcome = welcome
-        self.team = team
-
-    @property
-    def part(self) -> tuple[int, int]:
-        """Index of this process and number of processes: its part of each batch."""
-        return self.devices.process_index, self.devices.num_processes
-
-    def callbacks(self) -> list["keras.callbacks.Callback"]:
-        """Returns callbacks for `fit`, to run after all that evaluate or write."""
-        import tensorflow as tf
-
-        from ssd_keras.engine.distributed.sync import EpochBarrier, SyncBatchNorm
-
-        barrier: list[keras.callbacks.Callback] = [EpochBarrier(self.team)] if self.team else []
-        return barrier + [SyncBatchNorm()] * tf.distribute.has_strategy()
-
-
 def check_batch(batch_size: int, parts: int, what: str) -> None:
     """Refuses a batch that cannot be shared evenly."""
     if batch_size % parts:
@@ -165,12 +127,6 @@ def check_batch(batch_size: int, parts: int, what: str) -> None:
             f"batch_size={batch_size} cannot be shared evenly by {parts} {what}; set batch_size="
             f"{below or parts} or {below + parts}."
         )
-
-
-def _stop_jax() -> None:
-    import jax
-
-    jax.distributed.shutdown()
 
 
 def _jax_devices(number: int | str) -> list[str]:
@@ -210,14 +166,3 @@ def _check_number(number: int | str, names: list[str]) -> None:
             f"devices={number}: there are {len(names)} ({', '.join(names)}); pass at most "
             f"{len(names)}, or 'all'."
         )
-
-
-def _free_port(coordinator: str) -> int | None:
-    """Returns a free port of this host."""
-    host, port = host_and_port(coordinator)
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.create_server((host, 0), family=family) as server:
-            return server.getsockname()[1]
-    except OSError:
-        return None  # `gather` names the fault of that address

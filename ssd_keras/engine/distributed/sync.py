@@ -5,18 +5,18 @@ from collections.abc import Iterator
 
 import keras
 
-from ssd_keras.engine.distributed.process_group import Team
+from ssd_keras.engine.distributed.process_group import ProcessGroup
 
 
 class EpochBarrier(keras.callbacks.Callback):
     """Waits after each epoch for process 0, which evaluates and saves."""
 
-    def __init__(self, team: Team) -> None:
+    def __init__(self, group: ProcessGroup) -> None:
         super().__init__()
-        self.team = team
+        self.group = group
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self.team.meet(f"epoch {epoch + 1}")
+        self.group.barrier()
 
 
 class SyncBatchNorm(keras.callbacks.Callback):
