@@ -405,7 +405,7 @@ def test_train_evaluate_and_score_in_one_process(tmp_path, capsys):
         rf"1 epoch of 1 step in batches of 4 images; curves: {run}/curves\.png\n"
         r"validation on 4 images after each epoch; the best model is kept\n"
         r"best: AP 0\.\d{3}, AP50 0\.\d{3} after epoch 1\n"
-        rf"wrote {run}/model\.keras; what can be done with it:\n"
+        rf"the model is {run}/model\.keras; what can be done with it:\n"
         rf"  ssd-keras evaluate {run} --data {spec} --plots {run}/report\n"
         rf"  ssd-keras predict {run} IMAGES --output {run}/images\n"
         rf"  ssd-keras export {run} --format tflite --output model\.tflite\n",

@@ -410,7 +410,7 @@ def test_resume_in_the_middle_of_an_epoch_keeps_weights_and_the_best_model(
 ):
     output = str(tmp_path / "run")
     series = iter([0.1, 0.5, 0.3])  # AP after epochs 2, 4 and 5
-    monkeypatch.setattr(callbacks, "detect_data", lambda *arguments: (None, 0.0))
+    monkeypatch.setattr(callbacks, "detect_shared", lambda *arguments: arguments)
     monkeypatch.setattr(training_logs, "detection_sheets", lambda validation: [])
     monkeypatch.setattr(
         callbacks, "coco_metrics", lambda data, found: {"AP": next(series), "AP50": 0.0}
