@@ -10,10 +10,11 @@ import signal
 import sys
 import threading
 
-# Ray reads these when it is imported: no usage statistics for its authors, and its own ports on the
-# loopback address, as Ray has it on other systems than Linux.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+if __name__ == "__main__":
+    # Ray reads these when it is imported: no usage statistics for its authors, and its own ports on
+    # the loopback address, as Ray has it on other systems than Linux. A cluster has its own.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 import fastapi
 import numpy as np

@@ -5,7 +5,6 @@ is {"predictions": [...]}. With "inputs", columns instead of rows, the answer is
 """
 
 import base64
-import binascii
 import json
 import os
 from collections.abc import Sequence
@@ -39,12 +38,12 @@ class ServedModel:
         if isinstance(request, bytes):
             try:
                 request = json.loads(request)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise BadRequest(f"the request is not JSON ({error})") from error
         if not isinstance(request, dict) or ("instances" in request) == ("inputs" in request):
             raise BadRequest('expected a JSON object with "instances" or with "inputs"')
         signature = request.get("signature_name") or "serving_default"
-        if signature not in self._functions:
+        if not isinstance(signature, str) or signature not in self._functions:
             known = ", ".join(self._functions)
             raise BadRequest(f"signature {signature!r} does not exist; choose one of {known}")
         ((name, spec),) = self._functions[signature].structured_input_signature[1].items()
@@ -122,7 +121,7 @@ def _bytes(value: Any, index: int) -> bytes:
         raise BadRequest(f'row {index} is not {{"b64": ...}}, an image in base64')
     try:
         return base64.b64decode(value["b64"], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also of characters that are not ASCII
         raise BadRequest(f"row {index} is not base64 ({error})") from error
 
 

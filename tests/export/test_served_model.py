@@ -97,6 +97,35 @@ def test_each_request_gets_its_own_images_of_a_batch(model):
     assert results[4]["names"].tolist() == [["ü1".encode()], ["ü2".encode()]]
 
 
+WRONG = [
+    b"\xff",
+    b"[" * 100_000,
+    None,
+    [],
+    {},
+    {"instances": [], "inputs": []},
+    {"instances": None},
+    {"instances": [None]},
+    {"instances": [{"b64": 3}]},
+    {"instances": [{"b64": "§"}]},
+    {"inputs": {"b64": ""}},
+    {"inputs": None},
+    {"signature_name": ["image_tensor"], "instances": [1]},
+    {"signature_name": "image_tensor", "inputs": None},
+    {"signature_name": "image_tensor", "inputs": "text"},
+    {"signature_name": "image_tensor", "inputs": [[[[0, 0, 2**70]]]]},
+    {"signature_name": "image_tensor", "inputs": [[[[0, 0, -1]]]]},
+    {"signature_name": "image_tensor", "inputs": [[[[True, False, True]]]]},
+    {"signature_name": "image_tensor", "inputs": [[[[0, 0]]]]},
+]
+
+
+@pytest.mark.parametrize("request_", WRONG, ids=lambda request: repr(request)[:60])
+def test_what_strangers_send_is_refused(served_model, model, request_):
+    with pytest.raises(served_model.BadRequest):
+        model.read(request_)
+
+
 def test_fractions_are_not_cut_to_pixels(served_model, model):
     request = {"signature_name": "image_tensor", "instances": [[[[0.5, 0, 0]]]]}
     with pytest.raises(served_model.BadRequest, match="whole numbers in 0..255"):

@@ -16,11 +16,11 @@ from ssd_keras.data.images import resize_image
 from ssd_keras.engine.detector import KerasDetector
 from ssd_keras.engine.model_summary import model_summary
 from ssd_keras.exporters.export import export
-from ssd_keras.exporters.formats import FORMATS, OUTPUTS
+from ssd_keras.exporters.formats import FORMATS, KEYS, OUTPUTS
 from ssd_keras.presets import PRESETS
 from ssd_keras.version import __version__
 
-onnx, *_ = (
+onnx, onnxruntime, _ = (
     pytest.importorskip(name, reason=f"NOT TESTED: {name} is not installed")
     for name in FORMATS["onnx"].packages
 )
@@ -89,6 +89,10 @@ def test_each_kind_of_post_processing(name, tmp_path):
     expected = KerasDetector(small_model(), post_process)(input_images())
     assert expected["num_detections"].min() > 10
     assert_equal(load_detector(path)(input_images()), expected)
+    onnx_format.write(small_model(), path, post_process, (), batch="any")
+    assert onnx_format.check_operators(path)["NonMaxSuppression"] == 1
+    outputs = onnxruntime.InferenceSession(path).run(list(OUTPUTS), {"images": input_images()})
+    assert_equal(dict(zip(KEYS, outputs, strict=True)), expected)
 
 
 def test_a_file_names_its_classes_thresholds_and_origin(written):
