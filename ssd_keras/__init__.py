@@ -33,6 +33,7 @@ _MODULES = {
     "Augmentation": "ssd_keras.data.augmentation.augmentation",
     "register_augmentation_step": "ssd_keras.data.augmentation.registry",
     "training_dataset": "ssd_keras.data.pipeline",
+    "DataWorkers": "ssd_keras.data.workers.service",
     "inference_dataset": "ssd_keras.data.pipeline",
     "load_data": "ssd_keras.data.sources",
     "ValidationAP": "ssd_keras.engine.callbacks",

@@ -17,6 +17,7 @@ from ssd_keras.cli.arguments import (
 )
 from ssd_keras.cli.child_process import run_in_child
 from ssd_keras.cli.inputs import read_data, read_recipe
+from ssd_keras.core.addresses import split_address
 from ssd_keras.core.exit_status import START_AGAIN
 from ssd_keras.core.terminal import start_tensorflow
 from ssd_keras.core.text import counted
@@ -97,6 +98,15 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     add_bad_data(data)
     add_max_pixels(data)
+    data.add_argument(
+        "--data-workers",
+        type=_number_or_address,
+        default=0,
+        metavar="N",
+        help="number of processes that read and augment the images, or HOST:PORT of a dispatcher "
+        "that `ssd-keras data serve` started; the images are the same. Default 0: threads of this "
+        "process",
+    )
 
 
 def _add_devices(parser: argparse.ArgumentParser) -> None:
@@ -160,6 +170,7 @@ def run(
     step_timeout: int,
     bad_data: str,
     max_pixels: int,
+    data_workers: int | str,
 ) -> None:
     from ssd_keras.engine.distributed.devices import Devices
     from ssd_keras.engine.named_callbacks import parse_callback
@@ -188,7 +199,7 @@ def run(
     print(_validation_line(chosen, len(data), validation), flush=True)
     start_tensorflow()
     made = [each.make(chosen.to_tables()) for each in named]
-    history = _train(chosen, data, validation, output, resume, device_set, made)
+    history = _train(chosen, data, validation, output, resume, device_set, made, data_workers)
     if not history:
         print("this process is done; process 0 wrote the model")
         return
@@ -220,6 +231,7 @@ def _train(
     resume: bool,
     devices: "Devices",
     callbacks: Sequence[Any],
+    data_workers: int | str,
 ) -> list[dict]:
     """Trains; after a SIGTERM it exits with a status that says to start again."""
     from ssd_keras.engine.preemption import Preempted, sigterm_notice
@@ -236,6 +248,7 @@ def _train(
                 devices=devices,
                 callbacks=callbacks,
                 stop_when=has_notice,
+                data_workers=data_workers,
             )
     except Preempted as notice:
         print(f"ssd-keras: {notice}", file=sys.stderr)
@@ -299,3 +312,10 @@ def _validation_parts(specs: Sequence[str]) -> list[str]:
 
 def _number_or_all(text: str) -> int | str:
     return text if text == "all" else positive_int(text)
+
+
+def _number_or_address(text: str) -> int | str:
+    if text.isdecimal():
+        return int(text)
+    split_address(text)
+    return text

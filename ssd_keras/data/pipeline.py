@@ -20,9 +20,14 @@ from ssd_keras.data.image_sources import ConvertedImage, FileSlice, ImageSource
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.training_checks import check_objects, usable_objects, with_classes_of
+from ssd_keras.data.workers.service import STEP, DataWorkers
 
 Encoder = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 """Turns boxes [B, n, 4] and labels [B, n], padded with -1, into targets."""
+
+MOST_BYTES_OF_GRAPH = (
+    1_500_000_000  # of 2 GB, protobuf's limit; annotations and names take the rest
+)
 
 
 def make_lookup(data: DetectionData) -> Callable[[int | tf.Tensor], dict[str, tf.Tensor]]:
@@ -109,6 +114,7 @@ def training_dataset(
     start_step: int = 0,
     part: tuple[int, int] = (0, 1),
     max_objects: int | None = None,
+    workers: DataWorkers | None = None,
 ) -> tf.data.Dataset:
     """Returns an endless stream of augmented batches with their targets.
 
@@ -134,6 +140,8 @@ def training_dataset(
             of objects to which each image is padded; a warning names images with more. Default
             None: the largest number in the data set; give more where your augmentation steps add
             objects.
+        workers: `DataWorkers`, processes that read and augment the images. Default None: threads of
+            this process.
 
     Returns:
         dataset of (images uint8 [B, H, W, 3], targets of the encoder with a batch axis), where B
@@ -162,14 +170,26 @@ def training_dataset(
         )
     check_objects(data, "training data", use_difficult)
     data = with_classes_of(data, getattr(encoder, "class_names", ()))
-    examples = training_examples(
-        data,
-        image_size,
-        augmentation=augmentation,
-        use_difficult=use_difficult,
-        seed=seed,
-        positions=stream_positions(start_step * batch_size, batch_size, part),
-    )
+
+    def batches_of(steps: tf.data.Dataset) -> tf.data.Dataset:
+        examples = training_examples(
+            data,
+            image_size,
+            augmentation=augmentation,
+            use_difficult=use_difficult,
+            seed=seed,
+            positions=positions_of_steps(steps, batch_size, part),
+        )
+        # Matching is many small operators: for a whole batch they are called once.
+        padding = {"image": np.uint8(0), "boxes": 0.0, "labels": -1, "position": np.int64(-1)}
+        batches = examples.padded_batch(
+            batch_size // num_parts, padding_values=padding, drop_remainder=True
+        )
+
+        def with_step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return {STEP: batch.pop("position")[0] // batch_size, **batch}
+
+        return batches.map(with_step).prefetch(2)
 
     # Each other shape of a batch would be compiled again, so ground truth has one.
     length = None
@@ -182,14 +202,24 @@ def training_dataset(
             boxes, labels = pad_objects(boxes, 0.0, length), pad_objects(labels, -1, length)
         return batch["image"], encoder(boxes, labels)
 
-    # Matching is many small operators: for a whole batch they are called once.
-    batches = examples.padded_batch(
-        batch_size // num_parts,
-        padding_values={"image": np.uint8(0), "boxes": 0.0, "labels": -1},
-        drop_remainder=True,
-    )
+    workers = workers or DataWorkers(0)
+    if workers.address:
+        check_size_of_graph(data)
+    batches = workers.batches(batches_of, start_step)
+    # Targets are encoded here: to send them takes longer than to compute them.
     epoch = Epoch(data.origin, max(1, len(data) // batch_size))
     return mark_epoch(_map_in_parallel(batches, encode).prefetch(2), epoch)
+
+
+def check_size_of_graph(data: DetectionData) -> None:
+    """Refuses data that cannot be sent to a worker: images in memory are part of the graph."""
+    size = sum(len(x.image) for x in data.examples if isinstance(x.image, bytes))
+    if size > MOST_BYTES_OF_GRAPH:
+        raise ValueError(
+            f"{size / 1e9:.1f} GB of images are in memory, and at most "
+            f"{MOST_BYTES_OF_GRAPH / 1e9:.1f} GB can be sent to data workers; read the images from "
+            "files (`ssd-keras data convert` writes them), or train without data workers."
+        )
 
 
 def pad_objects(values: tf.Tensor, padding: float, length: int) -> tf.Tensor:
@@ -223,14 +253,22 @@ def objects_of_a_batch(
 def stream_positions(
     start: int = 0, batch_size: int = 1, part: tuple[int, int] = (0, 1)
 ) -> tf.data.Dataset:
-    """Returns positions in the endless stream: from `start` on, those of a part of each batch."""
+    """Returns positions in the endless stream: from the batch at `start` on, those of a part."""
+    return positions_of_steps(tf.data.Dataset.range(start // batch_size, 2**62), batch_size, part)
+
+
+def positions_of_steps(
+    steps: tf.data.Dataset, batch_size: int, part: tuple[int, int] = (0, 1)
+) -> tf.data.Dataset:
+    """Returns the positions of the images in a part of the batches of some steps."""
     index, num_parts = part
     share = batch_size // num_parts
 
-    def position(count: tf.Tensor) -> tf.Tensor:
-        return count // share * batch_size + index * share + count % share
+    def positions(step: tf.Tensor) -> tf.data.Dataset:
+        first = step * batch_size + index * share
+        return tf.data.Dataset.range(first, first + share)
 
-    return tf.data.Dataset.range(start // num_parts, np.iinfo(np.int64).max).map(position)
+    return steps.flat_map(positions)
 
 
 def shuffled_index(position: tf.Tensor | int, num_images: int, seed: int = 0) -> tf.Tensor:
@@ -250,7 +288,7 @@ def training_examples(
     seed: int = 0,
     positions: tf.data.Dataset | None = None,
 ) -> tf.data.Dataset:
-    """Returns an endless stream of single augmented images with boxes and labels, not encoded.
+    """Returns an endless stream of single augmented images with boxes, labels and position.
 
     `positions` are those in the stream of all images, by default all from 0 on.
     """
@@ -274,7 +312,7 @@ def training_examples(
             tf.stack([tf.constant(seed, tf.int64), -1 - position]),
             augmentation,
         )
-        return {"image": image, "boxes": boxes, "labels": labels}
+        return {"image": image, "boxes": boxes, "labels": labels, "position": position}
 
     return _map_in_parallel(stream_positions() if positions is None else positions, load)
 

@@ -22,6 +22,7 @@ from ssd_keras.core.terminal import shows_progress
 from ssd_keras.data.pipeline import locate_broken_image, training_dataset
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.training_checks import check_objects, class_differences
+from ssd_keras.data.workers.service import DataWorkers
 from ssd_keras.doctor.small_objects import small_objects_hint
 from ssd_keras.engine import training_time
 from ssd_keras.engine.callbacks import TITLE, SaveRun, StopOnNaN, ValidationAP, check_monitors
@@ -52,6 +53,7 @@ def train(
     devices: Devices | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     stop_when: Callable[[], bool] | None = None,
+    data_workers: int | str = 0,
 ) -> list[dict]:
     """Trains a model.
 
@@ -80,6 +82,9 @@ def train(
             saved and the training ends with `Preempted`; resumed, it learns what one that was
             never stopped learns. Default None: never, and in several processes after SIGTERM,
             which JAX receives.
+        data_workers: number of processes to start here that read and augment the images, or
+            "HOST:PORT" of a dispatcher that `ssd-keras data serve` started. The images are the
+            same. Default 0: threads of this process.
 
     Returns:
         the history, one dictionary for each epoch; empty in processes other than 0.
@@ -122,7 +127,8 @@ def train(
         stack.enter_context(devices.scope(recipe.run.batch_size, group))
         stack.enter_context(kept_random_state(recipe.run.seed))
         stack.enter_context(_without_missing_scores())
-        session = Session(devices, group, stop_when)
+        workers = stack.enter_context(DataWorkers(data_workers))
+        session = Session(devices, group, workers, stop_when)
         _train(recipe, train_data, validation, run, state, show, session, began, callbacks)
     return state.history if group.writes else []
 
@@ -178,7 +184,7 @@ def _train(
         save = SaveOnNotice(session.has_notice, run, state, session.group, epochs, steps_per_epoch)
         if session.group.writes:
             own += [*writers, Progress(epochs * steps_per_epoch, start_step, progress)]
-        with locate_broken_image(train_data):
+        with locate_broken_image(train_data), session.workers.errors():
             model.fit(
                 dataset_of(recipe, train_data, model, session, start_step),
                 steps_per_epoch=steps_per_epoch - state.step,
@@ -241,7 +247,7 @@ def measured_length(
     """Returns epochs, and steps of each, of a training by time that began at `began`."""
     seconds, every = 60 * recipe.schedule.minutes, recipe.run.validate_every
     compile_model(model, recipe, training_time.MAX_STEPS)
-    with locate_broken_image(train_data):
+    with locate_broken_image(train_data), session.workers.errors():
         durations = training_time.measure(
             model,
             dataset_of(recipe, train_data, model, session),
@@ -304,6 +310,7 @@ def dataset_of(
         start_step=start_step,
         part=(session.group.index, session.group.size),
         max_objects=recipe.data.max_objects,
+        workers=session.workers,
     )
 
 

@@ -380,4 +380,4 @@ def test_steps_resume_exactly_and_in_parts():
     # Batches of four in two parts: the second holds positions 2, 3, 6, 7, 10, 11.
     check(take(6, 0, 4, (1, 2)), [whole[position] for position in (2, 3, 6, 7, 10, 11)])
     # Positions 0 to 9 are two epochs of five images: an image is never drawn twice alike.
-    assert len({image.tobytes() for image, _, _ in whole}) == 12
+    assert len({image.tobytes() for image, *_ in whole}) == 12

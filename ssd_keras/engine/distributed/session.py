@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from ssd_keras.data.records import DetectionData
+from ssd_keras.data.workers.service import DataWorkers
 from ssd_keras.engine.distributed.devices import Devices
 from ssd_keras.engine.distributed.process_group import ProcessGroup
 from ssd_keras.engine.distributed.step_limit import StepLimit
@@ -16,10 +17,11 @@ from ssd_keras.engine.recipes import TrainRecipe
 
 
 class Session(NamedTuple):
-    """The devices of a training and its processes, which are connected."""
+    """The devices, processes and data workers of a training, which are connected."""
 
     devices: Devices
     group: ProcessGroup
+    workers: DataWorkers
     stop_when: Callable[[], bool] | None = None
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
