@@ -12,7 +12,7 @@ export MALLOC_ARENA_MAX ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo quick test test-oldest test-colab test-kaggle test-versions test-consumers \
-	test-servers test-slow lint bench fuzz kills clean
+	test-servers test-slow lint bench fuzz kills process-kills clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 16
@@ -85,6 +85,9 @@ fuzz: .venv/.installed  ## give 10,000 damaged and hostile files to what reads t
 
 kills: .venv/.installed  ## kill training, export, conversion and split 30 times each; bad disks (as root)
 	@KERAS_BACKEND=tensorflow .venv/bin/python tests/kills.py $(ARGS)
+
+process-kills: .venv/.installed  ## kill one of two processes that train together 10 times, and resume
+	@KERAS_BACKEND=jax .venv/bin/python tests/process_kills.py $(ARGS)
 
 clean:  ## remove environments, builds and caches, but not runs/
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
