@@ -1,6 +1,7 @@
 """`ssd-keras train`."""
 
 import argparse
+import contextlib
 import os
 import shlex
 import sys
@@ -237,8 +238,11 @@ def _train(
     from ssd_keras.engine.preemption import Preempted, sigterm_notice
     from ssd_keras.engine.train import train
 
+    # JAX receives the signal for several processes; before they are connected it ends them.
+    is_alone = devices.is_one_process
+    notice = sigterm_notice() if is_alone else contextlib.nullcontext(lambda: False)
     try:
-        with sigterm_notice() as has_notice:
+        with notice as has_notice:
             return train(
                 recipe,
                 data,
@@ -250,8 +254,8 @@ def _train(
                 stop_when=has_notice,
                 data_workers=data_workers,
             )
-    except Preempted as notice:
-        print(f"ssd-keras: {notice}", file=sys.stderr)
+    except Preempted as end:
+        print(f"ssd-keras: {end}", file=sys.stderr)
         raise SystemExit(START_AGAIN) from None
 
 

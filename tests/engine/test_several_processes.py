@@ -17,8 +17,6 @@ import pytest
 import trainings
 from trainings import TRAIN_DATA, difference, read_history
 
-from ssd_keras.engine.distributed.shared_detection import images_of
-
 ROOT = Path(__file__).resolve().parents[2]
 # 40 images in batches of 16: three, of which process 0 has one and process 1 two.
 VALIDATION_DATA = "synthetic:shapes@val[:40]"
@@ -112,15 +110,6 @@ def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     finish(folder, start(folder, 0))
     return folder
-
-
-def test_each_image_is_validated_once():
-    assert [images_of(i, 2, 40, 16) for i in range(2)] == [(0, 16), (16, 40)]
-    assert [images_of(i, 3, 17, 16) for i in range(3)] == [(0, 0), (0, 16), (16, 17)]
-    for size in range(1, 6):
-        for count in range(60):
-            parts = [images_of(i, size, count, 4) for i in range(size)]
-            assert [x for first, last in parts for x in range(first, last)] == list(range(count))
 
 
 @pytest.mark.slow

@@ -21,7 +21,8 @@ class Devices:
     """The devices that share a training.
 
     Several processes, for example one on each host, start with the same arguments except their
-    index. Process 0 alone scores and writes; all processes see the `output` folder.
+    index. Process 0 alone scores and writes; all processes see the `output` folder. Where one is
+    lost, JAX ends the others; from Python without a line of ours, by its messages and an abort.
     """
 
     # Devices of this process, or "all": GPUs, or where there are none, CPUs.
@@ -61,12 +62,14 @@ class Devices:
 
     def processes(self) -> Processes:
         """Returns the processes, which the arguments say or the variables of a launcher."""
+        if is_initialized():
+            return Processes(None, None)
         return find_processes(os.environ, self.coordinator, self.num_processes, self.process_index)
 
     @property
     def is_one_process(self) -> bool:
         """Whether one process trains alone."""
-        return not is_initialized() and self.processes().number == 1
+        return self.processes().number == 1
 
     @contextlib.contextmanager
     def connect(self, batch_size: int) -> Iterator[ProcessGroup]:
