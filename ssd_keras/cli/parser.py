@@ -69,7 +69,7 @@ def _run(arguments: Sequence[str]) -> int:
         run(**parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return _fail("interrupted; a training continues with `ssd-keras train ... --resume`")
+        return _fail("interrupted; `train` and `predict --format parquet` go on with --resume")
     except Exception as error:
         if os.environ.get("SSD_KERAS_TRACEBACK"):
             raise

@@ -386,7 +386,7 @@ def test_an_interruption_tells_how_to_go_on(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(train, "train", interrupt)
     assert cli.main([*TRAIN, str(tmp_path / "run")]) == 2
-    message = "interrupted; a training continues with `ssd-keras train ... --resume`"
+    message = "interrupted; `train` and `predict --format parquet` go on with --resume"
     assert capsys.readouterr().err == f"ssd-keras: {message}\n"
 
 

@@ -110,15 +110,10 @@ def open_output(
     settings["images_sha256"] = hashlib.sha256(lines_of(locations)).hexdigest()
     with run_lock(folder, LOCK_FILE):
         begun = _read_settings(folder)
-        if begun is None:
-            _begin(folder, settings, locations, resume)
-        elif not resume:
-            raise ValueError(
-                f"output {folder!r} holds detections; pass --resume (resume=True) to go on with "
-                "them, or choose another folder."
-            )
-        else:
+        if begun is not None and resume:
             _check_equal(folder, begun, settings)
+        else:
+            _begin(folder, settings, locations)
         for name in os.listdir(folder):
             if _is_partial(name):  # of a killed process
                 os.remove(os.path.join(folder, name))
@@ -143,15 +138,23 @@ def _read_settings(folder: str) -> dict[str, Any] | None:
     return settings
 
 
-def _begin(folder: str, settings: dict[str, Any], locations: Sequence[str], resume: bool) -> None:
+def _begin(folder: str, settings: dict[str, Any], locations: Sequence[str]) -> None:
     """Writes the list, then the settings, with which the output begins."""
-    own = {LOCK_FILE, IMAGES_FILE} if resume else {LOCK_FILE}
-    others = [name for name in os.listdir(folder) if not (name in own or _is_partial(name))]
+    names = os.listdir(folder)
+    own = {LOCK_FILE, IMAGES_FILE, SETTINGS_FILE}
+    others = [name for name in names if not (name in own or _is_partial(name))]
+    if others and SETTINGS_FILE in names:
+        raise ValueError(
+            f"output {folder!r} holds detections; pass --resume (resume=True) to go on with them, "
+            "or choose another folder."
+        )
     if others:
         raise ValueError(
             f"output {folder!r} is not empty: it holds {one_line(others[0])!r}; choose a new "
             "folder."
         )
+    if SETTINGS_FILE in names:  # of a run that has finished no part
+        os.remove(os.path.join(folder, SETTINGS_FILE))
     with replacing(os.path.join(folder, IMAGES_FILE)) as beside, open(beside, "wb") as file:
         file.write(lines_of(locations))
     write_json(settings, os.path.join(folder, SETTINGS_FILE))

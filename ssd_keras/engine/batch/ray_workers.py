@@ -1,9 +1,11 @@
 """Processes of Ray Data that work on tasks: on this machine, or on a cluster."""
 
 import contextlib
+import io
 import logging
 import os
 import pickle
+import socket
 import sys
 import threading
 from collections import Counter
@@ -12,9 +14,11 @@ from typing import Any, TextIO
 
 from ssd_keras.core.extras import import_extra
 from ssd_keras.core.terminal import silence_stderr
-from ssd_keras.core.text import first_cause, one_line
+from ssd_keras.core.text import first_cause, one_line, words_of
 
-LOCAL = "local"
+LOCAL, AUTO = "local", "auto"
+CLIENT = "ray://"  # of a cluster's door for programs outside
+ANSWER_SECONDS = 10
 MESSAGES_THREAD = "ray_listen_error_messages"  # in it Ray prints about workers that have ended
 WORKER_MEMORY = 2 << 30  # bytes: TensorFlow, a model of 100 MB and a batch of photographs
 OBJECT_STORE = 256 << 20  # bytes of shared memory; tasks and results beyond it go to the disk
@@ -160,6 +164,7 @@ def _results(ray: Any, data: Any) -> Iterator[tuple[int, Any]]:
 @contextlib.contextmanager
 def _ray_session(ray: Any, address: str) -> Iterator[None]:
     """Starts Ray on this machine or joins a cluster, silently and without its dashboard."""
+    _check_answer(address)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
@@ -171,7 +176,8 @@ def _ray_session(ray: Any, address: str) -> Iterator[None]:
     except Exception as error:  # of many kinds, by the form of the address
         raise ValueError(
             f"Ray does not start at {one_line(repr(address))} ({first_cause(error)}); pass the "
-            "address of a cluster that runs, HOST:PORT, or leave it out for this machine."
+            "address of a cluster that runs, HOST:PORT, or leave it out for this machine; one that "
+            "asks for a token needs RAY_AUTH_MODE=token."
         ) from error
     finally:
         for name in [name for name, value in before.items() if value is None]:
@@ -180,7 +186,26 @@ def _ray_session(ray: Any, address: str) -> Iterator[None]:
         with contextlib.redirect_stdout(_WithoutMessages(sys.stdout)):
             yield
     finally:
-        ray.shutdown()
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it has held back
+            ray.shutdown()
+
+
+def _check_answer(address: str) -> None:
+    """Raises a `ValueError` where nothing answers at HOST:PORT; Ray itself waits for minutes."""
+    host, colon, port = address.removeprefix(CLIENT).rpartition(":")
+    if not colon and address not in (LOCAL, AUTO):
+        raise ValueError(
+            f"{one_line(repr(address))} is no address of a Ray cluster; pass HOST:PORT, {AUTO!r}, "
+            "or leave it out for this machine."
+        )
+    if colon:
+        try:
+            socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"no Ray cluster answers at {one_line(repr(address))} ({words_of(error)}); start "
+                "it with `ray start --head`, or correct HOST:PORT."
+            ) from error
 
 
 @contextlib.contextmanager

@@ -81,12 +81,15 @@ def test_a_part_without_its_line_and_a_line_without_its_part_are_done_again(tmp_
         assert not output.todo and output.totals.num_images == 150
 
 
-def test_a_kill_before_the_settings_begins_again(tmp_path):
-    with opened(tmp_path):
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_that_ended_before_its_first_part_begins_again(resume, tmp_path):
+    with opened(tmp_path, IMAGES[:9]):
         pass
-    os.remove(tmp_path / module.SETTINGS_FILE)
-    with opened(tmp_path, resume=True) as output:
+    if resume:  # ended between the two files
+        os.remove(tmp_path / module.SETTINGS_FILE)
+    with opened(tmp_path, resume=resume) as output:
         assert len(output.todo) == 38
+    assert len((tmp_path / module.IMAGES_FILE).read_text().splitlines()) == 150
 
 
 def test_what_belongs_to_something_else_is_refused_in_one_line(tmp_path):

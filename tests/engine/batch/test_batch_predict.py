@@ -13,6 +13,7 @@ from trainings import encoded, finished_run, write_voc
 
 from ssd_keras.cli.parser import main
 from ssd_keras.core.image_formats import IMAGE_EXTENSIONS
+from ssd_keras.engine.batch.ray_workers import ray_workers
 
 PREDICT = [sys.executable, "-m", "ssd_keras", "predict"]
 slow = pytest.mark.slow
@@ -74,6 +75,22 @@ def test_without_ray_the_message_names_the_extra(tmp_path, capsys, monkeypatch):
     assert main([*map(str, words), "--format", "jsonl"]) == 2
     message = "needs the package ray, which is not installed or does not load; run: pip install"
     assert f"{message} 'ssd_keras[ray]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        (
+            "127.0.0.1:1",
+            r"^no Ray cluster answers at '127\.0\.0\.1:1' \(.*refused\); start it with",
+        ),
+        ("ray://127.0.0.1:x", r"^no Ray cluster answers at 'ray://127\.0\.0\.1:x' \(invalid liter"),
+        ("cluster", r"^'cluster' is no address of a Ray cluster; pass HOST:PORT, 'auto', or leave"),
+    ],
+)
+def test_an_address_without_a_cluster_is_refused_at_once(ray, address, message):
+    with pytest.raises(ValueError, match=message), ray_workers(str, str, address):
+        pass
 
 
 @slow
