@@ -115,7 +115,11 @@ def main() -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    ray.init(include_dashboard=False, runtime_env={"worker_process_setup_hook": listen_on_loopback})
+    ray.init(
+        "local",  # not a cluster that runs on this machine already
+        include_dashboard=False,
+        runtime_env={"worker_process_setup_hook": listen_on_loopback},
+    )
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # after ray.init, which sets handlers
         signal.signal(number, lambda *_: stopped.set())
