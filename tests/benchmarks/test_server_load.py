@@ -115,14 +115,15 @@ def test_the_load_ends_without_a_server_and_at_its_limit(server_load, monkeypatc
 @pytest.mark.servers
 def test_a_short_load(server_load, tmp_path, capsys, monkeypatch):
     skip_without("kserve")
-    monkeypatch.setattr(server_load, "BARE_SECONDS", 0.0)
-    words = ["--requests", "100", "--servers", "kserve", "--weights", "constants"]
+    for name, less in {"BARE_SECONDS": 0.0, "NUM_IMAGES": 9, "WARM_UP": 8}.items():
+        monkeypatch.setattr(server_load, name, less)
+    words = ["--requests", "50", "--servers", "kserve", "--weights", "constants"]
     assert server_load.main([*words, "--results", str(tmp_path), "--hardware", "here"]) == 0
     record = json.loads((tmp_path / "server_load_here.json").read_text())
     (result,) = record["servers"]
     assert [row["clients"] for row in result["rows"]] == [1, 8, 32]
-    assert sum(row["requests"] for row in result["rows"]) == 100
+    assert sum(row["requests"] for row in result["rows"]) == 50
     assert all(row["of_bare_batch_1"] > 0 for row in result["rows"])
     assert len(result["memory_bytes"]) == 4 and min(result["memory_bytes"]) > 1e8
     assert set(record["server_versions"]) == {"tensorflow", "numpy", "kserve"}
-    assert "| kserve | constants | 32 | 40 | " in capsys.readouterr().out
+    assert "| kserve | constants | 32 | 20 | " in capsys.readouterr().out

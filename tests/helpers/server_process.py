@@ -22,7 +22,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SERVING = ROOT / "export" / "serving"
 SERVERS_PYTHON = ROOT / ".venv-servers" / "bin" / "python"
-START_SECONDS, STOP_SECONDS = 120, 30
+START_SECONDS, STOP_SECONDS = 240, 60
 
 
 class Server(NamedTuple):
