@@ -28,7 +28,7 @@ from PIL import Image, ImageDraw
 WIDTH, HEIGHT = 320, 240
 DETECTIONS_AN_IMAGE = 5  # of a model with random weights; a trained one finds about as many
 BATCH_SIZE = 8
-SECONDS = 3600
+SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 ALONE = """
 import sys, time
 from ssd_keras.engine.detector import detect_several, load_detector
@@ -95,7 +95,7 @@ def command(model: Path, images: Path, output: Path) -> list[str]:
 
 def run_batch(model: Path, images: Path, output: Path) -> dict[str, float]:
     start = time.perf_counter()
-    subprocess.run(command(model, images, output), stderr=subprocess.DEVNULL, check=True)
+    subprocess.run(command(model, images, output), check=True, **SILENT)
     whole = time.perf_counter() - start
     lines = [json.loads(line) for line in (output / "_finished.jsonl").open() if line.strip()]
     times = sorted(path.stat().st_mtime for path in output.glob("part-*"))
@@ -118,32 +118,36 @@ def content(output: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in output.glob("part-*")}
 
 
-def kill_often(model: Path, images: Path, output: Path, count: int, seconds: float) -> list[str]:
+def wait_for_part(process: subprocess.Popen, output: Path) -> None:
+    """Waits until one more part is finished, or the process has ended."""
+    before = len(list(output.glob("part-*")))
+    while process.poll() is None and len(list(output.glob("part-*"))) == before:
+        time.sleep(0.05)
+
+
+def kill_often(model: Path, images: Path, output: Path, count: int) -> list[str]:
     """Kills the first process and a worker in turns at random moments; returns what was killed."""
     moments, killed = random.Random(7), []
-    end = time.monotonic() + SECONDS
-    while len(killed) < count and time.monotonic() < end:
-        process = subprocess.Popen(command(model, images, output), stderr=subprocess.DEVNULL)
-        while process.poll() is None and len(killed) < count:
-            try:
-                process.wait(moments.uniform(5, max(10, seconds / 4)))
+    while len(killed) < count:
+        process = subprocess.Popen(command(model, images, output), **SILENT)
+        while len(killed) < count:
+            if moments.random() < 0.8:  # else maybe while it starts
+                wait_for_part(process, output)
+            time.sleep(moments.uniform(0, 5))
+            workers = workers_of(process.pid) if process.poll() is None else []
+            if process.poll() is not None:
                 break
-            except subprocess.TimeoutExpired:
-                pass
-            workers = workers_of(process.pid)
-            if len(killed) % 2 and workers:
+            if len(killed) % 2 == 0:
+                process.send_signal(signal.SIGKILL)
+                killed.append("first process")
+                break
+            if workers:
                 moments.choice(workers).kill()
                 killed.append("worker")
-            elif len(killed) % 2 == 0:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                killed.append("first process")
-            print(f"  killed: {killed[-1:]}, {len(content(output))} parts", flush=True)
-        if process.poll() is None:
-            process.wait()
-        if process.returncode == 0 and len(killed) < count:  # done: once more from the start
+            print(f"{len(killed)} kills, {len(content(output))} parts", file=sys.stderr, flush=True)
+        if process.wait() == 0 and len(killed) < count:  # done: once more from the start
             subprocess.run(["rm", "-rf", output], check=True)
-    subprocess.run(command(model, images, output), stderr=subprocess.DEVNULL, check=True)
+    subprocess.run(command(model, images, output), check=True, **SILENT)
     return killed
 
 
@@ -191,8 +195,7 @@ def main() -> None:
         counts = {row["detections"] for rows in sides.values() for row in rows}
         require(len(counts) == 1, f"the sides find {counts} detections")
         if parsed.kills:
-            seconds = sides["batch"][0]["whole"]
-            killed = kill_often(model, images, folder / "killed", parsed.kills, seconds)
+            killed = kill_often(model, images, folder / "killed", parsed.kills)
             require(content(folder / "killed") == expected, "other rows after kills")
             figures["killed"] = killed
             print(f"{len(killed)} kills: the same files, byte for byte")

@@ -135,7 +135,7 @@ def ray_workers(
                 compute=ray_data.ActorPoolStrategy(
                     size=min(count, len(rows)), max_tasks_in_flight_per_actor=TASKS_AHEAD
                 ),
-                num_cpus=1,
+                num_cpus=min(1, num_cores / count),
                 num_gpus=min(1, num_gpus / count) if num_gpus else None,
             )
             yield from _results(ray, data)
