@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="image files, folders of them, or quoted patterns such as 'photos/*.jpg'; or, with "
         "OpenCV installed, videos and numbers of cameras; with --format parquet or jsonl also "
-        "lists of paths (FILE.txt or @FILE), tfrecord:PATTERN and addresses of an object storage",
+        "lists of paths (FILE.txt or @FILE), tfrecord:FILES and addresses of an object storage",
     )
     add_max_pixels(given)
     given.add_argument(
