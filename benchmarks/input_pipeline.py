@@ -4,8 +4,11 @@ The peer is the SSD preset of torchvision's detection references (v2 transforms 
 makes no targets; the limit is decoding of the same JPEGs.
 """
 
+import contextlib
 import io
+import os
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import peers
@@ -13,15 +16,19 @@ from pairs import Side, ratios, row, take_turns, timed
 from peers import DETAIL, HEIGHT, WIDTH, generated_boxes, generated_jpegs
 
 NUM_BOXES, NUM_IMAGES, IMAGE_SIZE = 20, 32, (300, 300)
+WORKERS = (
+    1,
+    2,
+)  # numbers of worker processes on two cores; this process counts batches beside them
 
 
 class SsdKeras:
     """`training_dataset` with the paper's augmentation, and its JPEG decoder alone."""
 
-    def __init__(self, detail, batch_size, batches):
+    def __init__(self, detail, batch_size, batches, workers=0):
         import tensorflow as tf
 
-        from ssd_keras import MaxIoUAssigner, TargetEncoder
+        from ssd_keras import DataWorkers, MaxIoUAssigner, TargetEncoder
         from ssd_keras.data.pipeline import make_lookup, training_dataset
 
         boxes, labels = generated_boxes(NUM_IMAGES, NUM_BOXES)
@@ -30,7 +37,11 @@ class SsdKeras:
         data = peers.detection_data(generated_jpegs(NUM_IMAGES, detail), truth, num_classes=20)
         encoder = TargetEncoder(MaxIoUAssigner(), peers.ssd300_default_boxes())
         self.batch_size, self.batches = batch_size, batches
-        self.training = training_dataset(data, encoder, IMAGE_SIZE, batch_size)
+        self.workers = DataWorkers(workers)
+        contextlib.ExitStack().enter_context(self.workers)  # they end with this process
+        self.training = training_dataset(
+            data, encoder, IMAGE_SIZE, batch_size, workers=self.workers
+        )
         lookup = make_lookup(data)
 
         def decode(position):
@@ -50,8 +61,20 @@ class SsdKeras:
         """Time an image of a running pipeline, whose buffers are empty at both ends."""
         iterator = iter(dataset)
         next(iterator)
+        before = self.workers_seconds()
         result, _ = timed(lambda: [next(iterator) for _ in range(self.batches)])
+        result["core_seconds"] += self.workers_seconds() - before
         return result | {"calls": self.batches * self.batch_size}
+
+    def workers_seconds(self):
+        """CPU seconds of the worker processes."""
+        return sum(map(core_seconds, self.workers.process_ids))
+
+
+def core_seconds(process_id):
+    """CPU seconds of a process since its start."""
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 class Torchvision:
@@ -121,6 +144,11 @@ def benchmark(tiny):
             row(what + "time", "decoding the JPEG alone", ratios(ours, decoding), at_most=3),
             row(speed.replace("1 core", "2 cores"), "1 core", cores, at_least=1.7),
         ]
+        for number in WORKERS:
+            name = f"{number} data workers, 2 cores"
+            target = {"at_least": 1.6} if number == 2 else {}
+            speedup = ratios(seconds["1 core"], seconds[name])
+            result["rows"].append(row(speed.replace("1 core", name), "1 core", speedup, **target))
     return result
 
 
@@ -128,9 +156,15 @@ def measure(detail, rounds, batches, batch_size):
     """Seconds an image by name and round, and the share of other processes by cores."""
     options = {"detail": detail, "batch_size": batch_size, "batches": batches}
     ours, theirs = (partial(Side, "input_pipeline", name, **options) for name in SIDES)
-    with ours(cores=1) as one, ours(cores=2) as two, theirs(cores=1) as peer:
+    with contextlib.ExitStack() as stack:
+        one, two = (stack.enter_context(ours(cores=cores)) for cores in (1, 2))
+        peer = stack.enter_context(theirs(cores=1))
         asks = {"ssd_keras": one.train, "torchvision": peer.train, "decoding": one.decode}
         seconds, others = take_turns(asks, rounds, clock="core_seconds")
         # The wall clock alone shows whether cores hinder each other.
-        both, others_of_two = take_turns({"1 core": one.train, "2 cores": two.train}, rounds)
+        asks = {"1 core": one.train, "2 cores": two.train}
+        for number in WORKERS:
+            side = stack.enter_context(ours(cores=2, workers=number))
+            asks[f"{number} data workers, 2 cores"] = side.train
+        both, others_of_two = take_turns(asks, rounds)
     return seconds | both, {"1 core": others, "2 cores": others_of_two}

@@ -1,5 +1,6 @@
 """Addresses of programs in a network: HOST:PORT."""
 
+import os
 import socket
 
 
@@ -14,11 +15,10 @@ def split_address(address: str) -> tuple[str, int]:
 def check_free(port: int) -> None:
     """Raises ValueError if a port of this host is taken."""
     try:
-        with socket.socket() as server:
-            server.bind(("", port))
+        socket.create_server(("", port)).close()
     except OSError as error:
         raise ValueError(
-            f"port {port} cannot be used ({error.strerror}); choose another."
+            f"port {port} cannot be used ({os.strerror(error.errno or 0)}); choose another."
         ) from error
 
 

@@ -120,6 +120,7 @@ def test_a_side_in_its_own_process_answers_and_its_errors_are_raised(load):
 def test_input_pipeline(tiny, load, monkeypatch):
     monkeypatch.setattr(load("input_pipeline"), "NUM_IMAGES", 2)
     monkeypatch.setattr(load("input_pipeline"), "DETAIL", ["detailed"])
+    monkeypatch.setattr(load("input_pipeline"), "WORKERS", ())
     result = tiny("input_pipeline")
     measured = result["seconds_an_image"]["detailed"]
     assert measured["torchvision"] == [0.5, 0.5]
@@ -127,6 +128,14 @@ def test_input_pipeline(tiny, load, monkeypatch):
     speed, decoding, cores = result["rows"]
     assert speed["ratio"]["median"] == pytest.approx(statistics.median(ratios), rel=1e-2)
     assert decoding["ratio"]["median"] > 1 and cores["ratio"]["median"] > 0
+
+
+@pytest.mark.slow
+def test_input_pipeline_of_workers(tiny, load, monkeypatch):
+    monkeypatch.setattr(load("input_pipeline"), "DETAIL", ["detailed"])
+    monkeypatch.setattr(load("input_pipeline"), "WORKERS", (1,))
+    last = tiny("input_pipeline")["rows"][-1]
+    assert "1 data workers, 2 cores" in last["what"] and last["ratio"]["median"] > 0
 
 
 def test_target_encoding(tiny):

@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -251,6 +252,44 @@ def test_an_output_that_cannot_be_made_is_told_before_the_training(tmp_path, mon
     with pytest.raises(ValueError, match=message):
         train(recipe(), train_data(), None, str(tmp_path / "file" / "run"))
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.slow
+def test_five_kills_of_data_workers_change_nothing(tmp_path):
+    long, threads, workers = recipe({"schedule.epochs": 40}), tmp_path / "a", tmp_path / "b"
+    train(long, train_data(), None, str(threads), progress=False)
+    stop, killed = threading.Event(), []
+
+    def kill_workers():
+        chance = random.Random(5)
+        while len(killed) < 5 and not stop.wait(chance.uniform(0.5, 3)):
+            ids = worker_ids()
+            if len(ids) == 2:  # one that was killed has a successor
+                killed.append(chance.choice(ids))
+                os.kill(killed[-1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_workers)
+    killer.start()
+    try:
+        with pytest.warns(UserWarning, match=r"^data worker \d .* ended \(signal 9\)"):
+            train(long, train_data(), None, str(workers), progress=False, data_workers=2)
+    finally:
+        stop.set()
+        killer.join()
+    assert len(killed) == 5 and not worker_ids()
+    assert_same(workers, threads, ("model.keras", "state-40.keras"))
+
+
+def worker_ids() -> list[int]:
+    """The worker processes that this process started and that have not ended."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            is_worker = b"data.workers.processes" in (folder / "cmdline").read_bytes()
+            if is_worker and state != "Z" and int(parent) == os.getpid():
+                found.append(int(folder.name))
+    return found
 
 
 # Images that go bad

@@ -28,6 +28,11 @@ class WorkerProcesses:
         self._logs: list[IO[bytes]] = [self._stack.enter_context(log) for log in logs]
         self._processes = [self._start(index) for index in range(number)]
 
+    @property
+    def process_ids(self) -> list[int]:
+        """The ids of the processes."""
+        return [process.pid for process in self._processes]
+
     def check(self) -> None:
         """Starts ended workers again, with a warning.
 
@@ -37,8 +42,8 @@ class WorkerProcesses:
         for index, process in enumerate(self._processes):
             if process.poll() is None:
                 continue
-            is_ready, reason = self._end_of(index)
-            self._failed_starts = 0 if is_ready else self._failed_starts + 1
+            has_failed, reason = self._end_of(index)
+            self._failed_starts = self._failed_starts + 1 if has_failed else 0
             name = f"data worker {index} (process {process.pid})"
             if self._failed_starts >= MOST_FAILED_STARTS:
                 raise ValueError(
@@ -82,14 +87,14 @@ class WorkerProcesses:
         return cores[index % len(cores) :: self._number]
 
     def _end_of(self, index: int) -> tuple[bool, str]:
-        """Returns whether an ended worker had been ready, and why it ended."""
+        """Returns whether a worker ended by an error before it was ready, and why it ended."""
         log, process = self._logs[index], self._processes[index]
         _wait(process)
         log.seek(0)
         lines = log.read().decode(errors="replace").strip().splitlines() or ["no message"]
         code = process.returncode
         reason = f"signal {-code}" if code < 0 else f"exit status {code}: {lines[-1][:300]}"
-        return READY in lines, reason
+        return READY not in lines and code != -signal.SIGKILL, reason
 
 
 def _wait(process: subprocess.Popen) -> None:

@@ -79,6 +79,11 @@ class DataWorkers:
         self._stack.close()
         self._raise_cause(error)
 
+    @property
+    def process_ids(self) -> list[int]:
+        """The ids of the processes that were started here."""
+        return self._processes.process_ids if self._processes else []
+
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
         """Context manager: raises what ended the stream, instead of TensorFlow's error of it.
@@ -132,6 +137,7 @@ class DataWorkers:
                 raise
             finally:
                 reader.close()
+                self._readers.remove(reader)
 
         spec = _without_step(built.element_spec)
         return tf.data.Dataset.from_generator(generate, output_signature=spec)
@@ -166,7 +172,7 @@ class DataWorkers:
             )
 
     def _close_readers(self) -> None:
-        for reader in self._readers:
+        for reader in list(self._readers):
             reader.close()
 
 
