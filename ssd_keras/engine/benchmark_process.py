@@ -26,7 +26,13 @@ NUM_IMAGES = 20
 GENERATED = f"synthetic:shapes@test[:{NUM_IMAGES}]"
 GREY = np.full((480, 640, 3), 128, np.uint8)  # the first image
 WARM_UP_RUNS = 5
-RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "torch": "torch", "jax": "jax"}
+RUNTIMES = {
+    "tflite": "ai-edge-litert",
+    "onnx": "onnxruntime",
+    "triton": "onnxruntime",
+    "torch": "torch",
+    "jax": "jax",
+}
 
 
 def measure_artefact(path: str, threads: int, runs: int, data: list[str]) -> dict[str, Any]:

@@ -122,6 +122,13 @@ def test_rows_may_name_their_input_and_columns_are_answered_in_columns(server):
     assert_rows(rows, "tf_example")
 
 
+def test_a_request_as_curl_sends_it(server):
+    request = {"instances": rows_of("serving_default")}
+    status, answer = server.predict(request, content_type="application/x-www-form-urlencoded")
+    assert status == 200
+    assert_rows(answer["predictions"], "serving_default")
+
+
 def test_many_clients_get_their_own_images(server):
     """Requests of all signatures at once, wrong ones among them."""
     names = [*IS_VALID] * 4

@@ -49,11 +49,13 @@ class Server(NamedTuple):
         times = [process.cpu_times() for process in self.processes()]
         return sum(one.user + one.system for one in times)
 
-    def predict(self, request: object, model: str = "detector") -> tuple[int, dict]:
+    def predict(
+        self, request: object, model: str = "detector", content_type: str = "application/json"
+    ) -> tuple[int, dict]:
         """The status and the JSON of an answer; bytes are sent as they are."""
         body = request if isinstance(request, bytes) else json.dumps(request).encode()
         url = f"{self.url}/v1/models/{model}:predict"
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": content_type}
         try:
             with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
                 return answer.status, json.load(answer)
