@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help="number of processes, which share the cores; one for each core is fastest, and each "
-        "takes about 0.5 GB; default %(default)s",
+        "takes 0.5 to 1 GB; default %(default)s",
     )
     workers.add_argument(
         "--host",
