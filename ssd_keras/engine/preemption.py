@@ -59,11 +59,11 @@ class SaveOnNotice(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.epoch = epoch
-        if self.first:
-            for variable, value in zip(self.model.metrics_variables, self.sums, strict=True):
-                variable.assign(value)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if self.first and batch == 0:  # before a step TensorFlow's metrics have no variables
+            for variable, value in zip(self.model.metrics_variables, self.sums, strict=True):
+                variable.assign(variable + value)
         step = self.first + batch + 1
         self.is_due |= self.has_notice(self.epoch * self.steps + step)
         if self.is_due and step < self.steps:
