@@ -187,7 +187,8 @@ def test_a_stuck_process_ends_all_by_the_limit_of_a_step(tmp_path):
     # FIFOs take the place of the images: TensorFlow waits for what is written into them, forever.
     folder = tmp_path / "data"
     spec = trainings.write_voc(folder, count=8)
-    words = ["--step-timeout", "10", "--set", "schedule.epochs=200", "run.batch_size=2"]
+    values = ("schedule.epochs=200", "run.batch_size=2")
+    words = ["--step-timeout", "10", *(word for value in values for word in ("--set", value))]
     processes = start_two(tmp_path, *words, data=spec, validation=None)
     with ended(processes):
         wait_for_epoch(tmp_path, processes, 1)
