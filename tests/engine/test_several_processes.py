@@ -72,7 +72,7 @@ def finish(folder, *processes):
 
 @contextlib.contextmanager
 def ended(processes):
-    """Ends processes, and with them their children, whatever happens in the block."""
+    """Ends processes, and with them their children, when the block ends, also by an error."""
     try:
         yield
     finally:

@@ -164,9 +164,9 @@ def _check_equal(folder: str, begun: dict[str, Any], settings: dict[str, Any]) -
     """Raises a `ValueError` where an output was begun with something else."""
     if begun.get("images_sha256") != settings["images_sha256"]:
         raise ValueError(
-            f"output {folder!r} was begun with {begun.get('num_images')} images, and these "
-            f"{settings['num_images']} are others; pass {os.path.join(folder, IMAGES_FILE)!r} as "
-            "the source to go on with the former, or choose another output."
+            f"output {folder!r} was begun with other images, {begun.get('num_images')} instead of "
+            f"{settings['num_images']}; pass {os.path.join(folder, IMAGES_FILE)!r} as the source "
+            "to go on with them, or choose another output."
         )
     if begun.get("model_sha256") != settings["model_sha256"]:
         raise ValueError(

@@ -103,8 +103,8 @@ def test_what_belongs_to_something_else_is_refused_in_one_line(tmp_path):
     path = re.escape(str(tmp_path))
     refused(rf"^output '{path}' holds detections; pass --resume \(resume=True\)", resume=False)
     refused(
-        rf"^output '{path}' was begun with 150 images, and these 149 are others; pass "
-        rf"'{path}/_images.txt' as the source to go on with the former, or",
+        rf"^output '{path}' was begun with other images, 150 instead of 149; pass "
+        rf"'{path}/_images.txt' as the source to go on with them, or",
         images=IMAGES[1:],
     )
     refused(r"was begun with another model, m; pass that one as it was, or", model_sha256="2e")
