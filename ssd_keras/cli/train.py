@@ -321,5 +321,10 @@ def _number_or_all(text: str) -> int | str:
 def _number_or_address(text: str) -> int | str:
     if text.isdecimal():
         return int(text)
-    split_address(text)
+    try:
+        split_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be a whole number, or HOST:PORT such as host1:5050"
+        ) from None
     return text

@@ -144,6 +144,11 @@ WRONG_WORDS = [
         r"argument --display-threshold: 'nan' must be a number between 0 and 1; see `.*`",
     ),
     (
+        "train --output RUN --train-data DATA --data-workers two",
+        r"argument --data-workers: 'two' must be a whole number, or HOST:PORT such as "
+        r"host1:5050; see `.*`",
+    ),
+    (
         "info prests",
         r"'prests' does not exist; did you mean 'presets'\? `ssd-keras info presets` and .*",
     ),

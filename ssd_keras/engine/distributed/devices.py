@@ -10,7 +10,12 @@ import dataclasses
 import os
 from collections.abc import Iterator
 
-from ssd_keras.engine.distributed.launchers import AUTO, Processes, find_processes, host_and_port
+from ssd_keras.engine.distributed.launchers import (
+    AUTO,
+    Processes,
+    check_coordinator,
+    find_processes,
+)
 from ssd_keras.engine.distributed.process_group import ProcessGroup, connected, is_initialized
 
 ALL = "all"
@@ -39,7 +44,7 @@ class Devices:
         if self.number != ALL and (isinstance(self.number, str) or self.number < 1):
             raise ValueError(f"devices={self.number!r} must be a number of 1 or more, or 'all'.")
         if self.coordinator and self.coordinator != AUTO:
-            host_and_port(self.coordinator)
+            check_coordinator(self.coordinator)
         if self.num_processes is None:
             if self.process_index is not None:
                 raise ValueError(

@@ -5,6 +5,8 @@ import importlib.util
 import zlib
 from collections.abc import Mapping
 
+from ssd_keras.core.addresses import split_address
+
 AUTO = "auto"
 FLAGS = "--coordinator HOST:PORT --num-processes N --process-index I"
 
@@ -117,11 +119,11 @@ def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
         raise ValueError(f"{name}={text!r} must be a whole number; correct or unset it.") from None
 
 
-def host_and_port(address: str) -> tuple[str, int]:
-    """Returns the two parts of an address."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+def check_coordinator(address: str) -> None:
+    """Raises ValueError for what is no address."""
+    try:
+        split_address(address)
+    except ValueError as error:
         raise ValueError(
             f"coordinator={address!r} must be HOST:PORT of process 0, for example 10.0.0.1:7890."
-        )
-    return host.strip("[]"), int(port)
+        ) from error

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ssd_keras.engine.distributed.launchers import Processes, host_and_port
+from ssd_keras.engine.distributed.launchers import Processes, check_coordinator
 
 HEARTBEAT_SECONDS = 10
 """Silence after which JAX counts a process as lost; some seconds more pass until all have ended."""
@@ -153,7 +153,7 @@ def _initialize(processes: Processes, seconds: float) -> None:
     known = inspect.signature(jax.distributed.initialize).parameters  # JAX 0.6 has fewer
     limits = {name: value for name, value in limits.items() if name in known}
     if processes.coordinator:
-        host_and_port(processes.coordinator)
+        check_coordinator(processes.coordinator)
         # Without it JAX would take one GPU for each process wherever Slurm's variables are.
         limits["cluster_detection_method"] = "deactivate"
     try:
