@@ -35,7 +35,7 @@ def install_packages() -> None:
         requirement = Requirement(text)
         is_consumer = requirement.marker and requirement.marker.evaluate({"extra": "consumers"})
         if is_consumer and not is_met(requirement):
-            run(sys.executable, *PIP_INSTALL, f"{requirement.name}{requirement.specifier}")
+            run(sys.executable, *PIP_INSTALL, text.partition(";")[0])
 
 
 def install_opencv4() -> None:

@@ -90,7 +90,8 @@ def test_numbers_are_those_of_tensorflow(directory):
 def test_several_devices_are_refused(directory):
     code = (
         "from ssd_keras.engine.distributed.devices import Devices\n"
-        "with Devices(2).open(2, {}): pass"
+        "from ssd_keras.engine.distributed.process_group import ProcessGroup\n"
+        "with Devices(2).scope(2, ProcessGroup()): pass"
     )
     environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
