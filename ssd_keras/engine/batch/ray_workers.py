@@ -10,10 +10,10 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import Any
 
 from ssd_keras.core.extras import import_extra
-from ssd_keras.core.terminal import silence_stderr
+from ssd_keras.core.terminal import Output, silence_stderr
 from ssd_keras.core.text import first_cause, one_line, words_of
 
 LOCAL, AUTO = "local", "auto"
@@ -30,19 +30,13 @@ VARIABLES |= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # else Ray warns of it
 Work = Callable[[Any], Any]
 
 
-class _WithoutMessages:
-    """A text stream that drops what Ray prints: the task is done again, and that is all."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+class _WithoutMessages(Output):
+    """An output that drops what Ray prints: the task is done again, and that is all."""
 
     def write(self, text: str) -> int:
         if threading.current_thread().name == MESSAGES_THREAD:
             return len(text)
-        return self._stream.write(text)
+        return super().write(text)
 
 
 class TaskError(ValueError):
