@@ -33,6 +33,7 @@ _MODULES = {
     "Augmentation": "ssd_keras.data.augmentation.augmentation",
     "register_augmentation_step": "ssd_keras.data.augmentation.registry",
     "training_dataset": "ssd_keras.data.pipeline",
+    "repeat_factors": "ssd_keras.data.repeat_factors",
     "DataWorkers": "ssd_keras.data.workers.service",
     "inference_dataset": "ssd_keras.data.pipeline",
     "load_data": "ssd_keras.data.sources",

@@ -196,6 +196,8 @@ def run(
         names = data.class_names
         validation = read_data(specs, bad_data, names, part="validation", max_pixels=max_pixels)
     print(f"{len(data)} images, {len(data.class_names)} classes, preset {chosen.model.preset}")
+    for line in _sampling_lines(chosen, data):
+        print(line)
     _print_length(chosen, len(data), output)
     print(_validation_line(chosen, len(data), validation), flush=True)
     start_tensorflow()
@@ -279,6 +281,20 @@ def _print_length(recipe: "TrainRecipe", num_images: int, output: str) -> None:
     warmup, wanted = recipe.schedule.warmup(epochs * steps), recipe.schedule.warmup_steps
     if epochs and warmup < wanted:
         print(f"warm-up: {warmup} steps, a third of all, instead of {wanted}")
+
+
+def _sampling_lines(recipe: "TrainRecipe", data: "DetectionData") -> list[str]:
+    """Returns which images come more often than others, where not all come equally often."""
+    from ssd_keras.data.repeat_factors import rare_classes_line, source_weights_line
+
+    options = recipe.data
+    factors, lines = options.repeat_factors(data), []
+    if factors is not None and options.sampling == "repeat_factor":
+        threshold, use_difficult = options.repeat_threshold, options.use_difficult
+        lines.append(rare_classes_line(data, factors, threshold, use_difficult))
+    if factors is not None and options.source_weights:
+        lines.append(source_weights_line(data, factors, options.source_weights))
+    return lines
 
 
 def _validation_line(

@@ -19,6 +19,7 @@ from ssd_keras.data.endless import Epoch, mark_epoch
 from ssd_keras.data.image_sources import ConvertedImage, FileSlice, ImageSource
 from ssd_keras.data.images import decode_image, resize_image
 from ssd_keras.data.records import DetectionData
+from ssd_keras.data.stream import make_sampler, positions_of_steps, stream_positions
 from ssd_keras.data.training_checks import check_objects, usable_objects, with_classes_of
 from ssd_keras.data.workers.service import STEP, DataWorkers
 
@@ -114,14 +115,16 @@ def training_dataset(
     start_step: int = 0,
     part: tuple[int, int] = (0, 1),
     max_objects: int | None = None,
+    repeat_factors: Sequence[float] | np.ndarray | None = None,
     workers: DataWorkers | None = None,
 ) -> tf.data.Dataset:
     """Returns an endless stream of augmented batches with their targets.
 
     `fit` of an `SSD` takes one pass over the data as an epoch where it gets no `steps_per_epoch`.
-    Each epoch is a new permutation. The stream that starts at step k equals the stream from
-    step 0 after k batches. The parts of a batch, one after the other, equal the batch, except for
-    the last digit of a box delta.
+    Each epoch is a new permutation of the images, or with `repeat_factors` of a sample of them in
+    which each has its share, rounded up or down. The stream that starts at step k equals the
+    stream from step 0 after k batches. The parts of a batch, one after the other, equal the batch,
+    except for the last digit of a box delta.
 
     Args:
         data: the data set.
@@ -140,6 +143,9 @@ def training_dataset(
             of objects to which each image is padded; a warning names images with more. Default
             None: the largest number in the data set; give more where your augmentation steps add
             objects.
+        repeat_factors: how often each image comes relative to the others, above 0; an epoch
+            remains as long as the data are. `ssd_keras.repeat_factors` computes those of rare
+            classes and of several data sets. Default None: each image once an epoch.
         workers: `DataWorkers`, processes that read and augment the images. Default None: threads of
             this process.
 
@@ -149,7 +155,8 @@ def training_dataset(
 
     Raises:
         ValueError: when a batch has no such part, or no equal parts; for `max_objects` below 1;
-            when the data have no object, or objects of classes that the encoder lacks.
+            for repeat factors that are not one above 0 for each image; when the data have no
+            object, or objects of classes that the encoder lacks.
 
     Example:
 
@@ -178,6 +185,7 @@ def training_dataset(
             augmentation=augmentation,
             use_difficult=use_difficult,
             seed=seed,
+            repeat_factors=repeat_factors,
             positions=positions_of_steps(steps, batch_size, part),
         )
         # Matching is many small operators: for a whole batch they are called once.
@@ -250,35 +258,6 @@ def objects_of_a_batch(
     return max_objects
 
 
-def stream_positions(
-    start: int = 0, batch_size: int = 1, part: tuple[int, int] = (0, 1)
-) -> tf.data.Dataset:
-    """Returns positions in the endless stream: from the batch at `start` on, those of a part."""
-    return positions_of_steps(tf.data.Dataset.range(start // batch_size, 2**62), batch_size, part)
-
-
-def positions_of_steps(
-    steps: tf.data.Dataset, batch_size: int, part: tuple[int, int] = (0, 1)
-) -> tf.data.Dataset:
-    """Returns the positions of the images in a part of the batches of some steps."""
-    index, num_parts = part
-    share = batch_size // num_parts
-
-    def positions(step: tf.Tensor) -> tf.data.Dataset:
-        first = step * batch_size + index * share
-        return tf.data.Dataset.range(first, first + share)
-
-    return steps.flat_map(positions)
-
-
-def shuffled_index(position: tf.Tensor | int, num_images: int, seed: int = 0) -> tf.Tensor:
-    """Returns the index of the image at a position; each epoch is a new permutation."""
-    position = tf.cast(position, tf.int64)
-    return tf.random.experimental.index_shuffle(
-        position % num_images, seed=[seed, position // num_images], max_index=num_images - 1
-    )
-
-
 def training_examples(
     data: DetectionData,
     image_size: tuple[int, int],
@@ -286,6 +265,7 @@ def training_examples(
     augmentation: Augmentation | None = None,
     use_difficult: bool = True,
     seed: int = 0,
+    repeat_factors: Sequence[float] | np.ndarray | None = None,
     positions: tf.data.Dataset | None = None,
 ) -> tf.data.Dataset:
     """Returns an endless stream of single augmented images with boxes, labels and position.
@@ -294,10 +274,10 @@ def training_examples(
     """
     lookup = make_lookup(data)
     augmentation = augmentation or Augmentation()
-    num_images = len(data)
+    index_at = make_sampler(len(data), seed, repeat_factors)
 
     def load(position: tf.Tensor) -> dict[str, tf.Tensor]:
-        element = lookup(shuffled_index(position, num_images, seed))
+        element = lookup(index_at(position))
         is_usable = ~element["is_crowd"]
         if not use_difficult:
             is_usable &= ~element["is_difficult"]

@@ -49,6 +49,8 @@ class Example:
         scores: float64 [n], 0..1, of boxes that a model has found; default None, of annotations.
         class_names: names by label, which an example out of `DetectionData` has; default (): the
             numbers of the labels are drawn and counted.
+        source: the data set that the image comes from, where `load_data` united several; default
+            "": the only one.
 
     Example:
         >>> from ssd_keras.data import load_data
@@ -72,6 +74,7 @@ class Example:
     annotated: "Example | None" = None
     scores: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
+    source: str = ""
 
     def __repr__(self) -> str:
         """Name, size and objects by class."""

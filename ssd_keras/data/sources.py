@@ -43,6 +43,7 @@ from ssd_keras.data.unions import (
     similar_names,
     unite,
     unknown_changes,
+    with_source,
 )
 
 
@@ -196,6 +197,9 @@ def load_data(
             check_class_names(class_names)
     options = ReadOptions(class_names, check_images, shows_progress(progress), max_pixels)
     sources, notes = _read_all(expanded, changes, options)
+    if len(sources) > 1:
+        pairs = zip(expanded, sources, strict=True)
+        sources = [with_source(source, spec) for (spec, *_), source in pairs]
     data = unite(sources, class_names)
     notes += similar_names(data.class_names, ", ".join(specs))
     licence = joined_licences(

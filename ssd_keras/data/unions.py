@@ -104,6 +104,11 @@ def unite(sources: Sequence[DetectionData], class_names: Sequence[str] | None) -
     return DetectionData(tuple(class_names), tuple(examples), tuple(problems))
 
 
+def with_source(data: DetectionData, source: str) -> DetectionData:
+    """Returns the data with the name of their data set in each image."""
+    return replace(data, examples=tuple(replace(x, source=source) for x in data.examples))
+
+
 def with_unique_ids(examples: Sequence[Example], new_ids: Sequence[str]) -> list[Example]:
     """Returns the examples; those whose id is taken, as a text too, get another one."""
     taken = {str(example.image_id) for example in examples}

@@ -6,8 +6,9 @@ import tensorflow as tf
 from ssd_keras.core.precision import dtype_policy
 from ssd_keras.core.random_state import kept_random_state
 from ssd_keras.data.images import decode_image
-from ssd_keras.data.pipeline import locate_broken_image, shuffled_index, training_examples
+from ssd_keras.data.pipeline import locate_broken_image, training_examples
 from ssd_keras.data.records import DetectionData
+from ssd_keras.data.stream import make_sampler
 from ssd_keras.drawing.draw import draw_boxes, draw_training_example
 from ssd_keras.drawing.sheet import contact_sheet
 from ssd_keras.engine.recipes import TrainRecipe
@@ -23,18 +24,21 @@ def training_sheet(
             recipe.replace({"model.backbone_weights": "random"}), data.class_names
         )
     encoder = model.target_encoder()
+    factors = recipe.data.repeat_factors(data)
+    index_at = make_sampler(len(data), seed, factors)
     examples = training_examples(
         data,
         model.image_size,
         augmentation=recipe.augmentation,
         use_difficult=recipe.data.use_difficult,
         seed=seed,
+        repeat_factors=factors,
     )
     drawings, captions = [], []
     none = tf.zeros([len(model.default_box_array)], tf.int32)
     with locate_broken_image(data):
         for position, example in enumerate(examples.take(count)):
-            index = int(shuffled_index(position, len(data), seed))
+            index = int(index_at(position))
             drawings.append(_draw_original(data, index))
             targets = encoder(example["boxes"], example["labels"])
             # An assigner that needs predictions has matched nothing yet.

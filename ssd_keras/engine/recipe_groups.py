@@ -4,7 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import numpy as np
+
 from ssd_keras.core.records import PartOf, check_ranges, complete_parts, default_part, plain
+from ssd_keras.data.records import DetectionData
+from ssd_keras.data.repeat_factors import repeat_factors
 from ssd_keras.presets import PRESETS, TRAINED_OPTIONS, check_name
 
 LENGTHS = ("epochs", "steps", "minutes")
@@ -55,14 +59,37 @@ class DataRecipe:
         max_objects: for assigners that look at predictions, the number of objects to which each
             image is padded; those beyond it are dropped and named. Default None: the largest
             number in the data.
+        sampling: "uniform" (default), each image once an epoch; or "repeat_factor" (LVIS, arXiv
+            1908.03195v2, appendix B.2), images of rare classes more often and others less, in
+            epochs of the same length.
+        repeat_threshold: with "repeat_factor", the share of the images, above 0 and at most 1,
+            below which a class is rare: one that is in the share f of them counts
+            sqrt(repeat_threshold / f) times. Default 0.5.
+        source_weights: how often the images of each data set come relative to the others, such as
+            [2, 1], in the order of the training data, those of a data.toml one by one. Default
+            none: all the same.
     """
 
     use_difficult: bool = True
     max_objects: int | None = None
+    sampling: Literal["uniform", "repeat_factor"] = "uniform"
+    repeat_threshold: float = 0.5
+    source_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_objects is not None:
             check_ranges(self, positive=["max_objects"])
+        check_ranges(self, positive=["repeat_threshold"], shares=["repeat_threshold"])
+        if not all(weight > 0 for weight in self.source_weights):
+            raise ValueError(f"source_weights={self.source_weights} must be above 0.")
+
+    def repeat_factors(self, data: DetectionData) -> np.ndarray | None:
+        """Returns how often each image comes relative to the others, or None: all the same."""
+        is_uniform = self.sampling == "uniform"
+        if is_uniform and not self.source_weights:
+            return None
+        threshold = None if is_uniform else self.repeat_threshold
+        return repeat_factors(data, threshold, self.source_weights, self.use_difficult)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,6 +103,7 @@ def train(
     """
     began = training_time.clock()
     check_objects(train_data, "training data", recipe.data.use_difficult)
+    recipe.data.repeat_factors(train_data)  # refuses another number of weights than of data sets
     devices = devices or Devices()
     if not devices.is_one_process:
         check_for_several_hosts(recipe, callbacks)
@@ -310,6 +311,7 @@ def dataset_of(
         start_step=start_step,
         part=(session.group.index, session.group.size),
         max_objects=recipe.data.max_objects,
+        repeat_factors=recipe.data.repeat_factors(data),
         workers=session.workers,
     )
 

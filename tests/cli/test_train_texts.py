@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssd_keras.cli.train import _next_commands, _validation_line
+from ssd_keras.cli.train import _next_commands, _sampling_lines, _validation_line
 from ssd_keras.data.sources import load_data
 from ssd_keras.engine.recipes import load_recipe
 
@@ -31,6 +31,24 @@ def test_how_often_the_ap_is_measured_is_said_before(changes, words):
     line = _validation_line(recipe, 40, VALIDATION)
     assert line == f"validation on 2 images {words} the best model is kept"
     assert _validation_line(recipe, 40, None).startswith("no validation: the model of the last ")
+
+
+def test_a_training_says_which_images_come_more_often():
+    data = load_data(["synthetic:shapes@val[:1]", "synthetic:shapes@train[:1]"])
+    recipe = load_recipe("shapes")
+    assert _sampling_lines(recipe, data) == []
+    # Squares and crosses are in the second of the two images alone: sqrt(1 / 0.5) = 1.414. It
+    # counts 3 * 1.414 = 4.243, and comes in 4.243 / 5.243 = 81 % of the places.
+    changes = {"data.sampling": "repeat_factor", "data.repeat_threshold": 1}
+    rare, weights = _sampling_lines(recipe.replace(changes | {"data.source_weights": [1, 3]}), data)
+    share = "(81% of the images instead of 50%)"
+    assert rare == f"repeat_factor: square 1.4 times {share}, cross 1.4 times {share}"
+    assert weights == (
+        "source_weights: synthetic:shapes@val[:1] 1 (19% of the images instead of 50%), "
+        f"synthetic:shapes@train[:1] 3 {share}"
+    )
+    (rare,) = _sampling_lines(recipe.replace(changes), data)  # 1.414 / 2.414 = 59 %
+    assert rare.startswith("repeat_factor: square 1.4 times (59% of the images instead of 50%), ")
 
 
 def test_the_commands_behind_a_training_can_be_copied():

@@ -16,7 +16,8 @@ from ssd_keras.data.augmentation.geometry import augment
 from ssd_keras.data.augmentation.steps import Blur, Grey, Noise, QuarterTurns
 from ssd_keras.data.augmentation.steps.pixels import blur
 from ssd_keras.data.augmentation.steps.quarter_turns import turn
-from ssd_keras.data.pipeline import stream_positions, training_examples
+from ssd_keras.data.pipeline import training_examples
+from ssd_keras.data.stream import stream_positions
 
 SEED = tf.constant([5, 7], tf.int64)
 STILL = {"photometric": False, "zoom_out": False, "crop": False, "flip": False}

@@ -104,7 +104,7 @@ def test_workers_give_the_stream_of_this_process(workers):
     data = load_data(DATA)
     whole = digests(stream(data, seed=4), 12)
     assert digests(stream(data, workers, seed=4, start_step=2), 10) == whole[2:]
-    part = {"seed": 4, "part": (1, 2), "start_step": 1}
+    part = {"seed": 4, "part": (1, 2), "start_step": 1, "repeat_factors": [5.5, *[1] * 12]}
     assert digests(stream(data, workers, **part), 3) == digests(stream(data, **part), 3)
 
 

@@ -16,10 +16,10 @@ from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import (
     inference_dataset,
     make_lookup,
-    stream_positions,
     training_dataset,
     training_examples,
 )
+from ssd_keras.data.stream import stream_positions
 from ssd_keras.drawing.fonts import TextFont
 from ssd_keras.engine.augmentation_sheet import training_sheet
 from ssd_keras.engine.recipes import TrainRecipe, paper_recipe

@@ -31,7 +31,13 @@ TABLES = {
         "options": {"alpha": 0.35, "sizes": (25, 50.5), "batch_norm": False, "neck": None},
         "backbone_weights": "backbone.weights.h5",
     },
-    "data": {"use_difficult": False, "max_objects": 40},
+    "data": {
+        "use_difficult": False,
+        "max_objects": 40,
+        "sampling": "repeat_factor",
+        "repeat_threshold": 0.25,
+        "source_weights": (2.0, 0.5),
+    },
     "augmentation": {
         "photometric": False,
         "color_space": "hsv",
@@ -221,6 +227,8 @@ def test_the_summary_marks_what_differs_from_the_defaults():
         ("assigner=atss", "assigner", {"type": "atss"}),
         ("data.max_objects=None", "data.max_objects", None),
         ("data.max_objects=9", "data.max_objects", 9),
+        ("data.sampling=repeat_factor", "data.sampling", "repeat_factor"),
+        ("data.source_weights=[2, 0.5]", "data.source_weights", (2.0, 0.5)),
     ],
 )
 def test_override_gives_the_values_type(assignment, name, value):
@@ -307,6 +315,11 @@ def test_a_new_type_takes_the_old_ones_options_away():
         ("schedule.decay_steps=[80000]", r"schedule.decay_steps=\(80000.0,\) must be shares"),
         ("schedule.name=linear", r"schedule.name 'linear' is unknown; choose one of steps, cosine"),
         ("data.max_objects=0", r"data.max_objects=0 must be above 0"),
+        ("data.sampling=rare", r"data.sampling 'rare' is unknown; choose one of uniform, repeat_f"),
+        ("data.repeat_threshold=0", r"data.repeat_threshold=0.0 must be above 0"),
+        ("data.repeat_threshold=1.5", r"data.repeat_threshold=1.5 must be between 0 and 1"),
+        ("data.source_weights=2", r"data.source_weights is 2; expected a list"),
+        ("data.source_weights=[1, 0]", r"data.source_weights=\(1.0, 0.0\) must be above 0"),
         ("run.seed=-1", r"run.seed=-1 must be between 0 and 4294967295"),
         ("loss.box_weight=0", r"loss.box_weight=0.0 must be above 0"),
         ("augmentation.color_space=lab", r"augmentation.color_space 'lab' is unknown; choose one "),

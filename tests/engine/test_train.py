@@ -303,6 +303,15 @@ def test_data_that_cannot_be_used_are_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_wrong_number_of_weights_is_refused_before_anything_is_written(tmp_path):
+    weighted = recipe({"data.source_weights": [1, 2]})
+    with pytest.raises(
+        ValueError, match=r"^source_weights=\[1\.0, 2\.0\] for 1 data set; give one"
+    ):
+        train(weighted, train_data(), None, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_resuming_with_other_images_is_refused(uninterrupted):
     fewer = dataclasses.replace(train_data(), examples=train_data().examples[:30])
     message = (

@@ -31,7 +31,9 @@ def damaged(encoded_image: bytes) -> bytes:
     return encoded_image[:middle] + b"\xff" * 600 + encoded_image[middle + 600 :]
 
 
-def example(image_id="a", image=None, boxes=(), labels=None, crowd=None, size=(120, 90)) -> Example:
+def example(
+    image_id="a", image=None, boxes=(), labels=None, crowd=None, size=(120, 90), source=""
+) -> Example:
     boxes = np.array(boxes, np.float64).reshape(-1, 4)
     count = len(boxes)
     return Example(
@@ -44,6 +46,7 @@ def example(image_id="a", image=None, boxes=(), labels=None, crowd=None, size=(1
         is_difficult=np.zeros(count, bool),
         is_crowd=np.array([False] * count if crowd is None else crowd, bool),
         areas=boxes[:, 2] * boxes[:, 3],
+        source=source,
     )
 
 
