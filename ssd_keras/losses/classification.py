@@ -25,8 +25,9 @@ class ClassLoss(MatchNormalizedLoss):
 
     A subclass defines `call`, which returns `normalize(sum_per_image, num_positives)`, and says
     which `activation` its scores need: "softmax" (default) or "sigmoid". With `uses_quality` the
-    targets hold the assigner's quality too. Its dataclass fields are its options. With
-    `register_part` recipes find it by name.
+    targets hold the quality of matches too: the assigner's, or with `uses_predicted_iou` the IoU of
+    the predicted box with its object. Its dataclass fields are its options. With `register_part`
+    recipes find it by name.
 
     Call arguments:
         y_true: [B, N]: 0 background, 1.. the class, -1 ignored. With `uses_quality` [B, N, 2]:
@@ -49,6 +50,11 @@ class ClassLoss(MatchNormalizedLoss):
 
     activation: ClassVar[str] = "softmax"
     uses_quality: ClassVar[bool] = False
+
+    @property
+    def uses_predicted_iou(self) -> bool:
+        """Whether the quality of a match is that of the prediction. Default False."""
+        return False
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
         loss = super().__call__(y_true, y_pred, sample_weight)

@@ -217,13 +217,14 @@ class SSD(DetectorModel):
         """Returns what makes targets for this model, see `ssd_keras.training_dataset`.
 
         Returns:
-            `TargetEncoder` of the model's assigner and default boxes. If a loss of classes uses
-            the quality of a match, call this after `compile`.
+            `TargetEncoder` of the model's assigner and default boxes. If the loss of classes uses
+            the assigner's quality of a match, call this after `compile`.
         """
         from ssd_keras.models.target_encoder import TargetEncoder  # which needs TensorFlow
 
         variances = self.default_boxes.variances
-        with_quality = self.compiled and self.loss["class_logits"].uses_quality
+        loss = self.loss["class_logits"] if self.compiled else None
+        with_quality = bool(loss and loss.uses_quality and not loss.uses_predicted_iou)
         return TargetEncoder(
             self.assigner, self.default_box_grid, variances, with_quality, self.class_names
         )

@@ -22,7 +22,7 @@ class TargetEncoder:
         default_boxes: `DefaultBoxGrid`, such as `model.default_box_grid`; or relative yxyx float32
             [N, 4] where these suffice for the assigner.
         variances: divisors of the box deltas. Default (0.1, 0.1, 0.2, 0.2).
-        with_quality: the targets hold the quality too, for losses with `uses_quality`. Default
+        with_quality: the targets hold the assigner's quality too, for losses that use it. Default
             False.
         class_names: names of the labels, which `training_dataset` compares with those of its data.
             Default none: labels are not checked here.

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from keras import ops
 
-from ssd_keras.boxes.coding import encode_boxes
+from ssd_keras.boxes.coding import decode_boxes, encode_boxes
 from ssd_keras.boxes.formats import Array
+from ssd_keras.boxes.iou import edges, iou
 
 Outputs = dict[str, Array]
 
@@ -34,21 +36,39 @@ def loss_arguments(
             f"the targets are of {encoded} default boxes, the model has {own}; expected those of "
             "its own model.target_encoder()."
         )
-    if model.loss["box_deltas"].space == "boxes":
-        is_positive = deltas[..., 4:]
+    box_loss, class_loss = model.loss["box_deltas"], model.loss["class_logits"]
+    is_positive, quality = deltas[..., 4:], targets.get("quality")
+    if box_loss.space == "boxes" or class_loss.uses_predicted_iou:
+        boxes = _in_pixels(model, deltas[..., :4])
         # Elsewhere the exponential of a delta might overflow, and its gradient with it.
-        predicted = model.post_process.decode(ops.where(is_positive > 0, predicted, 0.0))
-        boxes = model.post_process.decode(deltas[..., :4])
-        deltas = ops.concatenate([boxes, is_positive], axis=-1)
-    if model.loss["class_logits"].uses_quality:
-        if "quality" not in targets:
+        predicted_boxes = _in_pixels(model, ops.where(is_positive > 0, predicted, 0.0))
+        if class_loss.uses_predicted_iou:
+            ious = iou(edges(boxes), edges(ops.stop_gradient(predicted_boxes)), ops)
+            quality = ious * is_positive[..., 0]
+        if box_loss.space == "boxes":
+            predicted = predicted_boxes
+            deltas = ops.concatenate([boxes, is_positive], axis=-1)
+    if box_loss.quality_weight:
+        scores = ops.stop_gradient(model.post_process.scores(outputs["class_logits"]))
+        weights = is_positive * ops.max(scores, axis=-1, keepdims=True)
+        deltas = ops.concatenate([deltas[..., :4], weights], axis=-1)
+    if class_loss.uses_quality:
+        if quality is None:
             raise ValueError(
-                f"{model.loss['class_logits']!r} uses the quality of matches, which the targets "
-                "do not hold; compile the model before you call model.target_encoder()."
+                f"{class_loss!r} uses the quality of matches, which the targets do not hold; "
+                "compile the model before you call model.target_encoder()."
             )
-        classes = ops.stack([ops.cast(classes, "float32"), targets["quality"]], axis=-1)
+        classes = ops.stack([ops.cast(classes, "float32"), quality], axis=-1)
     targets = {"box_deltas": deltas, "class_logits": classes}
     return targets, {**outputs, "box_deltas": predicted}
+
+
+def _in_pixels(model: Any, box_deltas: Array) -> Array:
+    """Returns decoded boxes in pixels of the model's input, yxyx, float32 [B, N, 4]."""
+    # Decoding is linear in the default boxes, so that pixels cost nothing.
+    default_boxes = model.default_box_array * np.array(model.image_size * 2, "float32")
+    deltas = ops.cast(box_deltas, "float32")
+    return decode_boxes(deltas, default_boxes, model.default_boxes.variances, ops)
 
 
 def _assigned(model: Any, ground_truth: Mapping[str, Array], outputs: Outputs) -> Outputs:

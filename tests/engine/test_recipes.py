@@ -223,6 +223,11 @@ def test_the_summary_marks_what_differs_from_the_defaults():
         ("model.options={sizes = [1, 2]}", "model.options", {"sizes": (1, 2)}),
         ("loss.classes=focal", "loss.classes", {"type": "focal"}),
         ("loss.classes.gamma=1.5", "loss.classes", {"type": "softmax", "gamma": 1.5}),
+        (
+            'loss.boxes={type="ciou", quality_weight=true}',
+            "loss.boxes",
+            {"type": "ciou", "quality_weight": True},
+        ),
         ('loss.classes={type="focal", gamma=1}', "loss.classes", {"type": "focal", "gamma": 1}),
         ("assigner=atss", "assigner", {"type": "atss"}),
         ("data.max_objects=None", "data.max_objects", None),

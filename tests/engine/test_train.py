@@ -29,11 +29,12 @@ from trainings import (
     validation_data,
 )
 
+from ssd_keras.assigners import ArgmaxAssigner
 from ssd_keras.core.origin import read_origin
 from ssd_keras.data.unions import relabel
 from ssd_keras.engine import callbacks, training_logs, training_time
 from ssd_keras.engine.distributed.devices import Devices
-from ssd_keras.engine.recipes import load_recipe
+from ssd_keras.engine.recipes import load_recipe, override
 from ssd_keras.engine.run_lock import run_lock
 from ssd_keras.engine.train import initial_model, make_optimizer, origin_of, train
 from ssd_keras.losses import GIoULoss, SigmoidLoss
@@ -348,6 +349,28 @@ def test_optimizer_of_a_recipe_survives_saving():
     copy.build(model.trainable_variables)
     decays = {v.name: copy._use_weight_decay(v) for v in model.trainable_variables}
     assert decays == {"kernel": True, "gamma": False, "beta": False, "bias": False}
+
+
+def test_losses_and_assigner_by_name():
+    changes = {"assigner": {"type": "argmax", "unmatched_threshold": 0.4}}
+    settings = [
+        "loss.classes.type=quality_focal", "loss.classes.quality=assigner", "loss.classes.beta=1.5",
+        "loss.boxes.type=ciou", "loss.boxes.quality_weight=true",
+    ]  # fmt: skip
+    model = build_model(override(recipe(changes), settings), ["dog"], total_steps=20)
+    assert model.activation == "sigmoid" and model.assigner == ArgmaxAssigner(0.5, 0.4)
+    assert repr(model.loss["class_logits"]) == "QualityFocalLoss(quality='assigner', beta=1.5)"
+    assert repr(model.loss["box_deltas"]) == "CIoULoss(quality_weight=True)"
+    assert model.target_encoder().with_quality
+    changes = {"loss.classes": {"type": "varifocal", "alpha": 0.5}}
+    model = build_model(recipe(changes), ["dog"], total_steps=20)
+    assert model.loss["class_logits"].get_config() == {
+        "quality": "prediction", "alpha": 0.5, "gamma": 2.0,
+    }  # fmt: skip
+    assert not model.target_encoder().with_quality
+    message = "^loss.classes.quality 'iou' is unknown; "
+    with pytest.raises(ValueError, match=message):
+        build_model(override(recipe(changes), ["loss.classes.quality=iou"]), ["dog"], 20)
 
 
 def test_the_loss_of_classes_decides_the_activation(tmp_path):

@@ -8,10 +8,22 @@ import numpy as np
 import oracle
 import pytest
 from gold import scene
+from gradients import value_and_gradient
 from keras import ops
 
 from ssd_keras.assigners import MaxIoUAssigner
-from ssd_keras.losses import ClassLoss, FocalLoss, GIoULoss, SigmoidLoss, SmoothL1Loss, SoftmaxLoss
+from ssd_keras.losses import (
+    CIoULoss,
+    ClassLoss,
+    DIoULoss,
+    FocalLoss,
+    GIoULoss,
+    QualityFocalLoss,
+    SigmoidLoss,
+    SmoothL1Loss,
+    SoftmaxLoss,
+    VarifocalLoss,
+)
 from ssd_keras.losses.box import smooth_l1
 from ssd_keras.losses.mining import mine_hard_negatives
 from ssd_keras.models.target_encoder import TargetEncoder
@@ -20,24 +32,6 @@ pytestmark = pytest.mark.backends
 
 GOLD = Path(__file__).parents[1] / "gold"
 LOG2 = math.log(2)
-
-
-def value_and_gradient(loss, y_true, y_pred):
-    """The loss and its gradient with respect to `y_pred`, on the backend that runs the tests."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        value, gradient = jax.jit(jax.value_and_grad(loss, argnums=1))(y_true, y_pred)
-    else:
-        import tensorflow as tf
-
-        y_pred = tf.convert_to_tensor(y_pred)
-        with tf.GradientTape() as tape:
-            tape.watch(y_pred)
-            value = loss(y_true, y_pred)
-        gradient = tape.gradient(value, y_pred)
-    return float(value), ops.convert_to_numpy(gradient)
 
 
 def logits_of(*probabilities):
@@ -234,7 +228,7 @@ def test_batch_without_any_object():
     generator = np.random.default_rng(6)
     for loss, y_true, y_pred in [
         (SmoothL1Loss(), np.zeros((2, 9, 5), "float32"), generator.normal(size=(2, 9, 4))),
-        (GIoULoss(), np.zeros((2, 9, 5), "float32"), np.zeros((2, 9, 4))),
+        (CIoULoss(), np.zeros((2, 9, 5), "float32"), np.zeros((2, 9, 4))),
         (SoftmaxLoss(), np.zeros((2, 9), "int32"), generator.normal(size=(2, 9, 3))),
     ]:
         value, gradient = value_and_gradient(loss, y_true, y_pred.astype("float32"))
@@ -341,9 +335,11 @@ def test_bfloat16_outputs_are_computed_in_float32():
     box_targets, labels, predictions, logits = random_batch(9)
     for loss, y_true, y_pred in [
         (SmoothL1Loss(), box_targets, predictions),
-        (GIoULoss(), box_targets, predictions),
+        (CIoULoss(), box_targets, predictions),
         (SoftmaxLoss(), labels, logits),
         (FocalLoss(), labels, logits),
+        (QualityFocalLoss(), np.stack([labels, 0.3 + 0 * labels], axis=-1), logits),
+        (VarifocalLoss(), np.stack([labels, 0.3 + 0 * labels], axis=-1), logits),
     ]:
         rounded = ops.cast(y_pred, "bfloat16")
         value = loss(y_true, rounded)
@@ -351,7 +347,7 @@ def test_bfloat16_outputs_are_computed_in_float32():
         assert float(value) == float(loss(y_true, ops.cast(rounded, "float32")))
 
 
-class QualityLoss(ClassLoss):
+class LossOfAUser(ClassLoss):
     """A loss of a user, which knows nothing of labels that are wrong."""
 
     uses_quality = True
@@ -361,7 +357,17 @@ class QualityLoss(ClassLoss):
         return self.normalize(ops.sum(one_hot * y_pred, axis=(1, 2)), 1)
 
 
-@pytest.mark.parametrize("loss", [SoftmaxLoss(), SigmoidLoss(), FocalLoss(), QualityLoss()])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        SoftmaxLoss(),
+        SigmoidLoss(),
+        FocalLoss(),
+        QualityFocalLoss(),
+        VarifocalLoss(),
+        LossOfAUser(),
+    ],
+)
 def test_a_class_without_a_logit_gives_nan_and_no_gradient(loss):
     """It would else count as none: logsumexp alone, which falls below 0 with all logits."""
     logits = np.full((1, 3, 3), -5, "float32")
@@ -377,11 +383,15 @@ def test_a_class_without_a_logit_gives_nan_and_no_gradient(loss):
 @pytest.mark.parametrize(
     ("loss_class", "arguments"),
     [
-        (SmoothL1Loss, {}),
-        (GIoULoss, {}),
+        (SmoothL1Loss, {"quality_weight": True}),
+        (GIoULoss, {"quality_weight": True}),
+        (DIoULoss, {"quality_weight": True}),
+        (CIoULoss, {"quality_weight": True}),
         (SoftmaxLoss, {"negatives_per_positive": 2.5, "min_negatives": 4}),
         (SigmoidLoss, {"negatives_per_positive": 1.5, "min_negatives": 2}),
         (FocalLoss, {"alpha": 0.75, "gamma": 1.5}),
+        (QualityFocalLoss, {"quality": "assigner", "beta": 1.5}),
+        (VarifocalLoss, {"quality": "assigner", "alpha": 0.5, "gamma": 1.5}),
     ],
 )
 def test_config_equals_the_arguments(loss_class, arguments):
@@ -427,61 +437,6 @@ def test_sigmoid_loss_is_the_oracles_cross_entropy_of_each_class():
         total += positives.sum() + negatives.sum()
     assert value == pytest.approx(total / (labels > 0).sum(), rel=1e-5)
     assert np.isfinite(gradient).all() and not gradient[..., 0].any() and gradient[..., 1:].any()
-
-
-# GIoU
-
-
-def test_giou_loss_by_hand():
-    targets = np.zeros((2, 3, 5), "float32")
-    predictions = np.zeros((2, 3, 4), "float32")
-    # A quarter shared, .2 x .2 of .4 x .4 each: union .28, around both .6 x .6 = .36.
-    targets[0, 0], predictions[0, 0] = (0.1, 0.1, 0.5, 0.5, 1), (0.3, 0.3, 0.7, 0.7)
-    # Apart by .2: union .08, around both .2 x .6 = .12.
-    targets[0, 2], predictions[0, 2] = (0.2, 0.1, 0.4, 0.3, 1), (0.2, 0.5, 0.4, 0.7)
-    targets[1, 1], predictions[1, 1] = (0.3, 0.2, 0.6, 0.9, 1), (0.3, 0.2, 0.6, 0.9)  # equal: 0
-    predictions[1, 2] = np.inf  # no object
-    # 1 - (.04 / .28 - .08 / .36), 1 - (0 - .04 / .12), 0; over 3.
-    expected = (1 - 1 / 7 + 2 / 9) + (1 + 1 / 3)
-    value, gradient = value_and_gradient(GIoULoss(), targets, predictions)
-    assert value == pytest.approx(expected / 3, rel=1e-6)
-    assert np.isfinite(gradient).all() and not gradient[1, 2].any()
-    # The right edge of the second: union's slope .2, around's .2 too, .6 wide and .2 high:
-    # d(1 + (C - U) / C) = d(2 - U / C) = -(.2 * .12 - .08 * .2) / .12^2
-    assert gradient[0, 2, 3] == pytest.approx(-(0.024 - 0.016) / 0.0144 / 3 + 0, rel=1e-4)
-
-
-def plain_giou_loss(target, box):
-    """1 - GIoU of two boxes, by counting the parts of a plane that their edges cut it into."""
-    ys, xs = np.unique([*target[::2], *box[::2]]), np.unique([*target[1::2], *box[1::2]])
-    shared = union = 0.0
-    for low, high in zip(ys[:-1], ys[1:], strict=True):
-        for left, right in zip(xs[:-1], xs[1:], strict=True):
-            y, x, area = (low + high) / 2, (left + right) / 2, (high - low) * (right - left)
-            inside = [b[0] < y < b[2] and b[1] < x < b[3] for b in (target, box)]
-            shared, union = shared + all(inside) * area, union + any(inside) * area
-    around = (ys[-1] - ys[0]) * (xs[-1] - xs[0])
-    return 1 - (shared / union - (around - union) / around)
-
-
-def test_giou_of_random_boxes_against_counting_and_numerical_gradients():
-    generator = np.random.default_rng(21)
-    corner, side = generator.uniform(0, 0.7, (2, 30, 2)), generator.uniform(0.05, 0.6, (2, 30, 2))
-    target, predicted = np.concatenate([corner, corner + side], axis=-1)
-    is_positive = generator.uniform(size=30) < 0.7
-    y_true = np.concatenate([target, is_positive[:, None]], axis=-1)[None].astype("float32")
-    value, gradient = value_and_gradient(GIoULoss(), y_true, predicted[None].astype("float32"))
-    count = is_positive.sum()
-    rows = np.flatnonzero(is_positive)
-    expected = sum(plain_giou_loss(target[row], predicted[row]) for row in rows)
-    assert value == pytest.approx(expected / count, rel=2e-6)
-    numerical = np.zeros((30, 4))
-    for row in rows:
-        for edge in range(4):
-            low, high = (predicted[row] + sign * 1e-6 * np.eye(4)[edge] for sign in (-1, 1))
-            slope = plain_giou_loss(target[row], high) - plain_giou_loss(target[row], low)
-            numerical[row, edge] = slope / 2e-6 / count
-    np.testing.assert_allclose(gradient[0], numerical, atol=1e-5)
 
 
 # Focal loss
