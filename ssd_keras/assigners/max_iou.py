@@ -59,10 +59,7 @@ class MaxIoUAssigner(Assigner):
 
         from ssd_keras.boxes.matching import Objects, match_with_index
 
-        key: Any = default_boxes
-        if not isinstance(default_boxes, DefaultBoxGrid):
-            key = box_array(default_boxes).tobytes()
-        array, is_ignored, index = _indexed(key, self.use_boundary_boxes)
+        array, is_ignored, index = indexed(default_boxes, self.use_boundary_boxes)
         objects = Objects.of(ground_truth)
         image = None if objects.num_images == 1 else objects.image
         matched, _ = match_with_index(
@@ -74,11 +71,21 @@ class MaxIoUAssigner(Assigner):
         return targets
 
 
+def indexed(
+    default_boxes: DefaultBoxArray, use_boundary_boxes: bool = True
+) -> tuple[np.ndarray, np.ndarray, "IoUIndex"]:
+    """Returns default boxes [N, 4], which of them are ignored, and the index of the others."""
+    key: Any = default_boxes
+    if not isinstance(default_boxes, DefaultBoxGrid):
+        key = box_array(default_boxes).tobytes()
+    return _indexed(key, use_boundary_boxes)
+
+
 @functools.lru_cache(maxsize=8)
 def _indexed(
     default_boxes: DefaultBoxGrid | bytes, use_boundary_boxes: bool
 ) -> tuple[np.ndarray, np.ndarray, "IoUIndex"]:
-    """Returns default boxes [N, 4], which of them are ignored, and the index of the others."""
+    """Returns `indexed`, made once for each set of default boxes."""
     from ssd_keras.boxes.iou_index import IoUIndex
 
     if isinstance(default_boxes, DefaultBoxGrid):

@@ -318,7 +318,9 @@ def dataset_of(
 
 def match_threshold(recipe: TrainRecipe) -> float:
     """Returns the IoU from which default boxes match."""
-    return recipe.assigner.get("threshold", MaxIoUAssigner.threshold)
+    names = ("threshold", "matched_threshold")
+    given = [recipe.assigner[name] for name in names if name in recipe.assigner]
+    return (given or [MaxIoUAssigner.threshold])[0]
 
 
 def compile_model(model: SSD, recipe: TrainRecipe, total_steps: int) -> None:
