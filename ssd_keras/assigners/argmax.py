@@ -34,6 +34,7 @@ class ArgmaxAssigner(Assigner):
 
     Example:
 
+    >>> import numpy as np
     >>> boxes = np.array([[0, 0, 1, 0.5], [0, 0.5, 1, 0.9], [0, 0, 1, 1]], "float32")
     >>> objects = np.array([[[0, 0, 1, 0.45]]], "float32")  # IoUs .9, 0 and .45
     >>> ground_truth = {"boxes": objects, "labels": np.array([[2]], "int32")}
