@@ -26,6 +26,7 @@ _MODULES = {
     "ArgmaxAssigner": "ssd_keras.assigners",
     "ATSSAssigner": "ssd_keras.assigners",
     "TaskAlignedAssigner": "ssd_keras.assigners",
+    "SimOTAAssigner": "ssd_keras.assigners",
     "SmoothL1Loss": "ssd_keras.losses",
     "GIoULoss": "ssd_keras.losses",
     "DIoULoss": "ssd_keras.losses",

@@ -511,7 +511,7 @@ def test_losses_must_fit_the_model():
          r"s=0\) is for activation='softmax' but the model has activation='sigmoid'; choose a l"),
         ({"box_deltas": FocalLoss()}, r"^the loss of 'box_deltas' is FocalLoss\(alpha=0.25, gamma="
          r"2.0\); expected a BoxLoss, see ssd_keras.losses\.$"),
-        ({"boxes": GIoULoss()}, r"^loss={'boxes': GIoULoss\(\)}: expected a dictionary with a l"),
+        ({"boxes": GIoULoss()}, r"^loss={'boxes': GIoULoss\(quality_weight=False\)}: expected a d"),
         ("mse", r"^loss='mse': expected a dictionary with a loss for 'box_deltas', for"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
