@@ -13,6 +13,7 @@ _MODULES = {
     "ExtraLayer": "ssd_keras.models",
     "ExtraLayers": "ssd_keras.models",
     "FPN": "ssd_keras.models",
+    "PAN": "ssd_keras.models",
     "SSDHead": "ssd_keras.models",
     "SharedHead": "ssd_keras.models",
     "ConvStyle": "ssd_keras.models",

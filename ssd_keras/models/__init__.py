@@ -18,12 +18,13 @@ from ssd_keras.models.builders import (
 )
 from ssd_keras.models.builders.any_backbone import build_ssd
 from ssd_keras.models.heads import SharedHead, SSDHead
-from ssd_keras.models.necks import FPN, ExtraLayer, ExtraLayers
+from ssd_keras.models.necks import FPN, PAN, ExtraLayer, ExtraLayers
 from ssd_keras.models.ssd import SSD
 from ssd_keras.models.transfer import with_classes
 
 __all__ = [
     "FPN",
+    "PAN",
     "SSD",
     "BuilderOptions",
     "ConvStyle",

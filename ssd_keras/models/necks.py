@@ -181,6 +181,66 @@ class FPN(ConfigRecord):
         return styled_conv(x, self.filters, self.kernel_size, names, self.style, strides, SAME)
 
 
+@register_part("neck", "pan")
+@dataclasses.dataclass(frozen=True)
+class PAN(ConfigRecord):
+    """The bottom-up path of a path aggregation network (Liu et al. 2018, arXiv 1803.01534, 3.1).
+
+    It stands behind an `FPN`: from the finest map on, each map is convolved with stride 2, added
+    to the next coarser one, and a convolution smooths the sum. So coarse maps get the places of
+    edges that the fine ones see.
+
+    Args:
+        kernel_size: kernel size of all convolutions. Default 5.
+        style: `ConvStyle` of the convolutions. Default separable with batch normalisation.
+
+    Call arguments:
+        maps: feature maps [B, H, W, C] of equally many channels, finest first.
+
+    Returns of a call:
+        As many maps of the same sizes and channels; the finest is the given one.
+
+    Raises:
+        ValueError: for maps that differ in channels, or do not halve from one to the next.
+
+    Example:
+
+    >>> maps = PAN()([keras.Input((20, 20, 64)), keras.Input((10, 10, 64))])
+    >>> [x.shape[1:] for x in maps]
+    [(20, 20, 64), (10, 10, 64)]
+    """
+
+    kernel_size: int = 5
+    style: ConvStyle = ConvStyle(separable=True, batch_norm=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole_numbers(self, ("kernel_size",))
+
+    def __call__(self, maps: FeatureMaps) -> FeatureMaps:
+        if len({x.shape[-1] for x in maps}) > 1:
+            raise ValueError(
+                "PAN needs equally many channels in all feature maps; got "
+                f"{', '.join(str(x.shape[-1]) for x in maps)}: put an FPN before it."
+            )
+        outputs = [maps[0]]
+        for index, x in enumerate(maps[1:], start=2):
+            finer = self._conv(outputs[-1], f"pan{index}_reduced", strides=2)
+            if finer.shape[1:3] != x.shape[1:3]:
+                raise ValueError(
+                    f"PAN halves a feature map to {finer.shape[1]}x{finer.shape[2]} cells, and the "
+                    f"next has {x.shape[1]}x{x.shape[2]}; use feature maps of neighbouring strides."
+                )
+            x = layers.Add(name=f"pan{index}_sum")([x, finer])
+            outputs.append(self._conv(x, f"pan{index}"))
+        return outputs
+
+    def _conv(self, x: keras.KerasTensor, name: str, strides: int = 1) -> keras.KerasTensor:
+        names = name, f"{name}_depthwise"
+        filters = x.shape[-1]
+        return styled_conv(x, filters, self.kernel_size, names, self.style, strides, SAME)
+
+
 def enlarge(x: keras.KerasTensor, size: tuple[int, int], name: str) -> keras.KerasTensor:
     """Enlarges a feature map to `size` cells: each cell is repeated, what is too much is cut."""
     factors = [-(-target // cells) for target, cells in zip(size, x.shape[1:3], strict=True)]
