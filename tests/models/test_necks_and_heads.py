@@ -1,4 +1,4 @@
-"""FPN and shared head against NumPy; parts by name; other classes with a shared head."""
+"""FPN, PAN and shared head against NumPy; parts by name; other classes with a shared head."""
 
 import keras
 import numpy as np
@@ -9,6 +9,7 @@ from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.core.parts import make_part
 from ssd_keras.models import (
     FPN,
+    PAN,
     SSD,
     ConvStyle,
     ExtraLayer,
@@ -76,6 +77,41 @@ def test_extra_levels_halve_the_last_map():
     np.testing.assert_allclose(fifth, pointwise(fourth[:, :1, :1], model.get_layer("fpn4")), 1e-5)
 
 
+# PAN
+
+
+def test_pan_adds_the_halved_finer_result():
+    maps = random_maps((4, 4))
+    model = part_model(PAN(kernel_size=1, style=PLAIN), maps)
+    found = run(model, maps)
+    np.testing.assert_array_equal(found[0], maps[0])
+    # 5 x 7 cells, of which a 1x1 convolution of stride 2 takes each second: 3 x 4.
+    halved = pointwise(maps[0][:, ::2, ::2], model.get_layer("pan2_reduced"))
+    expected = pointwise(maps[1] + halved, model.get_layer("pan2"))
+    np.testing.assert_allclose(found[1], expected, rtol=1e-5)
+
+
+def test_a_path_of_three_maps_starts_from_the_smoothed_sum():
+    maps = [*random_maps((4, 4)), np.full((2, 2, 2, 4), 0.5, "float32")]
+    model = part_model(PAN(kernel_size=1, style=PLAIN), maps)
+    found = run(model, maps)
+    halved = pointwise(found[1][:, ::2, ::2], model.get_layer("pan3_reduced"))
+    expected = pointwise(maps[2] + halved, model.get_layer("pan3"))
+    np.testing.assert_allclose(found[2], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([(8, 8, 4), (4, 4, 5)], r"got 4, 5: put an FPN before it"),
+        ([(8, 8, 4), (2, 2, 4)], r"to 4x4 cells, and the next has 2x2; use feature maps"),
+    ],
+)
+def test_pan_needs_equal_channels_and_neighbouring_strides(shapes, message):
+    with pytest.raises(ValueError, match=message):
+        PAN()([keras.Input(shape) for shape in shapes])
+
+
 # Shared head
 
 
@@ -137,7 +173,7 @@ def pyramid_model(class_names=("cat", "dog", "cow")) -> SSD:
         DefaultBoxes.explicit([[(8, 8), (8, 16)], [(16, 16), (20, 9)], [(30, 30), (32, 48)]]),
         class_names,
         (32, 48),
-        neck=[ExtraLayers((ExtraLayer(3, 7),)), FPN(8)],
+        neck=[ExtraLayers((ExtraLayer(3, 7),)), FPN(8), PAN(3)],
         head=SharedHead(8, 1),
         activation="sigmoid",
     )
@@ -188,6 +224,7 @@ def test_another_size_that_needs_another_cut():
         (lambda: ExtraLayers([[1]]), r"^\[1\] is not an extra layer; expected bottleneck, filters"),
         (lambda: ExtraLayers([["a", 2]]), r"^bottleneck='a' must be a whole number of 1 or more"),
         (lambda: FPN(0), r"^filters=0 must be a whole number of 1 or more"),
+        (lambda: PAN(0), r"^kernel_size=0 must be a whole number of 1 or more"),
         (lambda: FPN(extra_levels=-1), r"^extra_levels=-1 must be a whole number of 0 or more"),
         (lambda: SharedHead(depth=-1), r"^depth=-1 must be a whole number of 0 or more"),
     ],

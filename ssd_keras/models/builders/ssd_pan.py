@@ -84,17 +84,13 @@ def ssd_pan_mobilenet_v2(
         options.batch_norm,
         options.backbone_weights,
     )
-    pyramid = FPN(
-        options.filters, extra_levels=1, kernel_size=SSD_PAN_KERNEL, style=SSD_PAN_STYLE
-    )
+    pyramid = FPN(options.filters, extra_levels=1, kernel_size=SSD_PAN_KERNEL, style=SSD_PAN_STYLE)
     return options.build(
         backbone,
         class_names,
         image_size,
         neck=[pyramid, PAN(SSD_PAN_KERNEL, SSD_PAN_STYLE)],
-        head=SharedHead(
-            options.filters, options.head_depth, SSD_PAN_KERNEL, style=SSD_PAN_STYLE
-        ),
+        head=SharedHead(options.filters, options.head_depth, SSD_PAN_KERNEL, style=SSD_PAN_STYLE),
         default_boxes=DefaultBoxes.octaves(
             image_size,
             SSD_PAN_LEVELS,
