@@ -79,7 +79,7 @@ class BuilderOptions:
         class_names: Sequence[str],
         image_size: tuple[int, int],
         *,
-        neck: Neck,
+        neck: Neck | Sequence[Neck],
         head: Head,
         default_boxes: DefaultBoxes,
         preprocessor: Mapping[str, Any] | None,
