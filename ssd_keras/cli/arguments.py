@@ -92,6 +92,25 @@ def add_batch_size(group: Group) -> None:
     )
 
 
+def add_tiles(group: Group) -> None:
+    group.add_argument(
+        "--tiles",
+        type=tile_size,
+        metavar="SIDE",
+        help="see each image whole and in tiles too, each resized to the model's input, for small "
+        "objects in large images: pixels of the image, SIDE or HEIGHTxWIDTH; each tile costs what "
+        "an image does. `--tiles 320 --tile-overlap 0.2`, for example",
+    )
+    group.add_argument(
+        "--tile-overlap",
+        type=fraction,
+        default=0.2,
+        metavar="SHARE",
+        help="smallest share of a tile that its neighbours show too, 0..0.9; an object that is "
+        "larger must be found in the whole image; default %(default)s",
+    )
+
+
 def add_ray(group: Group) -> None:
     group.add_argument(
         "--ray",
@@ -107,6 +126,10 @@ def positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of 1 or more")
     return int(text)
+
+
+def tile_size(text: str) -> tuple[int, ...]:
+    return tuple(map(positive_int, text.split("x", 1)))
 
 
 def fraction_or_word(word: str) -> Callable[[str], float | str]:

@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from ssd_keras.cli.arguments import (
     DETECTOR_HELP,
@@ -10,6 +11,7 @@ from ssd_keras.cli.arguments import (
     add_data,
     add_ray,
     add_results,
+    add_tiles,
     fraction_or_word,
 )
 from ssd_keras.cli.inputs import read_data
@@ -26,6 +28,7 @@ EXAMPLES = (
     "ssd-keras evaluate mine_int8.tflite --data data.toml --json metrics.json",
     "ssd-keras evaluate runs/mine --data voc:ROOT@val --score-threshold best --keep",
     "ssd-keras evaluate runs/mine mine_int8.tflite --data voc:ROOT@val",
+    "ssd-keras evaluate runs/mine --data voc:ROOT@val --tiles 320 --tile-overlap 0.2",
 )
 
 
@@ -38,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{DETECTOR_HELP}; several: how the others differ from the first, with intervals",
     )
     add_batch_size(model)
+    add_tiles(model)
     add_ray(model)
     add_data(parser)
     add_results(parser, "also write report.html with the mistakes into this folder")
@@ -68,6 +72,8 @@ def run(
     score_threshold: float | str | None,
     keep: bool,
     batch_size: int,
+    tiles: tuple[int, ...] | None,
+    tile_overlap: float,
     ray: str | None,
 ) -> None:
     if json_path:
@@ -80,15 +86,14 @@ def run(
         flags = "--score-threshold, --keep, --plots and --ray"
         raise ValueError(f"{flags} are of one model; pass one, or leave them out.")
     start_tensorflow()
+    tiling: dict[str, Any] = {"tiles": tiles, "tile_overlap": tile_overlap}
     if len(models) > 1:
-        _compare(models, data, bad_data, max_pixels, json_path, batch_size)
+        _compare(models, data, bad_data, max_pixels, json_path, batch_size, tiling)
         return
     (model,) = models
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.evaluate import evaluate, write_json
     from ssd_keras.engine.keep_thresholds import file_to_keep_in, keep_thresholds
-    from ssd_keras.evaluation.metrics import metrics_table
-    from ssd_keras.evaluation.operating_point import operating_point_line, operating_point_table
 
     kept_file = file_to_keep_in(model) if keep else ""
     detector = load_detector(model)
@@ -101,22 +106,30 @@ def run(
         title=f"{model} on {' '.join(data)}",
         score_threshold=score_threshold,
         ray=ray,
+        **tiling,
     )
     if json_path:  # before what is printed, which may fail
         write_json(metrics, json_path)
-    point = metrics["operating_point"]
     if keep:
-        keep_thresholds(kept_file, names, point["thresholds"])
-    print(metrics_table(metrics))
-    print()
-    print(operating_point_line(point) if score_threshold is None else operating_point_table(point))
-    print(f"{metrics['images_per_second']} images a second, reading included")
+        keep_thresholds(kept_file, names, metrics["operating_point"]["thresholds"])
+    _print_metrics(metrics, by_class=score_threshold is not None)
     if plots:
         print(f"wrote {os.path.join(plots, 'report.html')}: the mistakes; open it in a browser")
     else:
         print("--plots DIR writes a page with the mistakes")
     if keep:
         print(f"wrote the thresholds into {kept_file}")
+
+
+def _print_metrics(metrics: dict[str, Any], by_class: bool) -> None:
+    from ssd_keras.evaluation.metrics import metrics_table
+    from ssd_keras.evaluation.operating_point import operating_point_line, operating_point_table
+
+    point = metrics["operating_point"]
+    print(metrics_table(metrics))
+    print()
+    print(operating_point_table(point) if by_class else operating_point_line(point))
+    print(f"{metrics['images_per_second']} images a second, reading included")
 
 
 def _compare(
@@ -126,14 +139,16 @@ def _compare(
     max_pixels: int,
     json_path: str | None,
     batch_size: int,
+    tiling: dict[str, Any],
 ) -> None:
     from ssd_keras.core.class_names import united_names
     from ssd_keras.engine.compare import compare_with_first
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.evaluate import write_json
+    from ssd_keras.engine.tiles import tiled
     from ssd_keras.evaluation.compare import comparison_table
 
-    detectors = [load_detector(model) for model in models]
+    detectors = [tiled(load_detector(name), **tiling, batch_size=batch_size) for name in models]
     names = united_names([detector.class_names for detector in detectors])
     annotated = read_data(data, bad_data, names, part="validation", max_pixels=max_pixels)
     found = compare_with_first(detectors, annotated, batch_size)

@@ -10,6 +10,7 @@ from ssd_keras.cli.arguments import (
     add_batch_size,
     add_max_pixels,
     add_ray,
+    add_tiles,
     fraction,
     positive_int,
 )
@@ -31,6 +32,7 @@ DESCRIPTION = (
 EXAMPLES = (
     "ssd-keras predict runs/mine photo.jpg FOLDER --output detected",
     "ssd-keras predict torchvision_ssd300_vgg16_coco street.mp4 --output detected",
+    "ssd-keras predict runs/mine aerial.jpg --tiles 320 --output detected",
     "ssd-keras predict runs/mine s3://bucket/photos --format parquet --output detected --resume",
 )
 
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read only the first frames of a video or camera; default: all",
     )
     add_batch_size(given)
+    add_tiles(given)
     _add_output(parser)
     _add_batch(parser)
     parser.set_defaults(run=run)
@@ -112,17 +115,20 @@ def run(
     batch_size: int,
     frames: int | None,
     max_pixels: int,
+    tiles: tuple[int, ...] | None,
+    tile_overlap: float,
     ray: str | None,
     workers: int | None,
     resume: bool,
 ) -> None:
     start_tensorflow()
+    tiling: dict[str, Any] = {"tiles": tiles, "tile_overlap": tile_overlap}
     batch: dict[str, Any] = {"ray": ray, "workers": workers, "resume": resume}
     if format in ROW_FORMATS:
         for flag, value in (("--frames", frames), ("--display-threshold", display_threshold)):
             if value is not None:
                 raise ValueError(f"{flag} has no use with --format {format}; leave it out.")
-        batch |= {"format": format, "batch_size": batch_size, "max_pixels": max_pixels}
+        batch |= {"format": format, "batch_size": batch_size, "max_pixels": max_pixels, **tiling}
         _predict_rows(model, images, output, score_threshold or 0.0, **batch)
         return
     for name in batch:
@@ -144,7 +150,7 @@ def run(
         if format:
             raise ValueError(f"--format {format} writes annotations of images, not of videos.")
         import_opencv()  # a missing OpenCV stops before the model loads, which takes longer
-        _predict_videos(model, images, output, thresholds, batch_size, frames)
+        _predict_videos(model, images, output, thresholds, tiling, batch_size, frames)
         return
     pre_labels = None
     if format:
@@ -152,7 +158,7 @@ def run(
 
         smallest = display_threshold if score_threshold is None else score_threshold
         pre_labels = PreLabels(format, os.path.join(output, format), smallest, max_pixels)
-    _predict_images(model, images, output, thresholds, batch_size, max_pixels, pre_labels)
+    _predict_images(model, images, output, thresholds, tiling, batch_size, max_pixels, pre_labels)
 
 
 def _predict_videos(
@@ -160,14 +166,16 @@ def _predict_videos(
     videos: Sequence[str],
     output: str,
     thresholds: dict[str, Any],
+    tiling: dict[str, Any],
     batch_size: int,
     frames: int | None,
 ) -> None:
     from ssd_keras.engine.detector import load_detector
+    from ssd_keras.engine.tiles import tiled
     from ssd_keras.engine.video import predict_videos
 
     detections, reports, lines = predict_videos(
-        load_detector(model),
+        tiled(load_detector(model), **tiling, batch_size=batch_size),
         videos,
         output,
         **thresholds,
@@ -188,6 +196,7 @@ def _predict_images(
     images: Sequence[str],
     output: str,
     thresholds: dict[str, Any],
+    tiling: dict[str, Any],
     batch_size: int,
     max_pixels: int,
     pre_labels: "PreLabels | None",
@@ -196,9 +205,10 @@ def _predict_images(
     from ssd_keras.engine.detector import load_detector
     from ssd_keras.engine.image_paths import find_images, other_files
     from ssd_keras.engine.predict import num_reaching, predict
+    from ssd_keras.engine.tiles import tiled
 
     files = find_images(images)
-    detector = load_detector(model)
+    detector = tiled(load_detector(model), **tiling, batch_size=batch_size)
     detections, problems = predict(
         detector,
         images,

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -13,12 +13,13 @@ from ssd_keras.core.display_thresholds import DEFAULT, DisplayThreshold, by_labe
 from ssd_keras.core.hub import local_path
 from ssd_keras.core.progress import bar_options
 from ssd_keras.core.terminal import shows_progress
-from ssd_keras.data.images import resize_image
 from ssd_keras.data.pipeline import inference_dataset, locate_broken_image
 from ssd_keras.data.records import DetectionData
 from ssd_keras.drawing.result_list import DetectionResults
 from ssd_keras.drawing.results import DetectionResult
+from ssd_keras.engine.detector_protocol import Detector, detect_images
 from ssd_keras.engine.image_inputs import image_ids, list_images, load_image
+from ssd_keras.engine.tiles import tiled
 from ssd_keras.evaluation.detection_table import DetectionTable
 from ssd_keras.exporters.exported_detector import artefact_errors, check_detections
 from ssd_keras.exporters.formats import NUM_THREADS, find_format
@@ -26,19 +27,6 @@ from ssd_keras.models.model_file import load_model_at
 from ssd_keras.models.post_process import DetectionModel, PostProcess
 from ssd_keras.models.ssd import SSD
 from ssd_keras.presets import PRESETS, from_preset
-
-
-class Detector(Protocol):
-    """A callable that `evaluate` and `predict` accept: images in, detections out."""
-
-    class_names: tuple[str, ...]  # names by label, without background
-
-    @property
-    def image_size(self) -> tuple[int, int] | None:
-        """Height and width of the input in pixels; None: images of any size."""
-
-    def __call__(self, images: Any) -> dict[str, np.ndarray]:
-        """Detects objects; arguments and results as of `KerasDetector`."""
 
 
 class KerasDetector:
@@ -118,15 +106,6 @@ def _trained_model(name: str, local: str) -> SSD:
     return load_model_at(local, name)
 
 
-def detect_images(detector: Detector, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Detects objects in images of any sizes; one batch where the detector has a fixed input."""
-    if detector.image_size is not None:
-        resized = [resize_image(image, detector.image_size).numpy() for image in images]
-        return detector(np.stack(resized))
-    found = [detector(image[None]) for image in images]
-    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
-
-
 def own_detector(model: SSD | Detector | str | os.PathLike) -> Detector:
     """Returns the model's cached detector, so that repeated calls do not retrace.
 
@@ -148,6 +127,8 @@ def detect(
     images: Any,
     batch_size: int = 8,
     *,
+    tiles: int | Sequence[int] | None = None,
+    tile_overlap: float = 0.2,
     score_threshold: float | None = None,
     progress: bool | None = None,
 ) -> DetectionResult | DetectionResults:
@@ -162,7 +143,11 @@ def detect(
             iterable of them, an array [B, H, W, C], a folder, a pattern ("photos/*.jpg"),
             `DetectionData`, or a `tf.data.Dataset` of images or batches, whose targets are left
             out.
-        batch_size: images of one forward pass. Default 8.
+        batch_size: images, or tiles of an image, of one forward pass. Default 8.
+        tiles: side of a tile in pixels of the image, or (height, width), 16 or more: the detector
+            sees each image whole and tile by tile, for small objects in large images. Default
+            None: whole alone.
+        tile_overlap: smallest share of a tile that its neighbours show too, 0..0.9. Default 0.2.
         score_threshold: smallest score of results, 0..1. Default None: the `score_threshold` of
             the model's `post_process`, below which there is none.
         progress: show a progress bar. Default None: for more than one batch, in terminals and
@@ -173,9 +158,10 @@ def detect(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an image cannot be read, or an array is no image in 0..255.
+        ValueError: an image cannot be read, an array is no image in 0..255, or an argument is out
+            of range.
     """
-    detector = own_detector(detector)
+    detector = tiled(own_detector(detector), tiles, tile_overlap, batch_size)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected 1 or more.")
     smallest = 0.0 if score_threshold is None else score_threshold

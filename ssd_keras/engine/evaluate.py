@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ssd_keras.core.display_thresholds import DEFAULT, DisplayThreshold, by_label
@@ -33,6 +33,8 @@ def evaluate(
     title: str = "Evaluation",
     score_threshold: float | Mapping[str, float] | str | None = None,
     ray: str | None = None,
+    tiles: int | Sequence[int] | None = None,
+    tile_overlap: float = 0.2,
 ) -> dict[str, Any]:
     """Detects objects in a data set and returns VOC's and COCO's metrics.
 
@@ -40,7 +42,7 @@ def evaluate(
         detector: a model, what `load_detector` returns, or what it takes: a path or a preset.
         data: the annotated images, or what `load_data` takes. Classes are compared with the
             detector's by name, and a warning says where they differ.
-        batch_size: images in a forward pass. Default 8.
+        batch_size: images, or tiles of an image, in a forward pass. Default 8.
         progress: whether to show progress bars. Default None: in terminals and notebooks.
         plots: folder for `report.html`, which shows the mistakes. Default None: no report.
         title: headline of the report. Default "Evaluation".
@@ -52,6 +54,9 @@ def evaluate(
         ray: detect with the processes of Ray Data, to the same metrics: "local" on this machine, or
             the address of a cluster, HOST:PORT or "auto". The detector must be of a file that they
             can read, or a preset. Default None: in this process.
+        tiles: side of a tile in pixels of the image, or (height, width), 16 or more: the detector
+            sees each image whole and tile by tile, as with `detect`. Default None: whole alone.
+        tile_overlap: smallest share of a tile that its neighbours show too, 0..0.9. Default 0.2.
 
     Returns:
         The dictionary of `ssd_keras.evaluation.detection_metrics`; "images_per_second" with
@@ -62,8 +67,8 @@ def evaluate(
         take it, and a "warning": numbers at thresholds chosen on the same data are optimistic}.
 
     Raises:
-        ValueError: the folder cannot be written to, an image is broken, a threshold is wrong, or
-            the data have no class in common with the detector.
+        ValueError: the folder cannot be written to, an image is broken, an argument is out of
+            range, or the data have no class in common with the detector.
 
     Example:
         >>> from ssd_keras import from_preset, load_data
@@ -74,8 +79,10 @@ def evaluate(
     # Not at the top: `score` needs no TensorFlow.
     from ssd_keras.data.images import decode_example
     from ssd_keras.engine.detector import detect_data, own_detector
+    from ssd_keras.engine.tiles import tiled
 
     progress, detector = shows_progress(progress), own_detector(detector)
+    with_tiles = tiled(detector, tiles, tile_overlap, batch_size)
     if isinstance(data, str):
         data = load_data(data, class_names=detector.class_names, part="validation")
     if plots is not None:
@@ -84,11 +91,13 @@ def evaluate(
     if difference := class_differences(data, detector.class_names, "data"):
         warnings.warn(difference, stacklevel=2)
     if ray is None:
-        detections, seconds = detect_data(detector, data, batch_size, progress)
+        detections, seconds = detect_data(with_tiles, data, batch_size, progress)
     else:
         from ssd_keras.engine.batch.detect_data import detect_data_with_ray
 
-        detections, seconds = detect_data_with_ray(detector, data, batch_size, progress, ray)
+        detections, seconds = detect_data_with_ray(
+            detector, data, batch_size, progress, ray, tiles=tiles, tile_overlap=tile_overlap
+        )
     metrics = detection_metrics(data, detections)
     point = operating_point(match(data, detections), thresholds, detector.class_names)
     if plots is not None:

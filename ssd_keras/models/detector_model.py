@@ -140,6 +140,8 @@ class DetectorModel(keras.Model):
         images: Any,
         batch_size: int = 8,
         *,
+        tiles: int | Sequence[int] | None = None,
+        tile_overlap: float = 0.2,
         score_threshold: float | None = None,
         progress: bool | None = None,
     ) -> "DetectionResult | DetectionResults":
@@ -148,7 +150,12 @@ class DetectorModel(keras.Model):
         Args:
             images: one image or several, as of `ssd_keras.detect`: paths, addresses, Pillow's
                 images, bytes, arrays in 0..255, folders, patterns, data sets.
-            batch_size: images of one forward pass. Default 8.
+            batch_size: images, or tiles of an image, of one forward pass. Default 8.
+            tiles: side of a tile in pixels of the image, or (height, width), 16 or more: the model
+                sees each image whole and tile by tile, for small objects in large images. Default
+                None: whole alone.
+            tile_overlap: smallest share of a tile that its neighbours show too, 0..0.9. Default
+                0.2.
             score_threshold: smallest score of results, 0..1. Default None: that of `post_process`.
             progress: show a progress bar. Default None: for more than one batch, in terminals and
                 notebooks.
@@ -160,11 +167,13 @@ class DetectorModel(keras.Model):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: an image cannot be read, or an array is no image in 0..255.
+            ValueError: an image cannot be read, an array is no image in 0..255, or an argument is
+                out of range.
         """
         from ssd_keras.engine.detector import detect
 
-        options: dict[str, Any] = {"score_threshold": score_threshold, "progress": progress}
+        options: dict[str, Any] = {"tiles": tiles, "tile_overlap": tile_overlap}
+        options |= {"score_threshold": score_threshold, "progress": progress}
         return detect(self, images, batch_size, **options)
 
     def save(

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -13,6 +14,7 @@ from ssd_keras.data.records import DetectionData
 from ssd_keras.engine.batch.model_digest import check_model, model_digest
 from ssd_keras.engine.batch.ray_workers import LOCAL, Work, ray_workers
 from ssd_keras.engine.detector import Detector, load_detector
+from ssd_keras.engine.tiles import tiled
 from ssd_keras.evaluation.detection_table import DetectionTable
 from ssd_keras.models.post_process import PostProcess
 
@@ -28,6 +30,8 @@ def detect_data_with_ray(
     progress: bool = False,
     ray: str = LOCAL,
     num_workers: int | None = None,
+    tiles: int | Sequence[int] | None = None,
+    tile_overlap: float = 0.2,
 ) -> tuple[DetectionTable, float]:
     """Returns what `detect_data` returns; each worker loads the detector's file.
 
@@ -41,7 +45,7 @@ def detect_data_with_ray(
         )
     work = functools.partial(
         _data_detector, model, model_digest(model), getattr(detector, "post_process", None),
-        batch_size,
+        batch_size, tiles, tile_overlap,
     )  # fmt: skip
     num_batches = -(-len(data) // (batch_size * NUM_PARTS))
     size = batch_size * min(MAX_BATCHES, max(1, num_batches))
@@ -66,11 +70,18 @@ def detect_data_with_ray(
 
 
 def _data_detector(
-    model: str, sha256: str, post_process: PostProcess | None, batch_size: int, num_threads: int
+    model: str,
+    sha256: str,
+    post_process: PostProcess | None,
+    batch_size: int,
+    tiles: int | Sequence[int] | None,
+    tile_overlap: float,
+    num_threads: int,
 ) -> Work:
     """Returns a function from a part of the data to the detector's outputs, batch by batch."""
     check_model(model, sha256)
-    detector = load_detector(model, post_process, num_threads=num_threads)
+    whole = load_detector(model, post_process, num_threads=num_threads)
+    detector = tiled(whole, tiles, tile_overlap, batch_size)
 
     def detect(data: DetectionData) -> Batches:
         with locate_broken_image(data):

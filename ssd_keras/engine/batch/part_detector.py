@@ -15,6 +15,7 @@ from ssd_keras.engine.batch.output import Part
 from ssd_keras.engine.batch.rows import encode_rows, to_row
 from ssd_keras.engine.batch.sources import shown, stored_image
 from ssd_keras.engine.detector import detect_several, load_detector
+from ssd_keras.engine.tiles import tiled
 
 READING_THREADS = 4  # an object storage answers several requests at once
 
@@ -42,9 +43,12 @@ class PartDetector:
         batch_size: int,
         max_pixels: int,
         num_threads: int,
+        tiles: Sequence[int] | None = None,
+        tile_overlap: float | None = None,
     ) -> None:
         check_model(model, model_sha256)
-        self.detector = load_detector(model, num_threads=num_threads)
+        whole = load_detector(model, num_threads=num_threads)
+        self.detector = tiled(whole, tiles, tile_overlap or 0.0, batch_size)
         self.format, self.batch_size, self.max_pixels = format, batch_size, max_pixels
         self.score_threshold = score_threshold
         self.num_threads = max(READING_THREADS, num_threads)

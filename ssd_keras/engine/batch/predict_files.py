@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -18,6 +19,7 @@ from ssd_keras.engine.batch.output import BatchOutput, Totals, open_output
 from ssd_keras.engine.batch.part_detector import PartDetector
 from ssd_keras.engine.batch.ray_workers import LOCAL, Work, ray_workers
 from ssd_keras.engine.batch.sources import find_locations, shown
+from ssd_keras.engine.tiles import checked_tiles
 
 
 def predict_files(
@@ -29,6 +31,8 @@ def predict_files(
     score_threshold: float = 0.0,
     batch_size: int = 8,
     max_pixels: int = MAX_PIXELS,
+    tiles: int | Sequence[int] | None = None,
+    tile_overlap: float = 0.2,
     ray: str = LOCAL,
     num_workers: int | None = None,
     resume: bool = False,
@@ -50,8 +54,10 @@ def predict_files(
         output: folder to write.
         format: "parquet" or "jsonl", a JSON object in each line. Default "parquet".
         score_threshold: smallest score, 0..1. Default 0: all that the model gives.
-        batch_size: images of one forward pass. Default 8.
+        batch_size: images, or tiles of an image, of one forward pass. Default 8.
         max_pixels: images of more pixels are not read.
+        tiles: side of a tile in pixels, or (height, width), as of `ssd_keras.detect`. Default None.
+        tile_overlap: smallest share of a tile that its neighbours show too. Default 0.2.
         ray: address of a Ray cluster, HOST:PORT or "auto". Default "local": this machine alone.
             Where Ray was initialized before, its cluster is used.
         num_workers: processes. Default None: one for each GPU, or where there is none for each
@@ -75,12 +81,17 @@ def predict_files(
     if format not in ROW_FORMATS:
         raise ValueError(unknown_name("format", format, ROW_FORMATS))
     check_writable(output, is_folder=True)
-    options = {
+    options: dict[str, Any] = {
         "format": format,
         "score_threshold": score_threshold,
         "batch_size": batch_size,
         "max_pixels": max_pixels,
+        "tiles": None,
+        "tile_overlap": None,
     }
+    if tiles is not None:
+        size, options["tile_overlap"] = checked_tiles(tiles, tile_overlap)
+        options["tiles"] = list(size)  # as JSON gives it back
     model = os.fspath(model)
     model = os.path.abspath(model) if os.path.exists(model) else model  # or a name, or an address
     digest = model_digest(model)
