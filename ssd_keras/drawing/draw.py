@@ -16,7 +16,7 @@ from ssd_keras.drawing.fonts import TextFont, shortened, warn_of_missing
 Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; the last pixels belong to it
 
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+BLACK, WHITE, RED = (0, 0, 0), (255, 255, 255), (200, 0, 0)
 
 
 def class_colors(num_classes: int) -> np.ndarray:
@@ -126,28 +126,43 @@ def draw_training_example(
 
 def draw_missed(image: np.ndarray, boxes: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Returns a copy of the image with dashed boxes [n, 4], relative yxyx, and "missed NAME"."""
+    # Below the box: the tags of detections are above theirs.
+    return _draw_dashed(image, boxes, [f"missed {name}" for name in names], BLACK, below=True)
+
+
+def draw_false(
+    image: np.ndarray, boxes: np.ndarray, names: Sequence[str], scores: np.ndarray
+) -> np.ndarray:
+    """Returns a copy of the image with red dashed boxes, relative yxyx, and "false NAME 0.87"."""
+    tags = [f"false {name} {score:.2f}" for name, score in zip(names, scores, strict=True)]
+    return _draw_dashed(image, boxes, tags, RED, below=False)
+
+
+def _draw_dashed(
+    image: np.ndarray, boxes: np.ndarray, tags: Sequence[str], color: Color, below: bool
+) -> np.ndarray:
+    """Returns a copy of the image with boxes dashed in white and a colour, and their tags."""
     canvas = Image.fromarray(checked_image(image))
     draw = ImageDraw.Draw(canvas)
     side = math.sqrt(canvas.width * canvas.height)
     line, font = max(2, round(side / 250)), TextFont(max(12, round(side / 32)))
-    for box, name in zip(boxes, names, strict=True):
+    for box, text in zip(boxes, tags, strict=True):
         if rectangle := _pixels(box, canvas.size):
-            _draw_dashes(draw, rectangle, line)
-            text = f"missed {name}"
+            _draw_dashes(draw, rectangle, line, color)
             width, height = math.ceil(font.width(text)) + 4, font.height + 2
-            # Below the box: the tags of detections are above theirs.
             left = max(0, min(rectangle[0], canvas.width - width))
-            top = max(0, min(rectangle[3] + 1, canvas.height - height))
+            top = rectangle[3] + 1 if below else rectangle[1] - height
+            top = max(0, min(top, canvas.height - height))
             tag = (left, top, left + width - 1, top + height - 1)
-            draw.rectangle(tag, fill=WHITE, outline=BLACK)
-            font.draw(draw, (left + 2, top + 1), text, fill=BLACK)
+            draw.rectangle(tag, fill=WHITE, outline=color)
+            font.draw(draw, (left + 2, top + 1), text, fill=color)
     return np.array(canvas)
 
 
-def _draw_dashes(draw: ImageDraw.ImageDraw, box: Rectangle, line: int) -> None:
-    """Draws an outline of black and white dashes, one of which stands out anywhere."""
+def _draw_dashes(draw: ImageDraw.ImageDraw, box: Rectangle, line: int, color: Color) -> None:
+    """Draws an outline of white dashes and dark ones, one of which stands out anywhere."""
     x0, y0, x1, y1 = box
-    draw.rectangle(box, outline=BLACK, width=line)
+    draw.rectangle(box, outline=color, width=line)
     dash = 3 * line
     for x in range(x0, x1 + 1, 2 * dash):
         for y in (y0, y1 - line + 1):

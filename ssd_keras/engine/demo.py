@@ -4,15 +4,13 @@ import json
 import os
 import shutil
 
-import numpy as np
-
-from ssd_keras.boxes.formats import convert_boxes
 from ssd_keras.core.files import check_writable, make_folder
 from ssd_keras.data.sources import load_data
-from ssd_keras.drawing.draw import draw_boxes, draw_missed, save_image
+from ssd_keras.drawing.draw import save_image
 from ssd_keras.drawing.sheet import contact_sheet
 from ssd_keras.evaluation.detection_table import read_detections
-from ssd_keras.evaluation.matches import Matches, match
+from ssd_keras.evaluation.matches import match
+from ssd_keras.evaluation.outcome import LEGEND, draw_outcome, outcome_caption
 from ssd_keras.version import URL
 
 DATA = "synthetic:shapes"
@@ -93,16 +91,17 @@ class Demo:
                 file.write(encoded)
 
     def write_gallery(self) -> None:
-        """Writes a sheet of the detections in the images, and of the objects that were missed."""
+        """Writes a sheet of the images, with their objects beside what was detected and missed."""
         data = load_data(GALLERY_DATA)
         detections = read_detections(os.path.join(self.detected, "detections.json"), data)
         matches = match(data, detections)
-        drawings, captions = zip(*(_drawn(matches, i) for i in range(len(data))), strict=True)
-        title = (
-            f"with a score: detections of {DISPLAY_THRESHOLD:g} or more; dashed: objects that none "
-            f"of these matches with an IoU of {matches.iou_threshold:g} and their class"
-        )
-        sheet = contact_sheet(drawings, cell_size=280, captions=captions, title=title)
+        drawings = [
+            draw_outcome(matches, index, example.read_image(), DISPLAY_THRESHOLD)
+            for index, example in enumerate(data)
+        ]
+        captions = [outcome_caption(matches, i, DISPLAY_THRESHOLD) for i in range(len(data))]
+        title = f"{LEGEND}, from a score of {DISPLAY_THRESHOLD:g} on"
+        sheet = contact_sheet(drawings, cell_size=(280, 566), captions=captions, title=title)
         save_image(sheet, self.gallery)
 
     def closing_lines(self) -> list[str]:
@@ -117,7 +116,7 @@ class Demo:
             f"the same as int8 TFLite: AP {phone_coco['AP']:.3f}, AP50 {phone_coco['AP50']:.3f}",
             "",
             "look at:",
-            f"  {self.gallery}: detections in test images, and what was missed",
+            f"  {self.gallery}: detections in test images beside the objects, with mistakes",
             f"  {report}: every kind of mistake, to open in a browser",
             f"  {curves}: loss and AP of each epoch",
             f"  {self.sheet}: images and boxes as training sees them",
@@ -151,20 +150,3 @@ def _coco(path: str) -> dict[str, float]:
     """Returns COCO's numbers out of a file of `ssd-keras evaluate`."""
     with open(path, encoding="utf-8") as file:
         return json.load(file)["coco"]
-
-
-def _drawn(matches: Matches, index: int) -> tuple[np.ndarray, str]:
-    """Returns an image with its detections and missed objects, and a caption that counts them."""
-    example, names = matches.data.examples[index], matches.data.class_names
-    objects, detections = matches.objects, matches.detections
-    size = (example.height, example.width)
-    is_here = objects.image_index == index
-    missed = objects[is_here & matches.is_missed(DISPLAY_THRESHOLD)]
-    drawn = detections[(detections.image_index == index) & (detections.scores >= DISPLAY_THRESHOLD)]
-    boxes, missed_boxes = (
-        convert_boxes(table.boxes, "xywh", "rel_yxyx", size) for table in (drawn, missed)
-    )
-    image = draw_missed(example.read_image(), missed_boxes, [names[i] for i in missed.labels])
-    image = draw_boxes(image, boxes, drawn.labels, drawn.scores, names)
-    count = int((is_here & ~objects.is_ignored).sum())
-    return image, f"{count - len(missed)} of {count} objects found" if count else "no objects"

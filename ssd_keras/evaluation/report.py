@@ -5,7 +5,7 @@ import functools
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -22,13 +22,9 @@ from ssd_keras.data.records import DetectionData, Example
 from ssd_keras.evaluation.detection_table import Detections
 from ssd_keras.evaluation.errors import ERROR_TYPES
 from ssd_keras.evaluation.matches import Matches, match
-from ssd_keras.evaluation.mistakes import (
-    Mistake,
-    draw_mistake,
-    largest_missed,
-    most_confident_false,
-)
+from ssd_keras.evaluation.mistakes import draw_mistake, largest_missed, most_confident_false
 from ssd_keras.evaluation.operating_point import COUNTS, operating_point_line
+from ssd_keras.evaluation.outcome import draw_outcome, num_mistakes, outcome_caption
 from ssd_keras.evaluation.plots import precision_recall_plot, reliability_plot, slices_plot
 from ssd_keras.evaluation.precision_recall_curves import class_curves
 from ssd_keras.evaluation.slices import mean_over_classes
@@ -44,7 +40,9 @@ SECTIONS = (
     *("What errors cost", "Classes", "Operating point", "Confusion", "Calibration"),
     "Sizes and shapes",
 )
+IMAGES = "Images with the most mistakes"
 FALSE, MISSED = "Most confident false detections", "Largest missed objects"
+MAX_IMAGES, SIDE = 12, 400  # pixels
 
 MEANINGS = {
     "localisation": "the right class, but a box with an IoU of 0.1 to 0.5",
@@ -94,7 +92,10 @@ def write_report(
     steps = [_overview, _classes, _operating_point, _confusion, _calibration, _slices]
     if read is not None:
         steps.append(functools.partial(_mistakes, read=read))
-    content = {"title": title, "sections": SECTIONS if read is None else (*SECTIONS, FALSE, MISSED)}
+    content = {
+        "title": title,
+        "sections": SECTIONS if read is None else (*SECTIONS, IMAGES, FALSE, MISSED),
+    }
     for step in tqdm(steps, desc="drawing the report", leave=False, **bar_options(progress)):
         content |= step(matches, numbers)
     for name, text in (
@@ -229,23 +230,45 @@ def _mistakes(
     matches: Matches, numbers: dict[str, Any], read: Callable[[Example], np.ndarray]
 ) -> dict[str, Any]:
     classes = numbers["operating_point"]["classes"]
+    thresholds = [row["threshold"] for row in classes.values()]
     mistakes = {
         FALSE: most_confident_false(matches),
-        MISSED: largest_missed(matches, [row["threshold"] for row in classes.values()]),
+        MISSED: largest_missed(matches, thresholds),
     }
-    figures = {
-        section: [_figure(matches.data.examples[m.image_index], m, read) for m in group]
-        for section, group in mistakes.items()
-    }
+    examples = matches.data.examples
+    figures = {IMAGES: _images(matches, thresholds, read)}
+    for section, group in mistakes.items():
+        figures[section] = [
+            _figure(
+                examples[m.image_index], draw_mistake(read(examples[m.image_index]), m), m.caption
+            )
+            for m in group
+        ]
     return {"mistakes": figures}
 
 
-def _figure(example: Example, mistake: Mistake, read: Callable[[Example], np.ndarray]) -> Figure:
+def _images(
+    matches: Matches, thresholds: Sequence[float], read: Callable[[Example], np.ndarray]
+) -> list[Figure]:
+    """Returns the images with the most mistakes, their objects beside their detections."""
+    counts = np.sum(num_mistakes(matches, thresholds), axis=0)
+    worst = [i for i in np.argsort(-counts, kind="stable")[:MAX_IMAGES].tolist() if counts[i]]
+    examples = matches.data.examples
+    return [
+        _figure(
+            examples[index],
+            draw_outcome(matches, index, read(examples[index]), thresholds, SIDE),
+            outcome_caption(matches, index, thresholds),
+        )
+        for index in worst
+    ]
+
+
+def _figure(example: Example, drawing: np.ndarray, caption: str) -> Figure:
     buffer = io.BytesIO()
-    drawing = Image.fromarray(draw_mistake(read(example), mistake))
-    drawing.save(buffer, "JPEG", quality=85)
+    Image.fromarray(drawing).save(buffer, "JPEG", quality=85)
     name = example.image_id
     image = original_of(example.image)
     if isinstance(image, str):
         name = os.path.basename(image)
-    return Figure(f"{mistake.caption} · {name}", buffer.getvalue(), mistake.caption, "jpeg")
+    return Figure(f"{caption} · {name}", buffer.getvalue(), caption, "jpeg")

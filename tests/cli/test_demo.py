@@ -57,7 +57,7 @@ def test_a_second_demo_replaces_what_the_first_wrote_and_nothing_else(tmp_path):
 
 
 def test_the_gallery_marks_what_is_missed(tmp_path, monkeypatch):
-    """All objects are found but two: one not at all, one with a score of 0.4."""
+    """All objects are found but two: one not at all, one with a score of 0.4. One is false."""
     drawn = {}
     monkeypatch.setattr("ssd_keras.engine.demo.contact_sheet", lambda x, **words: drawn.update(
         images=x, **words) or x[0])  # fmt: skip
@@ -72,20 +72,26 @@ def test_the_gallery_marks_what_is_missed(tmp_path, monkeypatch):
     (first, second) = [i for i, count in enumerate(counts) if count > 1][:2]
     del detections[sum(counts[:first])]
     detections[sum(counts[:second]) - 1]["score"] = 0.4
+    third = counts.index(0)
+    false = {"category_name": data.class_names[0], "score": 0.8, "bbox": [10, 20, 50, 60]}
+    detections.append({"image_id": data[third].image_id} | false)
     demo = Demo(str(tmp_path))
     (tmp_path / "detected").mkdir()
     (tmp_path / "detected" / "detections.json").write_text(json.dumps(detections))
     demo.write_gallery()
-    assert read_image(demo.gallery).shape == data[0].read_image().shape
-    expected = [f"{n} of {n} objects found" if n else "no objects" for n in counts]
+    height, width, _ = data[0].read_image().shape
+    assert read_image(demo.gallery).shape == (height, 2 * width + 6, 3)
+    expected = [f"{n} of {n} object{'s' * (n > 1)} found" if n else "no objects" for n in counts]
     for index in (first, second):
         expected[index] = f"{counts[index] - 1} of {counts[index]} objects found"
+    expected[third] = "no objects, 1 false"
     assert list(drawn["captions"]) == expected
-    assert "with a score: detections of 0.5 or more; dashed: objects that none" in drawn["title"]
+    assert drawn["title"].endswith("missed objects and false detections, from a score of 0.5 on")
     # The dashed box is drawn, and the box with a score of 0.4 is not: black and white, but where
     # boxes of other objects cross it.
     x, y, width, _ = data[second].boxes[0].astype(int).tolist()
-    edge = drawn["images"][second][y, x + 2 : x + width - 2]
+    right = drawn["images"][second][:, -data[second].width :]
+    edge = right[y, x + 2 : x + width - 2]
     assert ((edge == 0).all(-1) | (edge == 255).all(-1)).mean() > 0.6
 
 

@@ -12,6 +12,7 @@ from ssd_keras.drawing.curves import plot_history
 from ssd_keras.drawing.draw import (
     class_colors,
     draw_boxes,
+    draw_false,
     draw_missed,
     draw_training_example,
     save_image,
@@ -246,6 +247,21 @@ def test_missed_boxes_are_dashed_black_and_white(name):
     assert left in (100, 101) and right < 299 and top in (0, 1) and 10 < bottom < 30  # the tag
     low = draw_missed(image, [[0.4, 0.9, 1.0, 1.0]], ["dog"])  # its tag moves into the image
     assert changed_rectangle(image, low)[1] in (298, 299)  # black on black
+
+
+@pytest.mark.parametrize("name", BACKGROUNDS)
+def test_false_boxes_are_dashed_red_and_white_with_the_tag_above(name):
+    image = BACKGROUNDS[name]
+    drawn = draw_false(image, MIDDLE, ["dog"], np.array([0.875]))
+    red = np.where(np.arange(198)[:, None] // 6 % 2, [200, 0, 0], 255)  # as of missed boxes
+    for row in (drawn[120], drawn[121]):
+        np.testing.assert_array_equal(row[100:298], red)
+    np.testing.assert_array_equal(drawn[122:238, 102:298], image[122:238, 102:298])
+    np.testing.assert_array_equal(drawn[240:], image[240:])
+    top, bottom, left, right = changed_rectangle(image[:120], drawn[:120])
+    assert left in (100, 101) and right < 299 and bottom in (118, 119) and 90 < top < 110
+    wide = draw_false(image, MIDDLE, ["dog with a long name"], np.array([0.5]))
+    assert changed_rectangle(image[:120], wide[:120])[3] > right
 
 
 def test_contact_sheet_keeps_shapes_and_order():

@@ -108,12 +108,13 @@ def test_nothing_in_the_report_lies_elsewhere_or_runs(tmp_path):
     sources = [value for name, value in parser.attributes if name == "src"]
     links = [value for name, value in parser.attributes if name == "href"]
     targets = {f"#{value}" for name, value in parser.attributes if name == "id"}
-    assert len(links) == 8 and set(links) == targets
+    assert len(links) == 9 and set(links) == targets
     matches = match(data, detections)
     # Three classes with objects have curves; those of ten or more have slices beside the mean.
     assert (matches.num_objects > 0).sum() == 3 and (matches.num_objects >= 10).sum() == 1
-    # Curves, slices, calibration, false detections, missed objects.
-    assert len(sources) == 3 + 2 + 1 + 12 + len(largest_missed(matches))
+    # Curves, slices, calibration, images, false detections, missed objects: 12 images at most, all
+    # of which have mistakes.
+    assert len(sources) == 3 + 2 + 1 + 12 + 12 + len(largest_missed(matches))
     assert all(
         one.startswith(("data:image/png;base64,", "data:image/jpeg;base64,")) for one in sources
     )
