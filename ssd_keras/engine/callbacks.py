@@ -15,7 +15,7 @@ from ssd_keras.engine.distributed.process_group import ProcessGroup
 from ssd_keras.engine.distributed.shared_detection import detect_shared
 from ssd_keras.engine.distributed.sync import LocalModel, single_process
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
-from ssd_keras.evaluation.coco import coco_metrics
+from ssd_keras.evaluation.coco import coco_evaluation, coco_per_class, coco_summary
 from ssd_keras.models.finite_weights import not_finite
 
 Logs = dict[str, Any] | None
@@ -35,6 +35,7 @@ class ValidationAP(keras.callbacks.Callback):
         every: epochs between validations. Default 1.
         last_epoch: an epoch after which to validate in addition. Default 0: none.
         batch_size: images of one forward pass. Default 16.
+        ap_by_class: also add the AP of each class in the data, as "val_AP/NAME". Default False.
 
     Raises:
         ValueError: data without objects, or with images that cannot be read; at the start of `fit`
@@ -44,7 +45,12 @@ class ValidationAP(keras.callbacks.Callback):
     group = ProcessGroup()  # the processes that share a validation, in which process 0 alone scores
 
     def __init__(
-        self, data: DetectionData, every: int = 1, last_epoch: int = 0, batch_size: int = 16
+        self,
+        data: DetectionData,
+        every: int = 1,
+        last_epoch: int = 0,
+        batch_size: int = 16,
+        ap_by_class: bool = False,
     ) -> None:
         super().__init__()
         check_objects(data, TITLE)
@@ -53,6 +59,7 @@ class ValidationAP(keras.callbacks.Callback):
         self.every = every
         self.last_epoch = last_epoch
         self.batch_size = batch_size
+        self.ap_by_class = ap_by_class
 
     def on_train_begin(self, logs: Logs = None) -> None:
         if difference := class_differences(self.data, self.model.class_names, TITLE):
@@ -67,9 +74,17 @@ class ValidationAP(keras.callbacks.Callback):
             if found is None:
                 return
             self.detections = found
-            metrics = coco_metrics(self.data, self.detections)
             if logs is not None:
-                logs.update(val_AP=metrics["AP"], val_AP50=metrics["AP50"])
+                logs.update(self._scores())
+
+    def _scores(self) -> dict[str, float | None]:
+        """Returns what the last detections add to the logs."""
+        evaluation = coco_evaluation(self.data, self.detections)
+        metrics, scores = coco_summary(evaluation), {}
+        if self.ap_by_class:
+            by_class = coco_per_class(self.data, evaluation).items()
+            scores = {f"val_AP/{name}": x["AP"] for name, x in by_class if x["AP"] is not None}
+        return {"val_AP": metrics["AP"], "val_AP50": metrics["AP50"], **scores}
 
 
 class SaveRun(keras.callbacks.Callback):

@@ -192,6 +192,8 @@ class RunRecipe:
         jit_compile: compile the step with XLA. Default False; JAX always does.
         validate_every: epochs between validations. A killed training resumes from the last one.
             Default 1.
+        ap_by_class: validations also write the AP of each class into history.csv and for
+            TensorBoard, as val_AP/NAME. Default False.
         seed: seed of every random choice. Default 0.
     """
 
@@ -199,6 +201,7 @@ class RunRecipe:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit_compile: bool = False
     validate_every: int = 1
+    ap_by_class: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

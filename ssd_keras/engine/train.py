@@ -111,7 +111,9 @@ def train(
     run, state, validation = RunDirectory(output), TrainingState(), None
     show: bool | str = shows_progress(progress) or (progress is None and "lines")
     if validation_data is not None:
-        validation = ValidationAP(validation_data, recipe.run.validate_every)
+        validation = ValidationAP(
+            validation_data, recipe.run.validate_every, ap_by_class=recipe.run.ap_by_class
+        )
         class_differences(validation_data, train_data.class_names, TITLE)
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(devices.connect(recipe.run.batch_size))

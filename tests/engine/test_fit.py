@@ -11,6 +11,8 @@ from trainings import PLAIN, recipe, train_data, validation_data
 
 from ssd_keras import ValidationAP, evaluate, from_preset, training_dataset
 from ssd_keras.data.unions import relabel
+from ssd_keras.engine import callbacks
+from ssd_keras.evaluation.detection_table import DetectionTable
 
 NAMES = ("star", "circle", "square", "cross", "triangle")
 
@@ -55,6 +57,29 @@ def test_an_epoch_is_one_look_at_the_data_and_ends(model):
         history.history[f"val_{name}"][-1]
         for name in ("loss", "box_deltas_loss", "class_logits_loss")
     ]
+
+
+def test_the_ap_of_each_class_in_the_data_by_choice(monkeypatch):
+    """Circles are found exactly, stars at about half their height; there is no owl."""
+    data = objects_of("circle", "star", "owl")
+    objects = [
+        (index, label, box * (1, 1, 1, 0.52 if label else 1))
+        for index, one in enumerate(data.examples)
+        for label, box in zip(one.labels, one.boxes, strict=True)
+    ]
+    rows, labels, boxes = (np.array(column) for column in zip(*objects, strict=True))
+    found = DetectionTable(rows, labels, boxes, np.linspace(0.9, 0.5, len(rows)))
+    monkeypatch.setattr(callbacks, "detect_shared", lambda *arguments: found)
+    for by_class in (False, True):
+        validation, logs = ValidationAP(data, ap_by_class=by_class), {"loss": 1.0}
+        validation.set_model(from_preset("ssd192_small_shapes", data.class_names, width=4))
+        validation.on_train_begin()
+        validation.on_epoch_end(0, logs)
+        # IoU 0.52 is a hit at 0.5 alone, one of the ten thresholds: AP 0.1. (1 + 0.1) / 2 = 0.55.
+        assert logs["val_AP"] == pytest.approx(0.55) and logs["val_AP50"] == pytest.approx(1.0)
+        scores = {"val_AP/circle": pytest.approx(1.0), "val_AP/star": pytest.approx(0.1)}
+        rest = {name: x for name, x in logs.items() if name not in ("loss", "val_AP", "val_AP50")}
+        assert rest == (scores if by_class else {})
 
 
 def test_labels_of_the_data_become_those_of_the_model_by_name(model):

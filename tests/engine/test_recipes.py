@@ -78,6 +78,7 @@ TABLES = {
         "precision": "mixed_bfloat16",
         "jit_compile": True,
         "validate_every": 3,
+        "ap_by_class": True,
         "seed": 42,
     },
     "record": {

@@ -213,10 +213,14 @@ class StopAt(keras.callbacks.Callback):
 
 
 def test_a_stop_between_validations_keeps_the_best_model(tmp_path):
-    history = train(
-        recipe(PLAIN), train_data(), validation_data(), str(tmp_path), callbacks=[StopAt(3)]
-    )
+    options = recipe({**PLAIN, "run.ap_by_class": True})
+    history = train(options, train_data(), validation_data(), str(tmp_path), callbacks=[StopAt(3)])
     assert [row.get("val_AP") is None for row in history] == [True, False, True]
+    by_class = {name: x for name, x in history[1].items() if name.startswith("val_AP/")}
+    names = {f"val_AP/{name}" for name in train_data().class_names}
+    assert by_class.keys() == names and not names & history[0].keys()
+    assert history[1]["val_AP"] == pytest.approx(np.mean([*by_class.values()]))
+    assert names < read_history(str(tmp_path / "history.csv"))[1].keys()
     best, state = (load(str(tmp_path / name)) for name in ("model.keras", "state-3.keras"))
     assert int(best.optimizer.iterations) == 2 * STEPS_PER_EPOCH
     assert int(state.optimizer.iterations) == 3 * STEPS_PER_EPOCH
