@@ -17,6 +17,7 @@ from ssd_keras.engine.distributed.sync import LocalModel, single_process
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.evaluation.coco import coco_evaluation, coco_per_class, coco_summary
 from ssd_keras.models.finite_weights import not_finite
+from ssd_keras.optimizers.weight_average import averaged_weights
 
 Logs = dict[str, Any] | None
 TITLE = "validation data"
@@ -28,7 +29,7 @@ class ValidationAP(keras.callbacks.Callback):
 
     Works with any `fit` of an `SSD`, not only with `ssd_keras.engine.train`. AP is the mean over
     the classes of the objects in the data; classes are compared with the model's by name, and a
-    warning says where they differ.
+    warning says where they differ. The weights are the averages, where the optimizer has any.
 
     Args:
         data: validation images.
@@ -69,7 +70,7 @@ class ValidationAP(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if is_due(epoch + 1, self.every, self.last_epoch):
-            with self.local.current():
+            with averaged_weights(self.model), self.local.current():
                 found = detect_shared(self.detector, self.data, self.batch_size, self.group)
             if found is None:
                 return
@@ -108,7 +109,7 @@ class SaveRun(keras.callbacks.Callback):
         # Without validation data the latest model counts as the best.
         if state.best is None or (score is not None and score > state.best):
             state.best = score
-            with single_process():
+            with single_process(), averaged_weights(self.model):
                 self.run.save_model(self.model)
         self.run.write_history(state.history)
         plot_history(state.history, self.run.file("curves.png"))

@@ -124,6 +124,13 @@ class OptimizerRecipe:
         gradient_norm: gradients are scaled down to this norm. Default 0: they are left.
         backbone_learning_rate: learning rate of the backbone relative to the rest; 0 freezes it,
             including the statistics of its batch normalisation. Default 1.
+        layer_decay: factor of the backbone's learning rate from each stage to the one before, 0..1;
+            a stage is the layers of one resolution. Default 1.
+        frozen_until: name of a layer of the backbone: it and all before it keep their weights and
+            statistics. Default "": all layers learn.
+        ema_decay: 0..1, the largest decay of the exponential moving average of the weights, such as
+            0.998, see `ssd_keras.optimizers.AdamW`; the averages are validated and become
+            model.keras. Default 0: the weights themselves.
     """
 
     name: Literal["caffe_sgd", "adamw"] = "caffe_sgd"
@@ -132,13 +139,16 @@ class OptimizerRecipe:
     weight_decay: float = 5e-4
     gradient_norm: float = 0.0
     backbone_learning_rate: float = 1.0
+    layer_decay: float = 1.0
+    frozen_until: str = ""
+    ema_decay: float = 0.0
 
     def __post_init__(self) -> None:
         check_ranges(
             self,
             positive=["learning_rate"],
             not_negative=["weight_decay", "gradient_norm", "backbone_learning_rate"],
-            shares=["momentum"],
+            shares=["momentum", "layer_decay", "ema_decay"],
         )
 
 
@@ -148,7 +158,7 @@ class ScheduleRecipe:
 
     Args:
         name: "steps" (default) divides the learning rate by 10 at `decay_steps`; "cosine" lowers
-            it along half a cosine to 0.
+            it along half a cosine to 0; "flat_cosine" does so from the middle of the training on.
         epochs: passes over the images. Default 0.
         steps: training steps. Default 0.
         minutes: the whole training, validations and saving included; the number of steps is
@@ -158,7 +168,7 @@ class ScheduleRecipe:
         warmup_steps: linear rise at the start, at most a third of all steps. Default 0.
     """
 
-    name: Literal["steps", "cosine"] = "steps"
+    name: Literal["steps", "cosine", "flat_cosine"] = "steps"
     epochs: int = 0
     steps: int = 0
     minutes: float = 0.0

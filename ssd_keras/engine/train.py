@@ -33,11 +33,10 @@ from ssd_keras.engine.recipes import TrainRecipe, load_recipe, recipe_names
 from ssd_keras.engine.run_directory import RunDirectory, TrainingState
 from ssd_keras.engine.run_lock import run_lock
 from ssd_keras.engine.training_logs import LiveCurves, Progress, TensorBoardLog
+from ssd_keras.engine.training_optimizer import freeze_backbone, make_optimizer
 from ssd_keras.losses.classification import ACTIVATIONS
 from ssd_keras.models.ssd import SSD
-from ssd_keras.optimizers.adamw import AdamW
-from ssd_keras.optimizers.caffe_sgd import CaffeSGD
-from ssd_keras.optimizers.warm_up import WarmUp
+from ssd_keras.optimizers.weight_average import averaging_optimizer
 from ssd_keras.presets import PRESETS, from_preset, is_trained
 from ssd_keras.version import __version__
 
@@ -73,7 +72,8 @@ def train(
             None: a bar in terminals and notebooks, elsewhere a line after each epoch and at least
             each minute, on stderr. All warn where many objects are too small for the model.
         devices: `Devices`, for several devices or hosts. Default: one device.
-        callbacks: Keras callbacks, which see "val_AP" and "val_AP50" in the logs of epochs with
+        callbacks: Keras callbacks, which see the weights of the last step, those that
+            `averaged_weights` gives apart, and "val_AP" and "val_AP50" in the logs of epochs with
             a validation; others have none, so that the patience of
             `EarlyStopping("val_AP", mode="max", patience=5)` counts validations. When one stops
             the training, model, state and history are written. They keep no state: those of a
@@ -171,6 +171,8 @@ def _train(
         run.write_state(state)
     if not state.model_file:
         compile_model(model, recipe, epochs * steps_per_epoch)
+    if optimizer := averaging_optimizer(model):
+        optimizer.overwrites_weights = False  # between two calls of `fit`, see parts_of_training
     if session.group.writes:
         run.start(recipe, train_data.class_names, model.origin)
     if validation is not None:
@@ -327,11 +329,9 @@ def match_threshold(recipe: TrainRecipe) -> float:
 
 def compile_model(model: SSD, recipe: TrainRecipe, total_steps: int) -> None:
     """Compiles the model of a recipe; its learning rate falls over `total_steps`."""
-    model.backbone.trainable = recipe.optimizer.backbone_learning_rate > 0
+    freeze_backbone(model.backbone, recipe.optimizer)
     model.compile(
-        optimizer=make_optimizer(
-            recipe, total_steps, [layer.name for layer in model.backbone.layers]
-        ),
+        optimizer=make_optimizer(recipe, total_steps, model.backbone),
         loss={
             "box_deltas": make_part("box_loss", recipe.loss.boxes, "loss.boxes"),
             "class_logits": make_part("class_loss", class_loss_of(recipe, model), "loss.classes"),
@@ -377,23 +377,3 @@ def _check_precision(model: SSD, recipe: TrainRecipe) -> None:
             f"run.precision={recipe.run.precision!r} does not fit {recipe.model.preset!r}, which "
             f"is {model.dtype_policy.name}; set the same precision."
         )
-
-
-def make_optimizer(
-    recipe: TrainRecipe, total_steps: int, backbone_layers: Sequence[str] = ()
-) -> keras.optimizers.Optimizer:
-    """Returns the optimizer of a recipe with its learning rate schedule."""
-    chosen, schedule = recipe.optimizer, recipe.schedule
-    boundaries = [round(share * total_steps) for share in schedule.decay_steps]
-    learning_rate = WarmUp(
-        chosen.learning_rate,
-        total_steps,
-        schedule.warmup(total_steps),
-        (boundaries or [total_steps]) if schedule.name == "steps" else (),
-    )
-    options: dict = {"global_clipnorm": chosen.gradient_norm} if chosen.gradient_norm else {}
-    if chosen.backbone_learning_rate != 1:
-        options["rates"] = dict.fromkeys(backbone_layers, chosen.backbone_learning_rate)
-    if chosen.name == "adamw":
-        return AdamW(learning_rate, chosen.weight_decay, **options)
-    return CaffeSGD(learning_rate, chosen.momentum, l2_decay=chosen.weight_decay, **options)

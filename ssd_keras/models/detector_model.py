@@ -12,6 +12,7 @@ from ssd_keras.data.endless import call_with_steps, data_of
 from ssd_keras.data.records import DetectionData
 from ssd_keras.models.method_inputs import check_arrays, check_training_data
 from ssd_keras.models.save_format import check_checkpoints, check_model_path
+from ssd_keras.optimizers.weight_average import average_after
 from ssd_keras.version import __version__
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ class DetectorModel(keras.Model):
             self.origin = Origin(self.name, data=data, made_with=version, parent=self.origin)
         steps = {"x": "steps_per_epoch", "validation_data": "validation_steps"}
         return call_with_steps(keras.Model.fit, steps, (self, *args), kwargs)
+
+    def train_step(self, *args: Any) -> Any:
+        return average_after(self, super().train_step(*args))
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns VOC's and COCO's metrics of annotated images, or Keras' losses of batches.

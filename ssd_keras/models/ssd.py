@@ -30,6 +30,7 @@ from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.save_format import refuse_hdf5
 from ssd_keras.models.training_targets import loss_arguments
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
+from ssd_keras.optimizers.weight_average import average_statistics
 
 if TYPE_CHECKING:
     from ssd_keras.models.target_encoder import TargetEncoder
@@ -195,6 +196,7 @@ class SSD(DetectorModel):
         """
         losses = _losses_of(loss or {}, self.activation)
         super().compile(optimizer=optimizer or CaffeSGD(), loss=losses, **kwargs)
+        average_statistics(self)
 
     def compute_loss(
         self,

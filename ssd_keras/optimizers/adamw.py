@@ -5,14 +5,16 @@ from typing import Any
 import keras
 
 from ssd_keras.optimizers.layer_rates import LayerRates
+from ssd_keras.optimizers.weight_average import WeightAverage
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
-class AdamW(LayerRates, keras.optimizers.AdamW):
+class AdamW(LayerRates, WeightAverage, keras.optimizers.AdamW):
     """Keras' AdamW that decays kernels alone: no biases, no weights of batch normalisation.
 
     Keras does not save `exclude_from_weight_decay`, which this class sets itself. `kwargs` are
-    `rates` of `LayerRates` and arguments of `keras.optimizers.AdamW`.
+    `rates` of `LayerRates`, `ema_decay` of `WeightAverage` and arguments of
+    `keras.optimizers.AdamW`.
     """
 
     def __init__(

@@ -7,15 +7,17 @@ from keras import ops
 
 from ssd_keras.boxes.formats import Array
 from ssd_keras.optimizers.layer_rates import LayerRates
+from ssd_keras.optimizers.weight_average import WeightAverage
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
-class CaffeSGD(LayerRates, keras.optimizers.SGD):
+class CaffeSGD(LayerRates, WeightAverage, keras.optimizers.SGD):
     """SGD with momentum as the paper's implementation runs it.
 
     The gradient of L2 regularisation (`l2_decay` times the kernel) is part of the momentum, while
     Keras' `weight_decay` is not. Biases are not decayed and learn `bias_factor` times as fast.
-    `kwargs` are `rates` of `LayerRates` and arguments of `keras.optimizers.SGD`.
+    `kwargs` are `rates` of `LayerRates`, `ema_decay` of `WeightAverage` and arguments of
+    `keras.optimizers.SGD`.
     """
 
     def __init__(

@@ -64,6 +64,9 @@ TABLES = {
         "weight_decay": 0.01,
         "gradient_norm": 2.5,
         "backbone_learning_rate": 0.5,
+        "layer_decay": 0.75,
+        "frozen_until": "Conv1",
+        "ema_decay": 0.998,
     },
     "schedule": {
         "name": "cosine",

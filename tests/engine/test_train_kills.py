@@ -116,6 +116,17 @@ def test_resume_after_a_kill_changes_nothing(uninterrupted, tmp_path):
 
 
 @pytest.mark.slow
+def test_resume_after_a_kill_keeps_raw_and_averaged_weights(tmp_path):
+    text = RECIPE_TEXT.replace("[optimizer]", "[optimizer]\nema_decay = 0.998")
+    assert start_training(tmp_path / "whole", text).wait() == 0
+    run = tmp_path / "run"
+    kill_when(start_training(run, text), lambda: state_epoch(run) == 2)
+    assert start_training(run, text, resume=True).wait() == 0, (tmp_path / "log.txt").read_text()
+    assert_same(run, tmp_path / "whole")
+    assert difference(run / "state-5.keras", run / "model.keras") > 0  # raw and averaged
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "happened",
     [

@@ -98,6 +98,22 @@ def test_warm_up_then_cosine(step, rate):
 
 @pytest.mark.parametrize(
     ("step", "rate"),
+    [
+        (4, 0.1),  # 0.4 * 5 / 20
+        (20, 0.4),
+        (50, 0.4),
+        (60, 0.3618034),  # a fifth of the cosine: 0.2 * (1 + cos(36 degrees))
+        (75, 0.2),
+        (100, 0.0),
+    ],
+)
+def test_warm_up_then_flat_then_cosine(step, rate):
+    schedule = WarmUp(0.4, total_steps=100, warmup_steps=20, flat_steps=50)
+    assert float(schedule(step)) == pytest.approx(rate, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
     [(0, 0.1), (3, 0.4), (49, 0.4), (50, 0.2), (79, 0.2), (80, 0.1), (500, 0.1)],
 )
 def test_warm_up_then_boundaries(step, rate):
@@ -112,6 +128,7 @@ def test_warm_up_config_is_its_arguments():
         "warmup_steps": 4,
         "boundaries": (50, 80),
         "factor": 0.5,
+        "flat_steps": 30,
     }
     schedule = WarmUp(**arguments)
     assert schedule.get_config() == arguments
