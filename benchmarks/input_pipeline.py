@@ -20,6 +20,13 @@ WORKERS = (
     1,
     2,
 )  # numbers of worker processes on two cores; this process counts batches beside them
+# Augmentations whose time is compared with that of the paper's.
+OTHERS = {
+    "scale jitter": {"scale_jitter": (0.5, 1.5), "zoom_out": False, "crop": False},
+    "mosaic": {"mosaic": 1.0},
+    "mixup": {"mixup": 1.0},
+    "mosaic and mixup": {"mosaic": 1.0, "mixup": 1.0},
+}
 
 
 class SsdKeras:
@@ -29,20 +36,18 @@ class SsdKeras:
         import tensorflow as tf
 
         from ssd_keras import DataWorkers, MaxIoUAssigner, TargetEncoder
-        from ssd_keras.data.pipeline import make_lookup, training_dataset
+        from ssd_keras.data.pipeline import make_lookup
 
         boxes, labels = generated_boxes(NUM_IMAGES, NUM_BOXES)
         corners, ends = np.split(boxes[..., [1, 0, 3, 2]] * ([WIDTH, HEIGHT] * 2), 2, axis=-1)
         truth = zip(np.concatenate([corners, ends - corners], axis=-1), labels, strict=True)
-        data = peers.detection_data(generated_jpegs(NUM_IMAGES, detail), truth, num_classes=20)
-        encoder = TargetEncoder(MaxIoUAssigner(), peers.ssd300_default_boxes())
+        self.data = peers.detection_data(generated_jpegs(NUM_IMAGES, detail), truth, num_classes=20)
+        self.encoder = TargetEncoder(MaxIoUAssigner(), peers.ssd300_default_boxes())
         self.batch_size, self.batches = batch_size, batches
         self.workers = DataWorkers(workers)
         contextlib.ExitStack().enter_context(self.workers)  # they end with this process
-        self.training = training_dataset(
-            data, encoder, IMAGE_SIZE, batch_size, workers=self.workers
-        )
-        lookup = make_lookup(data)
+        self.training = self.dataset()
+        lookup = make_lookup(self.data)
 
         def decode(position):
             encoded = lookup(position % NUM_IMAGES)["image"]
@@ -50,9 +55,29 @@ class SsdKeras:
 
         decoded = tf.data.Dataset.range(1 << 40).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
         self.decoding = decoded.batch(batch_size)
+        self.others = {}
+
+    def dataset(self, **augmentation):
+        from ssd_keras import Augmentation
+        from ssd_keras.data.pipeline import training_dataset
+
+        return training_dataset(
+            self.data,
+            self.encoder,
+            IMAGE_SIZE,
+            self.batch_size,
+            augmentation=Augmentation(**augmentation),
+            workers=self.workers,
+        )
 
     def train(self):
         return self.consume(self.training)
+
+    def train_with(self, name):
+        """The same with other augmentations."""
+        if name not in self.others:
+            self.others[name] = self.dataset(**OTHERS[name])
+        return self.consume(self.others[name])
 
     def decode(self):
         return self.consume(self.decoding)
@@ -144,6 +169,10 @@ def benchmark(tiny):
             row(what + "time", "decoding the JPEG alone", ratios(ours, decoding), at_most=3),
             row(speed.replace("1 core", "2 cores"), "1 core", cores, at_least=1.7),
         ]
+        for name in OTHERS:
+            target = {"at_most": 1.6} if name == "mosaic" else {}
+            longer = ratios(seconds[name], ours)
+            result["rows"].append(row(f"{what}time with {name}", "without", longer, **target))
         for number in WORKERS:
             name = f"{number} data workers, 2 cores"
             target = {"at_least": 1.6} if number == 2 else {}
@@ -160,6 +189,7 @@ def measure(detail, rounds, batches, batch_size):
         one, two = (stack.enter_context(ours(cores=cores)) for cores in (1, 2))
         peer = stack.enter_context(theirs(cores=1))
         asks = {"ssd_keras": one.train, "torchvision": peer.train, "decoding": one.decode}
+        asks |= {name: partial(one.train_with, name=name) for name in OTHERS}
         seconds, others = take_turns(asks, rounds, clock="core_seconds")
         # The wall clock alone shows whether cores hinder each other.
         asks = {"1 core": one.train, "2 cores": two.train}

@@ -18,6 +18,8 @@ from ssd_keras.data.augmentation.geometry import augment
 from ssd_keras.data.endless import Epoch, mark_epoch
 from ssd_keras.data.image_sources import ConvertedImage, FileSlice, ImageSource
 from ssd_keras.data.images import decode_image, resize_image
+from ssd_keras.data.mixed_images import mixed_examples
+from ssd_keras.data.parallel_map import map_in_parallel
 from ssd_keras.data.records import DetectionData
 from ssd_keras.data.stream import make_sampler, positions_of_steps, stream_positions
 from ssd_keras.data.training_checks import check_objects, usable_objects, with_classes_of
@@ -116,6 +118,7 @@ def training_dataset(
     part: tuple[int, int] = (0, 1),
     max_objects: int | None = None,
     repeat_factors: Sequence[float] | np.ndarray | None = None,
+    total_steps: int | None = None,
     workers: DataWorkers | None = None,
 ) -> tf.data.Dataset:
     """Returns an endless stream of augmented batches with their targets.
@@ -142,10 +145,12 @@ def training_dataset(
         max_objects: where the encoder passes the ground truth on to the training step, the number
             of objects to which each image is padded; a warning names images with more. Default
             None: the largest number in the data set; give more where your augmentation steps add
-            objects.
+            objects. Inputs are padded to four times that with `mosaic`, twice with `mixup`.
         repeat_factors: how often each image comes relative to the others, above 0; an epoch
             remains as long as the data are. `ssd_keras.repeat_factors` computes those of rare
             classes and of several data sets. Default None: each image once an epoch.
+        total_steps: steps of the whole training: `mosaic` and `mixup` end at their share of it,
+            `strong_share`. Default None: they do not end.
         workers: `DataWorkers`, processes that read and augment the images. Default None: threads of
             this process.
 
@@ -176,6 +181,10 @@ def training_dataset(
             "parts, and a batch size that they divide; choose others."
         )
     check_objects(data, "training data", use_difficult)
+    augmentation = augmentation or Augmentation()
+    strong_until = None  # a position
+    if total_steps is not None and augmentation.strong_share < 1:
+        strong_until = batch_size * round(augmentation.strong_share * total_steps)
     data = with_classes_of(data, getattr(encoder, "class_names", ()))
 
     def batches_of(steps: tf.data.Dataset) -> tf.data.Dataset:
@@ -187,6 +196,8 @@ def training_dataset(
             seed=seed,
             repeat_factors=repeat_factors,
             positions=positions_of_steps(steps, batch_size, part),
+            run_length=batch_size // num_parts,
+            strong_until=strong_until,
         )
         # Matching is many small operators: for a whole batch they are called once.
         padding = {"image": np.uint8(0), "boxes": 0.0, "labels": -1, "position": np.int64(-1)}
@@ -202,7 +213,7 @@ def training_dataset(
     # Each other shape of a batch would be compiled again, so ground truth has one.
     length = None
     if getattr(encoder, "needs_predictions", False):
-        length = objects_of_a_batch(data, use_difficult, max_objects)
+        length = objects_of_a_batch(data, use_difficult, max_objects) * augmentation.max_images
 
     def encode(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         boxes, labels = batch["boxes"], batch["labels"]
@@ -216,7 +227,7 @@ def training_dataset(
     batches = workers.batches(batches_of, start_step)
     # Targets are encoded here: to send them takes longer than to compute them.
     epoch = Epoch(data.origin, max(1, len(data) // batch_size))
-    return mark_epoch(_map_in_parallel(batches, encode).prefetch(2), epoch)
+    return mark_epoch(map_in_parallel(batches, encode).prefetch(2), epoch)
 
 
 def check_size_of_graph(data: DetectionData) -> None:
@@ -267,45 +278,48 @@ def training_examples(
     seed: int = 0,
     repeat_factors: Sequence[float] | np.ndarray | None = None,
     positions: tf.data.Dataset | None = None,
+    run_length: int = 1,
+    strong_until: int | None = None,
 ) -> tf.data.Dataset:
     """Returns an endless stream of single augmented images with boxes, labels and position.
 
-    `positions` are those in the stream of all images, by default all from 0 on.
+    `positions` are those in the stream of all images, by default all from 0 on, in runs of
+    `run_length` consecutive ones. Mosaic and mixup end at the position `strong_until`.
     """
     lookup = make_lookup(data)
     augmentation = augmentation or Augmentation()
+    positions = stream_positions() if positions is None else positions
     index_at = make_sampler(len(data), seed, repeat_factors)
 
-    def load(position: tf.Tensor) -> dict[str, tf.Tensor]:
+    def seed_of(position: tf.Tensor) -> tf.Tensor:
+        # The draws for an image must not repeat those that shuffle: another second word.
+        return tf.stack([tf.constant(seed, tf.int64), -1 - position])
+
+    def source(position: tf.Tensor) -> dict[str, tf.Tensor]:
         element = lookup(index_at(position))
         is_usable = ~element["is_crowd"]
         if not use_difficult:
             is_usable &= ~element["is_difficult"]
+        return {
+            "data": element["image"],
+            "orientation": element["orientation"],
+            "size": element["size"],
+            "boxes": tf.boolean_mask(element["boxes"], is_usable),
+            "labels": tf.boolean_mask(element["labels"], is_usable),
+            "seed": seed_of(position),
+        }
+
+    def load(position: tf.Tensor) -> dict[str, tf.Tensor]:
         image, boxes, labels = augment(
-            element["image"],
-            element["orientation"],
-            element["size"],
-            tf.boolean_mask(element["boxes"], is_usable),
-            tf.boolean_mask(element["labels"], is_usable),
-            image_size,
-            # The draws for an image must not repeat those that shuffle: another second word.
-            tf.stack([tf.constant(seed, tf.int64), -1 - position]),
-            augmentation,
+            **source(position), image_size=image_size, augmentation=augmentation
         )
         return {"image": image, "boxes": boxes, "labels": labels, "position": position}
 
-    return _map_in_parallel(stream_positions() if positions is None else positions, load)
-
-
-def _map_in_parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
-    """Maps several elements at once, each in one thread, and keeps their order."""
-    options = tf.data.Options()
-    # Threads that share one element's operators wait for each other: a seventh of the speed.
-    options.threading.max_intra_op_parallelism = 1
-    # Branches are explicit (`tf.cond`): AutoGraph would take seconds and change nothing.
-    function = tf.autograph.experimental.do_not_convert(function)
-    mapped = dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return mapped.with_options(options)
+    if augmentation.mixes_images:
+        runs = positions.batch(run_length)
+        end = 2**62 if strong_until is None else strong_until
+        return mixed_examples(runs, source, seed_of, image_size, augmentation, end)
+    return map_in_parallel(positions, load)
 
 
 def inference_dataset(
@@ -337,7 +351,7 @@ def inference_dataset(
         return image if image_size is None else resize_image(image, image_size)
 
     return (
-        _map_in_parallel(tf.data.Dataset.range(len(data)), load)
+        map_in_parallel(tf.data.Dataset.range(len(data)), load)
         .batch(1 if image_size is None else batch_size)
         .prefetch(2)
     )

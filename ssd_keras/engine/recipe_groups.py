@@ -58,7 +58,8 @@ class DataRecipe:
         use_difficult: learn from objects flagged as difficult. Default True.
         max_objects: for assigners that look at predictions, the number of objects to which each
             image is padded; those beyond it are dropped and named. Default None: the largest
-            number in the data.
+            number in the data. Inputs are padded to four times that with `augmentation.mosaic`,
+            twice with `augmentation.mixup`.
         sampling: "uniform" (default), each image once an epoch; or "repeat_factor" (LVIS, arXiv
             1908.03195v2, appendix B.2), images of rare classes more often and others less, in
             epochs of the same length.

@@ -191,7 +191,9 @@ def _train(
             own += [*writers, Progress(epochs * steps_per_epoch, start_step, progress)]
         with locate_broken_image(train_data), session.workers.errors():
             model.fit(
-                dataset_of(recipe, train_data, model, session, start_step),
+                dataset_of(
+                    recipe, train_data, model, session, start_step, epochs * steps_per_epoch
+                ),
                 steps_per_epoch=steps_per_epoch - state.step,
                 epochs=last,
                 initial_epoch=first,
@@ -302,8 +304,9 @@ def dataset_of(
     model: SSD,
     session: Session,
     start_step: int = 0,
+    total_steps: int | None = None,
 ) -> tf.data.Dataset:
-    """Returns the batches of a training from a step on."""
+    """Returns the batches of a training from a step on; a measurement has no total."""
     return training_dataset(
         data,
         model.target_encoder(),
@@ -316,6 +319,7 @@ def dataset_of(
         part=(session.group.index, session.group.size),
         max_objects=recipe.data.max_objects,
         repeat_factors=recipe.data.repeat_factors(data),
+        total_steps=total_steps,
         workers=session.workers,
     )
 

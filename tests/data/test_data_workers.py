@@ -108,6 +108,16 @@ def test_workers_give_the_stream_of_this_process(workers):
     assert digests(stream(data, workers, **part), 3) == digests(stream(data, **part), 3)
 
 
+def test_workers_give_the_same_mosaics(workers):
+    # A group of eight images is computed by each of the two steps that have its halves.
+    augmentation = Augmentation(mosaic=0.6, mixup=0.5)
+    one, several = (
+        stream(load_data(DATA), each, augmentation=augmentation, total_steps=6, start_step=1)
+        for each in (None, workers)
+    )
+    assert digests(one, 5) == digests(several, 5)
+
+
 def test_a_killed_worker_changes_nothing(workers):
     data = load_data(DATA)
     expected = digests(stream(data, seed=6), 60)

@@ -9,14 +9,16 @@ Steps that users add run before, on the decoded image, or after, on the model's 
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from ssd_keras.boxes.iou import pairwise_iou
-from ssd_keras.data.augmentation.apply_steps import apply_steps
+from ssd_keras.data.augmentation.apply_steps import Scene, apply_steps
 from ssd_keras.data.augmentation.augmentation import Augmentation
 from ssd_keras.data.augmentation.colors import distort_colors
 from ssd_keras.data.augmentation.rendering import (
     KERNELS,
+    View,
     decoding_ratio,
     make_view,
     place_on_canvas,
@@ -48,57 +50,125 @@ def augment(
     image_size: tuple[int, int],
     seed: tf.Tensor,
     augmentation: Augmentation,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> Scene:
     """Returns the augmented image uint8 [H, W, 3], boxes [n, 4] and labels of an encoded image.
 
     `size` is the annotated (upright) height and width, `boxes` are relative yxyx.
     """
-    window_seed, color_seed, kernel_seed = tf.unstack(_split(seed, 3))
+    window_seed, color_seed, kernel_seed = tf.unstack(split(seed, 3))
     whole = None  # the decoded image, where steps see it first
     if augmentation.before:
-        whole, boxes, labels = apply_steps(
-            augmentation.before, decode_image(data, orientation), boxes, labels, _fold_in(seed, 0)
+        whole, boxes, labels = apply_first_steps(
+            data, orientation, boxes, labels, seed, augmentation
         )
         size = tf.shape(whole)[:2]
     geometry = choose_geometry(boxes, window_seed, augmentation)
-    kernel = choose_kernel(kernel_seed, augmentation)
     sides = tf.tile(tf.cast(size, tf.float32), [2])
-    window = geometry.window * sides
-    if whole is None:
-        ratio = decoding_ratio(data, orientation, window, image_size, kernel)
-        view = make_view(window, size, image_size, ratio)
-        pixels = decode_region(data, orientation, size, view.region, ratio)
-    else:
-        view = make_view(window, size, image_size)
-        pixels = crop_region(whole, view.region)
+    image, view = render_window(
+        data if whole is None else whole,
+        orientation,
+        size,
+        geometry.window * sides,
+        image_size,
+        choose_kernel(kernel_seed, augmentation),
+        color_seed,
+        augmentation,
+    )
     geometry = geometry._replace(window=view.window / sides)
-    boxes, labels = move_boxes(boxes, labels, geometry)
-    image = render(pixels, view, kernel, num_kernels(augmentation))
-    if augmentation.photometric:
-        image = distort_colors(image, color_seed, augmentation.color_space)
-    image = mirror(place_on_canvas(to_uint8(image), view.offset, image_size), geometry)
+    boxes, labels = move_boxes(boxes, labels, geometry, augmentation.min_visible)
+    image = mirror(place_on_canvas(image, view.offset, image_size), geometry)
+    image.set_shape([*image_size, 3])
+    return apply_last_steps(image, boxes, labels, image_size, seed, augmentation)
+
+
+def apply_first_steps(
+    data: tf.Tensor,
+    orientation: int | tf.Tensor,
+    boxes: tf.Tensor,
+    labels: tf.Tensor,
+    seed: tf.Tensor,
+    augmentation: Augmentation,
+) -> Scene:
+    """Decodes an image, and applies the steps that see it as a whole."""
+    image = decode_image(data, orientation)
+    return apply_steps(augmentation.before, image, boxes, labels, fold_in(seed, 0))
+
+
+def apply_last_steps(
+    image: tf.Tensor,
+    boxes: tf.Tensor,
+    labels: tf.Tensor,
+    image_size: tuple[int, int],
+    seed: tf.Tensor,
+    augmentation: Augmentation,
+) -> Scene:
+    """Applies the steps on the model's input, uint8."""
     if augmentation.after:
         image, boxes, labels = apply_steps(
-            augmentation.after, image, boxes, labels, _fold_in(seed, 1), image_size
+            augmentation.after, image, boxes, labels, fold_in(seed, 1), image_size
         )
         image = to_uint8(image)
     return image, boxes, labels
 
 
+def render_window(
+    image: tf.Tensor,
+    orientation: int | tf.Tensor,
+    size: tf.Tensor,
+    window: tf.Tensor,
+    image_size: tuple[int, int] | tf.Tensor,
+    kernel: tf.Tensor,
+    color_seed: tf.Tensor,
+    augmentation: Augmentation,
+) -> tuple[tf.Tensor, View]:
+    """Returns what a window (yxyx in pixels) shows of an image, uint8, and where it goes.
+
+    The image is encoded, or the decoded and upright one. Colours are distorted.
+    """
+    if image.dtype == tf.string:
+        ratio = decoding_ratio(image, orientation, window, image_size, kernel)
+        view = make_view(window, size, image_size, ratio)
+        pixels = decode_region(image, orientation, size, view.region, ratio)
+    else:
+        view = make_view(window, size, image_size)
+        pixels = crop_region(image, view.region)
+    rendered = render(pixels, view, kernel, num_kernels(augmentation))
+    if augmentation.photometric:
+        rendered = distort_colors(rendered, color_seed, augmentation.color_space)
+    return to_uint8(rendered), view
+
+
 def choose_geometry(boxes: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> Geometry:
-    """Draws zoom-out, crop and mirroring of an image."""
-    zoom_seed, crop_seed, flip_seed = tf.unstack(_split(seed, 3))
+    """Draws zoom-out, jitter, crop and mirroring of an image."""
+    zoom_seed, crop_seed, flip_seed = tf.unstack(split(seed, 3))
     canvas = tf.constant([0.0, 0.0, 1.0, 1.0])
     if augmentation.zoom_out:
         canvas = choose_canvas(
             zoom_seed, augmentation.zoom_out_probability, augmentation.zoom_out_max
         )
+    if augmentation.scale_jitter is not None or augmentation.aspect_jitter > 1:
+        scale_seed, place_seed = tf.unstack(split(fold_in(seed, 0), 2))
+        sides = 1.0 / choose_scale(scale_seed, augmentation.scale_jitter or (1, 1), augmentation)
+        # A window larger than the image holds all of it, a smaller one lies within it.
+        top_left = tf.random.stateless_uniform([2], place_seed) * (1.0 - sides)
+        canvas = from_relative(tf.concat([top_left, top_left + sides], axis=0), canvas)
     window = canvas
     if augmentation.crop:
         crop = choose_crop(_relative_to(boxes, canvas), crop_seed)
-        window = _from_relative(crop, canvas)
+        window = from_relative(crop, canvas)
     flips = tf.random.stateless_uniform([2], flip_seed) < 0.5
     return Geometry(window, flips[0] & augmentation.flip, flips[1] & augmentation.flip_vertical)
+
+
+def choose_scale(
+    seed: tf.Tensor, scales: tuple[float, float], augmentation: Augmentation
+) -> tf.Tensor:
+    """Draws the factors of height and width, float32 [2], between `scales` and of another ratio."""
+    draws = tf.random.stateless_uniform([2], seed)
+    low, high = np.log(scales)
+    # The height is divided by the root of the ratio's factor, the width multiplied by it.
+    root = (draws[1] - 0.5) * np.log(augmentation.aspect_jitter)
+    return tf.exp(low + draws[0] * (high - low) + root * tf.constant([-1.0, 1.0]))
 
 
 def choose_canvas(seed: tf.Tensor, probability: float = 0.5, largest: float = 4.0) -> tf.Tensor:
@@ -111,7 +181,7 @@ def choose_canvas(seed: tf.Tensor, probability: float = 0.5, largest: float = 4.
 
 def choose_crop(boxes: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws a crop [4]: each sampler tries up to 50 windows, one of the successes is drawn."""
-    trial_seed, choice_seed = tf.unstack(_split(seed, 2))
+    trial_seed, choice_seed = tf.unstack(split(seed, 2))
     windows = _draw_windows(trial_seed, len(MIN_IOUS) * NUM_TRIALS)
     # One ground truth that meets the limit is enough; the padding keeps n = 0 in range.
     iou = tf.reduce_max(tf.pad(pairwise_iou(boxes, windows, tf), [[0, 1], [0, 0]]), axis=0)
@@ -143,21 +213,26 @@ def _draw_windows(seed: tf.Tensor, count: int) -> tf.Tensor:
 
 def mirror(image: tf.Tensor, geometry: Geometry) -> tf.Tensor:
     """Mirrors an image as the geometry says."""
-    for axis, is_mirrored in ((1, geometry.flip), (0, geometry.flip_vertical)):
-        image = tf.cond(is_mirrored, lambda x=image, a=axis: tf.reverse(x, [a]), lambda x=image: x)
-    return image
+    axes = tf.where(tf.stack([geometry.flip_vertical, geometry.flip]))[:, 0]
+    return tf.reverse(image, axes)
 
 
 def move_boxes(
-    boxes: tf.Tensor, labels: tf.Tensor, geometry: Geometry
+    boxes: tf.Tensor, labels: tf.Tensor, geometry: Geometry, min_visible: float | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns boxes relative to the window; those whose centre lies outside are dropped."""
+    """Returns boxes relative to the window.
+
+    Those whose centre lies outside are dropped, or those of which less than `min_visible` shows.
+    """
     boxes = _relative_to(boxes, geometry.window)
-    center = (boxes[:, :2] + boxes[:, 2:]) / 2
-    is_kept = tf.reduce_all((center >= 0.0) & (center <= 1.0), axis=-1)
-    ymin, xmin, ymax, xmax = tf.unstack(
-        tf.clip_by_value(tf.boolean_mask(boxes, is_kept), 0.0, 1.0), axis=-1
-    )
+    clipped = tf.clip_by_value(boxes, 0.0, 1.0)
+    if min_visible is None:
+        center = (boxes[:, :2] + boxes[:, 2:]) / 2
+        is_kept = tf.reduce_all((center >= 0.0) & (center <= 1.0), axis=-1)
+    else:
+        visible = _areas(clipped)
+        is_kept = (visible > 0.0) & (visible >= min_visible * _areas(boxes))
+    ymin, xmin, ymax, xmax = tf.unstack(tf.boolean_mask(clipped, is_kept), axis=-1)
     flip, flip_vertical = geometry.flip, geometry.flip_vertical
     xmin, xmax = tf.where(flip, 1.0 - xmax, xmin), tf.where(flip, 1.0 - xmin, xmax)
     ymin, ymax = (
@@ -177,20 +252,24 @@ def choose_kernel(seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
     return tf.random.stateless_uniform([], seed, maxval=num_kernels(augmentation), dtype=tf.int32)
 
 
+def _areas(boxes: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+
+
 def _relative_to(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """Returns boxes of the image relative to a window of it."""
     size = window[2:] - window[:2]
     return (boxes - tf.tile(window[:2], [2])) / tf.tile(size, [2])
 
 
-def _from_relative(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+def from_relative(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """The inverse of `_relative_to`."""
     return boxes * tf.tile(window[2:] - window[:2], [2]) + tf.tile(window[:2], [2])
 
 
-def _split(seed: tf.Tensor, count: int) -> tf.Tensor:
+def split(seed: tf.Tensor, count: int) -> tf.Tensor:
     return tf.random.experimental.stateless_split(seed, count)
 
 
-def _fold_in(seed: tf.Tensor, number: int) -> tf.Tensor:
+def fold_in(seed: tf.Tensor, number: int) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(seed, tf.constant(number, tf.int64))

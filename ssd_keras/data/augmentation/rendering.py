@@ -25,7 +25,10 @@ class View(NamedTuple):
 
 
 def make_view(
-    window: tf.Tensor, size: tf.Tensor, image_size: tuple[int, int], ratio: int | tf.Tensor = 1
+    window: tf.Tensor,
+    size: tf.Tensor,
+    image_size: tuple[int, int] | tf.Tensor,
+    ratio: int | tf.Tensor = 1,
 ) -> View:
     """Moves the edges of a window (yxyx in pixels) so that its region has whole pixels."""
     # A window that the canvas fills at the top and on the left, and that cuts the image:
@@ -42,7 +45,7 @@ def make_view(
     #
     # An edge within the image moves to a whole pixel of the image, as the paper's implementation
     # crops. Where the image ends within the window, its edge moves to a whole pixel of the result.
-    cells = tf.constant(image_size, tf.float32)
+    cells = tf.cast(image_size, tf.float32)
     start, end = window[:2], window[2:]
     step = tf.cast(ratio, tf.float32)
     length = tf.cast(size, tf.float32)
@@ -70,14 +73,14 @@ def decoding_ratio(
     data: tf.Tensor,
     orientation: int | tf.Tensor,
     window: tf.Tensor,
-    image_size: tuple[int, int],
+    image_size: tuple[int, int] | tf.Tensor,
     kernel: tf.Tensor,
 ) -> tf.Tensor:
     """Returns the reduction of a JPEG while it is decoded, which averages squares of pixels."""
     # Only for the kernel that averages as well, and by half of its reduction at most: the rest of
     # the averaging is exact.
     can_reduce = is_jpeg(data) & (tf.convert_to_tensor(orientation) == 1) & (kernel == 0)
-    reduction = tf.reduce_min((window[2:] - window[:2]) / tf.constant(image_size, tf.float32))
+    reduction = tf.reduce_min((window[2:] - window[:2]) / tf.cast(image_size, tf.float32))
     highest = tf.where(can_reduce, 0.5 * reduction, 1.0)
     return tf.reduce_max(tf.where(tf.constant(JPEG_RATIOS, tf.float32) <= highest, JPEG_RATIOS, 1))
 
@@ -104,17 +107,18 @@ def _resize(pixels: tf.Tensor, size: tf.Tensor, kernel: tf.Tensor, num_kernels: 
     return tf.switch_case(kernel, [average, *others])
 
 
-def place_on_canvas(image: tf.Tensor, offset: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+def place_on_canvas(
+    image: tf.Tensor, offset: tf.Tensor, image_size: tuple[int, int] | tf.Tensor
+) -> tf.Tensor:
     """Puts an image uint8 on a canvas of the mean colour."""
-    canvas = tf.constant(np.full((*image_size, 3), FILL_COLOR, np.uint8))
     end = offset + tf.shape(image)[:2]
 
     def fill() -> tf.Tensor:
+        color = tf.constant(np.array(FILL_COLOR, np.uint8))
+        canvas = tf.broadcast_to(color, tf.concat([image_size, [3]], axis=0))
         rows = slice(offset[0], end[0])
         band = tf.concat([canvas[rows, : offset[1]], image, canvas[rows, end[1] :]], axis=1)
         return tf.concat([canvas[: offset[0]], band, canvas[end[0] :]], axis=0)
 
-    is_full = tf.reduce_all(tf.shape(image)[:2] == tf.constant(image_size))
-    image = tf.cond(is_full, lambda: image, fill)
-    image.set_shape([*image_size, 3])
-    return image
+    is_full = tf.reduce_all(tf.shape(image)[:2] == image_size)
+    return tf.cond(is_full, lambda: image, fill)
