@@ -112,7 +112,7 @@ def apply_last_steps(
 
 
 def render_window(
-    image: tf.Tensor,
+    image: tf.Tensor | bytes,
     orientation: int | tf.Tensor,
     size: tf.Tensor,
     window: tf.Tensor,
@@ -125,6 +125,7 @@ def render_window(
 
     The image is encoded, or the decoded and upright one. Colours are distorted.
     """
+    image = tf.convert_to_tensor(image)
     if image.dtype == tf.string:
         ratio = decoding_ratio(image, orientation, window, image_size, kernel)
         view = make_view(window, size, image_size, ratio)
