@@ -182,9 +182,7 @@ def training_dataset(
         )
     check_objects(data, "training data", use_difficult)
     augmentation = augmentation or Augmentation()
-    strong_until = None  # a position
-    if total_steps is not None and augmentation.strong_share < 1:
-        strong_until = batch_size * round(augmentation.strong_share * total_steps)
+    share = batch_size // num_parts
     data = with_classes_of(data, getattr(encoder, "class_names", ()))
 
     def batches_of(steps: tf.data.Dataset) -> tf.data.Dataset:
@@ -196,14 +194,12 @@ def training_dataset(
             seed=seed,
             repeat_factors=repeat_factors,
             positions=positions_of_steps(steps, batch_size, part),
-            run_length=batch_size // num_parts,
-            strong_until=strong_until,
+            run_length=share,
+            strong_until=batch_size * augmentation.strong_steps(total_steps),
         )
         # Matching is many small operators: for a whole batch they are called once.
         padding = {"image": np.uint8(0), "boxes": 0.0, "labels": -1, "position": np.int64(-1)}
-        batches = examples.padded_batch(
-            batch_size // num_parts, padding_values=padding, drop_remainder=True
-        )
+        batches = examples.padded_batch(share, padding_values=padding, drop_remainder=True)
 
         def with_step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return {STEP: batch.pop("position")[0] // batch_size, **batch}

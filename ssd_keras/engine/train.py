@@ -169,8 +169,9 @@ def _train(
         state.length = (epochs, steps_per_epoch)
         run.start(recipe, train_data.class_names, model.origin)
         run.write_state(state)
+    total_steps = epochs * steps_per_epoch
     if not state.model_file:
-        compile_model(model, recipe, epochs * steps_per_epoch)
+        compile_model(model, recipe, total_steps)
     if optimizer := averaging_optimizer(model):
         optimizer.overwrites_weights = False  # between two calls of `fit`, see parts_of_training
     if session.group.writes:
@@ -188,12 +189,10 @@ def _train(
         own = [StopOnNaN(), *([validation] if validation else [])]
         save = SaveOnNotice(session.has_notice, run, state, session.group, epochs, steps_per_epoch)
         if session.group.writes:
-            own += [*writers, Progress(epochs * steps_per_epoch, start_step, progress)]
+            own += [*writers, Progress(total_steps, start_step, progress)]
         with locate_broken_image(train_data), session.workers.errors():
             model.fit(
-                dataset_of(
-                    recipe, train_data, model, session, start_step, epochs * steps_per_epoch
-                ),
+                dataset_of(recipe, train_data, model, session, start_step, total_steps),
                 steps_per_epoch=steps_per_epoch - state.step,
                 epochs=last,
                 initial_epoch=first,

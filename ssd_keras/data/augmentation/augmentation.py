@@ -11,6 +11,7 @@ from ssd_keras.data.augmentation.registry import make_step
 
 ColorSpace = Literal["matrix", "hsv"]
 COLOR_SPACES = get_args(ColorSpace)
+ENDLESS = 2**40  # steps; their images can be counted in int64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +106,12 @@ class Augmentation:
                     f"scale_jitter={self.scale_jitter} must be two factors above 0, the smaller "
                     "one first."
                 )
+
+    def strong_steps(self, total_steps: int | None) -> int:
+        """Returns the number of steps with mosaic and mixup; without a total it has no end."""
+        if total_steps is None or self.strong_share == 1:
+            return ENDLESS
+        return round(self.strong_share * total_steps)
 
     @property
     def mixes_images(self) -> bool:

@@ -38,7 +38,7 @@ SCALES = (0.5, 1.0)  # of the images, without scale_jitter
 BETA = 8.0  # both parameters of the distribution of mixup's weight
 
 
-class Group(NamedTuple):
+class GroupDraws(NamedTuple):
     """What a group draws: whether its inputs are mosaics, and the point where these are cut."""
 
     is_mosaic: tf.Tensor
@@ -47,12 +47,12 @@ class Group(NamedTuple):
 
 def choose_group(
     seed: tf.Tensor, is_strong: tf.Tensor, image_size: tuple[int, int], probability: float
-) -> Group:
+) -> GroupDraws:
     """Draws what a group has in common, of the seed of its first image."""
     draws = tf.random.stateless_uniform([3], fold_in(seed, 2))
     low, high = CENTERS
     center = (low + (high - low) * draws[1:]) * tf.constant(image_size, tf.float32)
-    return Group(is_strong & (draws[0] < probability), tf.cast(tf.round(center), tf.int32))
+    return GroupDraws(is_strong & (draws[0] < probability), tf.cast(tf.round(center), tf.int32))
 
 
 def quadrants(center: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
