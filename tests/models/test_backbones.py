@@ -20,7 +20,12 @@ from ssd_keras.models import (
 from ssd_keras.models.backbones.mobilenet import mobilenet_v2, mobilenet_v3_large
 from ssd_keras.models.backbones.mobilenet_v1 import mobilenet_v1
 from ssd_keras.models.backbones.resnet import resnet18, resnet50, resnet_stages
-from ssd_keras.models.backbones.surgery import feature_extractor, fold_batch_norm, restride
+from ssd_keras.models.backbones.surgery import (
+    feature_extractor,
+    fold_batch_norm,
+    fold_padding,
+    restride,
+)
 from ssd_keras.models.backbones.vgg import vgg16
 from ssd_keras.models.backbones.weights import load_weights
 
@@ -236,6 +241,28 @@ def test_folding_refuses_what_it_would_change(before):
         match=r"batch normalisation 'norm' cannot be folded into 'before': expected a convolution",
     ):
         fold_batch_norm(network)
+
+
+@pytest.mark.parametrize("size", [(96, 64), (95, 77)])  # even sides are padded at the end alone
+def test_folding_the_padding_keeps_the_outputs(size):
+    network = keras.applications.MobileNetV2((*size, 3), 0.35, include_top=False, weights=None)
+    randomize(network)
+    folded = fold_padding(network)
+    kinds = [type(layer).__name__ for layer in folded.layers]
+    assert "ZeroPadding2D" not in kinds and kinds.count("Identity") == 4
+    images = np.random.default_rng(2).uniform(-1, 1, (2, *size, 3)).astype("float32")
+    assert_same_outputs(folded, network, images, atol=1e-5)
+
+
+@pytest.mark.parametrize("zeros", [1, ((1, 0), (1, 0))])  # "same" pads 0 before and 1 after
+def test_other_padding_stays(zeros):
+    image = keras.Input((8, 8, 3))
+    x = layers.ZeroPadding2D(zeros)(image)
+    network = keras.Model(image, layers.Conv2D(4, 3, 2)(x))
+    randomize(network)
+    folded = fold_padding(network)
+    assert isinstance(folded.layers[1], layers.ZeroPadding2D)
+    assert_same_outputs(folded, network, make_images(8), atol=1e-6)
 
 
 def test_restriding_keeps_the_weights():

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from ssd_keras.models.backbones.surgery import feature_extractor, fold_batch_norm, rebuild
+from ssd_keras.models.backbones.surgery import (
+    feature_extractor,
+    fold_batch_norm,
+    fold_padding,
+    rebuild,
+)
 from ssd_keras.models.backbones.weights import is_random, load_backbone, load_weights
 from ssd_keras.models.blocks import ConvStyle, conv, depthwise_conv
 from ssd_keras.models.layers import BatchNormalization
@@ -58,6 +63,7 @@ def mobilenet_v2(
                 (224, 224, 3), alpha=alpha, include_top=False, weights=weights
             )
             network.set_weights(source.get_weights())
+        network = fold_padding(network)
         network = _with_fast_batch_norm(network) if batch_norm else fold_batch_norm(network)
         return feature_extractor(network, feature_layers, name="mobilenet_v2")
 

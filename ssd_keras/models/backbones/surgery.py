@@ -101,6 +101,51 @@ def _fold(
     return [kernel, shift + (bias[0] * factor if bias else 0.0)]
 
 
+def fold_padding(network: keras.Model) -> keras.Model:
+    """Copies a network with each layer of zeros folded into the convolution after it.
+
+    `keras.applications` pads before convolutions of stride 2 as their padding "same" would; the
+    outputs are the same, and neither a training step nor a TFLite file copies the feature map.
+    """
+    padded = {
+        node.operation.name
+        for layer in network.layers
+        if isinstance(layer, keras.layers.ZeroPadding2D)
+        for node in layer._outbound_nodes
+        if _pads_like_same(layer, node.operation)
+    }
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if layer.name in padded:
+            config["padding"] = "same"
+        is_folded = padded & {node.operation.name for node in layer._outbound_nodes}
+        if isinstance(layer, keras.layers.ZeroPadding2D) and is_folded:
+            return keras.layers.Identity(name=layer.name)
+        return type(layer).from_config(config)
+
+    result = keras.models.clone_model(network, clone_function=clone)
+    result.set_weights(network.get_weights())
+    return result
+
+
+def _pads_like_same(zeros: keras.Layer, convolution: keras.Layer) -> bool:
+    """Whether zeros before a convolution are those that its padding "same" adds."""
+    if getattr(convolution, "padding", "") != "valid" or len(zeros._outbound_nodes) != 1:
+        return False
+    for sides, size, kernel, stride in zip(
+        zeros.padding,
+        zeros.input.shape[1:3],
+        convolution.kernel_size,
+        convolution.strides,
+        strict=True,
+    ):
+        total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+        if tuple(sides) != (total // 2, total - total // 2):
+            return False
+    return True
+
+
 def restride(network: keras.Model, strides: dict[str, int]) -> keras.Model:
     """Copies a network, weights included, with other strides in the named layers."""
     missing = sorted(strides.keys() - {layer.name for layer in network.layers})
