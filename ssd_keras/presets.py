@@ -124,6 +124,21 @@ _LIST = (
         "ssdlite320_coco",
     ),
     Preset(
+        "ssd_pan320_small_coco", "ssd_pan_mobilenet_v2", (320, 320), COCO_CLASSES, 2125,
+        "none: not trained yet",
+        "ssd_pan320_small_coco", options={"alpha": 0.75, "filters": 80},
+    ),
+    Preset(
+        "ssd_pan384_medium_coco", "ssd_pan_mobilenet_v2", (384, 384), COCO_CLASSES, 3060,
+        "none: not trained yet",
+        "ssd_pan384_medium_coco",
+    ),
+    Preset(
+        "ssd_pan416_large_coco", "ssd_pan_mobilenet_v2", (416, 416), COCO_CLASSES, 3598,
+        "none: not trained yet",
+        "ssd_pan416_large_coco", options={"alpha": 1.4, "filters": 160},
+    ),
+    Preset(
         "ssd192_small_shapes", "ssd_small", (192, 192), SHAPE_CLASSES, 3060,
         "none: made for demonstrations and tests",
         "shapes",

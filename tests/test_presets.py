@@ -33,6 +33,9 @@ MAPS = {
     "ssd300_resnet50_coco": SSD300,
     "ssdlite320_mobilenet_v2_coco": SSDLITE320,
     "ssdlite320_mobilenet_v3_large_coco": SSDLITE320,
+    "ssd_pan320_small_coco": [(40, 1), (20, 1), (10, 1), (5, 1)],
+    "ssd_pan384_medium_coco": [(48, 1), (24, 1), (12, 1), (6, 1)],
+    "ssd_pan416_large_coco": [(52, 1), (26, 1), (13, 1), (7, 1)],
     "ssd192_small_shapes": [(24, 4), (12, 4), (6, 4), (3, 4)],
 }
 UNTRAINED = [name for name, preset in PRESETS.items() if preset.weights is None]
