@@ -20,6 +20,9 @@ SIDE_EDGES = (16, 32, 64, 128)
 MAX_ROWS = 10  # of classes, in each split
 MAX_NAMES = 8  # in a line
 SIZE_FACTORS, SIZE_STEP = (1.5, 2.0), 32
+NOT_FITTED = (
+    "not fitted: the assigner takes the best default boxes of an object, whatever their IoU"
+)
 COLUMNS = ("objects", "unmatched", "reachable recall", "mean best IoU")
 
 
@@ -74,7 +77,7 @@ class DefaultBoxReport(NamedTuple):
     def __str__(self) -> str:
         lines = [
             f"default boxes of {self.name} ({len(self.grid.boxes())}, input "
-            f"{size_text(self.grid)}), matched from an IoU of {self.threshold:g}",
+            f"{size_text(self.grid)}), {self._rule}",
             _line("", COLUMNS) + (" (before -> after)" if self.is_fitted else ""),
         ]
         for index in range(len(self.splits)):
@@ -84,8 +87,14 @@ class DefaultBoxReport(NamedTuple):
             lines.append(f"  {recipe_argument(self.fitted)}")
             lines += self._lines_of_losses()
         else:
-            lines.append("  no shapes fit better")
+            lines.append("  no shapes fit better" if self.threshold else f"  {NOT_FITTED}")
         return "\n".join([*lines, *self._hint_lines()])
+
+    @property
+    def _rule(self) -> str:
+        if not self.threshold:
+            return "matched by an assigner without a threshold"
+        return f"matched from an IoU of {self.threshold:g}"
 
     def _groups(self, index: int) -> list[Group]:
         """Returns the classes of a split, those of many unmatched objects first, and the sizes."""
@@ -173,14 +182,17 @@ def check_default_boxes(
     keep_ratios: bool = False,
     progress: bool | None = None,
 ) -> DefaultBoxReport:
-    """Measures a model's default boxes, fits them to the first split and measures again."""
+    """Measures a model's default boxes, fits them to the first split and measures again.
+
+    With a threshold of 0, for assigners that have none, they are not fitted.
+    """
     progress = shows_progress(progress)
     tables = [ObjectBoxes.from_data(split.data) for split in splits]
     pairs = [(s, table) for s, table in zip(splits, tables, strict=True) if len(table.boxes)]
     if not pairs:
         raise ValueError("the data contain no objects to compare default boxes with")
     splits, objects = [split for split, _ in pairs], [table for _, table in pairs]
-    fitted = fit_default_boxes(objects[0], grid, threshold, keep_ratios)
+    fitted = fit_default_boxes(objects[0], grid, threshold, keep_ratios) if threshold else grid
     before = [default_box_ious(table, grid, progress) for table in objects]
     after = before
     if fitted != grid:

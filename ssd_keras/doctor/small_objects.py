@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def small_objects_hint(data: DetectionData, model: "SSD", threshold: float = 0.5) -> str:
-    """Returns a hint, from a sample of the objects, or an empty string."""
+    """Returns a hint, from a sample of the objects, or an empty string.
+
+    The threshold is 0 for an assigner that matches objects whatever their IoU.
+    """
     objects, grid = sample_objects(ObjectBoxes.from_data(data)), model.default_box_grid
     if not len(objects.boxes):
         return ""
@@ -34,10 +37,10 @@ def hard_objects(best: np.ndarray, sides: np.ndarray, threshold: float) -> str:
     unmatched, small = hard_shares(best, sides, threshold)
     if max(unmatched, small) <= MAX_HARD_SHARE:
         return ""
-    return (
-        f"{unmatched:.0%} match no default box at IoU {threshold:g} and {small:.0%} are smaller "
-        f"than {MIN_SIDE:g} pixels"
-    )
+    too_small = f"{small:.0%} are smaller than {MIN_SIDE:g} pixels"
+    if not threshold:
+        return too_small
+    return f"{unmatched:.0%} match no default box at IoU {threshold:g} and {too_small}"
 
 
 def hard_shares(best: np.ndarray, sides: np.ndarray, threshold: float) -> tuple[float, float]:

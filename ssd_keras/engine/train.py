@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.core.display_thresholds import DEFAULT
 from ssd_keras.core.hub import is_hub_address
 from ssd_keras.core.origin import Origin
@@ -324,10 +323,9 @@ def dataset_of(
 
 
 def match_threshold(recipe: TrainRecipe) -> float:
-    """Returns the IoU from which default boxes match."""
+    """Returns the IoU from which default boxes match; 0 where the assigner has no threshold."""
     names = ("threshold", "matched_threshold")
-    given = [recipe.assigner[name] for name in names if name in recipe.assigner]
-    return (given or [MaxIoUAssigner.threshold])[0]
+    return max(recipe.assigner.get(name, 0.0) for name in names)
 
 
 def compile_model(model: SSD, recipe: TrainRecipe, total_steps: int) -> None:

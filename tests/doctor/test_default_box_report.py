@@ -7,7 +7,7 @@ from example_records import example, split_of
 from ssd_keras.boxes.default_box_grid import DefaultBoxGrid
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.doctor.default_box_recall import DefaultBoxIoUs
-from ssd_keras.doctor.default_box_report import DefaultBoxReport
+from ssd_keras.doctor.default_box_report import DefaultBoxReport, check_default_boxes
 from ssd_keras.doctor.object_boxes import ObjectBoxes
 
 GRID = DefaultBoxGrid(DefaultBoxes.explicit([[(20, 20)]]), (320, 320), ((16, 16),))
@@ -65,3 +65,15 @@ def test_many_classes_are_cut():
     assert not [line for line in lines if "than before" in line or "nothing unmatched" in line]
     both = str(report([0.4] * 28, [0.4] * 27 + [0.6])).splitlines()
     assert "    ... and 4 classes more: 8 -> 7 unmatched" in both
+
+
+def test_default_boxes_are_not_fitted_for_an_assigner_without_a_threshold():
+    split = split_of(
+        example(boxes=[[9, 9, 40, 40], [90, 90, 8, 60]], labels=[0, 0], size=(320, 320))
+    )
+    fitted = check_default_boxes([split], GRID, "a model")
+    assert fitted.is_fitted and fitted.unmatched()
+    report = check_default_boxes([split], GRID, "a model", threshold=0.0)
+    assert not report.is_fitted and not report.unmatched()
+    assert "matched by an assigner without a threshold" in str(report).splitlines()[0]
+    assert str(report).splitlines()[-1].startswith("  not fitted: the assigner takes the best")

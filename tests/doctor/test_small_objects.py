@@ -26,6 +26,12 @@ def test_more_than_a_tenth_is_hard(unmatched, small, words):
     assert hard_objects(best, sides, 0.45) == words
 
 
+def test_without_a_threshold_only_the_size_counts():
+    best = np.array([0.01] * 10)  # an assigner such as ATSS matches them all the same
+    assert hard_objects(best, np.full(10, 8.0), 0.0) == ""
+    assert hard_objects(best, np.full(10, 7.9), 0.0) == "100% are smaller than 8 pixels"
+
+
 def objects_of_side(side):
     """Twenty squares in an image of 640 x 640, in the middles of cells of 8 of 64 pixels."""
     corners = [(40 + 80 * (n % 7) - side / 2, 40 + 80 * (n // 7) - side / 2) for n in range(20)]
