@@ -213,8 +213,15 @@ print(trainings.difference(one, two), trainings.difference(one, apart))
 """
 
 
+BY_PREDICTIONS = {
+    **trainings.BY_PREDICTIONS,
+    "loss.boxes": {"type": "ciou", "quality_weight": True},
+    "loss.classes": {"type": "quality_focal"},
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("parts", [{}, trainings.BY_PREDICTIONS], ids=["paper", "task-aligned"])
+@pytest.mark.parametrize("parts", [{}, BY_PREDICTIONS], ids=["paper", "task-aligned"])
 def test_two_devices_of_tensorflow_learn_what_one_does(tmp_path, parts):
     done = subprocess.run(
         [sys.executable, "-c", f"PARTS = {parts}\n{MIRRORED}"],
