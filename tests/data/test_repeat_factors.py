@@ -24,7 +24,12 @@ from ssd_keras import (
 from ssd_keras.data import DetectionData
 from ssd_keras.data.repeat_factors import rare_classes_line, source_weights_line
 from ssd_keras.data.stream import GOLDEN_STEP, OFFSETS, make_sampler
+from ssd_keras.data.workers.service import DataWorkers
 from ssd_keras.engine.augmentation_sheet import training_sheet
+from ssd_keras.engine.distributed.devices import Devices
+from ssd_keras.engine.distributed.process_group import ProcessGroup
+from ssd_keras.engine.distributed.session import Session
+from ssd_keras.engine.train import dataset_of, initial_model
 
 STILL = Augmentation(photometric=False, zoom_out=False, crop=False, flip=False)
 BOX = (20, 10, 40, 30)
@@ -239,18 +244,32 @@ def test_recipes_sample_as_they_say(united):
     assert weighted.tolist() == [1, 1, 0.5]
 
 
-def test_the_sheet_of_a_recipe_shows_its_images():
-    """A million to one on the second data set: the sheet shows its image alone."""
+def red_and_blue():
+    """An image of each colour, of two data sets."""
     red, blue = (np.full((90, 120, 3), color, np.uint8) for color in ((200, 0, 0), (0, 0, 200)))
     examples = []
     for pixels, source in ((red, "a"), (blue, "b")):
         encoded = tf.io.encode_png(pixels).numpy()
         examples.append(image(0, image=encoded, source=source))
-    data = DetectionData(("cup",), tuple(examples))
+    return DetectionData(("cup",), tuple(examples))
+
+
+def test_the_sheet_of_a_recipe_shows_its_images():
+    """A million to one on the second data set: the sheet shows its image alone."""
+    data = red_and_blue()
     changes = {**PLAIN, "data.source_weights": [1, 1e6]}
     sheet = training_sheet(recipe(changes), data, count=4, seed=1).astype(int)
     reds, blues = (np.abs(sheet - color).max(axis=-1) < 20 for color in ((200, 0, 0), (0, 0, 200)))
     assert blues.sum() > 4 * 64 * 64 and not reds.any()  # of four images, and the originals
+
+
+def test_a_training_reads_what_its_recipe_samples():
+    weighted = recipe({**PLAIN, "data.source_weights": [1, 1e6]})
+    model = initial_model(weighted, ["cup"])
+    session = Session(Devices(), ProcessGroup(), DataWorkers(0))
+    images, _ = next(iter(dataset_of(weighted, red_and_blue(), model, session, start_step=3)))
+    assert images.shape == (8, 64, 64, 3)
+    assert np.abs(images.numpy().astype(int) - (0, 0, 200)).max() < 3  # blue alone
 
 
 def test_lines_say_which_images_come_more_often(united):
