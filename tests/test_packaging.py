@@ -132,7 +132,7 @@ def test_the_wheel_alone_has_its_recipes_data_and_demo(console, tmp_path):
     assert "/installed" in console("-c", code, program="python").stdout
     recipes = console("info", "recipes")
     assert recipes.stdout.count("\n") == len([*(REPOSITORY / "ssd_keras/recipes").iterdir()])
-    assert "\nown_data: SSDLite on MobileNetV2" in recipes.stdout
+    assert "\nown_data: SSD-PAN on MobileNetV2" in recipes.stdout
     assert "\nssd192_small_shapes: 192x192" in console("info", "presets").stdout
     values = console("info", "recipe", "own_data")
     assert "ssd-keras train --recipe own_data" in values.stdout

@@ -9,6 +9,7 @@ import pytest
 from quick_weights import use_quick_weights
 
 from ssd_keras import presets
+from ssd_keras.assigners.atss import ATSSAssigner
 from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
 from ssd_keras.core.origin import Origin
@@ -98,20 +99,20 @@ def test_recipe_of_a_preset_trains_its_builder(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "cells", "boxes_per_cell"),
+    ("name", "cells", "boxes_per_cell", "assigner"),
     [
-        # Maps of strides 8, 16, 32 and two more of the input 320x320; 2 + 2 * 2 shapes
-        ("own_data", [(40, 40), (20, 20), (10, 10), (5, 5), (3, 3)], 6),
-        # The same of 288x384, but one more; 2 + 2 * 1 shapes
-        ("blood_cells", [(36, 48), (18, 24), (9, 12), (5, 6)], 4),
+        # Maps of strides 8, 16, 32 and 64 of the input 320x320; a square
+        ("own_data", [(40, 40), (20, 20), (10, 10), (5, 5)], 1, ATSSAssigner()),
+        # The same of 288x384; 2 + 2 * 1 shapes
+        ("blood_cells", [(36, 48), (18, 24), (9, 12), (5, 6)], 4, MaxIoUAssigner(0.5)),
     ],
 )
-def test_recipe_for_small_data_builds_its_model(name, cells, boxes_per_cell):
+def test_recipe_for_small_data_builds_its_model(name, cells, boxes_per_cell, assigner):
     recipe = load_recipe(name).replace({"model.backbone_weights": "random"})
     model = initial_model(recipe, ["cat", "dog"])
     assert list(model.feature_sizes) == cells
     assert len(model.default_box_array) == sum(h * w for h, w in cells) * boxes_per_cell
-    assert model.assigner == MaxIoUAssigner(0.5)
+    assert model.assigner == assigner
 
 
 def test_a_model_or_a_preset_with_weights_is_trained():

@@ -29,7 +29,7 @@ def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]
     if preset and preset != chosen.model.preset:
         # Options and backbone of the recipe belong to its own preset.
         model = {"model.preset": preset, "model.options": {}, "model.backbone_weights": "random"}
-        chosen = chosen.replace(model)
+        chosen = chosen.replace({**model, "optimizer.frozen_until": ""})
     chosen = override(chosen, overrides)
     check_parts(chosen)
     return chosen
