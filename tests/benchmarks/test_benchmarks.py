@@ -117,6 +117,24 @@ def test_a_side_in_its_own_process_answers_and_its_errors_are_raised(load):
 
 
 @pytest.mark.slow
+def test_accuracy_of_a_recipe(load, tmp_path, monkeypatch):
+    from ssd_keras.data import sources
+
+    whole = sources.load_data
+    monkeypatch.setattr(sources, "load_data", lambda name: whole(f"{name}[:16]"))
+    monkeypatch.setattr("ssd_keras.engine.training_time.clock", None)  # replaced, and put back
+    words = ["shapes", "synthetic:shapes", "--cpu-seconds", "90", "--output", str(tmp_path / "run")]
+    sets = ["run.batch_size=4", "model.options.width=4", "model.options.image_size=[64, 64]"]
+    load("accuracy").main([*words, *(word for value in sets for word in ("--set", value))])
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert 0 < record["training_cpu_seconds"] < 180 and record["hardware"]["cpu"]
+    best = max(row["val_AP"] for row in record["history"])
+    assert record["coco"]["AP"] == pytest.approx(best, rel=1e-3) and record["data"] == (
+        "synthetic:shapes"
+    )
+
+
+@pytest.mark.slow
 def test_input_pipeline(tiny, load, monkeypatch):
     monkeypatch.setattr(load("input_pipeline"), "NUM_IMAGES", 2)
     monkeypatch.setattr(load("input_pipeline"), "DETAIL", ["detailed"])
@@ -125,7 +143,9 @@ def test_input_pipeline(tiny, load, monkeypatch):
     measured = result["seconds_an_image"]["detailed"]
     assert measured["torchvision"] == [0.5, 0.5]
     ratios = [0.5 / seconds for seconds in measured["ssd_keras"]]
-    speed, decoding, cores = result["rows"]
+    speed, decoding, cores, *others = result["rows"]
+    names = [row["what"].rpartition("time with ")[2] for row in others]
+    assert names == ["scale jitter", "mosaic", "mixup", "mosaic and mixup"]
     assert speed["ratio"]["median"] == pytest.approx(statistics.median(ratios), rel=1e-2)
     assert decoding["ratio"]["median"] > 1 and cores["ratio"]["median"] > 0
 
