@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssd_keras.core.image_formats import MAX_PIXELS
 from ssd_keras.core.parts import make_part
 from ssd_keras.core.terminal import start_tensorflow
-from ssd_keras.presets import check_options
+from ssd_keras.presets import check_options, is_trained
 
 if TYPE_CHECKING:
     from ssd_keras.data.records import DetectionData
@@ -26,13 +26,29 @@ def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]
             "--preset NAME, or both."
         )
     chosen = read_recipe_file(recipe) if recipe else paper_recipe(preset or "")
+    expects_weights = chosen.model.backbone_weights != "random"
     if preset and preset != chosen.model.preset:
         # Options and backbone of the recipe belong to its own preset.
         model = {"model.preset": preset, "model.options": {}, "model.backbone_weights": "random"}
         chosen = chosen.replace({**model, "optimizer.frozen_until": ""})
-    chosen = override(chosen, overrides)
-    check_parts(chosen)
-    return chosen
+    changed = override(chosen, overrides)
+    is_random = changed.model.backbone_weights == "random" and not is_trained(changed.model.preset)
+    if expects_weights and is_random:
+        changed = override(chosen.replace(_from_random_weights(chosen)), overrides)
+    check_parts(changed)
+    return changed
+
+
+def _from_random_weights(recipe: "TrainRecipe") -> dict[str, Any]:
+    """Returns the values of a recipe for a trained backbone that do not suit a random one."""
+    values: dict[str, Any] = {
+        "optimizer.frozen_until": "",
+        "optimizer.backbone_learning_rate": 1.0,
+        "optimizer.layer_decay": 1.0,
+    }
+    if "batch_norm" in recipe.model.options:
+        values["model.options.batch_norm"] = True
+    return values
 
 
 def read_recipe_file(name: str) -> "TrainRecipe":

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="weights that the backbone starts from: imagenet (downloaded), random, or a file: "
         ".weights.h5, or an ImageNet classifier as .h5 of keras.applications, .pth of torchvision "
-        "or .tflite; default: the recipe's",
+        "or .tflite; default: the recipe's. With random, all layers learn at one rate",
     )
     add_overrides(model)
     _add_data(parser)

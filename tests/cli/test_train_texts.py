@@ -2,6 +2,7 @@
 
 import pytest
 
+from ssd_keras.cli.inputs import read_recipe
 from ssd_keras.cli.train import _next_commands, _sampling_lines, _validation_line
 from ssd_keras.data.sources import load_data
 from ssd_keras.engine.recipes import load_recipe
@@ -60,3 +61,34 @@ def test_the_commands_behind_a_training_can_be_copied():
     assert second == "  ssd-keras predict 'my run' IMAGES --output 'my run/images'"
     assert third == "  ssd-keras export 'my run' --format tflite --output model.tflite"
     assert "--data DATA --plots" in _next_commands("run", [])[0]
+
+
+def test_a_random_backbone_learns_as_a_whole():
+    recipe = load_recipe("own_data")
+    assert recipe.optimizer.frozen_until and not recipe.model.options["batch_norm"]
+    random = read_recipe("own_data", None, ["model.backbone_weights=random"])
+    assert random == recipe.replace(
+        {
+            "model.backbone_weights": "random",
+            "model.options.batch_norm": True,
+            "optimizer.frozen_until": "",
+            "optimizer.backbone_learning_rate": 1.0,
+        }
+    )
+    # What is set counts, and a file is not random.
+    words = ["model.backbone_weights=random", "optimizer.backbone_learning_rate=0.5"]
+    assert read_recipe("own_data", None, words).optimizer.backbone_learning_rate == 0.5
+    file = read_recipe("own_data", None, ["model.backbone_weights=mine.h5"])
+    assert file.optimizer == recipe.optimizer
+
+
+def test_the_layers_that_a_recipe_freezes_are_those_of_its_own_model():
+    words = ["model.backbone_weights=imagenet"]
+    optimizer = read_recipe("own_data", "ssd300_vgg16_voc", words).optimizer
+    assert (optimizer.frozen_until, optimizer.backbone_learning_rate) == ("", 0.1)
+    assert read_recipe("own_data", "ssd300_vgg16_voc", []).optimizer.backbone_learning_rate == 1
+    # A trained detector has weights, whatever its recipe says of the backbone.
+    assert (
+        read_recipe("own_data", "caffe_ssd300_vgg16_voc", []).optimizer.backbone_learning_rate
+        == 0.1
+    )
