@@ -220,7 +220,7 @@ def test_sigmoid_scores_start_low():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"neck": {"type": "pfn"}}, r"^neck 'pfn' is unknown; did you mean 'fpn'\?"),
+        ({"neck": {"type": "fpm"}}, r"^neck 'fpm' is unknown; did you mean 'fpn'\?"),
         ({"head": {"type": "shared"}}, r"^SharedHead needs equally many boxes per cell and chan"),
         ({"default_boxes": {"type": "octave"}}, r"^default_boxes.type 'octave' is unknown; did"),
         ({"default_boxes": {"type": "octaves", "level": 3}}, r"'octaves': .*'level'"),

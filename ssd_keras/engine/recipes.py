@@ -95,7 +95,7 @@ class TrainRecipe:
         Example:
 
         >>> load_recipe("own_data").replace({"schedule.steps": 100}).length(200)
-        (9, 12)
+        (4, 25)
         """
         steps_per_epoch = max(1, num_images // self.run.batch_size)
         schedule = self.schedule

@@ -121,7 +121,8 @@ def _snapshot(variable: keras.Variable) -> Any:
 
 def averaging_optimizer(model: keras.Model) -> WeightAverage | None:
     """Returns the optimizer that averages the weights of a model; None where none does."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of mixed_float16
+    optimizer = getattr(model, "optimizer", None)  # none before `compile`
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed_float16
     return optimizer if getattr(optimizer, "ema_decay", 0) else None
 
 

@@ -449,7 +449,7 @@ def test_resume_in_the_middle_of_an_epoch_keeps_weights_and_the_best_model(
     monkeypatch.setattr(callbacks, "detect_shared", lambda *arguments: arguments)
     monkeypatch.setattr(training_logs, "detection_sheets", lambda validation: [])
     monkeypatch.setattr(
-        callbacks, "coco_metrics", lambda data, found: {"AP": next(series), "AP50": 0.0}
+        callbacks.ValidationAP, "_scores", lambda _: {"val_AP": next(series), "val_AP50": 0.0}
     )
     weights = {}
     original = callbacks.SaveRun.on_epoch_end

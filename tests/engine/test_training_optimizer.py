@@ -35,7 +35,8 @@ def scored(monkeypatch):
         return True
 
     monkeypatch.setattr(callbacks, "detect_shared", detect)
-    monkeypatch.setattr(callbacks, "coco_metrics", lambda data, found: {"AP": 0.5, "AP50": 0.5})
+    scores = {"val_AP": 0.5, "val_AP50": 0.5}
+    monkeypatch.setattr(callbacks.ValidationAP, "_scores", lambda _: dict(scores))
     monkeypatch.setattr(training_logs, "detection_sheets", lambda validation: [])
     return weights
 
