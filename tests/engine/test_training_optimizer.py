@@ -41,6 +41,7 @@ def scored(monkeypatch):
     return weights
 
 
+@pytest.mark.slow
 def test_a_training_resumes_within_an_epoch_with_its_averages(tmp_path, scored):
     by_epochs, steps = recipe({**CHANGES, "schedule.epochs": 2}), itertools.count(1)
     run, whole = str(tmp_path / "run"), str(tmp_path / "whole")
