@@ -18,7 +18,7 @@ class ArgmaxAssigner(Assigner):
     (0.5, 0.5, forced) and of RetinaNet (0.5, 0.4). A default box is positive where the IoU with its
     best object reaches `matched_threshold`, background below `unmatched_threshold`, and ignored
     by the losses between the two. With `force_match` the best default box of each object is
-    positive for it, whatever its IoU; where several objects have the same best one, the first
+    positive for it, at any IoU; where several objects have the same best one, the first
     keeps it, as in the API (in torchvision the last), and the others may go without, unlike
     `MaxIoUAssigner`'s. Of equal IoUs the first object and the first default box win. An object
     that overlaps no default box stays without. The quality is the IoU.

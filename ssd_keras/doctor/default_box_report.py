@@ -20,9 +20,7 @@ SIDE_EDGES = (16, 32, 64, 128)
 MAX_ROWS = 10  # of classes, in each split
 MAX_NAMES = 8  # in a line
 SIZE_FACTORS, SIZE_STEP = (1.5, 2.0), 32
-NOT_FITTED = (
-    "not fitted: the assigner takes the best default boxes of an object, whatever their IoU"
-)
+NOT_FITTED = "not fitted: the assigner needs no smallest IoU of default boxes and objects"
 COLUMNS = ("objects", "unmatched", "reachable recall", "mean best IoU")
 
 

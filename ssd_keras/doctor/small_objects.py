@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def small_objects_hint(data: DetectionData, model: "SSD", threshold: float = 0.5) -> str:
     """Returns a hint, from a sample of the objects, or an empty string.
 
-    The threshold is 0 for an assigner that matches objects whatever their IoU.
+    The threshold is 0 for an assigner without a smallest IoU.
     """
     objects, grid = sample_objects(ObjectBoxes.from_data(data)), model.default_box_grid
     if not len(objects.boxes):

@@ -87,7 +87,7 @@ def test_the_layers_that_a_recipe_freezes_are_those_of_its_own_model():
     optimizer = read_recipe("own_data", "ssd300_vgg16_voc", words).optimizer
     assert (optimizer.frozen_until, optimizer.backbone_learning_rate) == ("", 0.1)
     assert read_recipe("own_data", "ssd300_vgg16_voc", []).optimizer.backbone_learning_rate == 1
-    # A trained detector has weights, whatever its recipe says of the backbone.
+    # A trained detector has weights.
     assert (
         read_recipe("own_data", "caffe_ssd300_vgg16_voc", []).optimizer.backbone_learning_rate
         == 0.1

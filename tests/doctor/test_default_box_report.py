@@ -76,4 +76,4 @@ def test_default_boxes_are_not_fitted_for_an_assigner_without_a_threshold():
     report = check_default_boxes([split], GRID, "a model", threshold=0.0)
     assert not report.is_fitted and not report.unmatched()
     assert "matched by an assigner without a threshold" in str(report).splitlines()[0]
-    assert str(report).splitlines()[-1].startswith("  not fitted: the assigner takes the best")
+    assert str(report).splitlines()[-1].startswith("  not fitted: the assigner needs no")
