@@ -245,7 +245,7 @@ def test_a_browser_shows_it_from_a_file(browser, tmp_path, width):
     browser.open((tmp_path / "report.html").as_uri())
     assert browser.evaluate("document.title") == "my run"  # no script of a name has run
     loaded = browser.evaluate("[...document.images].map(one => one.complete && one.naturalWidth)")
-    assert len(loaded) == 24 and min(loaded) > 100
+    assert len(loaded) == 36 and min(loaded) > 100
     # Nothing is wider than the screen but tables, which scroll by themselves.
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.evaluate("document.body.innerText").count(EVIL) >= 4
