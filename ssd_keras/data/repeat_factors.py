@@ -26,7 +26,7 @@ def repeat_factors(
     Args:
         data: the training data.
         threshold: share of the images, above 0 and at most 1, below which a class is rare.
-            Default None: classes count nothing.
+            Default None: all classes count the same.
         source_weights: one number above 0 for each data set that `load_data` united, in its order,
             those of a data file one by one. Default none: all count the same.
         use_difficult: whether objects flagged as difficult count, as in `training_dataset`.

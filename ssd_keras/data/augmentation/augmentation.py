@@ -27,8 +27,8 @@ class Augmentation:
         zoom_out_probability: probability of zooming out, 0..1. Default 0.5.
         zoom_out_max: largest side of the canvas in sides of the image, at least 1. Default 4.
         scale_jitter: smallest and largest factor by which the image is scaled; the factor is drawn
-            log-uniform, for example of (0.5, 1.5). What is smaller than the model's input lies
-            somewhere on a canvas of the mean colour, of what is larger a part shows. After
+            log-uniform, for example from (0.5, 1.5). A smaller image lies at a random place on a
+            canvas of the mean colour; of a larger image a random part shows. It comes after
             zoom-out and before the crop, which are usually False then. Default None: no scaling.
         aspect_jitter: the ratio of width to height is multiplied by a factor that is drawn
             log-uniform between 1 / aspect_jitter and aspect_jitter, at least 1. Default 1: kept.
