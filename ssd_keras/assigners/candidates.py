@@ -43,6 +43,14 @@ class Candidates(NamedTuple):
         score = gather_rows(scores, index * num_classes + ops.maximum(labels, 0)[..., None])
         return cls(index, is_valid, is_inside, ious, score)
 
+    def may_match(self) -> tuple[Array, Array]:
+        """Returns which objects have a centre inside, [B, n, 1], and the candidates [B, n, K].
+
+        They are those whose centre is inside the object, or all where no centre is.
+        """
+        has_inside = ops.any(self.is_inside, axis=2, keepdims=True)
+        return has_inside, ops.where(has_inside, self.is_inside, self.is_valid)
+
 
 def one_object_each(index: Array, is_chosen: Array, priority: Array, num_boxes: int) -> Array:
     """Returns which choices [B, n, k] stay: of each default box that of the highest priority.

@@ -64,8 +64,7 @@ class SimOTAAssigner(Assigner):
         if predictions is None:
             raise ValueError("SimOTAAssigner needs predictions; call it in the training step.")
         candidates = Candidates.of(ground_truth, default_boxes, predictions)
-        has_inside = ops.any(candidates.is_inside, axis=2, keepdims=True)
-        may_match = ops.where(has_inside, candidates.is_inside, candidates.is_valid)
+        _, may_match = candidates.may_match()
         ious = ops.where(may_match, candidates.iou, 0.0)
         cost = _class_cost(candidates, predictions["scores"])
         cost -= self.iou_weight * ops.log(ops.maximum(ious, SMALLEST_SHARE))

@@ -65,8 +65,7 @@ class TaskAlignedAssigner(Assigner):
             raise ValueError("TaskAlignedAssigner needs predictions; call it in the training step.")
         candidates = Candidates.of(ground_truth, default_boxes, predictions)
         alignment = ops.power(candidates.score, self.alpha) * ops.power(candidates.iou, self.beta)
-        has_inside = ops.any(candidates.is_inside, axis=2, keepdims=True)
-        may_match = ops.where(has_inside, candidates.is_inside, candidates.is_valid)
+        has_inside, may_match = candidates.may_match()
         # Candidates of equal alignment keep their order, which is that of their GIoU.
         alignment, position = ops.top_k(
             ops.where(may_match, alignment, -1.0), min(self.top_k, may_match.shape[2])
