@@ -22,7 +22,9 @@ def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("recipe", help="name or file")
     parser.add_argument("data", help="data set with the parts train and val, without @")
-    parser.add_argument("--cpu-seconds", type=float, default=1200.0, help="default 1200")
+    parser.add_argument(
+        "--cpu-seconds", type=float, default=1200.0, help="default 1200; 0: as long as the recipe"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True, help="RUN folder")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
@@ -38,8 +40,9 @@ def main(words=None):
     from ssd_keras.engine.recipes import load_recipe, override
     from ssd_keras.engine.train import train
 
-    length = [f"schedule.minutes={options.cpu_seconds / CORES / 60}", "schedule.epochs=0"]
-    changes = [*options.set, *length, "schedule.steps=0", f"run.seed={options.seed}"]
+    minutes = f"schedule.minutes={options.cpu_seconds / CORES / 60}"
+    length = [minutes, "schedule.epochs=0", "schedule.steps=0"] if options.cpu_seconds else []
+    changes = [*options.set, *length, f"run.seed={options.seed}"]
     recipe = override(load_recipe(options.recipe), changes)
     train_data, validation_data = (load_data(f"{options.data}@{part}") for part in ("train", "val"))
     training_time.clock = lambda: time.process_time() / CORES

@@ -1,5 +1,6 @@
 """Reads what the shared arguments name: data, a recipe, a model."""
 
+import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,10 @@ def read_recipe(recipe: str | None, preset: str | None, overrides: Sequence[str]
     changed = override(chosen, overrides)
     is_random = changed.model.backbone_weights == "random" and not is_trained(changed.model.preset)
     if expects_weights and is_random:
-        changed = override(chosen.replace(_from_random_weights(chosen)), overrides)
+        values = _from_random_weights(chosen)
+        changed = override(chosen.replace(values), overrides)
+        settings = ", ".join(f"{name}={json.dumps(value)}" for name, value in values.items())
+        print(f"random backbone weights: {settings}, where --set does not say otherwise")
     check_parts(changed)
     return changed
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from ssd_keras.core.origin import DataOrigin
 
-ENDLESS = 2**40  # batches: a longer data set has no end in practice
+# Batches: a longer data set has no end in practice, and its images can be counted in int64.
+ENDLESS = 2**40
 MARK = "_ssd_keras_epoch"
 
 

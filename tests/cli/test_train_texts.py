@@ -63,7 +63,7 @@ def test_the_commands_behind_a_training_can_be_copied():
     assert "--data DATA --plots" in _next_commands("run", [])[0]
 
 
-def test_a_random_backbone_learns_as_a_whole():
+def test_a_random_backbone_learns_as_a_whole(capsys):
     recipe = load_recipe("own_data")
     assert recipe.optimizer.frozen_until and not recipe.model.options["batch_norm"]
     random = read_recipe("own_data", None, ["model.backbone_weights=random"])
@@ -74,6 +74,11 @@ def test_a_random_backbone_learns_as_a_whole():
             "optimizer.frozen_until": "",
             "optimizer.backbone_learning_rate": 1.0,
         }
+    )
+    assert capsys.readouterr().out == (
+        'random backbone weights: optimizer.frozen_until="", optimizer.backbone_learning_rate=1.0, '
+        "optimizer.layer_decay=1.0, model.options.batch_norm=true, where --set does not say "
+        "otherwise\n"
     )
     # What is set counts, and a file is not random.
     words = ["model.backbone_weights=random", "optimizer.backbone_learning_rate=0.5"]

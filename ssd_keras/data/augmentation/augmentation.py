@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 from ssd_keras.core.records import check_ranges
 from ssd_keras.core.text import unknown_name
 from ssd_keras.data.augmentation.registry import make_step
+from ssd_keras.data.endless import ENDLESS
 
 ColorSpace = Literal["matrix", "hsv"]
 COLOR_SPACES = get_args(ColorSpace)
-ENDLESS = 2**40  # steps; their images can be counted in int64
 
 
 @dataclasses.dataclass(frozen=True)

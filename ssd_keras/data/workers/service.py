@@ -12,13 +12,13 @@ import tensorflow as tf
 from tensorflow.data.experimental import service
 
 from ssd_keras.core.addresses import check_free, split_address
+from ssd_keras.data.endless import ENDLESS
 from ssd_keras.data.workers.ordered import Arrival, in_order
 from ssd_keras.data.workers.processes import WorkerProcesses
 
 STEP = "step"
 SILENCE = 300.0  # seconds without a batch after which a training ends
 END_SECONDS = 10.0
-ENDLESS = 2**62
 
 BatchBuilder = Callable[[tf.data.Dataset], tf.data.Dataset]
 """Turns steps, int64, into their batches: dictionaries of tensors with the step as `STEP`."""

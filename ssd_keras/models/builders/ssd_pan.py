@@ -23,6 +23,7 @@ SSD_PAN_POST_PROCESS = PostProcess(
     max_candidates=300,
     max_detections=100,
     candidates_per_class=False,
+    clip_boxes="after",
 )
 
 
