@@ -11,7 +11,7 @@ from keras import layers, ops
 from ssd_keras.core.config_record import ConfigRecord
 from ssd_keras.core.parts import register_part
 from ssd_keras.core.records import check_whole_numbers
-from ssd_keras.models.blocks import ConvStyle, depthwise_conv, finish
+from ssd_keras.models.blocks import SAME, ConvStyle, depthwise_conv, finish
 from ssd_keras.models.necks import FeatureMaps
 
 Predictions = tuple[list[keras.KerasTensor], list[keras.KerasTensor]]
@@ -61,7 +61,8 @@ class SSDHead(ConfigRecord):
         self, x: keras.KerasTensor, filters: int, name: str, bias: Any
     ) -> keras.KerasTensor:
         if self.style.separable:
-            x = depthwise_conv(x, 3, f"{name}_depthwise", self.style, padding=1)
+            kernel_size = self.style.head_kernel
+            x = depthwise_conv(x, kernel_size, f"{name}_depthwise", self.style, padding=SAME)
         return layers.Conv2D(
             filters,
             1 if self.style.separable else self.style.head_kernel,

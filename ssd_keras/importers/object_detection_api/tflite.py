@@ -1,4 +1,4 @@
-"""Imports SSD MobileNetV1 of the TF Object Detection API from a `.tflite` file."""
+"""Reads SSD MobileNetV1 of the TF Object Detection API from a `.tflite` file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ class _FeatureMap(NamedTuple):
     boxes_per_cell: int
 
 
-def import_object_detection_api(path: str, labels: str | None = None) -> SSD:
+def import_tflite(path: str, labels: str | None = None) -> SSD:
     """Reads a detector of the TF Object Detection API, with floats for quantised weights.
 
     Default boxes are those of the API's formula; the file's own, which a quantised file rounds,
