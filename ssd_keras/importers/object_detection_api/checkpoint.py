@@ -16,6 +16,8 @@ ROOT = re.compile(r"_?model/(?=_feature_extractor/|_box_predictor/)")
 BACKBONE = re.compile(r"_feature_extractor/(classification_backbone|mobilenet_v[12]|resnet\w*)/")
 EXTRACTOR, PREDICTOR = "_feature_extractor", "_box_predictor"
 CLASSES, BOXES = "class_predictions_with_background", "box_encodings"
+# What TensorFlow's reader raises for damaged files, beside errors of its own.
+READ_ERRORS = (ValueError, IndexError, RuntimeError, TypeError)
 Pairs = Iterator[tuple[str, str]]
 
 
@@ -29,11 +31,8 @@ class Checkpoint:
         try:
             self._reader = tf.train.load_checkpoint(prefix)
             found = self._reader.get_variable_to_shape_map()
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"checkpoint {prefix!r} cannot be read; expected the pair {prefix}.index and "
-                f"{prefix}.data-00000-of-00001, whole: copy both again."
-            ) from error
+        except (*READ_ERRORS, tf.errors.OpError) as error:
+            raise self._damaged() from error
         self._keys = {}
         for key in found:
             name = key.removesuffix(SUFFIX)
@@ -52,11 +51,20 @@ class Checkpoint:
         if name not in self._keys:
             return None
         self._unused.discard(name)
-        return self._reader.get_tensor(self._keys[name])
+        try:
+            return self._reader.get_tensor(self._keys[name])
+        except READ_ERRORS as error:
+            raise self._damaged() from error
 
     def unused(self) -> list[str]:
         """Returns the short names of variables that nobody took."""
         return sorted(self._unused)
+
+    def _damaged(self) -> ValueError:
+        return ValueError(
+            f"checkpoint {self.path!r} cannot be read; expected the pair {self.path}.index and "
+            f"{self.path}.data-00000-of-00001, whole: copy both again."
+        )
 
 
 def fill_network(
@@ -100,9 +108,7 @@ def _layer(model: SSD, name: str) -> keras.Layer:
     raise KeyError(name)
 
 
-def _fill(
-    layer: keras.Layer, checkpoint: Checkpoint, key: str, columns: "_Columns | None"
-) -> None:
+def _fill(layer: keras.Layer, checkpoint: Checkpoint, key: str, columns: "_Columns | None") -> None:
     values = []
     for weight in layer.weights:
         names = [weight.name]
@@ -116,11 +122,12 @@ def _fill(
             value = np.ones(weight.shape, "float32")
         if value is None:
             raise _other(checkpoint, f"it has no {key}/{names[0]}")
-        shape = tuple(value.shape)
+        shape, expected = value.shape, tuple(weight.shape)
         if columns is not None:
             value = columns.of(value)
-        if value.shape != tuple(weight.shape):
-            expected = "as many classes as the configuration" if columns else tuple(weight.shape)
+            num_boxes = expected[-1] // len(columns.kept)
+            expected = (*expected[:-1], num_boxes * columns.count)
+        if shape != expected:
             raise _other(checkpoint, f"{key}/{names[0]} has the shape {shape}, not {expected}")
         values.append(value)
     layer.set_weights(values)
@@ -236,7 +243,10 @@ def _shared_head_pairs(model: SSD, names: set[str]) -> Pairs:
 
 
 def _ssd_head_pairs(model: SSD, names: set[str]) -> Pairs:
-    kinds = {"box_head": (BOXES, "_box_encoder_layers"), "class_head": (CLASSES, "_class_predictor_layers")}
+    kinds = {
+        "box_head": (BOXES, "_box_encoder_layers"),
+        "class_head": (CLASSES, "_class_predictor_layers"),
+    }
     for kind, (head, scope) in kinds.items():
         for index in range(len(model.feature_sizes)):
             name = f"{kind}{index + 1}"

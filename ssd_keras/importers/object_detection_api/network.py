@@ -24,12 +24,10 @@ ACTIVATIONS = {"RELU": "relu", "RELU_6": "relu6", None: "relu"}
 MOBILENET_STYLE = ConvStyle(batch_norm=True, activation="relu6", momentum=0.9997)
 RESNET_STYLE = ConvStyle(batch_norm=True, activation="relu", epsilon=1.001e-5, momentum=0.99)
 RESNET_PREPROCESSOR = {"mean": (123.68, 116.779, 103.939)}
-RESNET_FPN_FILTERS = 256  # whatever the configuration says: the API ignores it
+RESNET_FPN_FILTERS = 256  # the API ignores the configuration's number
 TOP_LEVEL = 5  # of a backbone: stride 32
 # The extra feature maps of the networks with six.
 EXTRA_FILTERS = (512, 256, 256, 128)
-# Boxes that enter NMS. The API's NMS takes all that reach the threshold.
-MAX_CANDIDATES = 1000
 
 
 def build_network(ssd: Any, class_names: Sequence[str]) -> SSD:
@@ -219,7 +217,6 @@ def _post_process(ssd: Any) -> PostProcess:
     return PostProcess(
         score_threshold=_short(nms.score_threshold),
         iou_threshold=_short(nms.iou_threshold),
-        max_candidates=MAX_CANDIDATES,
         max_detections=nms.max_total_detections,
         max_detections_per_class=nms.max_detections_per_class,
         clip_boxes="after",
