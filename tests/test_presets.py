@@ -10,7 +10,6 @@ from quick_weights import use_quick_weights
 
 from ssd_keras import presets
 from ssd_keras.assigners.atss import ATSSAssigner
-from ssd_keras.assigners.max_iou import MaxIoUAssigner
 from ssd_keras.core.class_names import COCO_CLASSES, VOC_CLASSES
 from ssd_keras.core.origin import Origin
 from ssd_keras.engine.recipes import load_recipe

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -126,7 +126,7 @@ def _fill(layer: keras.Layer, checkpoint: Checkpoint, key: str, columns: "_Colum
         if columns is not None:
             value = columns.of(value)
             num_boxes = expected[-1] // len(columns.kept)
-            expected = (*expected[:-1], num_boxes * columns.count)
+            expected = (*expected[:-1], num_boxes * columns.total)
         if shape != expected:
             raise _other(checkpoint, f"{key}/{names[0]} has the shape {shape}, not {expected}")
         values.append(value)
@@ -136,14 +136,14 @@ def _fill(layer: keras.Layer, checkpoint: Checkpoint, key: str, columns: "_Colum
 class _Columns(NamedTuple):
     """Which columns of the class layers are kept, of how many each default box has."""
 
-    count: int
+    total: int
     kept: list[int]
 
     def of(self, value: np.ndarray) -> np.ndarray:
         """Returns the kept columns of a kernel or bias; the value itself where they do not fit."""
-        if value.shape[-1] % self.count:
+        if value.shape[-1] % self.total:
             return value
-        cells = value.reshape(*value.shape[:-1], -1, self.count)
+        cells = value.reshape(*value.shape[:-1], -1, self.total)
         return cells[..., self.kept].reshape(*value.shape[:-1], -1)
 
 
@@ -215,22 +215,22 @@ def _conv_pairs(name: str, key: str, names: set[str]) -> Pairs:
 
 
 def _shared_head_pairs(model: SSD, names: set[str]) -> Pairs:
-    is_shared = model.head.is_tower_shared
+    head: Any = model.head
     towers = {"tower": ("PredictionTower", BOXES)}
-    if not is_shared:
+    if not head.is_tower_shared:
         towers = {
             "box_tower": ("BoxPredictionTower", BOXES),
             "class_tower": ("ClassPredictionTower", CLASSES),
         }
-    for tower, (scope, head) in towers.items():
-        for depth in range(model.head.depth):
+    for tower, (scope, output) in towers.items():
+        for depth in range(head.depth):
             name = f"{tower}{depth + 1}"
             key = f"{PREDICTOR}/_head_scope_conv_layers/{scope}/{depth}"
             if f"{name}_depthwise" in names:
                 yield f"{name}_depthwise", key
             yield name, key
             for level in range(len(model.feature_sizes)):
-                place = f"{PREDICTOR}/_base_tower_layers_for_heads/{head}/{level}/{1 + 3 * depth}"
+                place = f"{PREDICTOR}/_base_tower_layers_for_heads/{output}/{level}/{1 + 3 * depth}"
                 yield f"{name}_map{level + 1}_bn", place
     predictions = {
         "box_head": f"{PREDICTOR}/_box_prediction_head/_box_encoder_layers/0",

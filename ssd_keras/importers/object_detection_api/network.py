@@ -1,5 +1,6 @@
 """Builds the network that a `pipeline.config` describes, of this package's own parts."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -188,7 +189,7 @@ def _ssd_shapes(anchors: Any, image_size: tuple[int, int]) -> list[list[tuple[fl
     ratios = list(map(_short, anchors.aspect_ratios))
     between = _short(anchors.interpolated_scale_aspect_ratio)
     cells = []
-    for index, (scale, coarser) in enumerate(zip(scales, scales[1:])):
+    for index, (scale, coarser) in enumerate(itertools.pairwise(scales)):
         cell = [(scale, ratio) for ratio in ratios]
         if between > 0:
             cell.append(((scale * coarser) ** 0.5, between))

@@ -23,7 +23,7 @@ def mobilenet_v1(
     feature_layers: Sequence[int] = MOBILENET_V1_FEATURE_LAYERS,
     style: ConvStyle | None = None,
 ) -> keras.Model:
-    """MobileNetV1 with the feature maps of the numbered convolutions, by default strides 16 and 32."""
+    """MobileNetV1 with the maps of the numbered convolutions, by default at strides 16 and 32."""
     # `keras.applications.MobileNet` pads odd maps unlike the networks whose weights are imported:
     # 75 becomes 37 there and 38 here.
     if len(channels) != len(MOBILENET_V1_CHANNELS):
