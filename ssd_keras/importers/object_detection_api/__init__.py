@@ -1,0 +1,1 @@
+"""Imports detectors of the TF Object Detection API."""
