@@ -25,10 +25,7 @@ COPIES = (*RESHAPES, "Cast", "Unpack", "StridedSlice", "Pack")
 
 
 def ssd_from_graph(graph: Graph, names: Sequence[str] | None) -> SSD:
-    """Returns the detector of a GraphDef with preprocessing and post-processing.
-
-    `names` are those of the classes; default "class 1" and so on.
-    """
+    """Returns the detector of a graph that takes images and gives detections."""
     outputs = find_outputs(graph)
     heads = Heads(graph, outputs)
     image = image_tensor(graph, heads.maps[0])
@@ -71,8 +68,8 @@ def named_classes(graph: Graph, names: Sequence[str] | None, num_classes: int) -
     """Returns the names without background; refuses another number than the model's classes."""
     if names is None:
         raise ValueError(
-            f"{graph.path!r} contains no labels; pass the file of its {num_classes} class names "
-            "(labels=...)."
+            f"{graph.path!r} contains no labels; pass the file of its class names (labels=...), "
+            f"{num_classes} of them, one a line."
         )
     if len(names) == num_classes + 1 and names[0] in UNNAMED:
         names = names[1:]

@@ -187,22 +187,22 @@ def _first(tensor: str) -> str:
 def _attributes(node: Any) -> dict[str, Any]:
     """Returns the attributes of convolutions, poolings and normalisations."""
     found: dict[str, Any] = {}
-    attributes = node.attr
-    if attributes["data_format"].s not in (b"", b"NHWC") and "strides" in attributes:
+    # Asking protobuf's map for a name would add it.
+    attributes = dict(node.attr)
+    if "data_format" in attributes and attributes["data_format"].s == b"NCHW":
         raise ValueError(f"{node.name!r} has channels first")
     for name in ("strides", "dilations", "ksize"):
-        if attributes[name].list.i:
+        if name in attributes and attributes[name].list.i:
             found[name] = tuple(attributes[name].list.i)[1:3]
-    padding = attributes["padding"].s.decode()
-    if padding == "EXPLICIT":
-        amounts = tuple(attributes["explicit_paddings"].list.i)
-        found["padding"] = (amounts[2:4], amounts[4:6])
-    elif padding:
-        found["padding"] = padding
-    if attributes["fused_ops"].list.s:
+    if "padding" in attributes:
+        found["padding"] = attributes["padding"].s.decode()
+        if found["padding"] == "EXPLICIT":
+            amounts = tuple(attributes["explicit_paddings"].list.i)
+            found["padding"] = (amounts[2:4], amounts[4:6])
+    if "fused_ops" in attributes:
         found["fused_ops"] = tuple(name.decode() for name in attributes["fused_ops"].list.s)
     if "epsilon" in attributes:
-        found["epsilon"] = float(attributes["epsilon"].f)
+        found["epsilon"] = round(float(attributes["epsilon"].f), 9)
     return found
 
 
