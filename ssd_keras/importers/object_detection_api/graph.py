@@ -116,7 +116,11 @@ class Stage:
     @property
     def num_filters(self) -> int:
         """Output channels."""
-        return self.kernel.shape[2] * self.kernel.shape[3] if self.is_depthwise else self.kernel.shape[3]
+        return (
+            self.kernel.shape[2] * self.kernel.shape[3]
+            if self.is_depthwise
+            else self.kernel.shape[3]
+        )
 
 
 def read_stage(graph: Graph, tensor: str) -> Stage | None:
@@ -133,7 +137,10 @@ def read_stage(graph: Graph, tensor: str) -> Stage | None:
         node = graph.node(node.inputs[0])
     if node.op in ADDITIONS and len(node.inputs) == 2:
         found = graph.scalars(node)
-        if found is not None and graph.node(found[0]).op in (*CONVOLUTIONS, *DEPTHWISE_CONVOLUTIONS):
+        if found is not None and graph.node(found[0]).op in (
+            *CONVOLUTIONS,
+            *DEPTHWISE_CONVOLUTIONS,
+        ):
             bias, node = found[1].reshape(-1), graph.node(found[0])
     if node.op not in (*CONVOLUTIONS, *DEPTHWISE_CONVOLUTIONS):
         return None

@@ -27,6 +27,17 @@ SSD_RATIOS = (1.0, 2.0, 0.5, 3.0, 0.3333)
 Grids = Sequence[tuple[int, int]]
 
 
+def _shape(graph: Graph, tensor: str, shapes: Mapping[str, tuple[int, ...]]) -> np.ndarray:
+    """Returns the shape of a tensor, or where it is unknown of what it is computed from."""
+    # All have one image, which is what the anchors' number depends on beside the feature maps.
+    for _ in graph.nodes:
+        node = graph.node(tensor)
+        if graph.origin(tensor) in shapes or not node.inputs:
+            break
+        tensor = node.inputs[0]
+    return np.array(shapes.get(graph.origin(tensor), shapes["image"]))
+
+
 class Anchors(NamedTuple):
     """Default boxes as a graph stores or computes them."""
 
@@ -128,9 +139,9 @@ def evaluated(
         seen.add(name)
         node = graph.nodes[name]
         values = graph.constants.get(name)
-        if node.op == "Shape" and graph.origin(node.inputs[0]) in shapes:
-            dtype = tf.DType(graph.definitions[name].attr["out_type"].type or tf.int32.as_datatype_enum)
-            values = np.array(shapes[graph.origin(node.inputs[0])], dtype.as_numpy_dtype)
+        if node.op == "Shape":
+            is_long = "DT_INT64" in str(dict(graph.definitions[name].attr).get("out_type"))
+            values = _shape(graph, node.inputs[0], shapes).astype("int64" if is_long else "int32")
         if values is not None:
             added = definition.node.add(name=name, op="Const")
             added.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values))
@@ -185,13 +196,18 @@ def boxes_of_rule(
     if len(set(counts)) == 1:
         levels = [round(math.log2(image_size[0] / rows)) for rows, _ in grids]
         for per_octave, ratios in OCTAVES:
-            if per_octave * len(ratios) == counts[0] and 0 <= min(levels) <= max(levels) <= MAX_LEVEL:
+            if (
+                per_octave * len(ratios) == counts[0]
+                and 0 <= min(levels) <= max(levels) <= MAX_LEVEL
+            ):
                 return DefaultBoxes.octaves(
                     image_size, levels, scales_per_octave=per_octave, aspect_ratios=ratios
                 )
     if all(count == (3 if index == 0 else 6) for index, count in enumerate(counts)):
         return next(_six_maps(image_size, counts, 0.2, 0.95, 0.1))
-    raise graph.other_network(f"it has no anchors, and {counts} boxes per cell are those of no rule")
+    raise graph.other_network(
+        f"it has no anchors, and {counts} boxes per cell are those of no rule"
+    )
 
 
 def _grids(maps: Sequence[np.ndarray], image_size: tuple[int, int]) -> Iterator[DefaultBoxes]:
@@ -229,7 +245,9 @@ def _rules(
     if len(counts) > 1:
         # The sizes in a configuration are whole hundredths.
         ends = sides[0][counts[0] % 2], sides[-1][0], sides[0][0]
-        yield from _six_maps(image_size, counts, *(round(float(x) / min(image_size), 2) for x in ends))
+        yield from _six_maps(
+            image_size, counts, *(round(float(x) / min(image_size), 2) for x in ends)
+        )
 
 
 def _six_maps(

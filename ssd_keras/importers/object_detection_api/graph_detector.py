@@ -49,7 +49,7 @@ def build_detector(
     grids = [tuple(x.shape[1:3]) for x in backbone.outputs]
     num_anchors = sum(h * w * n for (h, w), n in zip(grids, heads.counts, strict=True))
     shapes = network.shapes()
-    shapes |= {outputs.boxes: (1, num_anchors, 4)}
+    shapes |= {outputs.boxes: (1, num_anchors, 4), "image": (1, *image_size, 3)}
     anchors = read_anchors(shapes)
     if anchors is None:
         boxes = boxes_of_rule(graph, image_size, grids, heads.counts)

@@ -57,7 +57,11 @@ def find_outputs(graph: Graph) -> Outputs:
     for node in graph.nodes.values():
         if node.op in SCORES:
             logits = graph.origin(node.inputs[0], RESHAPES)
-            scaled = graph.scalars(graph.nodes[logits.partition(":")[0]]) if logits not in joins else None
+            scaled = (
+                graph.scalars(graph.nodes[logits.partition(":")[0]])
+                if logits not in joins
+                else None
+            )
             if scaled is not None and (scaled[1] == 1).all():  # the API's logit_scale
                 logits = graph.origin(scaled[0], RESHAPES)
             if logits in joins:
@@ -68,16 +72,17 @@ def find_outputs(graph: Graph) -> Outputs:
         raise graph.other_network(
             f"{len(found)} tensors of scores and {len(boxes)} of boxes join feature maps"
         )
-    (logits, activation), = found.items()
+    ((logits, activation),) = found.items()
     return Outputs(boxes[0], logits, activation)
 
 
 def _is_head(graph: Graph):
     def check(tensor: str) -> bool:
         origin = graph.origin(tensor)
-        return graph.node(origin).op in RESHAPES and read_stage(
-            graph, graph.origin(origin, RESHAPES)
-        ) is not None
+        return (
+            graph.node(origin).op in RESHAPES
+            and read_stage(graph, graph.origin(origin, RESHAPES)) is not None
+        )
 
     return check
 

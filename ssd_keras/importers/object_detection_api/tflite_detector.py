@@ -80,9 +80,7 @@ def _outputs(file: TFLiteGraph, graph: Graph, tensors: Sequence[int]) -> Outputs
     boxes, scores = sorted(tensors[:2], key=lambda tensor: file.shape(tensor)[-1:] != (4,))
     activation = graph.node(str(scores), RESHAPES)
     if activation.op not in SCORES:
-        raise graph.other_network(
-            f"its scores {file.name(scores)!r} are not a sigmoid or softmax"
-        )
+        raise graph.other_network(f"its scores {file.name(scores)!r} are not a sigmoid or softmax")
     return Outputs(str(boxes), activation.inputs[0], SCORES[activation.op])
 
 
