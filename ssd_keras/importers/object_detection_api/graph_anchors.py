@@ -12,14 +12,13 @@ from ssd_keras.boxes.default_boxes import MAX_LEVEL, DefaultBoxes
 from ssd_keras.importers.object_detection_api.graph import ADDITIONS, RESHAPES, Graph, Node
 
 # Operators without effects, which TensorFlow may run to compute stored anchors.
-PURE_OPERATORS = frozenset((
-    "Add", "AddV2", "Sub", "Mul", "RealDiv", "Div", "FloorDiv", "FloorMod", "Maximum", "Minimum", "Sqrt",
-    "Rsqrt", "Pow", "Exp", "Log", "Neg", "Reciprocal", "Square", "Ceil", "Floor", "Cast", "Range", "Reshape",
-    "ExpandDims", "Squeeze", "Tile", "Pack", "Unpack", "Split", "SplitV", "ConcatV2", "Slice",
-    "StridedSlice", "Transpose", "Fill", "GatherV2", "Shape", "Size", "Rank", "Prod", "Sum", "BroadcastTo",
-    "BroadcastArgs", "ZerosLike", "OnesLike", "Const", "Identity", "Max", "Min", "Equal", "Greater", "Less",
-    "LessEqual", "GreaterEqual", "Select", "SelectV2", "LogicalAnd", "LogicalOr",
-))  # fmt: skip
+PURE_OPERATORS = """
+    Add AddV2 BroadcastArgs BroadcastTo Cast Ceil ConcatV2 Div Equal Exp ExpandDims Fill Floor
+    FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity Less LessEqual Log LogicalAnd
+    LogicalOr Max Maximum Min Minimum Mul Neg OnesLike Pack Pow Prod Range Rank RealDiv Reciprocal
+    Reshape Rsqrt Select SelectV2 Shape Size Slice Split SplitV Sqrt Square Squeeze StopGradient
+    StridedSlice Sub Sum Tile Transpose Unpack ZerosLike
+"""
 FLOAT_TOLERANCE = 2e-6
 # Scales of an octave and ratios of the multiscale_anchor_generator, by boxes per cell.
 OCTAVES = tuple(itertools.product((2, 3, 1), ((1.0, 2.0, 0.5), (1.0,))))
@@ -42,7 +41,7 @@ class Anchors(NamedTuple):
     """Default boxes as a graph stores or computes them."""
 
     values: np.ndarray  # y and x of centres, heights, widths [N, 4]
-    variances: list[float]
+    variances: Sequence[float]
     step: float  # quantisation step, 0 for floats
 
 
@@ -73,7 +72,7 @@ def read_anchors(graph: Graph, boxes: str, shapes: dict[str, tuple[int, ...]]) -
     step = max(graph.steps.get(graph.origin(name), 0.0) for name in others)
     variances = []
     for index, around in enumerate(factors):
-        product = np.float64(1)
+        product: np.ndarray = np.ones(1)
         for node, name in around:
             number = np.asarray(values[name], "float64").reshape(-1)
             product = product / number if node.op == "RealDiv" else product * number
@@ -87,12 +86,12 @@ def read_anchors(graph: Graph, boxes: str, shapes: dict[str, tuple[int, ...]]) -
 
 def unpacked_codes(consumers: Mapping[str, list[Node]], tensor: str) -> str | None:
     """Returns the operator that takes codes of boxes apart for decoding, or None."""
-    while users := [
-        x for x in consumers.get(tensor, []) if x.op in (*RESHAPES, "Transpose", "Unpack")
-    ]:
-        tensor = users[0].name
-        if users[0].op == "Unpack":
-            return tensor
+    for _ in range(10):
+        users = consumers.get(tensor, [])
+        user = next((x for x in users if x.op in (*RESHAPES, "Transpose", "Unpack")), None)
+        if user is None or user.op == "Unpack":
+            return user and user.name
+        tensor = user.name
     return None
 
 
@@ -147,7 +146,7 @@ def evaluated(
             added.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values))
             added.attr["dtype"].type = tf.as_dtype(values.dtype).as_datatype_enum
             continue
-        if node.op not in PURE_OPERATORS:
+        if node.op not in PURE_OPERATORS.split():
             raise graph.other_network(f"its anchors come from the operator {node.op} ({name!r})")
         added = definition.node.add()
         added.CopyFrom(graph.definitions[name])
@@ -156,11 +155,15 @@ def evaluated(
         del added.input[:]
         added.input.extend(node.inputs)
         queue += node.inputs
-    with tf.Graph().as_default() as runnable:
-        tf.import_graph_def(definition, name="")
-        names = [tensor if ":" in tensor else f"{tensor}:0" for tensor in tensors]
-        with tf.compat.v1.Session(graph=runnable) as session:
-            return session.run(names)
+    names = [tensor if ":" in tensor else f"{tensor}:0" for tensor in tensors]
+    try:
+        with tf.Graph().as_default() as runnable:
+            tf.import_graph_def(definition, name="")
+            with tf.compat.v1.Session(graph=runnable) as session:
+                return session.run(names)
+    except (tf.errors.OpError, ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise graph.other_network(f"its anchors cannot be computed ({reason})") from error
 
 
 def boxes_of_anchors(
@@ -183,7 +186,8 @@ def boxes_of_anchors(
         ours = np.concatenate([(low + high) / 2, high - low], axis=1)
         differences.append(float(np.abs(ours - anchors.values).max()))
         if differences[-1] <= tolerance:
-            return dataclasses.replace(boxes, variances=tuple(anchors.variances))
+            y, x, height, width = anchors.variances
+            return dataclasses.replace(boxes, variances=(y, x, height, width))
     rule = "those of the API's rules" if anchors.step else "a grid"
     difference = min(differences, default=math.inf)
     raise graph.other_network(f"its anchors differ from {rule} by {difference:.4g}")
@@ -234,7 +238,7 @@ def _rules(
     """Yields the boxes of the API's two generators that may be meant."""
     sides = [np.sqrt(np.prod(cells[0, 0, :, 2:] * image_size, axis=1)) for cells in maps]
     levels = [round(math.log2(image_size[0] / len(cells))) for cells in maps]
-    if len(set(counts)) == 1 and 0 <= min(levels) and max(levels) <= MAX_LEVEL:
+    if len(set(counts)) == 1 and min(levels) >= 0 and max(levels) <= MAX_LEVEL:
         base = round(float(sides[-1][0]) / 2 ** levels[-1] * 4) / 4
         for per_octave, ratios in OCTAVES:
             if per_octave * len(ratios) == counts[0] and base > 0:

@@ -160,14 +160,13 @@ class GraphBackbone:
         found, is_repeated = name, False
         while name not in self._tensors:
             node = self._graph.node(name)
-            is_ones = False
-            if node.op == "Mul":
-                scalars = self._graph.scalars(node)
-                is_ones = scalars is not None and scalars[1].ndim > 4 and (scalars[1] == 1).all()
+            source = node.inputs[0] if node.op in (*REPETITIONS, *RESHAPES) else None
             if node.op == "Pack" and len({self._graph.origin(x) for x in node.inputs}) > 1:
-                break
-            if not (is_ones or node.op in (*REPETITIONS, *RESHAPES)):
+                source = None
+            if node.op == "Mul" and (ones := self._graph.scalars(node)) is not None:
+                source = ones[0] if ones[1].ndim > 4 and (ones[1] == 1).all() else None
+            if source is None:
                 break
             is_repeated = is_repeated or node.op not in RESHAPES
-            name = self._graph.origin(node.inputs[0] if not is_ones else scalars[0])
+            name = self._graph.origin(source)
         return name if is_repeated else found

@@ -20,6 +20,7 @@ from ssd_keras.models.ssd import SSD
 
 UNNAMED = ("???", "background", "")
 MAX_CANDIDATES = 1000
+DEFAULT_LIMIT = 100  # of detections
 # What stands between the image and the arithmetic of the preprocessing.
 COPIES = (*RESHAPES, "Cast", "Unpack", "StridedSlice", "Pack")
 
@@ -147,17 +148,18 @@ def post_processing(graph: Graph) -> PostProcess:
     nms = [x for x in graph.nodes.values() if x.op.startswith("NonMaxSuppression")]
     if not nms:
         raise graph.other_network("it has no NMS")
-    numbers = [
-        float(graph.constant(x)) if graph.is_constant(x) else 0.0 for x in nms[0].inputs[3:5]
-    ]
-    limit = nms[0].inputs[2]
+    _, _, limit, *thresholds = nms[0].inputs
+    iou_threshold, score_threshold = (float(graph.constant(x)) for x in thresholds[:2])
     if not graph.is_constant(limit):  # the smaller one of a constant and the number of boxes
         found = graph.scalars(graph.node(limit))
-        limit = 100 if found is None else int(found[1])
+        limits = DEFAULT_LIMIT if found is None else found[1]
     else:
-        limit = int(graph.constant(limit))
-    iou_threshold, score_threshold = (*numbers, 0.0)[:2]
+        limits = graph.constant(limit)
     return PostProcess(
-        round(score_threshold, 9), round(iou_threshold, 6), max_candidates=MAX_CANDIDATES,
-        max_detections=100, max_detections_per_class=limit, clip_boxes="after",
-    )  # fmt: skip
+        round(score_threshold, 9),
+        round(iou_threshold, 6),
+        max_candidates=MAX_CANDIDATES,
+        max_detections=DEFAULT_LIMIT,
+        max_detections_per_class=int(limits),
+        clip_boxes="after",
+    )

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,9 @@ ROUNDING = 1e-5
 # Kernels of two maps that a file rounds to bytes still point the same way; others do not.
 LEAST_COSINE = 0.9
 
+Block: TypeAlias = tuple[Stage, ...]
+"""A full convolution, or a depthwise one and a 1x1."""
+
 
 class Outputs(NamedTuple):
     """The tensors that join the predictions of all maps, and what turns logits into scores."""
@@ -28,40 +31,18 @@ class Outputs(NamedTuple):
     activation: str
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Block:
-    """A convolution, full or separable."""
-
-    depthwise: Stage | None
-    conv: Stage
-
-    @property
-    def source(self) -> str:
-        """The tensor that it takes."""
-        return (self.depthwise or self.conv).source
-
-    @property
-    def kernel_size(self) -> tuple[int, int]:
-        """Height and width of the kernel that looks at neighbours."""
-        return (self.depthwise or self.conv).kernel_size
-
-
 def find_outputs(graph: Graph) -> Outputs:
     """Finds the joined predictions: those of classes end in scores, those of boxes are decoded."""
     joins = {
-        node.name: node
+        node.name
         for node in graph.nodes.values()
-        if node.op == "ConcatV2" and all(map(_is_head(graph), node.inputs[:-1]))
+        if node.op == "ConcatV2" and all(_is_head(graph, part) for part in node.inputs[:-1])
     }
     found = {}
     for node in graph.nodes.values():
         if node.op in SCORES:
             logits = graph.origin(node.inputs[0], RESHAPES)
-            scaled = (
-                graph.scalars(graph.nodes[logits.partition(":")[0]])
-                if logits not in joins
-                else None
-            )
+            scaled = None if logits in joins else graph.scalars(graph.node(logits))
             if scaled is not None and (scaled[1] == 1).all():  # the API's logit_scale
                 logits = graph.origin(scaled[0], RESHAPES)
             if logits in joins:
@@ -76,73 +57,66 @@ def find_outputs(graph: Graph) -> Outputs:
     return Outputs(boxes[0], logits, activation)
 
 
-def _is_head(graph: Graph):
-    def check(tensor: str) -> bool:
-        origin = graph.origin(tensor)
-        return (
-            graph.node(origin).op in RESHAPES
-            and read_stage(graph, graph.origin(origin, RESHAPES)) is not None
-        )
-
-    return check
+def _is_head(graph: Graph, tensor: str) -> bool:
+    if graph.node(tensor).op not in RESHAPES:
+        return False
+    return read_stage(graph, graph.origin(tensor, RESHAPES)) is not None
 
 
-def read_blocks(graph: Graph, join: str) -> list[Block]:
-    """Returns the convolutions whose outputs a tensor joins, map by map."""
-    node = graph.node(join, RESHAPES)
-    parts = [x for x in node.inputs if not graph.is_constant(x)]
-    if node.op != "ConcatV2":
-        raise graph.other_network(f"{join!r} joins no feature maps")
-    blocks = [read_block(graph, graph.origin(part, RESHAPES)) for part in parts]
-    if None in blocks:
-        raise graph.other_network(f"{join!r} joins other operators than convolutions")
-    return blocks
-
-
-def read_block(graph: Graph, tensor: str) -> Block | None:
-    """Returns the full or separable convolution that ends in a tensor, or None."""
+def read_block(graph: Graph, tensor: str) -> Block:
+    """Returns the convolution that ends in a tensor; an empty block for another operator."""
     conv = read_stage(graph, tensor)
     if conv is None or conv.is_depthwise:
-        return None
+        return ()
     depthwise = read_stage(graph, conv.source) if conv.kernel_size == (1, 1) else None
-    return Block(depthwise if depthwise and depthwise.is_depthwise else None, conv)
+    return (depthwise, conv) if depthwise and depthwise.is_depthwise else (conv,)
 
 
 class Heads:
-    """The heads of all maps, `boxes` and `classes`, with their towers where they are shared."""
+    """The heads of all maps, with their towers where they are shared."""
 
     def __init__(self, graph: Graph, outputs: Outputs) -> None:
         self._graph = graph
-        self.boxes, self.classes = (read_blocks(graph, x) for x in outputs[:2])
-        if len(self.boxes) != len(self.classes):
+        self._boxes, self._classes = (self._joined(x) for x in outputs[:2])
+        if len(self._boxes) != len(self._classes):
             raise graph.other_network(
-                f"it has {len(self.boxes)} box and {len(self.classes)} class heads"
+                f"it has {len(self._boxes)} box and {len(self._classes)} class heads"
             )
-        self.counts = [block.conv.num_filters // 4 for block in self.boxes]
-        self.is_shared = len(self.boxes) > 1 and all(
-            _is_same(blocks) for blocks in (self.boxes, self.classes)
-        )
-        box_maps, class_maps = ([x.source for x in each] for each in (self.boxes, self.classes))
-        self.is_tower_shared = box_maps == class_maps
-        self.towers: dict[str, list[list[Block]]] = {}
-        if self.is_shared:
-            names = ("tower",) if self.is_tower_shared else ("box_tower", "class_tower")
-            ends = []
-            for name, maps in zip(names, (box_maps, class_maps), strict=False):
-                self.towers[name], end = _tower(graph, maps)
-                ends.append(end)
-            box_maps, class_maps = ends[0], ends[-1]
-        if box_maps != class_maps:
+        self.counts = [block[-1].num_filters // 4 for block in self._boxes]
+        self._is_shared = len(self._boxes) > 1 and _is_same(self._boxes) and _is_same(self._classes)
+        sources = [[x[0].source for x in each] for each in (self._boxes, self._classes)]
+        self._is_tower_shared = sources[0] == sources[1]
+        self._towers: dict[str, list[list[Block]]] = {}
+        if self._is_shared:
+            names = ["tower"] if self._is_tower_shared else ["box_tower", "class_tower"]
+            towers = [_tower(graph, maps) for maps in sources[: len(names)]]
+            self._towers = {name: blocks for name, (blocks, _) in zip(names, towers, strict=True)}
+            sources = [maps for _, maps in towers]
+        if sources[0] != sources[-1] or len({len(x) for x in self._towers.values()}) > 1:
             raise graph.other_network("box and class heads take different maps")
-        self.maps = box_maps
+        self.maps = sources[0]
+        self._has_map_kernels = any(
+            _shared_kernel([block[-1] for block in blocks]) is None
+            or not _is_same([block[:-1] for block in blocks])
+            for tower in self._towers.values()
+            for blocks in tower
+        )
+
+    def _joined(self, join: str) -> list[Block]:
+        """Returns the convolutions whose outputs a tensor joins, map by map."""
+        graph = self._graph
+        node = graph.node(join, RESHAPES)
+        parts = [x for x in node.inputs if not graph.is_constant(x)]
+        blocks = [read_block(graph, graph.origin(part, RESHAPES)) for part in parts]
+        if node.op != "ConcatV2" or not all(blocks):
+            raise graph.other_network(f"{join!r} joins other operators than convolutions")
+        return blocks
 
     @property
     def num_outputs(self) -> int:
         """Classes and background."""
-        numbers = {
-            block.conv.num_filters / count
-            for block, count in zip(self.classes, self.counts, strict=True)
-        }
+        pairs = zip(self._classes, self.counts, strict=True)
+        numbers = {block[-1].num_filters / max(count, 1) for block, count in pairs}
         number = numbers.pop()
         if numbers or number != int(number) or number < 2:
             raise self._graph.other_network("its class heads differ in their classes")
@@ -150,87 +124,75 @@ class Heads:
 
     def head(self) -> SharedHead | SSDHead:
         """Returns the record of these heads."""
-        last = [*self.boxes, *self.classes]
-        if not self.is_shared:
-            return SSDHead(self._style(last, [x.depthwise for x in last if x.depthwise]))
-        blocks = [block for tower in self.towers.values() for level in tower for block in level]
-        style = self._style([*last, *blocks], [block.conv for block in blocks])
-        if blocks and not self._has_map_kernels():
-            style = dataclasses.replace(style, batch_norm=True)
-        (depth,) = {len(tower) for tower in self.towers.values()}
-        filters = blocks[0].conv.num_filters if blocks else 1
+        last = [*self._boxes, *self._classes]
+        if not self._is_shared:
+            return SSDHead(self._style(last, [x for block in last for x in block[:-1]]))
+        levels = [blocks for tower in self._towers.values() for blocks in tower]
+        blocks = [block for level in levels for block in level]
+        style = self._style([*last, *blocks], [block[-1] for block in blocks])
         return SharedHead(
-            filters, depth, last[0].kernel_size[0], self.is_tower_shared, style,
-            prior_probability=None, has_map_kernels=self._has_map_kernels(),
-        )  # fmt: skip
+            filters=blocks[0][-1].num_filters if blocks else 1,
+            depth=len(levels) // len(self._towers),
+            kernel_size=last[0][0].kernel_size[0],
+            is_tower_shared=self._is_tower_shared,
+            style=dataclasses.replace(style, batch_norm=not self._has_map_kernels),
+            prior_probability=None,
+            has_map_kernels=self._has_map_kernels,
+        )
 
     def _style(self, blocks: Sequence[Block], styled: Sequence[Stage]) -> ConvStyle:
-        """Returns the one style of all blocks; `styled` are followed by norm and activation."""
-        kinds = {(block.depthwise is not None, block.kernel_size) for block in blocks}
+        """Returns the one style of all blocks; `styled` are those before an activation."""
+        kinds = {(len(block), block[0].kernel_size) for block in blocks}
         finishes = {(x.batch_norm is not None, x.epsilon, x.activation) for x in styled}
-        finishes = finishes or {(False, 1e-3, "relu6")}
-        (is_separable, size), (has_norm, epsilon, activation) = kinds.pop(), finishes.pop()
-        if kinds or finishes or size[0] != size[1]:
+        (length, size), *others = kinds
+        (has_norm, epsilon, activation), *unlike = finishes or {(False, 1e-3, "relu6")}
+        if others or unlike or size[0] != size[1]:
             raise self._graph.other_network("its heads differ in their convolutions")
         return ConvStyle(
-            separable=is_separable, batch_norm=has_norm, activation=activation or "linear",
-            epsilon=epsilon, head_kernel=size[0],
-        )  # fmt: skip
-
-    def _has_map_kernels(self) -> bool:
-        """Returns whether towers have kernels that no factor by channel makes equal."""
-        return any(
-            _factors([block.conv for block in level]) is None
-            or not _is_same([block.depthwise for block in level])
-            for tower in self.towers.values()
-            for level in tower
-            if level[0].conv.batch_norm is None
+            separable=length > 1,
+            batch_norm=has_norm,
+            activation=activation or "linear",
+            epsilon=epsilon,
+            head_kernel=size[0],
         )
 
     def fill(self, model: SSD, columns: Sequence[int]) -> None:
         """Sets the weights of a model's heads; `columns` are those of the named classes."""
-        for tower, levels in self.towers.items():
+        for tower, levels in self._towers.items():
             for number, blocks in enumerate(levels, start=1):
                 self._fill_tower(model, f"{tower}{number}", blocks)
-        for name, blocks in (("box_head", self.boxes), ("class_head", self.classes)):
-            for index, block in enumerate(blocks[:1] if self.is_shared else blocks, start=1):
-                each = name if self.is_shared else f"{name}{index}"
-                kernel, bias = block.conv.kernel, _bias(block.conv)
+        for name, blocks in (("box_head", self._boxes), ("class_head", self._classes)):
+            for index, (*depthwise, conv) in enumerate(blocks, start=1):
+                each = name if self._is_shared else f"{name}{index}"
+                weights = [conv.kernel, _bias(conv)]
                 if name == "class_head":
-                    kernel, bias = self._named(kernel, columns), self._named(bias, columns)
-                self._set(model, each, kernel, bias)
-                if block.depthwise is not None:
-                    self._fill_depthwise(model, each, block.depthwise)
+                    weights = [self._named(x, columns) for x in weights]
+                self._set(model, each, *weights)
+                for stage in depthwise:
+                    has_bias = not self._is_shared and stage.batch_norm is None
+                    weights = [stage.kernel, _bias(stage)] if has_bias else [stage.kernel]
+                    self._set(model, f"{each}_depthwise", *weights)
+                    if stage.batch_norm is not None:
+                        self._set(model, f"{each}_depthwise_bn", *stage.batch_norm)
 
     def _named(self, weights: np.ndarray, columns: Sequence[int]) -> np.ndarray:
         by_class = weights.reshape(*weights.shape[:-1], -1, self.num_outputs)
         return by_class[..., list(columns)].reshape(*weights.shape[:-1], -1)
 
-    def _fill_depthwise(self, model: SSD, name: str, stage: Stage) -> None:
-        if self.is_shared:
-            self._set(model, f"{name}_depthwise", stage.kernel)
-        elif stage.batch_norm is None:
-            self._set(model, f"{name}_depthwise", stage.kernel, _bias(stage))
-        else:
-            self._set(model, f"{name}_depthwise", stage.kernel)
-            self._set(model, f"{name}_depthwise_bn", *stage.batch_norm)
-
     def _fill_tower(self, model: SSD, name: str, blocks: Sequence[Block]) -> None:
-        convs = [block.conv for block in blocks]
-        if self._has_map_kernels():
-            for index, block in enumerate(blocks, start=1):
-                self._set(model, f"{name}_map{index}", block.conv.kernel, _bias(block.conv))
-                if block.depthwise is not None:
-                    self._set(model, f"{name}_map{index}_depthwise", block.depthwise.kernel)
-            return
-        kernel, factors = _factors(convs)
-        self._set(model, name, kernel)
-        if blocks[0].depthwise is not None:
-            self._set(model, f"{name}_depthwise", blocks[0].depthwise.kernel)
-        for index, (conv, factor) in enumerate(zip(convs, factors, strict=True), start=1):
+        shared = _shared_kernel([block[-1] for block in blocks])
+        for index, (*depthwise, conv) in enumerate(blocks, start=1):
+            each = f"{name}_map{index}" if self._has_map_kernels else name
+            for stage in depthwise:
+                self._set(model, f"{each}_depthwise", stage.kernel)
+            if self._has_map_kernels or shared is None:
+                self._set(model, each, conv.kernel, _bias(conv))
+                continue
+            kernel, factors = shared
+            self._set(model, each, kernel)
             # A variance of 1 - epsilon leaves gamma alone.
-            variance = np.full_like(factor, 1 - conv.epsilon)
-            folded = factor, _bias(conv), np.zeros_like(factor), variance
+            gamma = factors[index - 1]
+            folded = gamma, _bias(conv), np.zeros_like(gamma), np.full_like(gamma, 1 - conv.epsilon)
             self._set(model, f"{name}_map{index}_bn", *(conv.batch_norm or folded))
 
     def _set(self, model: SSD, name: str, *weights: np.ndarray) -> None:
@@ -247,63 +209,55 @@ class Heads:
 def _tower(graph: Graph, maps: list[str]) -> tuple[list[list[Block]], list[str]]:
     """Returns the convolutions that all maps share, first to last, and the maps they take."""
     levels: list[list[Block]] = []
-    while True:
+    for _ in graph.nodes:
         blocks = [read_block(graph, tensor) for tensor in maps]
         if not all(blocks) or not _is_alike(blocks):
-            return levels, maps
+            break
         levels.insert(0, blocks)
-        maps = [block.source for block in blocks]
+        maps = [block[0].source for block in blocks]
+    return levels, maps
 
 
-def _is_same(blocks: Sequence[Block | Stage | None]) -> bool:
+def _kernels(blocks: Sequence[Block]) -> list[list[np.ndarray]] | None:
+    """Returns the kernels of each part of blocks, or None if their shapes differ."""
+    if len({tuple(stage.kernel.shape for stage in block) for block in blocks}) > 1:
+        return None
+    return [[stage.kernel for stage in stages] for stages in zip(*blocks, strict=True)]
+
+
+def _is_same(blocks: Sequence[Block]) -> bool:
     """Returns whether blocks have the same kernels."""
-    return all(
-        len({kernel.shape for kernel in kernels}) == 1
-        and all(np.array_equal(kernel, kernels[0]) for kernel in kernels)
-        for kernels in _kernels(blocks)
-    )
+    found = _kernels(blocks)
+    return found is not None and all(np.array_equal(x, each[0]) for each in found for x in each)
 
 
 def _is_alike(blocks: Sequence[Block]) -> bool:
     """Returns whether kernels are the same but for a factor by channel and rounding."""
-    for kernels in _kernels(blocks):
-        if len({kernel.shape for kernel in kernels}) > 1:
-            return False
-        flat = [kernel.reshape(-1, kernel.shape[-1]) for kernel in kernels]
-        for other in flat[1:]:
-            lengths = np.linalg.norm(flat[0], axis=0) * np.linalg.norm(other, axis=0)
+    found = _kernels(blocks)
+    for kernels in found or ():
+        first, *others = (x.reshape(-1, x.shape[-1]) for x in kernels)
+        for other in others:
+            lengths = np.linalg.norm(first, axis=0) * np.linalg.norm(other, axis=0)
             # Channels without weights say nothing.
-            cosines = (flat[0] * other).sum(axis=0)[lengths > 0] / lengths[lengths > 0]
+            cosines = (first * other).sum(axis=0)[lengths > 0] / lengths[lengths > 0]
             if not len(cosines) or np.median(np.abs(cosines)) < LEAST_COSINE:
                 return False
-    return True
+    return found is not None
 
 
-def _kernels(blocks: Sequence[Block | Stage | None]) -> list[list[np.ndarray]]:
-    if None in blocks:
-        return []
-    if isinstance(blocks[0], Stage):
-        return [[stage.kernel for stage in blocks]]
-    kernels = [[block.conv.kernel for block in blocks]]
-    depthwise = [x.depthwise.kernel for x in blocks if x.depthwise is not None]
-    # A mixture of separable and full convolutions is nowhere the same.
-    return kernels if not depthwise else [*kernels, depthwise]
+def _shared_kernel(convs: Sequence[Stage]) -> tuple[np.ndarray, list[np.ndarray]] | None:
+    """Returns the kernel that maps share and each map's factor by channel, or None.
 
-
-def _factors(convs: Sequence[Stage]) -> tuple[np.ndarray, list[np.ndarray]] | None:
-    """Returns the kernel that maps share and its factor by channel for each, or None.
-
-    Where batch normalisation is folded, kernel and factor are those of the map that weighs most.
+    Batch normalisation that is folded differs by map. The kernel is that of the largest factor.
     """
     kernels = np.stack([x.kernel.reshape(-1, x.num_filters) for x in convs]).astype("float64")
-    lengths = np.linalg.norm(kernels, axis=1)
-    best = kernels[lengths.argmax(axis=0), :, np.arange(kernels.shape[2])].T
-    factors = (kernels * best).sum(axis=1) / np.maximum((best**2).sum(axis=0), 1e-30)
-    rest = np.abs(kernels - factors[:, None] * best).max()
+    largest = np.linalg.norm(kernels, axis=1).argmax(axis=0)
+    shared = kernels[largest, :, np.arange(kernels.shape[2])].T
+    factors = (kernels * shared).sum(axis=1) / np.maximum((shared**2).sum(axis=0), 1e-30)
+    rest = np.abs(kernels - factors[:, None] * shared).max()
     if rest > ROUNDING * np.abs(kernels).max():
         return None
-    shape = convs[0].kernel.shape
-    return best.reshape(shape).astype("float32"), list(factors.astype("float32"))
+    return shared.reshape(convs[0].kernel.shape).astype("float32"), list(factors.astype("float32"))
 
 
 def _bias(stage: Stage) -> np.ndarray:

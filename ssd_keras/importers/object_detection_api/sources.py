@@ -35,8 +35,8 @@ def open_source(path: str) -> Source:
         )
     if not os.path.isfile(path):
         raise FileNotFoundError(
-            f"{path!r} does not exist; pass the path of a .tflite file, a frozen graph, or a folder "
-            "with a SavedModel or a tf.js model."
+            f"{path!r} does not exist; pass the path of a .tflite file, a frozen graph, or a "
+            "folder with a SavedModel or a tf.js model."
         )
     if os.path.basename(path) == "saved_model.pb":
         return Source("saved_model", os.path.dirname(path) or ".")
