@@ -14,7 +14,7 @@ from PIL import Image
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.importers.object_detection_api import import_object_detection_api
-from ssd_keras.importers.object_detection_api.sources import open_source
+from ssd_keras.importers.object_detection_api.sources import find_source
 from ssd_keras.models.heads import SharedHead, SSDHead
 
 FOLDER = "object_detection_api"
@@ -291,7 +291,7 @@ def test_kinds_are_found_out(shared, saved_model, pedestrian_file, tmp_path):
         (graph, "frozen_graph", graph),
         (tflite, "tflite", tflite),
     ):
-        assert open_source(str(path)) == (kind, str(found))
+        assert find_source(str(path)) == (kind, str(found))
 
 
 def changed(definition, change):

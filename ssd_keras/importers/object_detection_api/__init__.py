@@ -9,7 +9,7 @@ from ssd_keras.importers.object_detection_api.graph_files import (
     read_saved_model,
     read_tfjs_graph,
 )
-from ssd_keras.importers.object_detection_api.sources import open_source
+from ssd_keras.importers.object_detection_api.sources import find_source
 from ssd_keras.importers.object_detection_api.tflite import import_tflite
 from ssd_keras.models.ssd import SSD
 
@@ -28,7 +28,7 @@ def import_object_detection_api(path: str, labels: str | None = None) -> SSD:
     `labels` is a label map (.pbtxt) or a file of names, one a line; default the label map beside
     the model, or the names in a TFLite file. Weights are floats, also where the file has bytes.
     """
-    source = open_source(path)
+    source = find_source(path)
     folder = source.path if os.path.isdir(source.path) else os.path.dirname(source.path)
     for beside in (folder, os.path.dirname(os.path.abspath(folder))):
         if labels is None and os.path.isfile(os.path.join(beside, LABEL_MAP)):

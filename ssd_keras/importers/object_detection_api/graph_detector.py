@@ -32,7 +32,7 @@ def ssd_from_graph(graph: Graph, names: Sequence[str] | None) -> SSD:
     image = image_tensor(graph, heads.maps[0])
     return build_detector(
         graph, outputs, heads, image, resized_size(graph), names,
-        preprocessor=preprocessing(graph, image), post_process=post_processing(graph),
+        preprocessor=graph_preprocessor(graph, image), post_process=post_processing(graph),
         read_anchors=functools.partial(read_anchors, graph, outputs.boxes),
     )  # fmt: skip
 
@@ -118,7 +118,7 @@ def resized_size(graph: Graph) -> tuple[int, int]:
     return height, width
 
 
-def preprocessing(graph: Graph, image: str) -> dict[str, Any]:
+def graph_preprocessor(graph: Graph, image: str) -> dict[str, Any]:
     """Returns mean and scale from the arithmetic between the image's bytes and the network."""
     scale, offset = np.ones(3), np.zeros(3)  # network = scale * tensor + offset
     tensor, resize, seen = image, _resize(graph), set()

@@ -8,14 +8,14 @@ TFLITE_IDENTIFIER = b"TFL3"
 FIRST_NODE = b"\n"
 
 
-class Source(NamedTuple):
+class NetworkSource(NamedTuple):
     """A file or folder and its kind: "saved_model", "tfjs", "frozen_graph" or "tflite"."""
 
     kind: str
     path: str
 
 
-def open_source(path: str) -> Source:
+def find_source(path: str) -> NetworkSource:
     """Returns the kind of a path by its content, and the path that holds the network.
 
     A folder may hold its network in a folder `saved_model`.
@@ -24,10 +24,10 @@ def open_source(path: str) -> Source:
     if os.path.isdir(path):
         for folder in (path, os.path.join(path, "saved_model")):
             if os.path.isfile(os.path.join(folder, "saved_model.pb")):
-                return Source("saved_model", folder)
+                return NetworkSource("saved_model", folder)
         for name, kind in (("model.json", "tfjs"), ("frozen_inference_graph.pb", "frozen_graph")):
             if os.path.isfile(os.path.join(path, name)):
-                return Source(kind, os.path.join(path, name))
+                return NetworkSource(kind, os.path.join(path, name))
         raise ValueError(
             f"the folder {path!r} holds no network of the TF Object Detection API; expected "
             "saved_model.pb, frozen_inference_graph.pb or the model.json of tf.js in it, or pass "
@@ -39,13 +39,13 @@ def open_source(path: str) -> Source:
             "folder with a SavedModel or a tf.js model."
         )
     if os.path.basename(path) == "saved_model.pb":
-        return Source("saved_model", os.path.dirname(path) or ".")
+        return NetworkSource("saved_model", os.path.dirname(path) or ".")
     with open(path, "rb") as file:
         start = file.read(8)
     if start[4:] == TFLITE_IDENTIFIER:
-        return Source("tflite", path)
+        return NetworkSource("tflite", path)
     if start.lstrip().startswith(b"{"):
-        return Source("tfjs", path)
+        return NetworkSource("tfjs", path)
     # What is nothing else is refused as a TFLite file.
     is_graph = path.endswith(".pb") or start.startswith(FIRST_NODE)
-    return Source("frozen_graph" if is_graph else "tflite", path)
+    return NetworkSource("frozen_graph" if is_graph else "tflite", path)

@@ -56,10 +56,14 @@ def import_tflite(path: str, names: Sequence[str] | None = None) -> SSD:
             "(labels=...), one a line."
         )
     # MobileNetV1 is a chain: other networks of the API add maps.
-    return ssd_from_tflite(graph, names) if graph.find("ADD") else ssd_from_graph(graph, names)
+    return (
+        ssd_from_tflite(graph, names)
+        if graph.find("ADD")
+        else mobilenet_v1_from_graph(graph, names)
+    )
 
 
-def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
+def mobilenet_v1_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
     """Builds the `SSD` of a TFLite graph."""
     operator = graph.find(POST_PROCESS_OPERATOR)
     operator_options = _options(graph, operator)

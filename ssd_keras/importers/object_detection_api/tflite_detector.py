@@ -45,7 +45,7 @@ def ssd_from_tflite(file: TFLiteGraph, names: Sequence[str]) -> SSD:
 
     return build_detector(
         graph, outputs, heads, image, (height, width), names,
-        preprocessor=preprocessing(file, graph), read_anchors=read_anchors,
+        preprocessor=tflite_preprocessor(file, graph), read_anchors=read_anchors,
         post_process=_post_process(options),
     )  # fmt: skip
 
@@ -64,7 +64,7 @@ def post_processing_options(file: TFLiteGraph, content: bytes) -> dict[str, Any]
         ) from error
 
 
-def preprocessing(file: TFLiteGraph, graph: Graph) -> dict[str, Any]:
+def tflite_preprocessor(file: TFLiteGraph, graph: Graph) -> dict[str, Any]:
     """Returns mean and scale from the coding of bytes, or for floats those of the family."""
     coding = file.coding(file.inputs[0])
     if coding is not None:
