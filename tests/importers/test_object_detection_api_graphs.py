@@ -14,6 +14,12 @@ from PIL import Image
 
 from ssd_keras.boxes.default_boxes import DefaultBoxes
 from ssd_keras.importers.object_detection_api import import_object_detection_api
+from ssd_keras.importers.object_detection_api.graph import Graph
+from ssd_keras.importers.object_detection_api.graph_anchors import (
+    Anchors,
+    boxes_of_anchors,
+    boxes_of_rule,
+)
 from ssd_keras.importers.object_detection_api.sources import find_source
 from ssd_keras.models.heads import SharedHead, SSDHead
 
@@ -269,6 +275,38 @@ def test_pedestrians_of_voc(shared, pedestrian):
 
     data = load_data(f"voc:{shared}/data/voc2012_sample@val", class_names=["person"])
     assert evaluate(KerasDetector(pedestrian), data)["voc12"]["mAP"] >= 0.8
+
+
+# Anchors
+
+ANCHORS = {
+    "ssd_mobilenet_v2_300": ([(19, 19), (10, 10), (5, 5), (3, 3), (2, 2), (1, 1)], 3),
+    "ssd_mobilenet_v2_fpnlite_320": ([(40, 40), (20, 20), (10, 10), (5, 5), (3, 3)], 6),
+}
+
+
+@pytest.mark.parametrize("name", ANCHORS)
+def test_rounded_and_missing_anchors_are_those_of_the_rule(shared, name):
+    expected, (grids, first) = gold(shared, name)["anchors"], ANCHORS[name]
+    counts, size = [first, *[6] * (len(grids) - 1)], TFLITE[name][1:]
+    graph = Graph("a.tflite", {}, {})
+    rule = boxes_of_rule(graph, size, grids, counts)
+    np.testing.assert_allclose(rule.boxes(size, grids), expected, atol=1e-6)
+    low, high = np.split(expected, 2, axis=1)
+    values = np.concatenate([(low + high) / 2, high - low], axis=1)
+    step = float(np.ptp(values)) / 255
+    rounded = (np.rint(values / step) * step).astype("float32")
+    assert np.abs(rounded - values).max() > 0.002
+    found = boxes_of_anchors(
+        graph, Anchors(rounded, (0.1, 0.2, 0.3, 0.4), step), size, grids, counts
+    )
+    np.testing.assert_allclose(found.boxes(size, grids), expected, atol=1e-6)
+    assert found.variances == (0.1, 0.2, 0.3, 0.4)
+    rounded[7, 3] += 2 * step
+    with pytest.raises(ValueError, match=r"anchors differ from those of the API's rules by 0\.0\d"):
+        boxes_of_anchors(graph, Anchors(rounded, (0.1,) * 4, step), size, grids, counts)
+    with pytest.raises(ValueError, match=r"\[5, 5\] boxes per cell are those of no rule"):
+        boxes_of_rule(graph, size, grids[:2], [5, 5])
 
 
 def test_the_command_reads_a_folder(shared, pedestrian, pedestrian_file, tmp_path, capsys):
