@@ -8,11 +8,14 @@ from ssd_keras.importers import SOURCES
 HELP = "make a model of weights that another project trained"
 DESCRIPTION = (
     "Reads weights of torchvision (.pth), of Caffe's SSD (.caffemodel) or of the TensorFlow Object "
-    "Detection API (.tflite), and writes a .keras file; or, of the classifier MobileNetV2 as "
-    ".tflite, a .weights.h5 file for `--set model.backbone_weights=FILE`."
+    "Detection API (the folder of pipeline.config and checkpoint, a SavedModel, a frozen or tf.js "
+    "graph, or a .tflite file), and "
+    "writes a .keras file; or, of the classifier MobileNetV2 as .tflite, a .weights.h5 file for "
+    "`--set model.backbone_weights=FILE`."
 )
 EXAMPLES = (
     "ssd-keras import torchvision ssd300_vgg16_coco-b556d3b4.pth --output coco.keras",
+    "ssd-keras import object-detection-api my_training --output mine.keras",
     "ssd-keras import object-detection-api detect.tflite --labels labels.txt --output coco.keras",
 )
 
@@ -25,11 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help=f"who trained it: {', '.join(SOURCES)}",
     )
-    given.add_argument("file", metavar="FILE", help=".pth, .caffemodel or .tflite file")
+    given.add_argument(
+        "file", metavar="FILE", help=".pth, .caffemodel, .tflite or .pb file, or a folder"
+    )
     given.add_argument(
         "--labels",
         metavar="FILE",
-        help="text file with a class name in each line; default: the names of the published models",
+        help="text file with a class name in each line, or label map (.pbtxt); default: the names "
+        "in or beside the file, or those of the published models",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
