@@ -3,6 +3,7 @@
 import os
 import re
 
+import exports
 import numpy as np
 import object_detection_api as api
 import pytest
@@ -57,9 +58,9 @@ def test_classes_cut_a_keras_file(tmp_path, capsys):
     whole = exports.lively_model(class_names=["dog", "car", "person"], image_size=(64, 96), width=4)
     source, output = str(tmp_path / "whole.keras"), str(tmp_path / "cut.keras")
     whole.save(source)
-    main(["import", "keras", source, "--classes", "person, dog", "--output", output])
+    cli.main(["import", "keras", source, "--classes", "person, dog", "--output", output])
     assert capsys.readouterr().out.endswith(f"wrote {output}: {whole.name}, 2 classes\n")
-    cut = load_ssd(output)
+    cut = load_model(output)
     assert cut.class_names == ("person", "dog")
     assert cut.origin == whole.origin
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype("float32")
