@@ -179,10 +179,8 @@ def test_a_training_s_newest_checkpoint_counts_and_its_optimizer_does_not(networ
             shape_and_slices=[""] * len(names),
             tensors=[tensors[name] for name in names],
         )
-    (folder / "checkpoint").write_text(
-        'model_checkpoint_path: "ckpt-12"\n'
-        'all_model_checkpoint_paths: "ckpt-3"\nall_model_checkpoint_paths: "ckpt-12"\n'
-    )
+    # The state of a folder that was moved: it is not read.
+    (folder / "checkpoint").write_text('model_checkpoint_path: "/gone/ckpt-3"\n')
     model, gold = network(source)
     found = import_object_detection_api(str(folder))
     image = pixels(model, gold["preprocessed_1"])
@@ -221,6 +219,13 @@ def copied(source, folder, changes=()):
         ("faster_rcnn_box_coder", "keypoint_box_coder", r"has 'y_scale', which cannot be imported"),
         ("ssd {", "faster_rcnn {", r"describes the meta-architecture faster_rcnn; expected an SSD"),
         ("_v2_fpn_keras", "_v3_large", r"feature extractor 'ssd_mobilenet_v3_large'; expected an"),
+        ("width: 320", "resize_method: AREA", r"resize_method=AREA; expected BILINEAR"),
+        ("width: 320", "convert_to_grayscale: true", r"convert_to_grayscale=True; expected False"),
+        (
+            "max_level: 7\n        addi",
+            "max_level: 4\n        addi",
+            r"fpn levels 3 to 4; expected",
+        ),
         ("model {", "model [", r"has no model|cannot be parsed"),
     ],
 )
@@ -244,6 +249,10 @@ def test_what_is_missing_or_damaged_is_one_line(networks, tmp_path):
     data.write_bytes(data.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"ckpt-0' cannot be read; expected the pair"):
         import_object_detection_api(str(folder))
+    shutil.copy(folder / "checkpoint" / "ckpt-0.index", folder / "ckpt-5.index")
+    with pytest.raises(ValueError, match=r"has checkpoints in two places, checkpoint and \.;"):
+        import_object_detection_api(str(folder))
+    (folder / "ckpt-5.index").unlink()
     shutil.rmtree(folder / "checkpoint")
     with pytest.raises(FileNotFoundError, match=r"pipeline\.config and no checkpoint; expected"):
         import_object_detection_api(str(folder))

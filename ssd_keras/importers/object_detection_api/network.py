@@ -8,7 +8,7 @@ import keras
 
 from ssd_keras.assigners.argmax import ArgmaxAssigner
 from ssd_keras.boxes.default_boxes import DefaultBoxes
-from ssd_keras.importers.object_detection_api.pipeline_config import value_of
+from ssd_keras.importers.object_detection_api.pipeline_config import TOP_LEVEL, value_of
 from ssd_keras.models.backbones.mobilenet import slim_mobilenet_v2
 from ssd_keras.models.backbones.mobilenet_v1 import MOBILENET_V1_CHANNELS, mobilenet_v1
 from ssd_keras.models.backbones.resnet import RESNET_BLOCKS, resnet_stages
@@ -26,7 +26,6 @@ MOBILENET_STYLE = ConvStyle(batch_norm=True, activation="relu6", momentum=0.9997
 RESNET_STYLE = ConvStyle(batch_norm=True, activation="relu", epsilon=1.001e-5, momentum=0.99)
 RESNET_PREPROCESSOR = {"mean": (123.68, 116.779, 103.939)}
 RESNET_FPN_FILTERS = 256  # the API ignores the configuration's number
-TOP_LEVEL = 5  # of a backbone: stride 32
 # The extra feature maps of the networks with six.
 EXTRA_FILTERS = (512, 256, 256, 128)
 

@@ -21,11 +21,17 @@ FAMILIES = (
 )
 SUPPORTED = f"expected an SSD of the types {short_list(FAMILIES)}"
 NEAREST_PRESET = "ssd_pan384_medium_coco"
+TOP_LEVEL = 5  # of a backbone: stride 32
 TOKEN = re.compile(r"""\#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}<>]|[\w.]+|\S""")
 
 # Values that would change the network or its detections: dotted name, and the values that do not.
 FIXED = {
     "add_background_class": (True,),
+    "image_resizer.fixed_shape_resizer.resize_method": ("BILINEAR",),
+    "image_resizer.fixed_shape_resizer.convert_to_grayscale": (False,),
+    "image_resizer.keep_aspect_ratio_resizer.resize_method": ("BILINEAR",),
+    "image_resizer.keep_aspect_ratio_resizer.convert_to_grayscale": (False,),
+    "image_resizer.keep_aspect_ratio_resizer.pad_to_max_dimension": (True,),
     "feature_extractor.use_explicit_padding": (False,),
     "feature_extractor.pad_to_multiple": (1,),
     "feature_extractor.num_layers": (6,),
@@ -55,6 +61,7 @@ FIXED = {
     },
 }
 UNSET = (
+    "image_resizer.keep_aspect_ratio_resizer.per_channel_pad_value",
     "anchor_generator.ssd_anchor_generator.height_stride",
     "anchor_generator.ssd_anchor_generator.width_stride",
     "anchor_generator.ssd_anchor_generator.height_offset",
@@ -165,6 +172,12 @@ def _problems(ssd: Any) -> Iterator[str]:
     predictor = ssd.box_predictor.convolutional_box_predictor
     if predictor.num_layers_before_predictor and predictor.max_depth:
         yield "num_layers_before_predictor above 0; expected 0"
+    fpn = ssd.feature_extractor.fpn
+    if not 3 <= fpn.min_level <= TOP_LEVEL <= fpn.max_level:
+        yield (
+            f"fpn levels {fpn.min_level} to {fpn.max_level}; expected the first between 3 and "
+            f"{TOP_LEVEL}, and the last {TOP_LEVEL} or more"
+        )
     if ssd.num_classes < 1:
         yield f"num_classes={ssd.num_classes}; expected 1 or more"
 

@@ -1,6 +1,7 @@
 """Reads a detector from the folder of its training or export: pipeline.config and checkpoint."""
 
 import os
+import re
 from collections.abc import Sequence
 
 from ssd_keras.importers.object_detection_api.checkpoint import Checkpoint, fill_network
@@ -9,8 +10,9 @@ from ssd_keras.importers.object_detection_api.pipeline_config import read_pipeli
 from ssd_keras.importers.object_detection_api.sources import CONFIG, LABEL_MAP, UNNAMED
 from ssd_keras.models.ssd import SSD
 
-# Where a folder has its checkpoint: the zoo's, a training's, an export's.
-CHECKPOINT_FOLDERS = ("checkpoint", ".", os.path.join("saved_model", "variables"))
+# Where a folder has its checkpoint: the zoo's and an export's, a training's.
+CHECKPOINT_FOLDERS = ("checkpoint", ".")
+INDEX = re.compile(r"ckpt-(\d+)\.index")
 
 
 def import_pipeline(path: str, names: Sequence[str] | None) -> SSD:
@@ -48,15 +50,26 @@ def import_pipeline(path: str, names: Sequence[str] | None) -> SSD:
 
 
 def _newest_checkpoint(path: str) -> str:
-    import tensorflow as tf
-
-    for folder in CHECKPOINT_FOLDERS:
-        place = os.path.join(path, folder)
-        found = tf.train.latest_checkpoint(place) if os.path.isdir(place) else None
-        for prefix in (found, os.path.join(place, "ckpt-0"), os.path.join(place, "variables")):
-            if prefix and os.path.isfile(f"{prefix}.index"):
-                return prefix
+    """Returns the prefix of the checkpoint with the highest number in the folder."""
+    numbered = {
+        folder: _numbered_checkpoints(os.path.join(path, folder)) for folder in CHECKPOINT_FOLDERS
+    }
+    found = [folder for folder, numbers in numbered.items() if numbers]
+    if len(found) > 1:
+        raise ValueError(
+            f"{path!r} has checkpoints in two places, {' and '.join(found)}; remove one of them."
+        )
+    if found:
+        return os.path.join(path, found[0], f"ckpt-{max(numbered[found[0]])}")
+    exported = os.path.join(path, "saved_model", "variables", "variables")
+    if os.path.isfile(f"{exported}.index"):
+        return exported
     raise FileNotFoundError(
         f"{path!r} has {CONFIG} and no checkpoint; expected the files ckpt-N.index and "
         "ckpt-N.data-00000-of-00001 there, or in its folder checkpoint/."
     )
+
+
+def _numbered_checkpoints(folder: str) -> list[int]:
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return [int(found[1]) for found in map(INDEX.fullmatch, names) if found]
