@@ -1,3 +1,3 @@
 """Importers of weights that were trained elsewhere, one module for each source."""
 
-SOURCES = ("torchvision", "caffe", "object-detection-api")
+SOURCES = ("torchvision", "caffe", "object-detection-api", "keras")

@@ -1,6 +1,7 @@
 """Imports detectors and backbones by the name of their source."""
 
 import os
+from collections.abc import Sequence
 
 import keras
 
@@ -14,7 +15,9 @@ from ssd_keras.importers.published import BACKBONES, Published, origin_of_file
 from ssd_keras.importers.tflite_mobilenet_v2 import import_mobilenet_v2_backbone
 from ssd_keras.importers.torchvision import import_torchvision, import_torchvision_backbone
 from ssd_keras.models.finite_weights import check_finite
+from ssd_keras.models.model_file import load_model_at
 from ssd_keras.models.ssd import SSD
+from ssd_keras.models.transfer import keep_classes
 
 MODEL_SUFFIX, BACKBONE_SUFFIX = ".keras", ".weights.h5"
 # The weights of a backbone fit every input size.
@@ -24,6 +27,10 @@ BACKBONE_IMAGE_SIZE = (300, 300)
 def import_model(source: str, path: str, labels: str | None = None) -> SSD:
     """Reads a detector; `labels` is the path of its class names."""
     _check_source(source)
+    if source == "keras":
+        if labels:
+            raise ValueError("a .keras file has its class names; leave out --labels.")
+        return load_model_at(path, path)
     if source == "object-detection-api":
         return import_object_detection_api(path, labels)
     names = read_names(labels) if labels else None
@@ -39,6 +46,10 @@ def import_published(weights: Published, *, progress: bool | None = None) -> SSD
 def import_backbone(source: str, path: str) -> keras.Model:
     """Reads the backbone of a classifier."""
     _check_source(source)
+    if source == "keras":
+        raise ValueError(
+            f"source 'keras' is for detectors; write a {MODEL_SUFFIX} file instead of a backbone."
+        )
     if source == "caffe":
         return import_caffe_backbone(path, BACKBONE_IMAGE_SIZE)
     if source == "torchvision":
@@ -52,8 +63,17 @@ def import_published_backbone(name: str, *, progress: bool | None = None) -> ker
         return import_backbone(BACKBONES[name].source, path)
 
 
-def import_file(source: str, path: str, output: str, labels: str | None = None) -> str:
-    """Imports a detector or backbone, writes it for Keras, and returns a line about it."""
+def import_file(
+    source: str,
+    path: str,
+    output: str,
+    labels: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> str:
+    """Imports a detector or backbone, writes it for Keras, and returns a line about it.
+
+    `labels` is the path of a detector's class names; `classes` are those that it keeps.
+    """
     if not output.endswith((MODEL_SUFFIX, BACKBONE_SUFFIX)):
         raise ValueError(
             f"output {output!r} must end in {MODEL_SUFFIX} for a detector or in {BACKBONE_SUFFIX} "
@@ -64,6 +84,10 @@ def import_file(source: str, path: str, output: str, labels: str | None = None) 
         raise FileNotFoundError(f"the folder {directory!r} does not exist; create it first.")
     check_writable(output)
     if output.endswith(BACKBONE_SUFFIX):
+        if classes:
+            raise ValueError(
+                f"a backbone has no classes; leave out --classes or write {MODEL_SUFFIX}."
+            )
         backbone = import_backbone(source, path)
         check_finite(backbone, repr(path))
         with replacing(output) as temporary:
@@ -71,7 +95,10 @@ def import_file(source: str, path: str, output: str, labels: str | None = None) 
         return f"wrote {output}: the backbone {backbone.name}, for the argument backbone_weights"
     model = import_model(source, path, labels)
     check_finite(model, repr(path))
-    model.origin = origin_of_file(path)
+    origin = model.origin if source == "keras" else origin_of_file(path)
+    if classes:
+        model = keep_classes(model, classes)
+    model.origin = origin
     with replacing(output) as temporary:
         model.save(temporary)
     return f"wrote {output}: {model.name}, {len(model.class_names)} classes"

@@ -123,9 +123,14 @@ KERAS_BACKBONES: Mapping[str, Origin] = {
 
 
 def origin_of_file(path: str) -> Origin:
-    """Returns the origin of a file of weights: the published file that it is, else its name."""
+    """Returns the origin of a file of weights: the published file that it is, else its name.
+
+    A folder has its name as origin.
+    """
     from ssd_keras.core.downloads import checksum
 
+    if os.path.isdir(path):
+        return Origin(os.path.basename(os.path.abspath(path)))
     sha256 = checksum(path)
     for name, weights in {**DETECTORS, **BACKBONES}.items():
         if weights.sha256 == sha256:

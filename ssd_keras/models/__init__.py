@@ -20,7 +20,7 @@ from ssd_keras.models.builders.any_backbone import build_ssd
 from ssd_keras.models.heads import SharedHead, SSDHead
 from ssd_keras.models.necks import FPN, PAN, ExtraLayer, ExtraLayers
 from ssd_keras.models.ssd import SSD
-from ssd_keras.models.transfer import with_classes
+from ssd_keras.models.transfer import keep_classes, with_classes
 
 __all__ = [
     "FPN",
@@ -39,6 +39,7 @@ __all__ = [
     "SmallOptions",
     "VGG16Options",
     "build_ssd",
+    "keep_classes",
     "ssd_mobilenet_v1",
     "ssd_resnet",
     "ssd_small",

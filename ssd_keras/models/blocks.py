@@ -26,7 +26,10 @@ class ConvStyle(ConfigRecord):
         initializer: Keras initializer of the kernels. Default "lecun_uniform", Caffe's "xavier".
         epsilon: epsilon of batch normalisation. Default 1e-3.
         momentum: momentum of the running statistics, 0..1. Default 0.97.
-        head_kernel: kernel size of heads that are not separable. Default 3.
+        head_kernel: kernel size of the paper's head. Default 3.
+        norm_between: a separable convolution has batch normalisation and activation after its
+            depthwise part too, as in MobileNets. Default True; False for those of the TF Object
+            Detection API's feature pyramids.
 
     Example:
 
@@ -41,6 +44,7 @@ class ConvStyle(ConfigRecord):
     epsilon: float = 1e-3
     momentum: float = 0.97
     head_kernel: int = 3
+    norm_between: bool = True
 
 
 def pad(x: keras.KerasTensor, amount: int | str, name: str) -> keras.KerasTensor:
@@ -92,8 +96,20 @@ def depthwise_conv(
     padding: int | str = 0,
 ) -> keras.KerasTensor:
     """Depthwise convolution, batch normalisation if the style has it, activation."""
+    x = _depthwise(x, kernel_size, name, style, strides, padding)
+    return finish(x, name, style)
+
+
+def _depthwise(
+    x: keras.KerasTensor,
+    kernel_size: int,
+    name: str,
+    style: ConvStyle,
+    strides: int,
+    padding: int | str,
+) -> keras.KerasTensor:
     x, keras_padding = _pad_for(x, padding, kernel_size, strides, name)
-    x = layers.DepthwiseConv2D(
+    return layers.DepthwiseConv2D(
         kernel_size,
         strides,
         padding=keras_padding,
@@ -101,7 +117,6 @@ def depthwise_conv(
         depthwise_initializer=style.initializer,
         name=name,
     )(x)
-    return finish(x, name, style)
 
 
 def styled_conv(
@@ -119,7 +134,11 @@ def styled_conv(
     """
     name, depthwise_name = names
     if style.separable:
-        x = depthwise_conv(x, kernel_size, depthwise_name, style, strides, padding)
+        if style.norm_between:
+            x = depthwise_conv(x, kernel_size, depthwise_name, style, strides, padding)
+        else:
+            bare = dataclasses.replace(style, batch_norm=True)  # no bias either
+            x = _depthwise(x, kernel_size, depthwise_name, bare, strides, padding)
         return conv(x, filters, 1, name, style)
     return conv(x, filters, kernel_size, name, style, strides, padding)
 

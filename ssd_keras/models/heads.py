@@ -11,7 +11,7 @@ from keras import layers, ops
 from ssd_keras.core.config_record import ConfigRecord
 from ssd_keras.core.parts import register_part
 from ssd_keras.core.records import check_whole_numbers
-from ssd_keras.models.blocks import ConvStyle, depthwise_conv, finish
+from ssd_keras.models.blocks import SAME, ConvStyle, depthwise_conv, finish
 from ssd_keras.models.necks import FeatureMaps
 
 Predictions = tuple[list[keras.KerasTensor], list[keras.KerasTensor]]
@@ -61,7 +61,8 @@ class SSDHead(ConfigRecord):
         self, x: keras.KerasTensor, filters: int, name: str, bias: Any
     ) -> keras.KerasTensor:
         if self.style.separable:
-            x = depthwise_conv(x, 3, f"{name}_depthwise", self.style, padding=1)
+            kernel_size = self.style.head_kernel
+            x = depthwise_conv(x, kernel_size, f"{name}_depthwise", self.style, padding=SAME)
         return layers.Conv2D(
             filters,
             1 if self.style.separable else self.style.head_kernel,
@@ -94,6 +95,8 @@ class SharedHead(ConfigRecord):
         depth: convolutions of a tower. Default 4.
         kernel_size: kernel size of towers and predictions. Default 3.
         is_tower_shared: one tower for boxes and classes instead of one each. Default False.
+        has_map_kernels: each map has its own kernels in the towers, as in exported networks whose
+            batch normalisation is folded. Default False.
         style: `ConvStyle` of the towers. Default separable with batch normalisation.
         prior_probability: score of every class before training, 0..1 (section 4.1), or None for
             about even scores. Default 0.01.
@@ -123,6 +126,7 @@ class SharedHead(ConfigRecord):
     is_tower_shared: bool = False
     style: ConvStyle = ConvStyle(separable=True, batch_norm=True)
     prior_probability: float | None = 0.01
+    has_map_kernels: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -152,8 +156,15 @@ class SharedHead(ConfigRecord):
     def _tower(self, maps: FeatureMaps, name: str) -> FeatureMaps:
         for number in range(1, 1 + self.depth):
             use_bias = not self.style.batch_norm
-            maps = self._convolution(maps, self.filters, f"{name}{number}", use_bias=use_bias)
             names = [f"{name}{number}_map{index}" for index in range(1, 1 + len(maps))]
+            if self.has_map_kernels:
+                pairs = zip(maps, names, strict=True)
+                maps = [
+                    self._convolution([x], self.filters, each, use_bias=use_bias)[0]
+                    for x, each in pairs
+                ]
+            else:
+                maps = self._convolution(maps, self.filters, f"{name}{number}", use_bias=use_bias)
             maps = [finish(x, each, self.style) for x, each in zip(maps, names, strict=True)]
         return maps
 

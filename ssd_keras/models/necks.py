@@ -13,9 +13,11 @@ from keras import layers
 from ssd_keras.core.config_record import ConfigRecord
 from ssd_keras.core.parts import register_part
 from ssd_keras.core.records import check_whole_numbers
+from ssd_keras.core.text import unknown_name
 from ssd_keras.models.blocks import SAME, ConvStyle, conv, styled_conv
 
 FeatureMaps = Sequence[keras.KerasTensor]
+FPN_VARIANTS = ("paper", "object_detection_api")
 
 
 @keras.saving.register_keras_serializable("ssd_keras")
@@ -130,15 +132,22 @@ class FPN(ConfigRecord):
     From the coarsest map on, each map is a 1x1 convolution of the backbone's plus the coarser
     map, enlarged; then a convolution smooths it. All maps have equally many channels.
 
+    The TF Object Detection API's pyramids differ in two ways: the coarser map is enlarged after it
+    was smoothed, and the coarsest map of the backbone is not smoothed.
+
     Args:
         filters: channels of every map. Default 128.
         extra_levels: coarser maps, each a convolution of stride 2 on the one before. Default 0.
         kernel_size: kernel size of smoothing and extra levels. Default 3.
         style: `ConvStyle` of smoothing and extra levels. Default separable with batch
             normalisation.
+        variant: "paper" (default) or "object_detection_api".
 
     Call arguments:
         maps: feature maps [B, H, W, C], finest first.
+
+    Raises:
+        ValueError: for another variant.
 
     Returns of a call:
         As many maps and `extra_levels` more, finest first, each [B, H, W, filters].
@@ -154,13 +163,17 @@ class FPN(ConfigRecord):
     extra_levels: int = 0
     kernel_size: int = 3
     style: ConvStyle = ConvStyle(separable=True, batch_norm=True)
+    variant: str = "paper"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_whole_numbers(self, ("filters", "kernel_size"))
         check_whole_numbers(self, ("extra_levels",), least=0)
+        if self.variant not in FPN_VARIANTS:
+            raise ValueError(unknown_name("variant", self.variant, FPN_VARIANTS))
 
     def __call__(self, maps: FeatureMaps) -> FeatureMaps:
+        is_paper = self.variant == "paper"
         sums: list[keras.KerasTensor] = []
         for index, x in reversed(list(enumerate(maps, start=1))):
             name = f"fpn{index}_lateral"
@@ -170,8 +183,11 @@ class FPN(ConfigRecord):
             if sums:
                 coarser = enlarge(sums[0], x.shape[1:3], f"fpn{index}_enlarged")
                 x = layers.Add(name=f"fpn{index}_sum")([x, coarser])
+                x = x if is_paper else self._conv(x, f"fpn{index}")
             sums.insert(0, x)
-        outputs = [self._conv(x, f"fpn{index}") for index, x in enumerate(sums, start=1)]
+        outputs = sums
+        if is_paper:
+            outputs = [self._conv(x, f"fpn{index}") for index, x in enumerate(sums, start=1)]
         for index in range(len(outputs) + 1, len(outputs) + 1 + self.extra_levels):
             outputs.append(self._conv(outputs[-1], f"fpn{index}", strides=2))
         return outputs

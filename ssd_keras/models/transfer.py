@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from ssd_keras.boxes.default_boxes import Shapes
-from ssd_keras.core.class_names import labels_by_name
+from ssd_keras.core.class_names import check_class_names, labels_by_name
+from ssd_keras.core.text import unknown_name
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
@@ -79,6 +80,40 @@ def with_classes(
             weights = [_rows_by_class(old, new, old_labels, new_rows) for old, new in pairs]
         layer.set_weights(weights)
     return copy
+
+
+def keep_classes(model: SSD, class_names: Sequence[str]) -> SSD:
+    """Copies a detector and cuts the copy to some of its classes, without training.
+
+    Boxes and logits of the kept classes stay. So do scores of a sigmoid; scores of a softmax are
+    over the background and the kept classes, so that they grow where a dropped class was likely.
+
+    Args:
+        model: `SSD`; it is not changed.
+        class_names: classes to keep, or their aliases, such as "tv" for "tvmonitor", in the order
+            of the copy's labels. The copy has the model's names.
+
+    Returns:
+        a new `SSD`, not compiled.
+
+    Raises:
+        ValueError: for no names, a repeated name, or a name that the model does not have.
+
+    Example:
+
+    >>> from ssd_keras import from_preset
+    >>> shapes = from_preset("ssd192_small_shapes", class_names=["star", "moon", "sun"])
+    >>> keep_classes(shapes, ["sun", "star"]).class_names
+    ('sun', 'star')
+    """
+    check_class_names(class_names)
+    known = known_classes(model, class_names)
+    for name in class_names:
+        if name not in known:
+            raise ValueError(unknown_name("class", name, model.class_names))
+    kept = [known[name] for name in class_names]
+    check_class_names(kept)  # two aliases of one class
+    return with_classes(model, kept)
 
 
 def _post_process_by_name(

@@ -3,6 +3,7 @@
 import os
 import re
 
+import exports
 import numpy as np
 import object_detection_api as api
 import pytest
@@ -51,6 +52,23 @@ def test_a_backbone_becomes_weights(tmp_path, monkeypatch):
     loaded = vgg16((300, 300), weights=output)
     for ours, theirs in zip(loaded.get_weights(), backbone.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_classes_cut_a_keras_file(tmp_path, capsys):
+    whole = exports.lively_model(class_names=["dog", "car", "person"], image_size=(64, 96), width=4)
+    source, output = str(tmp_path / "whole.keras"), str(tmp_path / "cut.keras")
+    whole.save(source)
+    cli.main(["import", "keras", source, "--classes", "person, dog", "--output", output])
+    assert capsys.readouterr().out.endswith(f"wrote {output}: {whole.name}, 2 classes\n")
+    cut = load_model(output)
+    assert cut.class_names == ("person", "dog")
+    assert cut.origin == whole.origin
+    images = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype("float32")
+    ours, theirs = (np.asarray(x(images)["class_logits"]) for x in (cut, whole))
+    np.testing.assert_allclose(ours, theirs[..., [0, 3, 1]], atol=1e-5)
+    with pytest.raises(ValueError, match="class 'dgo' is unknown; did you mean 'dog'"):
+        importer.import_file("keras", source, str(tmp_path / "none.keras"), classes=["dgo"])
+    assert not (tmp_path / "none.keras").exists()
 
 
 BAD = {

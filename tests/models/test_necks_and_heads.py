@@ -140,6 +140,27 @@ def test_towers_apart_and_separable_are_counted():
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == 2 * (tower + prediction)
 
 
+def test_towers_may_have_kernels_of_their_own_on_each_map():
+    maps = random_maps((6, 6))
+    head = SharedHead(
+        4, 2, 1, True, ConvStyle(activation="relu"), prior_probability=None, has_map_kernels=True
+    )
+    model = part_model(head, maps, [2, 2], 3)
+    deltas, _ = run(model, maps)
+    for index, x in enumerate(maps, start=1):
+        for number in (1, 2):
+            x = np.maximum(pointwise(x, model.get_layer(f"tower{number}_map{index}")), 0)
+        expected = pointwise(x, model.get_layer("box_head"))
+        np.testing.assert_allclose(deltas[index - 1], expected, 1e-4, 1e-6)
+    # Two layers on two maps, and two predictions that all maps share.
+    assert len(model.trainable_weights) == 2 * (2 * 2 + 2)
+    config = keras.saving.serialize_keras_object(head)
+    again = keras.saving.deserialize_keras_object(config)
+    assert again == head and again.has_map_kernels
+    del config["config"]["has_map_kernels"]  # as in older files
+    assert not keras.saving.deserialize_keras_object(config).has_map_kernels
+
+
 def test_shared_head_needs_equal_maps():
     maps = [keras.Input((4, 4, 6)), keras.Input((2, 2, 8))]
     message = r"got 2, 2 boxes per cell and 6, 8 channels: use other default boxes, or an FPN"

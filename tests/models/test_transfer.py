@@ -12,9 +12,9 @@ from trainings import build_model
 from ssd_keras import DefaultBoxes, from_preset
 from ssd_keras.engine.recipes import paper_recipe
 from ssd_keras.engine.train import initial_model
-from ssd_keras.models import SSD
+from ssd_keras.models import FPN, SSD, ConvStyle, SharedHead, SSDHead
 from ssd_keras.models.post_process import PostProcess
-from ssd_keras.models.transfer import known_classes, with_classes
+from ssd_keras.models.transfer import keep_classes, known_classes, with_classes
 from ssd_keras.optimizers.adamw import AdamW
 from ssd_keras.optimizers.caffe_sgd import CaffeSGD
 
@@ -52,6 +52,57 @@ def test_logits_of_known_classes_are_kept(new_rows):
     for column in (2, 4):
         is_mean = np.abs(logits[..., column] - mean).max() < 1e-4
         assert is_mean == (new_rows == "mean")
+
+
+KINDS = {
+    "softmax, SSDHead": {},
+    "sigmoid, SSDHead": {"activation": "sigmoid"},
+    "sigmoid, separable SSDHead": {
+        "activation": "sigmoid",
+        "head": SSDHead(style=ConvStyle(separable=True)),
+    },
+    "sigmoid, SharedHead": {
+        "activation": "sigmoid",
+        "neck": FPN(filters=8),
+        "head": SharedHead(8, 1),
+    },
+    "softmax, SharedHead": {
+        "neck": FPN(filters=8),
+        "head": SharedHead(8, 1, prior_probability=None),
+    },
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kept_classes_have_the_columns_of_the_whole_detector(kind):
+    keras.utils.set_random_seed(1)
+    images = keras.Input((64, 96, 3))
+    fine = keras.layers.Conv2D(8, 3, 8, padding="same", activation="relu")(images / 255)
+    coarse = keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu")(fine)
+    boxes = DefaultBoxes.explicit([[(8, 8), (8, 16)], [(24, 24), (32, 16)]])
+    backbone = keras.Model(images, [fine, coarse])
+    whole = SSD(backbone, boxes, OLD, (64, 96), **KINDS[kind])
+    cut = keep_classes(whole, ["tv", "dog"])
+    assert cut.class_names == ("tvmonitor", "dog")
+    assert type(cut.head) is type(whole.head) and cut.post_process == whole.post_process
+    before, after = outputs_of(whole), outputs_of(cut)
+    np.testing.assert_array_equal(after["box_deltas"], before["box_deltas"])
+    np.testing.assert_allclose(
+        after["class_logits"], before["class_logits"][..., [0, 1, 2]], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (["dogg"], r"unknown.*did you mean 'dog'"),
+        ([], "class_names is empty"),
+        (["tv", "tvmonitor"], "holds 'tvmonitor' twice"),
+    ],
+)
+def test_names_that_cannot_be_kept(names, message):
+    with pytest.raises(ValueError, match=message):
+        keep_classes(old_model(), names)
 
 
 def test_display_thresholds_are_kept_by_name():

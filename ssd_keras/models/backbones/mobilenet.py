@@ -1,5 +1,6 @@
 """MobileNetV2 of `keras.applications` and torchvision's MobileNetV3-Large as backbones."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import keras
@@ -12,10 +13,21 @@ from ssd_keras.models.backbones.surgery import (
     rebuild,
 )
 from ssd_keras.models.backbones.weights import is_random, load_backbone, load_weights
-from ssd_keras.models.blocks import ConvStyle, conv, depthwise_conv
+from ssd_keras.models.blocks import SAME, ConvStyle, conv, depthwise_conv
 from ssd_keras.models.layers import BatchNormalization
 
 MOBILENET_V2_FEATURE_LAYERS = ("block_13_expand_relu", "out_relu")
+
+# Expansion, channels, blocks, stride of each stage (Sandler et al. 2018, table 2).
+MOBILENET_V2_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 
 # Kernel size, expanded channels, channels, squeeze-and-excite, activation, stride of each block
 # (Howard et al. 2019, arXiv 1905.02244, table 1). The last three blocks and the last convolution
@@ -68,6 +80,39 @@ def mobilenet_v2(
         return feature_extractor(network, feature_layers, name="mobilenet_v2")
 
     return load_backbone(build, weights, takes_keras_files=True)
+
+
+def slim_mobilenet_v2(
+    image_size: tuple[int, int],
+    alpha: float,
+    min_depth: int,
+    feature_layers: Sequence[str],
+    style: ConvStyle,
+) -> keras.Model:
+    """MobileNetV2 as the TF Object Detection API scales and pads it.
+
+    Channels are at least `min_depth`, the last convolution is scaled too, and every convolution has
+    TensorFlow's padding. A block keeps its shortcut where its channels equal the next block's
+    before that limit.
+    """
+    image = keras.Input((*image_size, 3))
+    x = conv(image, max(_round_to_eight(32 * alpha), min_depth), 3, "conv1", style, 2, SAME)
+    number = 0
+    for expansion, channels, count, first_stride in MOBILENET_V2_STAGES:
+        scaled = _round_to_eight(channels * alpha)
+        for index in range(count):
+            stride, name, before = first_stride if index == 0 else 1, f"block{number}", x
+            if expansion > 1:
+                x = conv(x, expansion * x.shape[-1], 1, f"{name}_expand", style)
+            x = depthwise_conv(x, 3, f"{name}_depthwise", style, stride, SAME)
+            linear = dataclasses.replace(style, activation="linear")
+            x = conv(x, max(scaled, min_depth), 1, f"{name}_project", linear)
+            if stride == 1 and before.shape[-1] == scaled:
+                x = layers.Add(name=f"{name}_add")([before, x])
+            x = layers.Identity(name=f"{name}_out")(x)
+            number += 1
+    x = conv(x, max(_round_to_eight(1280 * alpha), min_depth), 1, "last", style)
+    return feature_extractor(keras.Model(image, x), feature_layers, name="mobilenet_v2")
 
 
 def _with_fast_batch_norm(network: keras.Model) -> keras.Model:

@@ -20,21 +20,23 @@ def mobilenet_v1(
     channels: Sequence[int] = MOBILENET_V1_CHANNELS,
     batch_norm: bool = True,
     weights: str | None = None,
+    feature_layers: Sequence[int] = MOBILENET_V1_FEATURE_LAYERS,
+    style: ConvStyle | None = None,
 ) -> keras.Model:
-    """MobileNetV1 with its feature maps at strides 16 and 32."""
+    """MobileNetV1 with the maps of the numbered convolutions, by default at strides 16 and 32."""
     # `keras.applications.MobileNet` pads odd maps unlike the networks whose weights are imported:
     # 75 becomes 37 there and 38 here.
     if len(channels) != len(MOBILENET_V1_CHANNELS):
         raise ValueError(
             f"channels has {len(channels)} numbers; expected {len(MOBILENET_V1_CHANNELS)}."
         )
-    style = mobilenet_v1_style(batch_norm)
+    style = style or mobilenet_v1_style(batch_norm)
     image = keras.Input((*image_size, 3))
     x = conv(image, channels[0], 3, "conv0", style, strides=2, padding=SAME)
     for index in range(1, len(channels)):
         x = depthwise_conv(x, 3, f"conv{index}_depthwise", style, MOBILENET_V1_STRIDES[index], SAME)
         x = conv(x, channels[index], 1, f"conv{index}_pointwise", style)
-    layer_names = [f"conv{index}_pointwise_relu6" for index in MOBILENET_V1_FEATURE_LAYERS]
+    layer_names = [f"conv{index}_pointwise_{style.activation}" for index in feature_layers]
     backbone = feature_extractor(keras.Model(image, x), layer_names, name="mobilenet_v1")
     if not is_random(weights):
         load_weights(backbone, str(weights))

@@ -7,12 +7,11 @@ from keras import layers
 
 from ssd_keras.models.backbones.surgery import feature_extractor, restride
 from ssd_keras.models.backbones.weights import load_backbone, load_registered_imagenet
-from ssd_keras.models.blocks import ConvStyle, conv, pad
+from ssd_keras.models.blocks import SAME, ConvStyle, conv, pad
 
-RESNET_BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+RESNET_BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 RESNET50_VARIANTS = ("keras", "torchvision")
 RESNET_STYLE = ConvStyle(batch_norm=True, initializer="he_normal", epsilon=1e-5, momentum=0.9)
-LINEAR_STYLE = dataclasses.replace(RESNET_STYLE, activation="linear")
 
 
 def resnet18(image_size: tuple[int, int], weights: str | None = None) -> keras.Model:
@@ -58,34 +57,47 @@ def resnet_stages(
     depth: int = 18,
     num_stages: int = 4,
     strides: tuple[int, ...] = (1, 2, 2, 2),
+    style: ConvStyle = RESNET_STYLE,
+    variant: str = "torchvision",
 ) -> keras.Model:
-    """ResNet18 or ResNet50 without classifier, with torchvision's layers.
+    """A ResNet without classifier, with torchvision's layers or the TF Object Detection API's.
 
-    He et al. 2015, arXiv 1512.03385, table 1.
+    He et al. 2015, arXiv 1512.03385, table 1. The variant "object_detection_api" has the paper's
+    strides, in the first 1x1 convolution of a stage, and pads the pooling as TensorFlow does.
     """
     image = keras.Input((*image_size, 3))
-    x = conv(image, 64, 7, "conv1", RESNET_STYLE, strides=2, padding=3)
-    x = layers.MaxPooling2D(3, 2, name="pool1")(pad(x, 1, "pool1_pad"))
+    x = conv(image, 64, 7, "conv1", style, strides=2, padding=3)
+    is_torchvision = variant == "torchvision"
+    padding, x = ("valid", pad(x, 1, "pool1_pad")) if is_torchvision else (SAME, x)
+    x = layers.MaxPooling2D(3, 2, padding=padding, name="pool1")(x)
     for stage in range(num_stages):
         for block in range(RESNET_BLOCKS[depth][stage]):
             stride = strides[stage] if block == 0 else 1
             name = f"conv{stage + 2}_block{block + 1}"
-            x = _block(x, 64 * 2**stage, stride, name, is_bottleneck=depth == 50)
+            block_strides = (1, stride) if is_torchvision else (stride, 1)
+            x = _block(x, 64 * 2**stage, block_strides, name, style, is_bottleneck=depth >= 50)
     return keras.Model(image, x, name=f"resnet{depth}")
 
 
 def _block(
-    x: keras.KerasTensor, filters: int, stride: int, name: str, is_bottleneck: bool
+    x: keras.KerasTensor,
+    filters: int,
+    strides: tuple[int, int],
+    name: str,
+    style: ConvStyle,
+    is_bottleneck: bool,
 ) -> keras.KerasTensor:
+    """A block; `strides` are those of the first 1x1 and of the 3x3 convolution."""
+    linear, stride = dataclasses.replace(style, activation="linear"), max(strides)
     shortcut, outputs = x, 4 * filters if is_bottleneck else filters
     if stride != 1 or x.shape[-1] != outputs:
-        shortcut = conv(x, outputs, 1, f"{name}_0", LINEAR_STYLE, stride)
+        shortcut = conv(x, outputs, 1, f"{name}_0", linear, stride)
     if is_bottleneck:
-        x = conv(x, filters, 1, f"{name}_1", RESNET_STYLE)
-        x = conv(x, filters, 3, f"{name}_2", RESNET_STYLE, stride, padding=1)
-        x = conv(x, outputs, 1, f"{name}_3", LINEAR_STYLE)
+        x = conv(x, filters, 1, f"{name}_1", style, strides[0])
+        x = conv(x, filters, 3, f"{name}_2", style, strides[1], padding=1)
+        x = conv(x, outputs, 1, f"{name}_3", linear)
     else:
-        x = conv(x, filters, 3, f"{name}_1", RESNET_STYLE, stride, padding=1)
-        x = conv(x, filters, 3, f"{name}_2", LINEAR_STYLE, padding=1)
+        x = conv(x, filters, 3, f"{name}_1", style, stride, padding=1)
+        x = conv(x, filters, 3, f"{name}_2", linear, padding=1)
     x = layers.Add(name=f"{name}_add")([shortcut, x])
-    return layers.Activation("relu", name=f"{name}_out")(x)
+    return layers.Activation(style.activation, name=f"{name}_out")(x)

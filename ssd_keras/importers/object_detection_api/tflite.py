@@ -1,4 +1,4 @@
-"""Imports SSD MobileNetV1 of the TF Object Detection API from a `.tflite` file."""
+"""Imports SSDs of the TF Object Detection API from a `.tflite` file, MobileNetV1 by name."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,7 +8,8 @@ import numpy as np
 from flatbuffers import flexbuffers
 
 from ssd_keras.boxes.default_boxes import VARIANCES, DefaultBoxes
-from ssd_keras.data.readers.label_map import read_name_lines
+from ssd_keras.importers.object_detection_api.sources import UNNAMED
+from ssd_keras.importers.object_detection_api.tflite_detector import ssd_from_tflite
 from ssd_keras.importers.tflite_graph import Operator, TFLiteGraph
 from ssd_keras.models.backbones.mobilenet_v1 import (
     MOBILENET_V1_CHANNELS,
@@ -26,7 +27,6 @@ from ssd_keras.models.necks import ExtraLayer
 from ssd_keras.models.ssd import SSD
 from ssd_keras.tflite.post_process_operator import POST_PROCESS_OPERATOR, SCALES
 
-UNNAMED = ("???", "background", "")
 ACTIVATIONS = {"LOGISTIC": "sigmoid", "SOFTMAX": "softmax"}
 SAME_PADDING = 0
 MAX_CONVOLUTIONS = 99
@@ -42,23 +42,28 @@ class _FeatureMap(NamedTuple):
     boxes_per_cell: int
 
 
-def import_object_detection_api(path: str, labels: str | None = None) -> SSD:
-    """Reads a detector of the TF Object Detection API, with floats for quantised weights.
+def import_tflite(path: str, names: Sequence[str] | None = None) -> SSD:
+    """Reads a TFLite file; `names` are those of the classes, default the file's own.
 
     Default boxes are those of the API's formula; the file's own, which a quantised file rounds,
     must agree with it. Classes without a name ("???") are left out.
     """
     graph = TFLiteGraph(path, "an SSD MobileNetV1 of the TF Object Detection API")
-    names = graph.labels() if labels is None else read_name_lines(labels)
+    names = graph.labels() if names is None else names
     if names is None:
         raise ValueError(
             f"{graph.path!r} contains no labels; pass the file of its class names "
             "(labels=...), one a line."
         )
-    return ssd_from_graph(graph, names)
+    # MobileNetV1 is a chain: other networks of the API add maps.
+    return (
+        ssd_from_tflite(graph, names)
+        if graph.find("ADD")
+        else mobilenet_v1_from_graph(graph, names)
+    )
 
 
-def ssd_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
+def mobilenet_v1_from_graph(graph: TFLiteGraph, names: Sequence[str]) -> SSD:
     """Builds the `SSD` of a TFLite graph."""
     operator = graph.find(POST_PROCESS_OPERATOR)
     operator_options = _options(graph, operator)
