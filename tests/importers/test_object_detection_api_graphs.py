@@ -448,7 +448,7 @@ def test_damaged_graphs_are_refused(shared, saved_model, pedestrian_file, tmp_pa
     )
     (folder / "saved_model.pb").write_text("text")
     assert_refused(folder, "is no SavedModel, or damaged or cut off")
-    assert_refused(tmp_path, "holds no network of the TF Object Detection API; expected saved_mod")
+    assert_refused(tmp_path, "holds no network of the TF Object Detection API; expected pipeline")
     assert_refused(tmp_path / "gone", "does not exist; pass the path of a .tflite file, a frozen")
     with pytest.raises(ValueError, match="the labels have 2 names but '.*' has 1 classes"):
         import_object_detection_api(str(pedestrian_file), labels_file("a\nb\nc"[:3]))
