@@ -2,7 +2,7 @@
 
     python benchmarks/tflite_files.py OLD.tflite NEW.tflite --json FILE
 
-Each file runs in a process of its own on one image, on one thread (CPU seconds) and on two
+Each file runs in its own process, on one image, on one thread (CPU seconds) and on two
 (wall seconds). A file of `--post-processing none` beside the whole one tells what NMS costs.
 """
 

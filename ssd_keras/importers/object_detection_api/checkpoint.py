@@ -16,7 +16,7 @@ ROOT = re.compile(r"_?model/(?=_feature_extractor/|_box_predictor/)")
 BACKBONE = re.compile(r"_feature_extractor/(classification_backbone|mobilenet_v[12]|resnet\w*)/")
 EXTRACTOR, PREDICTOR = "_feature_extractor", "_box_predictor"
 CLASSES, BOXES = "class_predictions_with_background", "box_encodings"
-# What TensorFlow's reader raises for damaged files, beside errors of its own.
+# Errors that TensorFlow's reader raises for damaged files, besides `tf.errors`.
 READ_ERRORS = (ValueError, IndexError, RuntimeError, TypeError)
 Pairs = Iterator[tuple[str, str]]
 
