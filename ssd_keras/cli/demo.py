@@ -11,7 +11,7 @@ from ssd_keras.core.terminal import start_tensorflow
 
 HELP = "train, measure, draw and export a small detector on generated images"
 DESCRIPTION = (
-    "Does the main job in one go, on generated images, in about four minutes on two processor "
+    "Does the main job in one go, on generated images, in about nine minutes on two processor "
     "cores: looks at the images, trains, evaluates, draws what is found and exports. It prints "
     "each command that it runs, and at the end what to look at and what to do next."
 )
