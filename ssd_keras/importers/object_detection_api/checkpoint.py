@@ -27,11 +27,11 @@ class Checkpoint:
     def __init__(self, prefix: str) -> None:
         import tensorflow as tf
 
-        self.path = prefix
+        self.path, self._errors = prefix, (*READ_ERRORS, tf.errors.OpError)
         try:
             self._reader = tf.train.load_checkpoint(prefix)
             found = self._reader.get_variable_to_shape_map()
-        except (*READ_ERRORS, tf.errors.OpError) as error:
+        except self._errors as error:
             raise self._damaged() from error
         self._keys = {}
         for key in found:
@@ -53,7 +53,7 @@ class Checkpoint:
         self._unused.discard(name)
         try:
             return self._reader.get_tensor(self._keys[name])
-        except READ_ERRORS as error:
+        except self._errors as error:
             raise self._damaged() from error
 
     def unused(self) -> list[str]:
@@ -205,11 +205,16 @@ def _neck_pairs(model: SSD, names: set[str]) -> Pairs:
         yield from _conv_pairs(f"fpn{count + 1 + place}", key, names)
 
 
+def _kernel_pairs(name: str, key: str, names: set[str]) -> Pairs:
+    """The one or two layers of a convolution, which are one in the API."""
+    if f"{name}_depthwise" in names:
+        yield f"{name}_depthwise", key
+    yield name, key
+
+
 def _conv_pairs(name: str, key: str, names: set[str]) -> Pairs:
     """A convolution, separable or not, and its batch normalisation."""
-    if f"{name}_depthwise" in names:
-        yield f"{name}_depthwise", f"{key}/0"
-    yield name, f"{key}/0"
+    yield from _kernel_pairs(name, f"{key}/0", names)
     if f"{name}_bn" in names:
         yield f"{name}_bn", f"{key}/1"
 
@@ -226,9 +231,7 @@ def _shared_head_pairs(model: SSD, names: set[str]) -> Pairs:
         for depth in range(head.depth):
             name = f"{tower}{depth + 1}"
             key = f"{PREDICTOR}/_head_scope_conv_layers/{scope}/{depth}"
-            if f"{name}_depthwise" in names:
-                yield f"{name}_depthwise", key
-            yield name, key
+            yield from _kernel_pairs(name, key, names)
             for level in range(len(model.feature_sizes)):
                 place = f"{PREDICTOR}/_base_tower_layers_for_heads/{output}/{level}/{1 + 3 * depth}"
                 yield f"{name}_map{level + 1}_bn", place
@@ -237,9 +240,7 @@ def _shared_head_pairs(model: SSD, names: set[str]) -> Pairs:
         "class_head": f"{PREDICTOR}/_prediction_heads/{CLASSES}/_class_predictor_layers/0",
     }
     for name, key in predictions.items():
-        if f"{name}_depthwise" in names:
-            yield f"{name}_depthwise", key
-        yield name, key
+        yield from _kernel_pairs(name, key, names)
 
 
 def _ssd_head_pairs(model: SSD, names: set[str]) -> Pairs:

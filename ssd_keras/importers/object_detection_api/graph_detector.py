@@ -15,7 +15,7 @@ from ssd_keras.importers.object_detection_api.graph_anchors import (
 )
 from ssd_keras.importers.object_detection_api.graph_backbone import GraphBackbone
 from ssd_keras.importers.object_detection_api.graph_heads import Heads, Outputs, find_outputs
-from ssd_keras.importers.object_detection_api.sources import UNNAMED
+from ssd_keras.importers.object_detection_api.sources import UNNAMED, without_background
 from ssd_keras.models.post_process import PostProcess
 from ssd_keras.models.ssd import SSD
 
@@ -72,14 +72,7 @@ def named_classes(graph: Graph, names: Sequence[str] | None, num_classes: int) -
             f"{graph.path!r} contains no labels; pass the file of its class names (labels=...), "
             f"{num_classes} of them, one a line."
         )
-    if len(names) == num_classes + 1 and names[0] in UNNAMED:
-        names = names[1:]
-    if len(names) != num_classes:
-        raise ValueError(
-            f"the labels have {len(names)} names but {graph.path!r} has {num_classes} classes; "
-            "pass the labels of this model."
-        )
-    return names
+    return without_background(graph.path, names, num_classes)
 
 
 def image_tensor(graph: Graph, tensor: str) -> str:

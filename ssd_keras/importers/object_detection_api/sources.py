@@ -1,6 +1,7 @@
 """Finds out what kind of file or folder of the TF Object Detection API a path is."""
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 TFLITE_IDENTIFIER = b"TFL3"
@@ -58,3 +59,15 @@ def find_source(path: str) -> NetworkSource:
     # What is nothing else is refused as a TFLite file.
     is_graph = path.endswith(".pb") or start.startswith(FIRST_NODE)
     return NetworkSource("frozen_graph" if is_graph else "tflite", path)
+
+
+def without_background(path: str, names: Sequence[str], num_classes: int) -> Sequence[str]:
+    """Returns the names without background; refuses another number than the model's classes."""
+    if len(names) == num_classes + 1 and names[0] in UNNAMED:
+        names = names[1:]
+    if len(names) != num_classes:
+        raise ValueError(
+            f"the labels have {len(names)} names but {path!r} has {num_classes} classes; pass the "
+            "labels of this model."
+        )
+    return names

@@ -8,7 +8,7 @@ import numpy as np
 from flatbuffers import flexbuffers
 
 from ssd_keras.boxes.default_boxes import VARIANCES, DefaultBoxes
-from ssd_keras.importers.object_detection_api.sources import UNNAMED
+from ssd_keras.importers.object_detection_api.sources import UNNAMED, without_background
 from ssd_keras.importers.object_detection_api.tflite_detector import ssd_from_tflite
 from ssd_keras.importers.tflite_graph import Operator, TFLiteGraph
 from ssd_keras.models.backbones.mobilenet_v1 import (
@@ -209,14 +209,7 @@ def _check_names(
     num_classes = num_outputs.pop() - 1
     if num_outputs or num_classes != int(num_classes):
         raise graph.other_network("its class heads differ in their classes")
-    if len(names) == num_classes + 1 and names[0] in UNNAMED:
-        names = names[1:]
-    if len(names) != num_classes:
-        raise ValueError(
-            f"the labels have {len(names)} names but {graph.path!r} has {int(num_classes)} "
-            "classes; pass the labels of this model."
-        )
-    return names
+    return without_background(graph.path, names, int(num_classes))
 
 
 def _default_boxes(
